@@ -1,0 +1,1 @@
+"""Bit-exact integer model: the specification of `docs/numerics.md` as code, one operator per file."""

