@@ -1,0 +1,1 @@
+"""Post-training quantization: a float checkpoint and calibration images give a quantized description."""
