@@ -1,0 +1,138 @@
+"""Errors of the integer operators against the exact function of the same quantized input.
+
+`python -m golden.errors` prints them in LSBs of each operator's output; 0.5 of it is the output's own rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from golden import reference
+from golden.attention import probabilities
+from golden.gelu import H_MAX, H_MIN, Gelu
+from golden.layernorm import Norm, rsqrt
+from golden.moe import GATES, route
+
+#: Widths D of the LayerNorm cases.
+WIDTHS = (16, 64, 192, 384, 768, 1024)
+#: Output LSBs per standard deviation of the LayerNorm cases (127 saturates already at one sigma).
+GAINS = (4, 32, 127)
+#: Largest real value of the GELU's output code 255. Below 1.0 one LSB is finer than the 2^-8 of g.
+FULL_SCALES = (8.0, 6.0, 4.0, 3.0, 2.5, 2.0, 1.5, 1.0)
+
+
+class Error(NamedTuple):
+    """Largest and mean absolute error in LSBs over a case."""
+
+    case: str
+    largest: float
+    mean: float
+
+
+def measure(case: str, got: ArrayLike, exact: ArrayLike) -> Error:
+    """Compare integers with the exact values."""
+    distance = np.abs(np.asarray(got) - np.asarray(exact))
+    return Error(case, float(distance.max()), float(distance.mean()))
+
+
+def gelu_errors() -> Iterator[Error]:
+    """All 1024 pre-activations at several output scales, zero point at the code just above GELU's minimum, -0.17."""
+    h = np.arange(H_MIN, H_MAX + 1)
+    for full in FULL_SCALES:
+        lsb = (full + 0.17) / 255
+        shift = int(np.floor(np.log2(65535 * 256 * lsb)))
+        scale = Gelu(mult=round(2**shift / (256 * lsb)), shift=shift, zero=int(np.ceil(0.17 / lsb)))
+        exact = np.clip(reference.gelu_output(h, scale.mult, scale.shift, scale.zero), 0, 255)
+        case = f"full scale {full:3.1f}, M {scale.mult}, S {scale.shift}, zero {scale.zero}"
+        yield measure(case, scale.codes()[h - H_MIN].astype(np.int64), exact)
+
+
+def rows(d: int, rng: np.random.Generator) -> dict[str, NDArray[np.int16]]:
+    """Rows int16 [n, d] by kind: usual ones and those which a LayerNorm finds hard."""
+    sign = rng.choice([-1, 1], (32, d))
+    noise = rng.normal(0, 300, (32, d))
+    outlier = np.zeros((4, d))
+    outlier[:2, d // 3], outlier[2:, d - 1] = 32767, -32768
+    spiked = np.where(np.arange(d) == d // 2, 32767, noise)
+    cases = {
+        "normal, sigma 300": rng.normal(0, 300, (256, d)),
+        "normal, sigma 3000, offset": rng.normal(0, 3000, (256, d)) + rng.normal(0, 5000, (256, 1)),
+        "uniform, full range": rng.integers(-32768, 32768, (256, d)),
+        "one outlier among zeros": outlier,
+        "one outlier among noise": spiked,
+        "constant": np.repeat([[0], [1], [-1], [32767], [-32768]], d, axis=1),
+        "tiny variance": np.array([[0], [32766], [-32768]]) + (rng.random((3, d)) < 0.5),
+        "one channel off by 1": np.array([[0], [32766], [-32768]]) + (np.arange(d) == d // 2),
+        "all +-32767": 32767 * sign,
+        "all 32767 or -32768": np.where(sign > 0, 32767, -32768),
+    }
+    return {kind: np.clip(np.rint(x), -32768, 32767).astype(np.int16) for kind, x in cases.items()}
+
+
+def layernorm_errors(d: int, gains: tuple[float, ...] = GAINS, seed: int = 0) -> Iterator[Error]:
+    """Each kind of row at width d, the worst over `gains` and over eps = 1 and 1e-6 (with 9 fraction bits)."""
+    rng = np.random.default_rng([seed, d])
+    for kind, x in rows(d, rng).items():
+        found = []
+        for gain in gains:
+            shift = int(np.floor(np.log2(30000 * 1024 / (1.5 * gain))))
+            gamma = np.rint(gain * rng.uniform(0.5, 1.5, d) * rng.choice([-1, 1], d) * 2.0 ** (shift - 10))
+            beta = np.rint(rng.normal(0, 20, d) * 2.0**shift)
+            for eps in (1, max(1, round(1e-6 * d * d * 2**18))):
+                norm = Norm(gamma=gamma.astype(np.int16), beta=beta.astype(np.int32), shift=shift, eps=eps)
+                exact = reference.layernorm(x, norm.gamma, norm.beta, norm.shift, eps)
+                found.append(measure(kind, norm(x).astype(np.int64), np.clip(exact, -128, 127)))
+        yield Error(f"D {d:4}, {kind}", max(e.largest for e in found), float(np.mean([e.mean for e in found])))
+
+
+def rsqrt_error() -> float:
+    """Largest relative error of the reciprocal square root over all V: y1 depends on the 18 leading bits alone."""
+    m = np.arange(1 << 16, 1 << 18)
+    y1, lz = rsqrt(m << 34)
+    assert not lz.any()
+    ends = np.array([m, m + 1]) / 2.0**16
+    return float(np.abs(y1 / 2**16 * np.sqrt(ends) - 1).max())
+
+
+def softmax_errors() -> Iterator[Error]:
+    """Attention's p for every u; the mean over those u whose p is not always 0."""
+    t = np.arange(32767, -32769, -1).astype(np.int16)
+    got, exact = probabilities(t).astype(np.int64), reference.probabilities(t)
+    yield Error("p, every u", measure("", got, exact).largest, measure("", got[:288], exact[:288]).mean)
+
+
+def gate_errors(seed: int = 0) -> Iterator[tuple[Error, float]]:
+    """Gate weights in 2^-16 with, second, the largest relative error among weights of 2^-8 and more."""
+    rng = np.random.default_rng(seed)
+    for gate in GATES:
+        for experts, k in ((8, 2), (16, 2), (16, 4), (64, 8)):
+            spread = 65536 * rng.uniform(0.1, 4, (4096, 1))
+            t = np.clip(np.rint(rng.normal(0, spread, (4096, experts))), -(1 << 23), (1 << 23) - 1).astype(np.int32)
+            winners, weights = route(t, k, gate)
+            exact = 65536 * reference.gate_weights(t, winners, gate)
+            large = exact >= 256
+            relative = np.abs(weights[large] / exact[large] - 1).max()
+            yield measure(f"{gate}, {experts} experts, top {k}", weights, exact), float(relative)
+
+
+def main() -> None:
+    """Print the table."""
+    print(f"{'operator':<10} {'case':<52} {'max':>8} {'mean':>8}  LSB of the output")
+    for error in gelu_errors():
+        print(f"{'gelu':<10} {error.case:<52} {error.largest:8.4f} {error.mean:8.4f}")
+    for d in WIDTHS:
+        for error in layernorm_errors(d):
+            print(f"{'layernorm':<10} {error.case:<52} {error.largest:8.4f} {error.mean:8.4f}")
+    print(f"{'rsqrt':<10} {'every V':<52} {'':17}  relative {rsqrt_error():.6f}")
+    for error in softmax_errors():
+        print(f"{'softmax':<10} {error.case:<52} {error.largest:8.4f} {error.mean:8.4f}")
+    for error, relative in gate_errors():
+        print(f"{'gate':<10} {error.case:<52} {error.largest:8.2f} {error.mean:8.2f}  relative {relative:.5f}")
+
+
+if __name__ == "__main__":
+    main()

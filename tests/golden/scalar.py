@@ -1,0 +1,181 @@
+"""The specification once more, in plain Python integers and loops: slow, and independent of `golden`.
+
+Tensors are nested lists `[token][channel]`; parameters are read from a description's tensors as integers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hwgen import tables
+from hwgen.description import Description
+
+Matrix = list[list[int]]
+
+
+def rnd(v: int, s: int) -> int:
+    """v / 2^s rounded to nearest, ties upwards."""
+    return v if s == 0 else (2 * v + 2**s) // 2 ** (s + 1)
+
+
+def sat(v: int, bits: int) -> int:
+    """Saturate to a signed number of `bits`."""
+    return max(-(2 ** (bits - 1)), min(2 ** (bits - 1) - 1, v))
+
+
+def dot(a: list[int], b: list[int]) -> int:
+    return sum(x * y for x, y in zip(a, b, strict=True))
+
+
+def linear(t: dict[str, Any], name: str, rows: Matrix, factors: list[int] | None = None) -> Matrix:
+    """Requantized but unsaturated `rows · Wᵀ`, with a row factor each if given."""
+    weight, bias, mult, shift = (t[f"{name}.{part}"].tolist() for part in ("weight", "bias", "mult", "shift"))
+    out = []
+    for i, row in enumerate(rows):
+        m = mult if factors is None else [factors[i] * one // 65536 for one in mult]
+        out.append([rnd((dot(row, weight[c]) + bias[c]) * m[c], shift[c]) for c in range(len(weight))])
+    return out
+
+
+def saturated(rows: Matrix, bits: int) -> Matrix:
+    return [[sat(v, bits) for v in row] for row in rows]
+
+
+def added(x: Matrix, update: Matrix) -> Matrix:
+    """Residual addition of an update that is saturated first."""
+    return [[sat(a + sat(b, 16), 16) for a, b in zip(r, s, strict=True)] for r, s in zip(x, update, strict=True)]
+
+
+def patches(image: list[list[list[int]]], height: int, width: int) -> Matrix:
+    out = []
+    for top in range(0, len(image), height):
+        for left in range(0, len(image[0]), width):
+            rows = range(top, top + height)
+            out.append([v for r in rows for c in range(left, left + width) for v in image[r][c]])
+    return out
+
+
+def xhat(row: list[int], eps: int) -> list[int]:
+    d, total = len(row), sum(row)
+    v = d * sum(e * e for e in row) - total * total + eps
+    assert 1 <= v < 2**52
+    lz = 52 - v.bit_length()
+    lz -= lz % 2
+    vn = v << lz
+    m = vn >> 34
+    y0 = tables.RSQRT[vn >> 46]
+    y1 = (y0 * (3 * 65536 - ((m * ((y0 * y0) >> 16)) >> 16))) >> 17
+    assert 2**16 <= m < 2**18 and 0 < y1 < 2**17
+    return [sat(rnd((d * e - total) * y1, 31 - lz // 2), 18) for e in row]
+
+
+def norm(t: dict[str, Any], name: str, x: Matrix) -> Matrix:
+    """LayerNorm, or a rescale where there is no eps."""
+    gamma, beta, shift = t[f"{name}.gamma"].tolist(), t[f"{name}.beta"].tolist(), int(t[f"{name}.shift"][0])
+    out = []
+    for row in x:
+        h = xhat(row, int(t[f"{name}.eps"][0])) if f"{name}.eps" in t else row
+        out.append([sat(rnd(e * g + b, shift), 8) for e, g, b in zip(h, gamma, beta, strict=True)])
+    return out
+
+
+def prob(row: list[int]) -> list[int]:
+    top = max(row)
+    return [rnd(tables.EXP[(top - e) % 32], (top - e) // 32) for e in row]
+
+
+def gelu(h: int, mult: int, shift: int, zero: int) -> int:
+    h = max(-512, min(511, h))
+    g = 4 * max(h, 0) - (tables.GELU[abs(h)] if abs(h) < 256 else 0)
+    return max(0, min(255, rnd(g * mult, shift) + zero))
+
+
+def hidden(t: dict[str, Any], name: str, y: Matrix) -> Matrix:
+    scale = [int(t[f"{name}.gelu.{part}"][0]) for part in ("mult", "shift", "zero")]
+    return [[gelu(h, *scale) for h in row] for row in linear(t, f"{name}.fc1", y)]
+
+
+def route(logits: list[int], k: int, gate: str) -> tuple[list[int], list[int]]:
+    """Winners in ascending order and their weights."""
+    winners: list[int] = []
+    for _ in range(k):
+        left = [e for e in range(len(logits)) if e not in winners]
+        winners.append(next(e for e in left if logits[e] == max(logits[i] for i in left)))
+    winners.sort()
+    u = [rnd(max(logits) - e, 8) for e in logits]
+    p = [rnd(tables.GATE_EXP[e % 256], e // 256) for e in u]
+    den = sum(p) if gate == "softmax_topk" else sum(p[e] for e in winners)
+    return winners, [rnd(p[e] * (2**40 // den), 24) for e in winners]
+
+
+def attention(t: dict[str, Any], name: str, heads: int, x: Matrix, y: Matrix) -> dict[str, Any]:
+    out: dict[str, Any] = {part: saturated(linear(t, f"{name}.{part}", y), 8) for part in "qkv"}
+    scale = {p: (int(t[f"{name}.{p}.mult"][0]), int(t[f"{name}.{p}.shift"][0])) for p in ("score", "context")}
+    n, d = len(y), len(out["q"][0]) // heads
+    out |= {"score": [], "prob": [], "context": [[] for _ in range(n)]}
+    for head in range(heads):
+        q, k, v = ([row[head * d : (head + 1) * d] for row in out[part]] for part in "qkv")
+        mult, shift = scale["score"]
+        score = [[sat(rnd(dot(a, b) * mult, shift), 16) for b in k] for a in q]
+        p = [prob(row) for row in score]
+        mult, shift = scale["context"]
+        for i, row in enumerate(p):
+            m = 2**24 // sum(row) * mult // 65536
+            out["context"][i] += [sat(rnd(dot(row, [e[c] for e in v]) * m, shift), 8) for c in range(d)]
+        out["score"].append(score)
+        out["prob"].append(p)
+    out["attn"] = added(x, linear(t, f"{name}.proj", out["context"]))
+    return out
+
+
+def moe(t: dict[str, Any], name: str, mlp: Any, task: str, x: Matrix, y: Matrix) -> dict[str, Any]:
+    logits = saturated(linear(t, f"{name}.gate.{task}", y), 24)
+    routes = [route(row, mlp.top_k, mlp.gate) for row in logits]
+    out: dict[str, Any] = {"logits": logits, "experts": [r[0] for r in routes], "weights": [r[1] for r in routes]}
+    x = [list(row) for row in x]
+    for e in range(mlp.experts):
+        tokens = [i for i, (winners, _) in enumerate(routes) if e in winners]
+        h = hidden(t, f"{name}.experts.{e}", [y[i] for i in tokens])
+        factors = [routes[i][1][routes[i][0].index(e)] for i in tokens]
+        for i, row in zip(tokens, linear(t, f"{name}.experts.{e}.fc2", h, factors), strict=True):
+            x[i] = added([x[i]], [row])[0]
+        out |= {f"expert.{e}.tokens": tokens, f"expert.{e}.hidden": h}
+    return out | {"mlp": x}
+
+
+def head(t: dict[str, Any], task: Any, class_token: bool, x: Matrix) -> dict[str, Any]:
+    name = f"tasks.{task.name}"
+    if task.head == "none":
+        y = norm(t, f"{name}.norm", x) if task.norm else x
+        return {"output": y} | ({"norm": y} if task.norm else {})
+    y = norm(t, f"{name}.{'norm' if task.norm else 'rescale'}", x)
+    out: dict[str, Any] = {"norm": y}
+    rows = y[:1] if task.head == "class_token" else y[int(class_token) :]
+    if task.head == "mean":
+        mult, shift = int(t[f"{name}.mean.mult"][0]), int(t[f"{name}.mean.shift"][0])
+        rows = out["mean"] = [[sat(rnd(sum(c) * mult, shift), 8) for c in zip(*rows, strict=True)]]
+    return out | {"output": saturated(linear(t, f"{name}.head", rows), 16)}
+
+
+def run(description: Description, image: list[list[list[int]]], task_name: str) -> dict[str, Any]:
+    """All tensors of one image by the names of docs/description.md, without a batch axis."""
+    model, t = description.model, description.tensors
+    rows = patches(image, model.patch.height, model.patch.width)
+    x = added(t["position"].tolist()[int(model.class_token) :], linear(t, "embed", rows))
+    if model.class_token:
+        rows, x = [[0] * model.patch_size, *rows], [t["position"][0].tolist(), *x]
+    out: dict[str, Any] = {"patches": rows, "embed": x}
+    for i, layer in enumerate(model.layers):
+        name = f"layers.{i}"
+        found: dict[str, Any] = {"norm1": norm(t, f"{name}.norm1", x)}
+        found |= attention(t, f"{name}.attn", model.heads, x, found["norm1"])
+        y = found["norm2"] = norm(t, f"{name}.norm2", found["attn"])
+        if layer.mlp.kind == "moe":
+            found |= moe(t, f"{name}.moe", layer.mlp, task_name, found["attn"], y)
+        else:
+            found["hidden"] = hidden(t, f"{name}.mlp", y)
+            found["mlp"] = added(found["attn"], linear(t, f"{name}.mlp.fc2", found["hidden"]))
+        out |= {f"{name}.{key}": value for key, value in found.items()}
+        x = found["mlp"]
+    task = next(task for task in model.tasks if task.name == task_name)
+    return out | {f"{task_name}.{key}": value for key, value in head(t, task, model.class_token, x).items()}

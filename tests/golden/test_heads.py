@@ -1,0 +1,42 @@
+"""Heads: which tokens each kind takes, means, outputs without a linear layer."""
+
+import numpy as np
+import pytest
+
+from golden.heads import HEADS, Head, mean_tokens
+from golden.linear import Scale
+from tests.golden import scalar
+from tests.random_model import random_description
+
+
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "class_token"), [(k, c) for k in HEADS for c in (False, True) if c or k != "class_token"]
+)
+def test_head(kind: str, class_token: bool, norm: bool) -> None:
+    task = {"name": "a", "head": kind, "norm": norm} | ({} if kind == "none" else {"outputs": 7})
+    description = random_description(5, class_token=class_token, tasks=[task])
+    model = description.model
+    head = Head.load(description.tensors, "tasks.a", kind=kind, norm=norm, class_token=class_token)
+    x = np.random.default_rng(0).normal(0, 2000, (2, model.tokens, model.dim)).astype(np.int16)
+    x[0, 0], x[1, -1] = 32767, -32768
+    got = head(x)
+    assert got["output"].dtype == np.int16
+    rows, outputs = {"class_token": (1, 7), "mean": (1, 7), "every_token": (model.patches, 7)}.get(
+        kind, (model.tokens, model.dim)
+    )
+    assert got["output"].shape == (2, rows, outputs)
+    for b in range(2):
+        want = scalar.head(description.tensors, model.tasks[0], class_token, x[b].tolist())
+        assert {name: tensor[b].tolist() for name, tensor in got.items()} == want
+
+
+def test_mean_saturates_and_rounds() -> None:
+    y = np.array([[[-128, 127, 1, -1], [-128, 127, 0, 0]]], np.int8)
+    assert mean_tokens(y, Scale(mult=32768, shift=16)).tolist() == [[[-128, 127, 1, 0]]]
+    assert mean_tokens(y, Scale(mult=65535, shift=0)).tolist() == [[[-128, 127, 127, -128]]]
+
+
+def test_unknown_head() -> None:
+    with pytest.raises(ValueError, match="head must be one of class_token, mean, every_token, none, not 'first'"):
+        Head.load({}, "tasks.a", kind="first", norm=True, class_token=True)
