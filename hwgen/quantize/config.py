@@ -1,0 +1,90 @@
+"""The quantizer's own YAML file: which checkpoint, which images, and the structure the checkpoint does not tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from hwgen.description import WEIGHTS_FILE, Count, Image, Model, Name, Patch, parse_model
+from hwgen.errors import HwgenError
+from hwgen.strict_yaml import Strict
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Normalize(Strict):
+    """(pixel - mean) / std, one value per image channel, in pixel codes 0..255."""
+
+    mean: list[Finite]
+    std: list[Positive]
+
+
+class TaskConfig(Strict):
+    """A task of the checkpoint; its number in `headT` and `gateT` is its place in the list."""
+
+    name: Name
+    head: Literal["class_token", "mean", "every_token", "none"]
+    norm: bool
+
+
+class MoeConfig(Strict):
+    """What all mixture-of-experts layers share."""
+
+    top_k: Count
+    gate: Literal["softmax_topk", "topk_softmax"]
+
+
+class QuantizeConfig(Strict):
+    """`quantize.yaml`. File names are relative to it; hidden sizes, depth and experts come from the checkpoint."""
+
+    name: Name
+    checkpoint: str
+    calibration: str
+    image: Image
+    patch: Patch
+    normalize: Normalize
+    heads: Count
+    head_dim: Count
+    class_token: bool
+    layer_norm_eps: Positive
+    moe: MoeConfig | None = None
+    tasks: Annotated[list[TaskConfig], Field(min_length=1)]
+
+
+def structure(config: QuantizeConfig, tensors: Mapping[str, np.ndarray], where: str, checkpoint: str) -> Model:
+    """The structure of the description, sizes read off the checkpoint; `where` and `checkpoint` name the files."""
+    for key in ("mean", "std"):
+        found = getattr(config.normalize, key)
+        if len(found) != config.image.channels:
+            raise HwgenError(where, f"normalize.{key}", found=str(found),
+                             expected=f"{config.image.channels} number(s), one per image channel")  # fmt: skip
+
+    def rows(name: str) -> int:
+        if name not in tensors or tensors[name].ndim != 2:
+            found = f"shape {list(tensors[name].shape)}" if name in tensors else "no such tensor"
+            raise HwgenError(checkpoint, name, expected="a matrix [out, in]", found=found,
+                             mend="see hwgen/floatmodel.py for the layout")  # fmt: skip
+        return int(tensors[name].shape[0])
+
+    layers: list[dict[str, Any]] = []
+    while f"l{len(layers)}.qkv.w" in tensors or not layers:
+        name = f"l{len(layers)}"
+        if f"{name}.gate0" not in tensors:
+            layers.append({"mlp": {"kind": "dense", "hidden": rows(f"{name}.fc1.w")}})
+            continue
+        if config.moe is None:
+            raise HwgenError(where, "moe", expected=f"`moe`, as the checkpoint has {name}.gate0", found="no such key",
+                             mend="add `moe: {top_k: 2, gate: softmax_topk}`")  # fmt: skip
+        mlp = {"kind": "moe", "experts": rows(f"{name}.gate0"), "hidden": rows(f"{name}.e0.fc1.w")}
+        layers.append({"mlp": {**mlp, **config.moe.model_dump()}})
+    tasks = [
+        task.model_dump() | ({} if task.head == "none" else {"outputs": rows(f"head{number}.w")})
+        for number, task in enumerate(config.tasks)
+    ]
+    shared = config.model_dump(include={"name", "image", "patch", "heads", "head_dim", "class_token"})
+    constant = {"format": "hwgen-model", "version": 1, "weights": WEIGHTS_FILE, "residual_fraction_bits": 0}
+    return parse_model({**constant, **shared, "dim": rows("embed.w"), "layers": layers, "tasks": tasks}, where)
