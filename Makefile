@@ -1,0 +1,35 @@
+# `make demo`: set-up, quantize, build, simulate the example. `make test`, `make lint`: what CI runs.
+# Everything lives in .venv and build/ of this checkout; `make clean` removes the latter.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= $(shell nproc 2>/dev/null || echo 1)
+export HWGEN_CACHE ?= $(CURDIR)/build/cache
+
+.PHONY: demo test test-all lint setup clean
+.DEFAULT_GOAL := demo
+
+# The stamp is older than pyproject.toml when dependencies may have changed.
+$(VENV)/.stamp: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[sim,dev]'
+	touch $@
+
+setup: $(VENV)/.stamp
+
+demo: setup
+	$(BIN)/python examples/mnist_m3vit/demo.py
+
+test: setup
+	$(BIN)/python -m pytest -n $(WORKERS) -m 'not slow' $(ARGS)
+
+test-all: setup
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf build
