@@ -1,0 +1,186 @@
+"""Where everything lies on chip: strides, head padding, and how deep each buffer must be for a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from hwgen.description import Description, MoeMlp, Task
+from hwgen.errors import HwgenError
+from hwgen.params import HwParams
+
+__all__ = ["Layout", "auto_params", "buffer_needs", "check_fits", "div_up", "output_shape", "stored_words"]
+
+
+def div_up(value: int, unit: int) -> int:
+    """Number of units that hold `value`."""
+    return -(-value // unit)
+
+
+def output_shape(desc: Description, task: Task) -> tuple[int, int]:
+    """Rows and columns of a task's output."""
+    model = desc.model
+    if task.outputs is None:
+        return model.tokens, model.dim
+    return (model.patches if task.head == "every_token" else 1), task.outputs
+
+
+def stored_words(desc: Description, p: HwParams, task: Task) -> int:
+    """C-words of one stored output row."""
+    return div_up(output_shape(desc, task)[1], p.c)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Strides of a model's tensors in the buffers of `p`.
+
+    A `*_words` is a row's length in C-words, a `*_stride` in words of W bytes (the last one may be written in part:
+    what is behind a row's channels meets zero weights only). Attention reads whole words of q and k, so there the heads
+    are padded to whole words, and the padding is written with zeros.
+    """
+
+    desc: Description
+    p: HwParams
+
+    @cached_property
+    def groups(self) -> int:
+        """Row tiles of T tokens."""
+        return div_up(self.desc.model.tokens, self.p.t)
+
+    def words(self, channels: int) -> int:
+        """C-words of a row, which is also its number of tiles."""
+        return div_up(channels, self.p.c)
+
+    def stride(self, channels: int) -> int:
+        """Words of W bytes of a row."""
+        return div_up(channels, self.p.word)
+
+    @property
+    def dim_words(self) -> int:
+        return self.words(self.desc.model.dim)
+
+    @property
+    def dim_stride(self) -> int:
+        return self.stride(self.desc.model.dim)
+
+    @property
+    def head_pitch(self) -> int:
+        """Channels from one head to the next: head_dim rounded up to whole words of W."""
+        return self.stride(self.desc.model.head_dim) * self.p.word
+
+    @property
+    def attn_channels(self) -> int:
+        """Channels of q, k, v and context, padding included."""
+        return self.desc.model.heads * self.head_pitch
+
+    @property
+    def attn_used(self) -> int:
+        """Channels up to the last one that is not padding."""
+        return self.attn_channels - self.head_pitch + self.desc.model.head_dim
+
+    @property
+    def attn_stride(self) -> int:
+        return self.attn_channels // self.p.word
+
+    @cached_property
+    def head_channels(self) -> tuple[int, ...]:
+        """Buffer channel of each of the heads·head_dim attention channels."""
+        model = self.desc.model
+        return tuple(h * self.head_pitch + i for h in range(model.heads) for i in range(model.head_dim))
+
+    def hidden_base(self, layer: int) -> int:
+        """H word of the hidden activations: experts gather their tokens in front of them."""
+        moe = isinstance(self.desc.model.layers[layer].mlp, MoeMlp)
+        return self.groups * self.dim_stride if moe else 0
+
+    def needs(self) -> Iterator[tuple[str, int, str]]:
+        """(field of HwParams, least value, what needs it), in no particular order."""
+        model, p, n = self.desc.model, self.p, self.desc.model.tokens
+        yield "max_tokens", n, "tokens"
+        yield "max_experts", 1, "no experts"
+        yield "max_topk", 1, "no experts"
+        yield "norm_depth", self.dim_words, "dim"
+        yield "weight_depth", self.dim_words * p.param_words, "LayerNorm parameters"
+        yield "x_depth", n * self.dim_words, "the residual stream"
+        yield "y_depth", self.groups * self.stride(model.patch_size), "patches"
+        yield "y_depth", self.groups * self.dim_stride, "norm1"
+        yield "y_depth", self.groups * self.attn_stride, "context"
+        yield "h_depth", self.groups * self.attn_stride, "queries"
+        yield "k_depth", div_up(n, p.c) * self.attn_stride, "keys"
+        yield "v_depth", div_up(n, p.k) * (self.attn_channels // p.c), "values"
+        yield self._ring("embed", model.patch_size)
+        yield self._ring("attn.q", model.dim)
+        yield self._ring("attn.proj", self.attn_used)
+        for index, layer in enumerate(model.layers):
+            name, mlp = f"layers.{index}", layer.mlp
+            depth = self.hidden_base(index) + self.groups * self.stride(mlp.hidden)
+            yield "h_depth", depth, f"{name}: " + ("tokens and " * isinstance(mlp, MoeMlp)) + "hidden"
+            yield self._ring(f"{name} fc2", mlp.hidden)
+            if isinstance(mlp, MoeMlp):
+                yield "max_experts", mlp.experts, f"{name}: experts"
+                yield "max_topk", mlp.top_k, f"{name}: top_k"
+        for task in model.tasks:
+            if task.head == "mean":
+                yield "h_depth", self.dim_stride, f"{task.name}: mean"
+            if task.outputs is not None:
+                last = n if task.head == "every_token" else 1
+                yield "x_depth", last * self.words(task.outputs), f"outputs of {task.name}"
+
+    def _ring(self, name: str, inputs: int) -> tuple[str, int, str]:
+        """Two tiles: one is in use while the next one arrives."""
+        return "weight_depth", 2 * (self.p.param_words + div_up(inputs, self.p.k)), f"two tiles of {name}"
+
+    def worst(self) -> dict[str, tuple[int, str]]:
+        """Per field the largest of `needs` and what needs it."""
+        worst: dict[str, tuple[int, str]] = {}
+        for name, value, what in self.needs():
+            if name not in worst or value > worst[name][0]:
+                worst[name] = value, what
+        return worst
+
+
+def buffer_needs(desc: Description, p: HwParams) -> dict[str, int]:
+    """Least values of the size fields of HwParams for all tasks of `desc` on an array shaped like `p`."""
+    return {name: value for name, (value, _) in Layout(desc, p).worst().items()}
+
+
+def check_fits(desc: Description, p: HwParams) -> None:
+    """Raises HwgenError naming every buffer that is too small, what needs it, and by how much."""
+    short = [
+        (name, getattr(p, name), need, what)
+        for name, (need, what) in Layout(desc, p).worst().items()
+        if need > getattr(p, name)
+    ]
+    if short:
+        raise HwgenError(
+            f"model {desc.model.name}",
+            ", ".join(name for name, *_ in short),
+            expected=", ".join(f"{name} of at least {need} ({what})" for name, _, need, what in short),
+            found=", ".join(f"{name} = {have}, too small by {need - have}" for name, have, need, _ in short),
+            mend="enlarge the buffers, or generate an accelerator sized for this model",
+        )
+
+
+def auto_params(
+    descs: Sequence[Description], t: int, c: int, k: int, *, weight_bus: int = 256, data_bus: int = 128
+) -> HwParams:
+    """An accelerator of this array shape just large enough for all of `descs`.
+
+    Depths are rounded up to what block RAM gives for nothing: powers of two up to 512, then multiples of 512.
+    """
+    shape = HwParams(t=t, c=c, k=k, weight_bus=weight_bus, data_bus=data_bus)
+    sizes: dict[str, int] = {}
+    for desc in descs:
+        for name, need in buffer_needs(desc, shape).items():
+            sizes[name] = max(need, sizes.get(name, 0))
+    for name in sizes:
+        if name == "weight_depth":  # a ring: its counters wrap
+            sizes[name] = _power_of_two(sizes[name])
+        elif name.endswith("_depth"):
+            sizes[name] = min(_power_of_two(sizes[name]), div_up(sizes[name], 512) * 512)
+    return HwParams(t=t, c=c, k=k, weight_bus=weight_bus, data_bus=data_bus, **sizes)
+
+
+def _power_of_two(value: int) -> int:
+    return 1 << max(1, (value - 1).bit_length())

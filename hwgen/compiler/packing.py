@@ -1,0 +1,95 @@
+"""Weights and parameters as the bytes of the weight stream (docs/architecture.md, "Weight stream")."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwgen.compiler.layout import div_up
+from hwgen.params import HwParams
+
+__all__ = ["ALIGN", "Block", "WeightRegion", "pack_linear", "pack_norm", "pack_rows", "spread"]
+
+ALIGN = 64  #: blocks start at multiples of this many bytes
+
+
+def spread(array: NDArray, positions: Sequence[int], size: int, axis: int = 0) -> NDArray:
+    """`array` with entry i of `axis` moved to positions[i] of an axis of `size`, zeros elsewhere."""
+    shape = list(array.shape)
+    shape[axis] = size
+    out = np.zeros(shape, array.dtype)
+    index: list[slice | NDArray] = [slice(None)] * array.ndim
+    index[axis] = np.asarray(positions)
+    out[tuple(index)] = array
+    return out
+
+
+def _words(p: HwParams, channels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Ring words [tiles, words, C, K] of channels [outputs, bytes]: a channel's byte b is lane b % K of word b div K."""
+    outputs, size = channels.shape
+    tiles, words = div_up(outputs, p.c), div_up(size, p.k)
+    padded = np.zeros((tiles * p.c, words * p.k), np.uint8)
+    padded[:outputs, :size] = channels
+    return padded.reshape(tiles, p.c, words, p.k).transpose(0, 2, 1, 3)
+
+
+def _columns(*arrays: NDArray) -> NDArray[np.uint8]:
+    """Little-endian bytes of per-channel values side by side, filled up to the 8 of a parameter record."""
+    little = [np.ascontiguousarray(array, array.dtype.newbyteorder("<")) for array in arrays]
+    record = np.concatenate([array.view(np.uint8).reshape(len(array), -1) for array in little], axis=1)
+    return np.pad(record, ((0, 0), (0, 8 - record.shape[1])))
+
+
+def pack_linear(
+    p: HwParams,
+    weight: NDArray[np.int8],
+    bias: NDArray[np.int32],
+    mult: NDArray[np.uint16],
+    shift: NDArray[np.uint8],
+) -> bytes:
+    """A MATMUL's stream for weight [outputs, inputs]: per output tile the parameters, then the weights."""
+    parameters = _words(p, _columns(bias, mult, shift))
+    return np.concatenate([parameters, _words(p, weight.view(np.uint8))], axis=1).tobytes()
+
+
+def pack_norm(p: HwParams, gamma: NDArray[np.int16], beta: NDArray[np.int32]) -> bytes:
+    """A NORM's stream: one parameter record per channel."""
+    return _words(p, _columns(beta, gamma)).tobytes()
+
+
+def pack_rows(p: HwParams, rows: NDArray[np.int16]) -> bytes:
+    """LOADX data: each row in whole C-words of int16."""
+    fill = -rows.shape[1] % p.c
+    return np.pad(rows, ((0, 0), (0, fill))).astype("<i2").tobytes()
+
+
+@dataclass(frozen=True)
+class Block:
+    """One instruction's bytes in the weights region."""
+
+    offset: int
+    bytes: int
+
+
+@dataclass
+class WeightRegion:
+    """Collects blocks in order of first use; a block asked for again by name (by another task) is stored once."""
+
+    _blocks: dict[str, Block] = field(default_factory=dict)
+    _data: bytearray = field(default_factory=bytearray)
+
+    def add(self, name: str, pack: Callable[[], bytes]) -> Block:
+        """The block of this name, packed when it is new."""
+        if name not in self._blocks:
+            data = pack()
+            self._blocks[name] = Block(len(self._data), len(data))
+            self._data += data + bytes(-len(data) % ALIGN)
+        return self._blocks[name]
+
+    @property
+    def data(self) -> bytes:
+        """The whole region, a multiple of ALIGN bytes."""
+        return bytes(self._data)

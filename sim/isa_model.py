@@ -1,0 +1,266 @@
+"""The machine at instruction level in NumPy: what the accelerator must do with a program, in whole instructions.
+
+An independent check of the compiler: it reads the binary files and HwParams only, keeps the buffers banked as
+docs/architecture.md says, and fills them with garbage first, so that nothing unwritten may matter. It has its own
+arithmetic, written from docs/numerics.md; of the golden model it shares the literal tables only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hwgen import tables
+from hwgen.isa import BYTES, OPCODES, Dest, Op, Source, decode
+from hwgen.params import HwParams
+
+__all__ = ["IsaError", "Machine"]
+
+Ints = NDArray[np.integer[Any]]
+_EXP, _GELU, _GATE, _RSQRT = (np.array(t) for t in (tables.EXP, tables.GELU, tables.GATE_EXP, tables.RSQRT))
+
+
+class IsaError(Exception):
+    """Why the machine stopped: `kind` is "opcode", "range" (an address) or "field" (a value that makes no sense)."""
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(f"{kind}: {detail}")
+        self.kind = kind
+
+
+def rshift(value: Ints, shift: Ints | int) -> Ints:
+    """Arithmetic shift, ties towards +infinity."""
+    return (value + (np.left_shift(1, shift) >> 1)) >> shift
+
+
+def sat(value: Ints, bits: int) -> Ints:
+    return np.clip(value, -(1 << bits - 1), (1 << bits - 1) - 1)
+
+
+class Machine:
+    """One accelerator with its DRAM regions. `run` executes the program at an entry; buffers keep their contents."""
+
+    def __init__(
+        self, p: HwParams, program: bytes, weights: bytes, image: bytes = b"", output_bytes: int = 0, seed: int = 0
+    ) -> None:
+        self.p, self.program = p, program
+        self.weights, self.image = np.frombuffer(weights, np.uint8), np.frombuffer(image, np.uint8)
+        rng = np.random.default_rng(seed)
+
+        def garbage(*shape: int) -> NDArray[np.uint8]:
+            return rng.integers(0, 256, shape, np.uint8)
+
+        self.output = garbage(output_bytes)
+        self.x = garbage(1, p.x_depth, 2 * p.c).view("<i2")
+        self.y = garbage(p.t, p.y_depth, p.word)
+        self.h = garbage(p.t, p.h_depth, p.word)
+        self.k = garbage(p.c, p.k_depth, p.word)
+        self.v = garbage(p.k, p.v_depth, p.c)
+        experts = -(-p.max_experts // p.c) * p.c
+        self.logits = rng.integers(-(1 << 23), 1 << 23, (1, p.max_tokens, experts))
+        self.counts = rng.integers(0, p.max_tokens + 1, p.max_experts)
+        self.tokens = rng.integers(0, p.max_tokens, (p.max_experts, p.max_tokens))
+        self.factors = rng.integers(0, 1 << 17, (p.max_experts, p.max_tokens))
+        self.fields: dict[str, int] = {}
+
+    def dump(self) -> dict[str, NDArray]:
+        """Copies of the buffers, in the form `sim.compare` reads."""
+        queue = {"counts": self.counts, "tokens": self.tokens, "weights": self.factors}
+        banks = {"X": self.x[0], "Y": self.y, "H": self.h, "K": self.k, "V": self.v}
+        return {name: array.copy() for name, array in (banks | queue).items()}
+
+    def run(self, entry: int = 0, on_retire: Callable[[int], None] = lambda index: None) -> bytes:
+        """Execute until END; `on_retire` gets each instruction's index. Returns the output region."""
+        for index in range(1 << 20):
+            at = entry + index * BYTES
+            if at % BYTES or not 0 <= at <= len(self.program) - BYTES:
+                raise IsaError("range", f"instruction at {at} of {len(self.program)} program bytes")
+            fields = decode(self.program[at : at + BYTES])
+            if fields["op"] not in list(Op):
+                raise IsaError("opcode", f"{fields['op']} at byte {at}")
+            op = Op(fields.pop("op"))
+            stray = [name for name, value in fields.items() if value and name not in OPCODES[op][1]]
+            if stray:
+                raise IsaError("field", f"{op.name} at byte {at} does not read {stray}")
+            self.fields = fields
+            if op != Op.END:
+                getattr(self, "_" + op.name.lower())(**{name: fields[name] for name in OPCODES[op][1]})
+            on_retire(index)
+            if op == Op.END:
+                break
+        return self.output.tobytes()
+
+    # Buffers.
+
+    def _index(self, buffer: NDArray, rows: Ints, base: int, stride: int, start: int, count: int) -> tuple[Ints, ...]:
+        """Indices [rows, count] of elements start, start + 1, ... of rows that begin `stride` words apart."""
+        banks, depth, word = buffer.shape
+        element = start + np.arange(count)
+        address = base + (rows // banks * stride)[:, None] + element // word
+        if address.size and address.max() >= depth:
+            raise IsaError("range", f"word {address.max()} of {depth}")
+        return np.broadcast_arrays((rows % banks)[:, None], address, element % word)
+
+    def _read(self, buffer: NDArray, rows: Ints, base: int, stride: int, count: int, start: int = 0) -> Ints:
+        return buffer[self._index(buffer, rows, base, stride, start, count)]
+
+    def _write(self, buffer: NDArray, rows: Ints, base: int, stride: int, data: Ints, start: int = 0) -> None:
+        index = self._index(buffer, rows, base, stride, start, data.shape[1])
+        buffer[index] = data.astype(np.int64).astype(buffer.dtype)  # bytes: two's complement
+
+    def _signed(self, *args: Any) -> Ints:
+        return self._read(*args).view(np.int8).astype(np.int64)
+
+    def _region(self, region: NDArray[np.uint8], offset: int, size: int) -> NDArray[np.uint8]:
+        if offset % BYTES or offset + size > len(region):
+            raise IsaError("range", f"{size} bytes at {offset} of {len(region)}")
+        return region[offset : offset + size]
+
+    def _stream(self, offset: int, size: int, tiles: int, words: int) -> NDArray[np.uint8]:
+        """The instruction's weight stream as [tiles, C, words * K] bytes of each channel."""
+        c, k = self.p.c, self.p.k
+        if size != tiles * words * c * k:
+            raise IsaError("field", f"{size} bytes of weights, {tiles * words} words of {c * k} bytes read")
+        stream = self._region(self.weights, offset, size).reshape(tiles, words, c, k)
+        return stream.transpose(0, 2, 1, 3).reshape(tiles, c, words * k)
+
+    @staticmethod
+    def _parameter(stream: NDArray[np.uint8], first: int, dtype: str) -> Ints:
+        """One of a channel's parameters, [tiles * C]."""
+        size = np.dtype(dtype).itemsize
+        return np.ascontiguousarray(stream[:, :, first : first + size]).view(dtype).reshape(-1).astype(np.int64)
+
+    def _queue(self, expert: int) -> Ints:
+        if expert >= self.p.max_experts:
+            raise IsaError("range", f"expert {expert} of {self.p.max_experts}")
+        return self.tokens[expert, : self.counts[expert]]
+
+    # Instructions.
+
+    def _image(self, offset: int, bytes: int, a_stride: int, row_begin: int, k_steps: int, tiles: int, d_base: int,
+               d_stride: int) -> None:
+        pixels = self._region(self.image, offset, bytes).reshape(-1, a_stride, tiles, k_steps)
+        patches = pixels.transpose(0, 2, 1, 3).reshape(-1, a_stride * k_steps)
+        self._write(self.y, row_begin + np.arange(len(patches)), d_base, d_stride, patches)
+
+    def _loadx(self, offset: int, bytes: int, d_base: int) -> None:
+        data = self._region(self.weights, offset, bytes).view("<i2")
+        self._write(self.x, np.array([0]), d_base, 0, data[None])
+
+    def _norm(self, statistics: int, offset: int, bytes: int, a_base: int, a_stride: int, row_begin: int, row_end: int,
+              tiles: int, d_base: int, d_stride: int, norm_shift: int, dim: int, eps_high: int, eps_low: int) -> None:
+        if tiles > self.p.norm_depth:
+            raise IsaError("range", f"{tiles} parameter words of {self.p.norm_depth}")
+        rows = np.arange(row_begin, row_end)
+        stream = self._stream(offset, bytes, tiles, self.p.param_words)
+        beta, gamma = self._parameter(stream, 0, "<i4"), self._parameter(stream, 4, "<i2")
+        x = self._read(self.x, rows, a_base, a_stride, tiles * self.p.c).astype(np.int64)
+        if statistics:
+            total = x.sum(1, keepdims=True)
+            v = dim * (x * x).sum(1, keepdims=True) - total**2 + (eps_high << 32 | eps_low)
+            zeros = 52 - np.frexp(v.astype(np.float64))[1] & ~1
+            vn = v << zeros
+            y = _RSQRT[vn >> 46]
+            y = y * (3 * 65536 - ((vn >> 34) * (y * y >> 16) >> 16)) >> 17
+            x = sat(rshift((dim * x - total) * y, 31 - zeros // 2), 18)
+        self._write(self.y, rows, d_base, d_stride, sat(rshift(x * gamma + beta, norm_shift), 8))
+
+    def _matmul(self, expert: int, dest: int, source: int, a_unsigned: int, use_queue: int, scatter: int, gelu: int,
+                offset: int, bytes: int, a_base: int, a_stride: int, row_begin: int, row_end: int, k_steps: int, tiles: int,
+                d_base: int, d_stride: int, d_word: int, gelu_mult: int, gelu_shift: int, gelu_zero: int) -> None:
+        p = self.p
+        queue = self._queue(expert) if use_queue or scatter else np.empty(0, np.int64)
+        rows = np.arange(len(queue)) if use_queue else np.arange(row_begin, row_end)
+        if use_queue and not len(queue):
+            return
+        if dest not in list(Dest) or source not in (Source.Y, Source.H):
+            raise IsaError("field", f"dest {dest}, source {source}")
+        if 2 * (p.param_words + k_steps) > p.weight_depth:
+            raise IsaError("range", f"two tiles of {p.param_words + k_steps} words in a ring of {p.weight_depth}")
+        stream = self._stream(offset, bytes, tiles, p.param_words + k_steps)
+        bias, mult, shift = (self._parameter(stream, *at) for at in ((0, "<i4"), (4, "<u2"), (6, "u1")))
+        weight = stream[:, :, p.param_words * p.k :].reshape(tiles * p.c, k_steps * p.k).view(np.int8)
+        a = self._read(self.y if source == Source.Y else self.h, rows, a_base, a_stride, k_steps * p.k)
+        a = a if a_unsigned else a.view(np.int8)
+        acc = (a.astype(np.float64) @ weight.T.astype(np.float64)).astype(np.int64)  # exact: far below 2^53
+        if scatter:
+            mult = self.factors[expert, : len(queue), None] * mult >> 16
+        out = rshift((acc + bias) * mult, shift)
+        if gelu:
+            out = np.clip(out, -512, 511)
+            out = 4 * np.maximum(out, 0) - np.where(abs(out) < 256, _GELU[abs(out) & 255], 0)
+            out = np.clip(rshift(out * gelu_mult, gelu_shift) + gelu_zero, 0, 255)
+        else:
+            out = sat(out, {Dest.LOGITS: 24, Dest.X: 16, Dest.X_ADD: 16}.get(Dest(dest), 8))
+        rows = queue if scatter else rows
+        if dest == Dest.LOGITS:
+            self._write(self.logits, rows, 0, 1, out, d_word * p.c)
+            return
+        buffer = {Dest.Y: self.y, Dest.H: self.h, Dest.K: self.k, Dest.V: self.v}.get(Dest(dest), self.x)
+        if dest == Dest.X_ADD:
+            out = sat(out + self._read(self.x, rows, d_base, d_stride, tiles * p.c, d_word * p.c), 16)
+        self._write(buffer, rows, d_base, d_stride, out, d_word * p.c)
+
+    def _attention(self, a_base: int, a_stride: int, row_end: int, k_steps: int, tiles: int, d_base: int, d_stride: int,
+                   d_word: int, k_base: int, k_stride: int, v_base: int, v_stride: int, key_tiles: int, pv_steps: int,
+                   score_mult: int, score_shift: int, out_shift: int, out_mult: int) -> None:
+        p, rows = self.p, np.arange(row_end)
+        if row_end > p.max_tokens or key_tiles != -(-row_end // p.c) or pv_steps != -(-row_end // p.k):
+            raise IsaError("field", f"{row_end} rows, {key_tiles} key tiles, {pv_steps} steps")
+        q = self._signed(self.h, rows, a_base, a_stride, k_steps * p.k)
+        k = self._signed(self.k, rows, k_base, k_stride, k_steps * p.k)
+        v = self._signed(self.v, rows, v_base, v_stride, tiles * p.c)
+        t = sat(rshift(q @ k.T * score_mult, score_shift), 16)
+        u = t.max(1, keepdims=True) - t
+        prob = rshift(_EXP[u & 31], np.minimum(u >> 5, 20))
+        factor = (1 << 24) // prob.sum(1, keepdims=True)
+        context = sat(rshift(prob @ v * (factor * out_mult >> 16), out_shift), 8)
+        self._write(self.y, rows, d_base, d_stride, context, d_word * p.c)
+
+    def _route(self, renormalize: int, row_begin: int, row_end: int, k_steps: int, tiles: int) -> None:
+        if tiles > self.p.max_experts or k_steps > self.p.max_topk or row_end > self.p.max_tokens:
+            raise IsaError("range", f"{tiles} experts, {k_steps} winners, {row_end} tokens")
+        self.counts[:] = 0
+        for token in range(row_begin, row_end):
+            t = self.logits[0, token, :tiles]
+            winners = sorted(sorted(range(tiles), key=lambda e: (-t[e], e))[:k_steps])
+            u = rshift(t.max() - t, 8)
+            prob = rshift(_GATE[u & 255], np.minimum(u >> 8, 40))
+            den = prob[winners].sum() if renormalize else prob.sum()
+            for expert in winners:
+                self.tokens[expert, self.counts[expert]] = token
+                self.factors[expert, self.counts[expert]] = rshift(prob[expert] * ((1 << 40) // den), 24)
+                self.counts[expert] += 1
+
+    def _gather(self, expert: int, use_queue: int, a_base: int, a_stride: int, tiles: int, d_base: int, d_stride: int) -> None:
+        queue = self._queue(expert)
+        data = self._read(self.y, queue, a_base, a_stride, tiles * self.p.c)
+        self._write(self.h, np.arange(len(queue)), d_base, d_stride, data)
+
+    def _mean(self, a_base: int, a_stride: int, row_begin: int, row_end: int, tiles: int, d_base: int, d_stride: int,
+              out_shift: int, out_mult: int) -> None:
+        total = self._signed(self.y, np.arange(row_begin, row_end), a_base, a_stride, tiles * self.p.c).sum(0)
+        self._write(self.h, np.array([0]), d_base, d_stride, sat(rshift(total * out_mult, out_shift), 8)[None])
+
+    def _store(self, source: int, offset: int, bytes: int, a_base: int, a_stride: int, row_begin: int, row_end: int,
+               tiles: int) -> None:
+        rows = np.arange(row_begin, row_end)
+        if bytes != 2 * tiles * self.p.c * len(rows) or source not in (Source.X, Source.Y):
+            raise IsaError("field", f"{bytes} bytes of {len(rows)} rows from {source}")
+        read = self._read if source == Source.X else self._signed
+        data = read(self.x if source == Source.X else self.y, rows, a_base, a_stride, tiles * self.p.c)
+        self._region(self.output, offset, bytes)[:] = np.frombuffer(data.astype("<i2").tobytes(), np.uint8)
+
+
+def run_task(
+    p: HwParams, program: bytes, weights: bytes, entry: int, image: bytes, output_bytes: int, *,
+    wanted: Mapping[int, Any] | set[int] = frozenset(), seed: int = 0,
+) -> tuple[bytes, dict[int, dict[str, NDArray]]]:
+    """Output region of one image, and the dumps after the instructions `wanted`."""
+    machine = Machine(p, program, weights, image, output_bytes, seed)
+    dumps: dict[int, dict[str, NDArray]] = {}
+    output = machine.run(entry, lambda index: dumps.update({index: machine.dump()}) if index in wanted else None)
+    return output, dumps
