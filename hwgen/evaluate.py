@@ -32,6 +32,6 @@ def quality(outputs: np.ndarray, labels: np.ndarray) -> Quality:
 
 
 def evaluate(description: Description, images: np.ndarray, labels: Mapping[str, np.ndarray]) -> dict[str, Quality]:
-    """The integer model's quality on images uint8 [B, H, W, C] for each task of `labels` (task -> classes [B, rows])."""
+    """Integer quality on images uint8 [B, H, W, C] for the tasks of `labels` (task -> classes [B, rows])."""
     golden = Golden(description)
     return {task: quality(golden.run(images, task).output, wanted) for task, wanted in labels.items()}

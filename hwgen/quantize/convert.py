@@ -60,8 +60,11 @@ class _Converter:
         return result
 
     def linear(self, name: str, weight: np.ndarray, bias: np.ndarray | None, s_in: np.ndarray | float,
-               s_out: float, zero: int = 0) -> None:  # fmt: skip
-        """A linear [out, in] for inputs in steps of `s_in` (per tensor or input channel) around the code `zero`."""
+               s_out: float, zero: np.ndarray | int = 0) -> None:  # fmt: skip
+        """A linear [out, in] for inputs of steps `s_in` and zero codes `zero` (per tensor or input channel).
+
+        The zero is folded into the bias with the rounded weights: an input at its zero then adds exactly nothing.
+        """
         weight = weight * s_in
         bias = np.zeros(len(weight)) if bias is None else bias
         s_acc = np.maximum(np.abs(weight).max(1) / 127, np.abs(bias) / MAX_BIAS)
@@ -70,7 +73,7 @@ class _Converter:
         mult, shift = multiplier(s_acc / s_out)
         self.tensors |= {
             f"{name}.weight": codes.astype(np.int8),
-            f"{name}.bias": (np.rint(bias / s_acc) - zero * codes.sum(1)).astype(np.int32),
+            f"{name}.bias": np.rint(bias / s_acc - (codes * zero).sum(1)).astype(np.int32),
             f"{name}.mult": mult,
             f"{name}.shift": shift,
         }
@@ -114,8 +117,7 @@ class _Converter:
         # Pixels are the innermost part of a patch: channel values repeat over its rows and columns.
         repeat = model.patch.height * model.patch.width
         mean, std = np.tile(network.mean, repeat).astype(np.float64), np.tile(network.std, repeat).astype(np.float64)
-        weight = self.source["embed.w"] / std
-        self.linear("embed", weight, self.source["embed.b"] - weight @ mean, 1.0, self.s_x)
+        self.linear("embed", self.source["embed.w"], self.source["embed.b"], 1 / std, self.s_x, mean)
         position = self.source["pos"].copy()
         if model.class_token:
             position[0] += self.source["cls"][0]
