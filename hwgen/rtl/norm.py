@@ -1,0 +1,333 @@
+"""LayerNorm and rescale: residual stream X (int16) → operand rows Y (int8), one C-word per cycle."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import ShapeLike
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for, ceil_log2
+
+from hwgen.params import HwParams
+
+from .ram import Ram
+from .rsqrt import Rsqrt
+
+__all__ = ["Norm"]
+
+
+class Norm(wiring.Component):
+    """NORM: rows row_begin..row_end-1 of X, `tiles` C-words each, to the same rows of Y.
+
+    `start` is a pulse with all command inputs valid; they stay stable until `done`. First tiles·pk ring words are read
+    (as `ring_level` allows) and popped at once, so they must fit in the ring; tiles must be 1..p.norm_depth and
+    `dim` at most tiles·C and 2047 (V < 2^52). Then X is read without a pause: a row's words wait in a delay line until
+    its sums are complete and its reciprocal root is known, which takes the same time for every row. So the
+    normalisation needs no flow control: a row's pass ends no later than the next row's root arrives.
+
+    A command takes about tiles·pk + (rows + 1)·tiles + statistics_latency + 20 cycles. Channels beyond `dim` must be
+    zero in X, their gamma and beta zero. `statistics` low: rescale. Ring and X are read 2 cycles after the enable.
+    """
+
+    MAX_DIM = 2047
+    READ_LATENCY = 2
+    PIPELINE = 10  #: from the word leaving the delay line's address to `y_en`
+
+    def __init__(self, p: HwParams) -> None:
+        self.p = p
+        self.dim_max = min(p.norm_depth * p.c, self.MAX_DIM)
+        self.levels = ceil_log2(p.c)
+        #: cycles from a row's last word in `x_in` to the start of its pass: square, tree, sum, two products, V, root
+        self.statistics_latency = 1 + self.levels + 1 + 4 + Rsqrt.LATENCY
+        ring_bits = ceil_log2(p.weight_depth)
+        super().__init__(
+            {
+                "start": In(1),
+                "statistics": In(1),
+                "a_base": In(16),
+                "a_stride": In(16),
+                "row_begin": In(16),
+                "row_end": In(16),
+                "tiles": In(16),
+                "d_base": In(16),
+                "d_stride": In(16),
+                "shift": In(5),
+                "dim": In(16),
+                "eps": In(48),
+                "busy": Out(1),
+                "done": Out(1),
+                "ring_level": In(ceil_log2(p.weight_depth + 1)),
+                "ring_en": Out(1),
+                "ring_index": Out(ring_bits),
+                "ring_data": In(8 * p.ring_bytes),
+                "ring_pop": Out(1),
+                "ring_pop_count": Out(ceil_log2(p.weight_depth + 1)),
+                "x_en": Out(1),
+                "x_addr": Out(ceil_log2(max(p.x_depth, 2))),
+                "x_data": In(16 * p.c),
+                "y_en": Out(1),
+                "y_bank": Out(ceil_log2(p.t)),
+                "y_addr": Out(ceil_log2(max(p.y_depth, 2))),
+                "y_sub": Out(ceil_log2(p.word // p.c)),
+                "y_data": Out(8 * p.c),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        loaded = self._parameters(m)
+        x_valid, x_first, x_last = self._read(m, loaded)
+        x_in = Signal(16 * self.p.c, reset_less=True)
+        en, first, last = (Signal(name=f"in_{name}") for name in ("valid", "first", "last"))
+        m.d.sync += [x_in.eq(self.x_data), en.eq(x_valid), first.eq(x_first), last.eq(x_last)]
+        go, factor, offset, right = self._statistics(m, x_in, en, first, last)
+        out_valid, out_last = self._normalise(m, x_in, en, go, factor, offset, right)
+        self._write(m, out_valid, out_last)
+        return m
+
+    def _delay(self, m: Module, value: Value, cycles: int, name: str, *, reset: bool = False) -> Value:
+        for i in range(cycles):
+            copy = Signal(value.shape(), reset_less=not reset, name=f"{name}_d{i}")
+            m.d.sync += copy.eq(value)
+            value = copy
+        return value
+
+    def _register(self, m: Module, value: Value, shape: ShapeLike, name: str) -> Signal:
+        register = Signal(shape, reset_less=True, name=name)
+        m.d.sync += register.eq(value)
+        return register
+
+    def _parameters(self, m: Module) -> Signal:
+        """Ring words → `self.table` (per lane beta in bits 0..31, gamma in 32..47). Returns the pulse "all read"."""
+        p = self.p
+        self.table = m.submodules.table = Ram(width=48 * p.c, depth=p.norm_depth)
+        count_bits = self.ring_pop_count.shape().width
+        total = Signal(count_bits)
+        index = Signal(count_bits)
+        reading = Signal()
+        loaded = Signal()
+        issue = Signal()
+        m.d.comb += [
+            total.eq(self.tiles[: ceil_log2(p.norm_depth + 1)] << ceil_log2(p.param_words)),
+            issue.eq(reading & (index != total) & (self.ring_level > index)),
+        ]
+        m.d.sync += [self.ring_en.eq(issue), self.ring_index.eq(index), self.ring_pop.eq(0), loaded.eq(0)]
+        with m.If(issue):
+            m.d.sync += index.eq(index + 1)
+        arrived = self._delay(m, self.ring_en, self.READ_LATENCY, "ring", reset=True)
+        received = Signal(count_bits)
+        lanes = []
+        for lane in range(p.c):
+            taken = self.ring_data.word_select(lane, 8 * p.k)
+            if p.param_words == 1:
+                lanes.append(taken[:48])
+            else:
+                collected = Signal(64, reset_less=True, name=f"collected{lane}")
+                merged = Cat(collected[8 * p.k :], taken)
+                with m.If(arrived):
+                    m.d.sync += collected.eq(merged)
+                lanes.append(merged[:48])
+        pk_bits = ceil_log2(p.param_words)
+        complete = arrived & (received[:pk_bits] == p.param_words - 1) if pk_bits else arrived
+        m.d.comb += [
+            self.table.w_en.eq(complete),
+            self.table.w_addr.eq(received >> pk_bits),
+            self.table.w_data.eq(Cat(*lanes)),
+            self.ring_pop_count.eq(total),
+        ]
+        with m.If(arrived):
+            m.d.sync += received.eq(received + 1)
+        with m.If(reading & (received == total)):
+            m.d.sync += [reading.eq(0), loaded.eq(1), self.ring_pop.eq(1)]
+        with m.If(self.start):
+            m.d.sync += [reading.eq(1), index.eq(0), received.eq(0)]
+        return loaded
+
+    def _read(self, m: Module, loaded: Signal) -> tuple[Value, Value, Value]:
+        """Issues the X reads once the parameters are in; returns valid, first and last of the word in `x_data`."""
+        bits = self.x_addr.shape().width
+        base = Signal(bits, reset_less=True)
+        rows = Signal(16, reset_less=True)
+        word = Signal(16, reset_less=True)
+        reading = Signal()
+        first, last = Signal(), Signal()
+        skipped = Signal(bits, reset_less=True)
+        m.d.comb += [first.eq(word == 0), last.eq(word == self.tiles - 1)]
+        m.d.sync += [
+            # stable long before it is used, at `loaded`
+            skipped.eq(self.row_begin[:bits] * self.a_stride[:bits]),
+            self.x_en.eq(reading),
+            self.x_addr.eq(base + word),
+        ]
+        with m.If(loaded):
+            m.d.sync += [
+                reading.eq(self.row_begin < self.row_end),
+                base.eq(self.a_base + skipped),
+                rows.eq(self.row_end - self.row_begin - 1),
+                word.eq(0),
+            ]
+        with m.If(reading):
+            m.d.sync += word.eq(word + 1)
+            with m.If(last):
+                m.d.sync += [word.eq(0), base.eq(base + self.a_stride), rows.eq(rows - 1)]
+                with m.If(rows == 0):
+                    m.d.sync += reading.eq(0)
+        self.empty = Signal()
+        m.d.comb += self.empty.eq(loaded & (self.row_begin >= self.row_end))
+        stages = 1 + self.READ_LATENCY
+        return tuple(
+            self._delay(m, flag, stages, f"read_{name}", reset=True)
+            for name, flag in (("valid", reading), ("first", first), ("last", reading & last))
+        )
+
+    def _statistics(
+        self, m: Module, x_in: Signal, en: Signal, first: Signal, last: Signal
+    ) -> tuple[Value, Signal, Signal, Signal]:
+        """Sums of a row, V and its root → (pass may start, D·y1, S·y1, shift beyond 6)."""
+        p = self.p
+        rows = self.dim_max
+        lanes = [x_in.word_select(i, 16).as_signed() for i in range(p.c)]
+        squares = [self._register(m, x * x, 31, f"square{i}") for i, x in enumerate(lanes)]
+        values = [self._register(m, x, signed(16), f"value{i}") for i, x in enumerate(lanes)]
+        for level in range(self.levels):
+            squares, values = (
+                [
+                    self._register(m, a + b, (a + b).shape(), f"{name}_{level}_{i}")
+                    for i, (a, b) in enumerate(zip(terms[::2], terms[1::2], strict=True))
+                ]
+                for name, terms in (("square_sum", squares), ("value_sum", values))
+            )
+        depth = 1 + self.levels
+        sum_en, sum_first, sum_last = (
+            self._delay(m, flag, depth, name, reset=True)
+            for name, flag in (("sum_en", en), ("sum_first", first), ("sum_last", last))
+        )
+        square_total = Signal(bits_for(rows << 30), reset_less=True)
+        value_total = Signal(signed(bits_for(rows << 15) + 1), reset_less=True)
+        with m.If(sum_en):
+            m.d.sync += [
+                square_total.eq(Mux(sum_first, 0, square_total) + squares[0]),
+                value_total.eq(Mux(sum_first, 0, value_total) + values[0]),
+            ]
+        # the products get a second register: both are wider than one DSP
+        dim = self.dim[: bits_for(rows)]
+        v_bits = Rsqrt.V_BITS
+        weighted = self._register(m, self._register(m, dim * square_total, v_bits, "weighted_m"), v_bits, "weighted")
+        squared = self._register(
+            m, self._register(m, value_total * value_total, v_bits, "squared_m"), v_bits, "squared"
+        )
+        difference = self._register(m, weighted - squared, v_bits, "difference")
+        v = self._register(m, difference + self.eps, v_bits, "v")
+        root = m.submodules.root = Rsqrt()
+        m.d.comb += [root.v.eq(v), root.valid.eq(self._delay(m, sum_last, 5, "root", reset=True))]
+        total = self._delay(m, value_total, 4 + Rsqrt.LATENCY, "total")
+        factor = Signal(bits_for(max(rows * Rsqrt.Y1_MAX, 64)), reset_less=True)
+        offset = Signal(signed(bits_for(rows * Rsqrt.Y1_MAX << 15) + 1), reset_less=True)
+        right = Signal(5, reset_less=True)
+        m.d.sync += [factor.eq(dim * root.y1), offset.eq(total * root.y1), right.eq(25 - root.half_lz)]
+        with m.If(~self.statistics):
+            # rshift(64·x, 6) = x
+            m.d.sync += [factor.eq(64), offset.eq(0), right.eq(0)]
+        return root.out_valid, factor, offset, right
+
+    def _normalise(
+        self, m: Module, x_in: Signal, en: Signal, go: Value, factor: Signal, offset: Signal, right: Signal
+    ) -> tuple[Value, Value]:
+        """The pass over a row in the delay line → `y_data`; returns the flags of the word one cycle before `y_en`."""
+        p = self.p
+        depth = 1 << ceil_log2(p.norm_depth + self.statistics_latency + 4)
+        line = m.submodules.line = Ram(width=16 * p.c, depth=depth)
+        fill, drain = Signal(range(depth)), Signal(range(depth))
+        following = Signal(16, reset_less=True)
+        word = Signal(16)
+        active, issue, first, last = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            word.eq(Mux(go, 0, following)),
+            issue.eq(go | active),
+            first.eq(go),
+            last.eq(issue & (word == self.tiles - 1)),
+            line.w_en.eq(en),
+            line.w_addr.eq(fill),
+            line.w_data.eq(x_in),
+            line.r_en.eq(1),
+            line.r_addr.eq(drain),
+        ]
+        m.d.sync += [fill.eq(fill + en), drain.eq(drain + issue), following.eq(word + 1), active.eq(issue & ~last)]
+        flags = [(issue, first, last)]
+        for stage in range(1, self.PIPELINE):
+            copy = tuple(Signal(name=f"{n}{stage}") for n in ("pass_valid", "pass_first", "pass_last"))
+            m.d.sync += [now.eq(before) for now, before in zip(copy, flags[-1], strict=True)]
+            flags.append(copy)
+        # the row's numbers, each loaded when its first word enters the stage that uses it
+        row_factor, row_offset, row_right = (
+            Signal(s.shape(), reset_less=True, name=f"row_{n}")
+            for n, s in (("factor", factor), ("offset", offset), ("right", right))
+        )
+        with m.If(flags[1][1]):
+            m.d.sync += [row_factor.eq(factor), row_offset.eq(offset), row_right.eq(right)]
+        row_offset = self._delay(m, row_offset, 1, "row_offset")
+        row_right = self._delay(m, row_right, 2, "row_right")
+        # gamma and beta are looked up when x has become xhat
+        m.d.comb += [self.table.r_en.eq(1), self.table.r_addr.eq(self._delay(m, word, 4, "table_address"))]
+        table = self._register(m, self.table.r_data, 48 * p.c, "affine")
+        wide = signed(bits_for(self.dim_max * 65535 * Rsqrt.Y1_MAX) + 1)
+        outputs = []
+        for i in range(p.c):
+            x = self._register(m, line.r_data.word_select(i, 16).as_signed(), signed(16), f"x{i}")
+            product = self._register(m, x * row_factor, wide, f"product{i}")
+            centred = self._register(m, product - row_offset, wide, f"centred{i}")
+            # rshift(v, 6 + n) = ((v >> 5 >> n) + 1) >> 1
+            moved = self._register(m, centred[5:].as_signed() >> row_right, signed(wide.width - 5), f"moved{i}")
+            xhat = self._rounded(m, moved, 18, f"xhat{i}")
+            gamma = table.word_select(i, 48)[32:].as_signed()
+            beta = self._register(m, table.word_select(i, 48)[:32].as_signed(), signed(32), f"beta{i}")
+            scaled = self._register(m, xhat * gamma, signed(34), f"scaled{i}")
+            biased = self._register(m, scaled + beta, signed(35), f"biased{i}")
+            shifted = self._register(m, Cat(Const(0, 1), biased).as_signed() >> self.shift, signed(36), f"shifted{i}")
+            outputs.append(self._rounded(m, shifted, 8, f"out{i}"))
+        m.d.comb += self.y_data.eq(Cat(*outputs))
+        return flags[-1][0], flags[-1][2]
+
+    def _rounded(self, m: Module, doubled: Value, bits: int, name: str) -> Signal:
+        """Registered: the last step of a rounding shift, `(doubled + 1) >> 1`, saturated to `bits`."""
+        rounded = Signal(signed(len(doubled)), name=f"{name}_rounded")
+        out = Signal(signed(bits), reset_less=True, name=name)
+        m.d.comb += rounded.eq((doubled + 1) >> 1)
+        sign = rounded[bits - 1 :]
+        with m.If(sign.all() | ~sign.any()):
+            m.d.sync += out.eq(rounded)
+        with m.Else():
+            m.d.sync += out.eq(Mux(rounded[-1], -(1 << bits - 1), (1 << bits - 1) - 1))
+        return out
+
+    def _write(self, m: Module, valid: Value, last: Value) -> None:
+        """Y address counters, `done`."""
+        p = self.p
+        bits = self.y_addr.shape().width
+        row_log, part_log = ceil_log2(p.t), ceil_log2(p.word // p.c)
+        skipped = Signal(bits, reset_less=True)
+        group = Signal(bits, reset_less=True)
+        row = Signal(16, reset_less=True)
+        word = Signal(16, reset_less=True)
+        ended = Signal()
+        m.d.sync += [
+            skipped.eq(self.row_begin[row_log:][:bits] * self.d_stride[:bits]),
+            self.y_en.eq(valid),
+            self.y_bank.eq(row),
+            self.y_addr.eq(group + (word >> part_log)),
+            self.y_sub.eq(word[:part_log]),
+            ended.eq(valid & last & (row == (self.row_end - 1)[:16])),
+            self.done.eq(ended | self.empty),
+        ]
+        with m.If(valid):
+            m.d.sync += word.eq(word + 1)
+            with m.If(last):
+                m.d.sync += [word.eq(0), row.eq(row + 1)]
+                with m.If(row[:row_log].all()):
+                    m.d.sync += group.eq(group + self.d_stride)
+        with m.If(self.ring_pop):
+            m.d.sync += [group.eq(self.d_base + skipped), row.eq(self.row_begin), word.eq(0)]
+        with m.If(self.done):
+            m.d.sync += self.busy.eq(0)
+        with m.If(self.start):
+            m.d.sync += self.busy.eq(1)
