@@ -1,0 +1,171 @@
+"""AXI4 memories for benches: random latency and back-pressure, protocol checks, error responses."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.triggers import RisingEdge
+
+
+class Ports:
+    """Handles `prefix + name` of a design; only what the bench wrote is remembered, reads are from the design."""
+
+    def __init__(self, dut, prefix=""):
+        self.dut, self.prefix = dut, prefix
+
+    def has(self, name):
+        return hasattr(self.dut, self.prefix + name)
+
+    def get(self, name):
+        return int(getattr(self.dut, self.prefix + name).value)
+
+    def set(self, **values):
+        for name, value in values.items():
+            if self.has(name):
+                getattr(self.dut, self.prefix + name).value = value
+
+
+async def reset(dut, *ports, **zeros):
+    """Start the clock, zero the inputs named, hold `rst` for three cycles."""
+    Clock(dut.clk, 10, "ns").start()
+    for port in ports:
+        port.set(**zeros)
+    dut.rst.value = 1
+    for _ in range(3):
+        await RisingEdge(dut.clk)
+    dut.rst.value = 0
+
+
+def check_address(ports, channel, beat_bytes, max_burst):
+    address, length = ports.get(f"{channel}_addr"), ports.get(f"{channel}_len")
+    assert ports.get(f"{channel}_burst") == 1
+    assert 1 << ports.get(f"{channel}_size") == beat_bytes
+    assert address % beat_bytes == 0
+    assert length < max_burst
+    assert address // 4096 == (address + (length + 1) * beat_bytes - 1) // 4096, "burst crosses 4 KiB"
+    return address, length + 1
+
+
+class ReadMemory:
+    """`errors`: address of a beat → response. `latency`: cycles from address to first beat. `stall`: probability."""
+
+    def __init__(self, ports, memory, *, beat_bytes, rng, latency=(0, 30), stall=0.3, max_burst=64):
+        self.ports, self.memory, self.beat_bytes, self.rng = ports, memory, beat_bytes, rng
+        self.latency, self.stall, self.max_burst = latency, stall, max_burst
+        self.errors = {}
+        self.bursts = []  # (address, beats) as taken
+        self.beats = 0
+        self.most = 0  # outstanding bursts
+        self.busy_cycles = []  # of the data channel
+
+    async def run(self):
+        ports, rng = self.ports, self.rng
+        pending = deque()
+        cycle, waiting, held = 0, None, None
+        ar_ready = 0
+        ports.set(ar_ready=0, r_valid=0, r_data=0, r_resp=0, r_last=0)
+        while True:
+            await RisingEdge(ports.dut.clk)
+            cycle += 1
+            if ports.get("ar_valid"):
+                now = check_address(ports, "ar", self.beat_bytes, self.max_burst)
+                assert waiting in (None, now), "address changed while it waited"
+                waiting = now
+                if ar_ready:
+                    self.bursts.append(now)
+                    pending.append([*now, cycle + int(rng.integers(self.latency[0], self.latency[1] + 1))])
+                    self.most = max(self.most, len(pending))
+                    waiting = None
+            else:
+                assert waiting is None, "address withdrawn"
+            if held is not None and ports.get("r_ready"):
+                self.beats += 1
+                self.busy_cycles.append(cycle)
+                held = None
+                pending[0][0] += self.beat_bytes
+                pending[0][1] -= 1
+                if pending[0][1] == 0:
+                    pending.popleft()
+            if held is None and pending and pending[0][2] <= cycle and rng.random() >= self.stall:
+                address, left, _ = pending[0]
+                held = address
+                value = int.from_bytes(self.memory[address : address + self.beat_bytes].tobytes(), "little")
+                ports.set(r_valid=1, r_data=value, r_resp=self.errors.get(address, 0), r_last=int(left == 1))
+            elif held is None:  # garbage where nothing is valid
+                ports.set(r_valid=0, r_data=int(rng.integers(1 << 32)), r_resp=int(rng.integers(4)), r_last=1)
+            ar_ready = int(rng.random() >= self.stall)
+            ports.set(ar_ready=ar_ready)
+
+
+class WriteMemory:
+    """Write channels; `errors`: burst address → response."""
+
+    def __init__(self, ports, memory, *, beat_bytes, rng, latency=(0, 30), stall=0.3, max_burst=64):
+        self.ports, self.memory, self.beat_bytes, self.rng = ports, memory, beat_bytes, rng
+        self.latency, self.stall, self.max_burst = latency, stall, max_burst
+        self.errors = {}
+        self.bursts = []
+        self.beats = 0
+        self.unanswered = self.most = 0
+        self.strobed = set()  # data of all beats with a strobe
+        self.busy_cycles = []
+
+    async def run(self):
+        ports, rng = self.ports, self.rng
+        addresses, data, responses = deque(), deque(), deque()
+        cycle, aw_ready, w_ready, b_valid = 0, 0, 0, False
+        waiting = w_waiting = None
+        ports.set(aw_ready=0, w_ready=0, b_valid=0, b_resp=0)
+        while True:
+            await RisingEdge(ports.dut.clk)
+            cycle += 1
+            if ports.get("aw_valid"):
+                now = check_address(ports, "aw", self.beat_bytes, self.max_burst)
+                assert waiting in (None, now), "address changed while it waited"
+                waiting = now
+                if aw_ready:
+                    self.bursts.append(now)
+                    addresses.append([*now, now[0]])
+                    self.unanswered += 1
+                    self.most = max(self.most, self.unanswered)
+                    waiting = None
+            else:
+                assert waiting is None, "address withdrawn"
+            if ports.get("w_valid"):
+                now = ports.get("w_data"), ports.get("w_strb"), ports.get("w_last")
+                assert w_waiting in (None, now), "data changed while it waited"
+                w_waiting = now
+                if w_ready:
+                    data.append(now)
+                    self.beats += 1
+                    self.busy_cycles.append(cycle)
+                    w_waiting = None
+                    if now[1]:
+                        self.strobed.add(now[0])
+            else:
+                assert w_waiting is None, "data withdrawn"
+            while addresses and data:
+                value, strobe, last = data.popleft()
+                address, left, start = addresses[0]
+                assert last == (left == 1), "w_last does not match the burst"
+                mask = np.array([strobe >> i & 1 for i in range(self.beat_bytes)], dtype=bool)
+                raw = np.frombuffer(value.to_bytes(self.beat_bytes, "little"), dtype=np.uint8)
+                self.memory[address : address + self.beat_bytes][mask] = raw[mask]
+                addresses[0][0] += self.beat_bytes
+                addresses[0][1] -= 1
+                if last:
+                    addresses.popleft()
+                    delay = int(rng.integers(self.latency[0], self.latency[1] + 1))
+                    responses.append((cycle + delay, self.errors.get(start, 0)))
+            if b_valid and ports.get("b_ready"):
+                b_valid = False
+                self.unanswered -= 1
+            if not b_valid and responses and responses[0][0] <= cycle:
+                ports.set(b_valid=1, b_resp=responses.popleft()[1])
+                b_valid = True
+            elif not b_valid:
+                ports.set(b_valid=0, b_resp=int(rng.integers(4)))
+            aw_ready, w_ready = int(rng.random() >= self.stall), int(rng.random() >= self.stall)
+            ports.set(aw_ready=aw_ready, w_ready=w_ready)
