@@ -9,9 +9,14 @@ from pathlib import Path
 from amaranth.back import verilog
 from amaranth.lib import wiring
 
+from hwgen.params import HwParams
+
 os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
 
-__all__ = ["leaf_verilog", "to_verilog"]
+__all__ = ["TOP", "accelerator_verilog", "debug_map", "leaf_verilog", "to_verilog"]
+
+#: Name of the accelerator's top module.
+TOP = "hwgen_accelerator"
 
 
 def templates() -> Path:
@@ -28,3 +33,35 @@ def leaf_verilog() -> str:
 def to_verilog(component: wiring.Component, name: str) -> str:
     """Verilog of `component` as top module `name` (clock `clk`, synchronous reset `rst`)."""
     return verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True) + "\n" + leaf_verilog()
+
+
+def accelerator_verilog(p: HwParams, build_hash: int = 0) -> str:
+    """The whole accelerator, top module `hwgen_accelerator`."""
+    from .top import Accelerator
+
+    return to_verilog(Accelerator(p, build_hash=build_hash), TOP)
+
+
+def debug_map(p: HwParams) -> dict[str, dict[str, object]]:
+    """Where simulation finds the buffers: hierarchical paths (below the top module) of each bank's `hwgen_ram`.
+
+    Buffer name → `paths` (one per bank), `width` in bits and `depth` in words of a bank.
+    """
+    datapath = "core.datapath"
+    word = 8 * p.word
+    banked = {
+        "Y": ("y", p.t, word, p.y_depth),
+        "H": ("h", p.t, word, p.h_depth),
+        "K": ("keys", p.c, word, p.k_depth),
+        "V": ("values", p.k, 8 * p.c, p.v_depth),
+    }
+    buffers: dict[str, dict[str, object]] = {
+        name: {
+            "paths": [f"{datapath}.{instance}.bank{bank}.ram" for bank in range(banks)],
+            "width": width,
+            "depth": max(depth, 2),
+        }
+        for name, (instance, banks, width, depth) in banked.items()
+    }
+    buffers["X"] = {"paths": [f"{datapath}.x.ram"], "width": 16 * p.c, "depth": max(p.x_depth, 2)}
+    return buffers

@@ -1,0 +1,356 @@
+"""Datapath: the buffers, the array with its surroundings, and the units that fill and read the buffers."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Const, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from hwgen.isa import Dest, Source
+from hwgen.params import HwParams
+
+from .array import ComputeArray
+from .decode import INSTRUCTION_BITS, Fields, delayed
+from .drain import Drain
+from .image import ImageLoader
+from .issue import Issuer, Pass
+from .loadx import LoadX
+from .mover import Mover
+from .norm import Norm
+from .postprocess import PostProcess
+from .ram import Ram
+from .router import Router
+from .rowbuffer import RowBuffer
+from .sequencer import UNITS
+from .softmax import Softmax
+from .store import StoreUnit
+from .writeback import WriteBack
+
+__all__ = ["Datapath"]
+
+
+class Datapath(wiring.Component):
+    """Everything between the weight ring and the data beats. One unit of `sequencer.UNITS` runs at a time.
+
+    `instruction` and `rows` are stable from a unit's `start` to its `done`; `done` means that all its writes have been made.
+    """
+
+    def __init__(self, p: HwParams) -> None:
+        self.p = p
+        level = ceil_log2(p.weight_depth + 1)
+        ports = {
+            "instruction": In(INSTRUCTION_BITS),
+            "rows": In(16),
+            "queue_length": Out(p.row_bits),
+            "nonempty": Out(p.max_experts),
+            "ring_level": In(level),
+            "ring_en": Out(1),
+            "ring_index": Out(level),
+            "ring_data": In(p.ring_bytes * 8),
+            "ring_pop": Out(1),
+            "ring_pop_count": Out(level),
+            "array_busy": Out(1),
+            "stall_weights": Out(1),
+            "stall_drain": Out(1),
+            "store_valid": Out(1),
+            "store_ready": In(1),
+            "store_data": Out(p.data_bus),
+            "store_strb": Out(p.data_bus // 8),
+        }
+        for unit in ("image", "loadx"):
+            ports |= {f"{unit}_valid": In(1), f"{unit}_ready": Out(1), f"{unit}_data": In(p.data_bus)}
+        for unit in UNITS:
+            ports |= {f"{unit}_start": In(1), f"{unit}_done": Out(1)}
+        super().__init__(ports)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        p = self.p
+        self._units(m)
+        self._commands(m)
+        self._operands(m)
+        self._results(m)
+        self._row_buffers(m)
+        self._residual(m)
+        self._queues(m)
+        self._ring(m)
+        m.d.comb += [
+            self.array_busy.eq(self.array.valid),
+            self.stall_weights.eq(self.issue.stall_weights),
+            self.stall_drain.eq(self.issue.stall_drain),
+        ]
+        assert p.word >= p.k
+        return m
+
+    def _units(self, m: Module) -> None:
+        p = self.p
+        lead, array, post = Softmax.LATENCY, ComputeArray.LATENCY, PostProcess.LATENCY
+        hold = max(0, Softmax.FACTOR_LATENCY - lead - array)
+        # From the step that ends a tile to its last row in the buffer.
+        written = lead + array + p.t + Drain.LATENCY + post + WriteBack.LATENCY + 2
+        self.y = RowBuffer(banks=p.t, lanes=p.c, k=p.k, depth=p.y_depth)
+        self.h = RowBuffer(banks=p.t, lanes=p.c, k=p.k, depth=p.h_depth)
+        self.keys = RowBuffer(banks=p.c, lanes=p.c, k=p.k, depth=p.k_depth)
+        self.values = RowBuffer(banks=p.k, lanes=p.c, k=p.c, depth=p.v_depth)
+        self.x = Ram(width=16 * p.c, depth=p.x_depth)
+        self.softmax = Softmax(t=p.t, c=p.c, k=p.k, keys=p.max_tokens)
+        self.array = ComputeArray(t=p.t, c=p.c, k=p.k)
+        self.issue = Issuer(
+            p,
+            lead=lead,
+            array_latency=array,
+            hold=hold,
+            score_settle=written + Softmax.WRITE_LATENCY,
+            settle=written + hold,
+        )
+        self.drain = Drain(p, hold=hold)
+        self.post = PostProcess(c=p.c)
+        self.write = WriteBack(p, latency=post)
+        self.norm, self.router, self.mover = Norm(p), Router(p), Mover(p)
+        self.image, self.loadx, self.store = ImageLoader(p), LoadX(p), StoreUnit(p)
+        for name in (
+            "y", "h", "keys", "values", "x", "softmax", "array", "issue", "drain", "post", "write", "norm", "router",
+            "mover", "image", "loadx", "store",
+        ):  # fmt: skip
+            m.submodules[name] = getattr(self, name)
+
+    def _commands(self, m: Module) -> None:
+        f = Fields(self.instruction)
+        units = {"engine": self.issue, "norm": self.norm, "router": self.router, "mover": self.mover}
+        units |= {"image": self.image, "loadx": self.loadx, "store": self.store}
+        for name, unit in units.items():
+            m.d.comb += [unit.start.eq(getattr(self, f"{name}_start")), getattr(self, f"{name}_done").eq(unit.done)]
+        for unit in (self.issue, self.drain, self.write):
+            m.d.comb += [unit.instruction.eq(self.instruction), unit.rows.eq(self.rows)]
+        m.d.comb += [
+            self.norm.statistics.eq(f.statistics),
+            self.norm.shift.eq(f.norm_shift),
+            self.norm.dim.eq(f.dim),
+            self.norm.eps.eq(Cat(f.eps_low, f.eps_high)),
+            self.router.row_begin.eq(f.row_begin),
+            self.router.row_end.eq(f.row_end),
+            self.router.experts.eq(f.tiles),
+            self.router.topk.eq(f.k_steps),
+            self.router.renormalize.eq(f.renormalize),
+            self.mover.mean.eq(~f.use_queue),
+            self.mover.expert.eq(f.expert),
+            self.mover.count.eq(self.rows),
+            self.mover.mult.eq(f.out_mult),
+            self.mover.shift.eq(f.out_shift),
+            self.image.bytes.eq(f.bytes),
+            self.image.segment.eq(f.k_steps),
+            self.image.patches.eq(f.tiles),
+            self.image.patch_height.eq(f.a_stride),
+            self.image.row_begin.eq(f.row_begin),
+            self.image.d_base.eq(f.d_base),
+            self.image.d_stride.eq(f.d_stride),
+            self.loadx.bytes.eq(f.bytes),
+            self.loadx.d_base.eq(f.d_base),
+            self.store.from_y.eq(f.source == Source.Y),
+        ]
+        for unit in (self.norm, self.mover):
+            m.d.comb += [unit.d_base.eq(f.d_base), unit.d_stride.eq(f.d_stride)]
+        for unit in (self.norm, self.mover, self.store):
+            m.d.comb += [
+                unit.a_base.eq(f.a_base),
+                unit.a_stride.eq(f.a_stride),
+                unit.row_begin.eq(f.row_begin),
+                unit.row_end.eq(f.row_end),
+                unit.tiles.eq(f.tiles),
+            ]
+        for name in ("image", "loadx"):
+            unit = getattr(self, name)
+            m.d.comb += [
+                unit.beats_valid.eq(getattr(self, f"{name}_valid")),
+                unit.beats_payload.eq(getattr(self, f"{name}_data")),
+                getattr(self, f"{name}_ready").eq(unit.beats_ready),
+            ]
+        m.d.comb += [
+            self.store_valid.eq(self.store.out_valid),
+            self.store.out_ready.eq(self.store_ready),
+            self.store_data.eq(self.store.out_data),
+            self.store_strb.eq(self.store.out_strb),
+        ]
+
+    def _operands(self, m: Module) -> None:
+        """Array inputs: rows of Y or H or probabilities on side A; weights, keys or values on side B."""
+        p, f, issue = self.p, Fields(self.instruction), self.issue
+        m.d.comb += [
+            self.y.r_en.eq(issue.y_en),
+            self.y.r_addr.eq(issue.a_addr),
+            self.y.r_sub.eq(issue.a_sub),
+            self.h.r_en.eq(issue.h_en),
+            self.h.r_addr.eq(issue.a_addr),
+            self.h.r_sub.eq(issue.a_sub),
+            self.keys.r_en.eq(issue.k_en),
+            self.keys.r_addr.eq(issue.k_addr),
+            self.keys.r_sub.eq(issue.k_sub),
+            self.values.r_en.eq(issue.v_en),
+            self.values.r_addr.eq(issue.v_addr),
+            self.softmax.r_en.eq(issue.s_en),
+            self.softmax.r_half.eq(issue.s_half),
+            self.softmax.r_step.eq(issue.s_step),
+            self.softmax.r_keys.eq(self.rows),
+            self.softmax.r_sum.eq(issue.s_sum),
+            self.softmax.r_first.eq(issue.s_first),
+            self.softmax.r_last.eq(issue.s_last),
+        ]
+        a = Signal(p.t * p.k * 8)
+        unsigned_a = Signal()
+        with m.If(issue.kind == Pass.CONTEXT):
+            m.d.comb += [a.eq(self.softmax.a), unsigned_a.eq(1)]
+        with m.Else():
+            m.d.comb += [
+                a.eq(Mux(issue.from_h, self.h.r_data, self.y.r_data)),
+                unsigned_a.eq(f.a_unsigned & (issue.kind == Pass.MATMUL)),
+            ]
+        lanes = [a[8 * i : 8 * i + 8] for i in range(p.t * p.k)]
+        # V comes lane by lane: K tokens of C channels.
+        values = [self.values.r_data[8 * (lane * p.c + c) :][:8] for c in range(p.c) for lane in range(p.k)]
+        b = Signal(p.ring_bytes * 8)
+        with m.Switch(issue.kind):
+            with m.Case(Pass.MATMUL):
+                m.d.comb += b.eq(self.ring_data)
+            with m.Case(Pass.SCORE):
+                m.d.comb += b.eq(self.keys.r_data)
+            with m.Case(Pass.CONTEXT):
+                m.d.comb += b.eq(Cat(*values))
+        m.d.comb += [
+            self.array.valid.eq(issue.step_valid),
+            self.array.first.eq(issue.step_first),
+            self.array.last.eq(issue.step_last),
+            self.array.a.eq(Cat(*(Cat(lane, lane[7] & ~unsigned_a) for lane in lanes))),
+            self.array.b.eq(b),
+        ]
+
+    def _results(self, m: Module) -> None:
+        """Array → drain → post-processing → write back."""
+        p, f, drain, post, write = self.p, Fields(self.instruction), self.drain, self.post, self.write
+        m.d.comb += [
+            drain.captured.eq(self.array.captured),
+            drain.tile.eq(delayed(m, self.issue.tile.as_value(), ComputeArray.LATENCY)),
+            drain.acc.eq(self.array.row),
+            self.array.shift.eq(drain.shift_rows),
+            drain.param_en.eq(self.issue.param_en),
+            drain.param_index.eq(self.issue.param_index),
+            drain.param_data.eq(self.ring_data),
+            drain.softmax_factor.eq(self.softmax.factor),
+            self.softmax.factor_row.eq(drain.factor_row),
+            post.valid.eq(drain.out_valid),
+            post.acc.eq(drain.out_acc),
+            post.bias.eq(drain.bias),
+            post.mult.eq(drain.mult),
+            post.shift.eq(drain.shift),
+            post.use_factor.eq(drain.use_factor),
+            post.factor.eq(drain.factor),
+            post.gelu_mult.eq(f.gelu_mult),
+            post.gelu_shift.eq(f.gelu_shift),
+            post.gelu_zero.eq(f.gelu_zero),
+            write.in_valid.eq(drain.out_valid),
+            write.in_row.eq(drain.out_row),
+            write.value.eq(post.out),
+        ]
+        linear = (f.dest == Dest.X) | (f.dest == Dest.X_ADD)
+        with m.If(drain.out_row.kind == Pass.SCORE):
+            m.d.comb += post.mode.eq(1)
+        with m.Elif(drain.out_row.kind == Pass.MATMUL):
+            m.d.comb += post.mode.eq(Mux(f.gelu, 3, Mux(f.dest == Dest.LOGITS, 2, linear)))
+        m.d.comb += [
+            self.softmax.w_en.eq(write.s_en),
+            self.softmax.w_half.eq(write.s_half),
+            self.softmax.w_row.eq(write.s_row),
+            self.softmax.w_word.eq(write.s_word),
+            self.softmax.w_data.eq(write.s_data),
+            self.softmax.w_mask.eq(write.s_mask),
+            self.softmax.w_first.eq(write.s_first),
+            self.router.w_en.eq(write.logit_en),
+            self.router.w_row.eq(write.row),
+            self.router.w_word.eq(write.logit_word),
+            self.router.w_data.eq(write.logit_data),
+        ]
+        assert p.t >= 2
+
+    def _row_buffers(self, m: Module) -> None:
+        """Writers of Y, H, K, V; row readers of Y."""
+        p, write = self.p, self.write
+        for buffer, enable in ((self.y, write.y_en), (self.h, write.h_en), (self.keys, write.k_en), (self.values, write.v_en)):
+            m.d.comb += [
+                buffer.w_en.eq(enable),
+                buffer.w_bank.eq(write.row[: ceil_log2(buffer.banks)]),
+                buffer.w_addr.eq(write.addr),
+                buffer.w_data.eq(write.data),
+                buffer.w_mask.eq(Const(1).replicate(p.c)),
+            ]
+            if buffer is not self.values:
+                m.d.comb += buffer.w_sub.eq(write.sub)
+        for buffer, unit, prefix, masked in (
+            (self.y, self.norm, "y", False),
+            (self.y, self.image, "y", True),
+            (self.h, self.mover, "h", False),
+        ):
+            with m.If(getattr(unit, f"{prefix}_en")):
+                m.d.comb += [
+                    buffer.w_en.eq(1),
+                    buffer.w_bank.eq(getattr(unit, f"{prefix}_bank")),
+                    buffer.w_addr.eq(getattr(unit, f"{prefix}_addr")),
+                    buffer.w_sub.eq(getattr(unit, f"{prefix}_sub")),
+                    buffer.w_data.eq(getattr(unit, f"{prefix}_data")),
+                ]
+                if masked:
+                    m.d.comb += buffer.w_mask.eq(getattr(unit, f"{prefix}_mask"))
+        for unit in (self.mover, self.store):
+            with m.If(unit.m_en):
+                m.d.comb += [
+                    self.y.m_en.eq(1),
+                    self.y.m_bank.eq(unit.m_bank),
+                    self.y.m_addr.eq(unit.m_addr),
+                    self.y.m_sub.eq(unit.m_sub),
+                ]
+            m.d.comb += unit.m_data.eq(self.y.m_data)
+
+    def _residual(self, m: Module) -> None:
+        """X: a read port with one more register (latency 2), a write port."""
+        x, write = self.x, self.write
+        data = Signal(x.width, reset_less=True)
+        m.d.sync += data.eq(x.r_data)
+        m.d.comb += write.x_read_data.eq(data)
+        for enable, address in (
+            (write.x_read, write.x_read_addr),
+            (self.norm.x_en, self.norm.x_addr),
+            (self.store.x_en, self.store.x_addr),
+        ):
+            with m.If(enable):
+                m.d.comb += [x.r_en.eq(1), x.r_addr.eq(address)]
+        m.d.comb += [self.norm.x_data.eq(data), self.store.x_data.eq(data)]
+        for unit in (write, self.loadx):
+            with m.If(unit.x_en):
+                m.d.comb += [x.w_en.eq(1), x.w_addr.eq(unit.x_addr), x.w_data.eq(unit.x_data)]
+
+    def _queues(self, m: Module) -> None:
+        """The router's queues are read by the drain (scatter) or the mover (gather)."""
+        f, router, drain, mover = Fields(self.instruction), self.router, self.drain, self.mover
+        m.d.comb += [
+            router.count_expert.eq(f.expert),
+            self.queue_length.eq(router.count),
+            self.nonempty.eq(router.nonempty),
+            router.q_en.eq(drain.q_en | mover.q_en),
+            router.q_expert.eq(f.expert),
+            router.q_index.eq(Mux(mover.q_en, mover.q_index, drain.q_index)),
+            drain.q_token.eq(router.q_token),
+            drain.q_weight.eq(router.q_weight),
+            mover.q_token.eq(router.q_token),
+        ]
+
+    def _ring(self, m: Module) -> None:
+        """The weight ring is read by the issuer or, for its parameters, by Norm."""
+        issue, norm = self.issue, self.norm
+        m.d.comb += [
+            issue.ring_level.eq(self.ring_level),
+            norm.ring_level.eq(self.ring_level),
+            norm.ring_data.eq(self.ring_data),
+            self.ring_en.eq(issue.ring_en | norm.ring_en),
+            self.ring_index.eq(Mux(norm.ring_en, norm.ring_index, issue.ring_index)),
+            self.ring_pop.eq(issue.ring_pop | norm.ring_pop),
+            self.ring_pop_count.eq(Mux(norm.ring_pop, norm.ring_pop_count, issue.ring_pop_count)),
+        ]

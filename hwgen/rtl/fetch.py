@@ -1,0 +1,142 @@
+"""Instruction fetch: program words from DRAM into a queue, weight requests of queued instructions sent ahead."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Module, Signal
+from amaranth.lib import fifo, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from hwgen.isa import BYTES, Op
+from hwgen.params import HwParams
+
+from .decode import INSTRUCTION_BITS, Fields
+
+__all__ = ["InstructionFetch"]
+
+
+class InstructionFetch(wiring.Component):
+    """Reads instructions from `address` on, at most `limit` bytes, as long as the queue has room.
+
+    Instructions leave by `out_*` (a stream). Each one that needs the weight stream also puts a request in a second queue, served
+    at once, so weights are fetched while earlier instructions run: `weight_*` is the stream of (address, bytes). Requests behind
+    a ROUTE wait for its `route_done`, since only then it is known which experts have tokens (`nonempty`).
+    `exhausted`: all of `limit` has been handed out. `weight_error`: a request lies outside the weights region (level).
+    Returns to the initial state only by reset.
+    """
+
+    def __init__(self, p: HwParams) -> None:
+        self.p = p
+        super().__init__(
+            {
+                "start": In(1),
+                "address": In(64),
+                "limit": In(32),
+                "cmd_valid": Out(1),
+                "cmd_ready": In(1),
+                "cmd_address": Out(64),
+                "beat_valid": In(1),
+                "beat_ready": Out(1),
+                "beat_data": In(p.data_bus),
+                "out_valid": Out(1),
+                "out_ready": In(1),
+                "out_data": Out(INSTRUCTION_BITS),
+                "exhausted": Out(1),
+                "weights_base": In(64),
+                "weights_size": In(32),
+                "nonempty": In(p.max_experts),
+                "route_done": In(1),
+                "weight_valid": Out(1),
+                "weight_ready": In(1),
+                "weight_address": Out(64),
+                "weight_bytes": Out(32),
+                "weight_error": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        p = self.p
+        depth = p.instruction_queue
+        m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=INSTRUCTION_BITS, depth=depth)
+        m.submodules.requests = requests = fifo.SyncFIFOBuffered(width=32 + 32 + 8 + 2, depth=depth)
+
+        # Commands: one instruction each, only when both queues will have room for it.
+        remaining, address = Signal(32), Signal(64)
+        in_flight = Signal(range(depth + 1))
+        arrived = Signal()
+        queued = Signal(range(depth + 2))
+        longest = Signal(range(depth + 2))
+        m.d.comb += [
+            queued.eq(queue.level),
+            longest.eq(requests.level),
+            self.cmd_valid.eq((remaining >= BYTES) & (queued + in_flight < depth) & (longest + in_flight < depth)),
+            self.cmd_address.eq(address),
+        ]
+        accepted = self.cmd_valid & self.cmd_ready
+        m.d.sync += in_flight.eq(in_flight + accepted - arrived)
+        with m.If(self.start):
+            m.d.sync += [remaining.eq(self.limit), address.eq(self.address)]
+        with m.Elif(accepted):
+            m.d.sync += [remaining.eq(remaining - BYTES), address.eq(address + BYTES)]
+        started = Signal()
+        with m.If(self.start):
+            m.d.sync += started.eq(1)
+        m.d.comb += self.exhausted.eq(started & (remaining < BYTES) & (in_flight == 0) & (queue.level == 0))
+
+        # Beats into one instruction. Room was reserved, so beats are always taken.
+        beats = INSTRUCTION_BITS // p.data_bus
+        word = Signal(INSTRUCTION_BITS, reset_less=True)
+        count = Signal(range(beats + 1))
+        complete = Signal()
+        m.d.comb += self.beat_ready.eq(1)
+        m.d.sync += complete.eq(0)
+        with m.If(self.beat_valid):
+            m.d.sync += word.eq(Cat(word, self.beat_data)[p.data_bus :])
+            m.d.sync += count.eq(count + 1)
+            with m.If(count == beats - 1):
+                m.d.sync += [count.eq(0), complete.eq(1)]
+        f = Fields(word)
+        streams = (f.op == Op.MATMUL) | (f.op == Op.NORM)
+        route = f.op == Op.ROUTE
+        m.d.comb += [
+            arrived.eq(complete),
+            queue.w_en.eq(complete),
+            queue.w_data.eq(word),
+            requests.w_en.eq(complete & (streams | route)),
+            requests.w_data.eq(Cat(f.offset, f.bytes, f.expert, f.use_queue & (f.op == Op.MATMUL), route)),
+            self.out_valid.eq(queue.r_rdy),
+            self.out_data.eq(queue.r_data),
+            queue.r_en.eq(self.out_ready & queue.r_rdy),
+        ]
+
+        # Weight requests, in order.
+        offset, size = requests.r_data[:32], requests.r_data[32:64]
+        expert, use_queue, is_route = requests.r_data[64:72], requests.r_data[72], requests.r_data[73]
+        routed = Signal(8)  # ROUTEs executed whose request is still in the queue
+        pass_route = requests.r_rdy & is_route & (routed != 0)
+        m.d.sync += routed.eq(routed + self.route_done - pass_route)
+        chosen = Signal()
+        # A ROUTE's queues stay as they are until all requests behind it are served: its experts run after that.
+        m.d.comb += chosen.eq(~use_queue | self.nonempty.bit_select(expert[: ceil_log2(p.max_experts)], 1))
+        end = Signal(33)
+        outside = Signal()
+        busy = Signal()
+        m.d.comb += [end.eq(offset + size), outside.eq(end > self.weights_size)]
+        with m.If(busy):
+            m.d.comb += self.weight_valid.eq(1)
+            with m.If(self.weight_ready):
+                m.d.sync += busy.eq(0)
+        with m.Elif(requests.r_rdy & ~self.weight_error):
+            with m.If(is_route):
+                m.d.comb += requests.r_en.eq(pass_route)
+            with m.Elif(chosen & outside):
+                m.d.sync += self.weight_error.eq(1)
+            with m.Else():
+                m.d.comb += requests.r_en.eq(1)
+                m.d.sync += [
+                    busy.eq(chosen),
+                    self.weight_address.eq(self.weights_base + offset),
+                    self.weight_bytes.eq(size),
+                ]
+        return m

@@ -1,0 +1,195 @@
+"""The accelerator: control registers, sequencer, AXI masters and the datapath, under the names Vivado infers."""
+
+from __future__ import annotations
+
+from amaranth import ClockDomain, ClockSignal, DomainRenamer, Module, ResetInserter, ResetSignal, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hwgen.params import HwParams
+
+from .axi import AxiReader, AxiWriter
+from .control import Control
+from .datapath import Datapath
+from .fetch import InstructionFetch
+from .sequencer import READ_TAGS, UNITS, Sequencer
+from .weights import WeightFetch
+
+__all__ = ["COUNTER_BITS", "Accelerator"]
+
+COUNTER_BITS = 48
+
+#: AXI side signals with one constant value: normal, non-secure, modifiable and bufferable accesses.
+_CONSTANTS = {"ID": (1, 0), "LOCK": (1, 0), "CACHE": (4, 0b0011), "PROT": (3, 0), "QOS": (4, 0), "REGION": (4, 0)}
+_ADDRESS = {"VALID": Out(1), "READY": In(1), "ADDR": Out(64), "LEN": Out(8), "SIZE": Out(3), "BURST": Out(2)}
+
+
+def _address_channel(prefix: str) -> dict[str, In | Out]:
+    ports = {f"{prefix}{name}": member for name, member in _ADDRESS.items()}
+    return ports | {f"{prefix}{name}": Out(bits) for name, (bits, _) in _CONSTANTS.items()}
+
+
+def _read_master(name: str, bits: int) -> dict[str, In | Out]:
+    read = {"RVALID": In(1), "RREADY": Out(1), "RDATA": In(bits), "RRESP": In(2), "RLAST": In(1), "RID": In(1)}
+    return _address_channel(f"{name}_AR") | {f"{name}_{port}": member for port, member in read.items()}
+
+
+def _write_master(name: str, bits: int) -> dict[str, In | Out]:
+    write = {"WVALID": Out(1), "WREADY": In(1), "WDATA": Out(bits), "WSTRB": Out(bits // 8), "WLAST": Out(1)}
+    write |= {"BVALID": In(1), "BREADY": Out(1), "BRESP": In(2), "BID": In(1)}
+    return _address_channel(f"{name}_AW") | {f"{name}_{port}": member for port, member in write.items()}
+
+
+class Accelerator(wiring.Component):
+    """Top level. `ap_clk`, `ap_rst_n` (synchronous, active low), `s_axi_control` (AXI4-Lite), `m_axi_gmem0` (weights, read
+    only), `m_axi_gmem1` (program, position table, images, outputs), `interrupt`.
+
+    `debug_retire` pulses with `debug_index` when that instruction of the running program has made all its writes; simulation
+    compares the buffers with the golden model then. Leave both open in a design.
+    """
+
+    def __init__(self, p: HwParams, *, build_hash: int) -> None:
+        self.p = p
+        self.control = Control(p, build_hash=build_hash)
+        lite = {name: member for name, member in self.control.signature.members.items() if name.startswith("s_axi_")}
+        super().__init__(
+            {"ap_clk": In(1), "ap_rst_n": In(1), "interrupt": Out(1), "debug_retire": Out(1), "debug_index": Out(16)}
+            | lite
+            | _read_master("m_axi_gmem0", p.weight_bus)
+            | _read_master("m_axi_gmem1", p.data_bus)
+            | _write_master("m_axi_gmem1", p.data_bus)
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.domains.ap = ap = ClockDomain("ap")
+        m.d.comb += [ap.clk.eq(self.ap_clk), ap.rst.eq(~self.ap_rst_n)]
+        inner = Module()
+        self._build(inner)
+        m.submodules.core = DomainRenamer("ap")(inner)
+        return m
+
+    def _build(self, m: Module) -> None:
+        p = self.p
+        m.submodules.control = control = self.control
+        m.submodules.sequencer = sequencer = Sequencer(p)
+        m.submodules.weights = weights = WeightFetch(p)
+        m.submodules.reader = reader = AxiReader(data_bits=p.data_bus)
+        m.submodules.writer = writer = AxiWriter(data_bits=p.data_bus)
+        fetch, datapath = InstructionFetch(p), Datapath(p)
+        # A finished or stopped program leaves nothing behind: units start the next one from reset.
+        m.submodules.fetch = ResetInserter(sequencer.clear)(fetch)
+        m.submodules.datapath = ResetInserter(sequencer.clear)(datapath)
+
+        self._control(m, control, sequencer)
+        self._ports(m, weights, reader, writer)
+        self._data_port(m, sequencer, fetch, datapath, reader, writer)
+        m.d.comb += [
+            self.debug_retire.eq(sequencer.retire),
+            self.debug_index.eq(sequencer.retire_index),
+            # weights
+            weights.cmd_valid.eq(fetch.weight_valid),
+            fetch.weight_ready.eq(weights.cmd_ready),
+            weights.cmd_address.eq(fetch.weight_address),
+            weights.cmd_bytes.eq(fetch.weight_bytes),
+            weights.abort.eq(sequencer.abort),
+            weights.clear.eq(sequencer.clear),
+            weights.r_en.eq(datapath.ring_en),
+            weights.r_index.eq(datapath.ring_index),
+            datapath.ring_level.eq(weights.level),
+            datapath.ring_data.eq(weights.r_data),
+            weights.pop.eq(datapath.ring_pop),
+            weights.pop_count.eq(datapath.ring_pop_count),
+            # instructions
+            fetch.start.eq(sequencer.fetch_start),
+            fetch.address.eq(sequencer.fetch_address),
+            fetch.limit.eq(sequencer.fetch_limit),
+            fetch.weights_base.eq(sequencer.weights_base),
+            fetch.weights_size.eq(sequencer.weights_size),
+            fetch.nonempty.eq(datapath.nonempty),
+            fetch.route_done.eq(sequencer.route_done),
+            sequencer.fetch_valid.eq(fetch.out_valid),
+            fetch.out_ready.eq(sequencer.fetch_ready),
+            sequencer.fetch_data.eq(fetch.out_data),
+            sequencer.fetch_exhausted.eq(fetch.exhausted),
+            datapath.instruction.eq(sequencer.instruction),
+            datapath.rows.eq(sequencer.rows),
+            sequencer.queue_length.eq(datapath.queue_length),
+            # faults
+            sequencer.weights_error.eq(fetch.weight_error),
+            sequencer.read0_error.eq(weights.error),
+            sequencer.read1_error.eq(reader.error),
+            sequencer.write1_error.eq(writer.error),
+            sequencer.writer_idle.eq(writer.idle),
+            sequencer.ports_idle.eq(weights.idle & reader.idle & writer.idle),
+        ]
+        for unit in UNITS:
+            m.d.comb += [
+                getattr(datapath, f"{unit}_start").eq(getattr(sequencer, f"{unit}_start")),
+                getattr(sequencer, f"{unit}_done").eq(getattr(datapath, f"{unit}_done")),
+            ]
+        self._counters(m, control, sequencer, datapath, weights, reader, writer)
+
+    def _data_port(self, m: Module, sequencer, fetch, datapath, reader, writer) -> None:
+        """gmem1: the program and the data commands share the reader; beats are told apart by their tag."""
+        program_turn = Signal()
+        m.d.comb += [
+            program_turn.eq(~sequencer.read_valid),
+            reader.cmd_valid.eq(sequencer.read_valid | fetch.cmd_valid),
+            reader.cmd_address.eq(fetch.cmd_address),
+            reader.cmd_bytes.eq(64),
+            reader.cmd_tag.eq(READ_TAGS["program"]),
+            fetch.cmd_ready.eq(reader.cmd_ready & program_turn),
+            sequencer.read_ready.eq(reader.cmd_ready),
+            reader.abort.eq(sequencer.abort),
+            fetch.beat_data.eq(reader.out_data),
+            datapath.image_data.eq(reader.out_data),
+            datapath.loadx_data.eq(reader.out_data),
+            writer.cmd_valid.eq(sequencer.write_valid),
+            sequencer.write_ready.eq(writer.cmd_ready),
+            writer.cmd_address.eq(sequencer.write_address),
+            writer.cmd_bytes.eq(sequencer.data_bytes),
+            writer.abort.eq(sequencer.abort),
+            writer.in_valid.eq(datapath.store_valid),
+            datapath.store_ready.eq(writer.in_ready),
+            writer.in_data.eq(datapath.store_data),
+            writer.in_strb.eq(datapath.store_strb),
+        ]
+        with m.If(sequencer.read_valid):
+            m.d.comb += [
+                reader.cmd_address.eq(sequencer.read_address),
+                reader.cmd_bytes.eq(sequencer.data_bytes),
+                reader.cmd_tag.eq(sequencer.read_tag),
+            ]
+        with m.Switch(reader.out_tag):
+            for tag, valid, ready in (
+                (READ_TAGS["program"], fetch.beat_valid, fetch.beat_ready),
+                (READ_TAGS["image"], datapath.image_valid, datapath.image_ready),
+                (READ_TAGS["loadx"], datapath.loadx_valid, datapath.loadx_ready),
+            ):
+                with m.Case(tag):
+                    m.d.comb += [valid.eq(reader.out_valid), reader.out_ready.eq(ready)]
+
+    def _ports(self, m: Module, weights, reader, writer) -> None:
+        def address(master: str, channel: str, unit, prefix: str) -> None:
+            for name, member in _ADDRESS.items():
+                outer = getattr(self, f"{master}_{channel.upper()}{name}")
+                inner = getattr(unit, f"{prefix}{channel}_{name.lower()}")
+                m.d.comb += outer.eq(inner) if member.flow == Out else inner.eq(outer)
+            for name, (_, value) in _CONSTANTS.items():
+                m.d.comb += getattr(self, f"{master}_{channel.upper()}{name}").eq(value)
+
+        for master, unit, prefix in (("m_axi_gmem0", weights, "axi_"), ("m_axi_gmem1", reader, "")):
+            address(master, "ar", unit, prefix)
+            for name in ("valid", "data", "resp", "last"):
+                m.d.comb += getattr(unit, f"{prefix}r_{name}").eq(getattr(self, f"{master}_R{name.upper()}"))
+            m.d.comb += getattr(self, f"{master}_RREADY").eq(getattr(unit, f"{prefix}r_ready"))
+        address("m_axi_gmem1", "aw", writer, "")
+        for name in ("valid", "data", "strb", "last"):
+            m.d.comb += getattr(self, f"m_axi_gmem1_W{name.upper()}").eq(getattr(writer, f"w_{name}"))
+        m.d.comb += [
+            writer.w_ready.eq(self.m_axi_gmem1_WREADY),
+            writer.b_valid.eq(self.m_axi_gmem1_BVALID),
+            writer.b_resp.eq(self.m_axi_gmem1_BRESP),
+            self.m_axi_gmem1_BREADY.eq(writer.b_ready),
+        ]

@@ -1,0 +1,160 @@
+"""Write back: post-processed rows to their buffer, the residual add, scores and router logits."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from hwgen.isa import Dest
+from hwgen.params import HwParams
+
+from .decode import INSTRUCTION_BITS, Fields, delayed
+from .drain import row_layout
+from .issue import Pass
+
+__all__ = ["WriteBack"]
+
+
+class WriteBack(wiring.Component):
+    """Rows enter the post-processing with `in_valid`/`in_row`; `value` is its output `latency` cycles later.
+
+    A buffer is written 2 cycles after `value` (X: with the old word added for X_ADD, saturated to int16). The row's
+    address is worked out while the arithmetic runs. Bank and word of a row: see the table in docs/architecture.md.
+    """
+
+    LATENCY = 2
+    X_READ_LATENCY = 2
+
+    def __init__(self, p: HwParams, *, latency: int) -> None:
+        if latency < 6:
+            raise ValueError(f"the address pipeline needs a post-processing latency of at least 6, not {latency}")
+        self.p, self.latency = p, latency
+        sub = ceil_log2(p.word // p.c)
+        super().__init__(
+            {
+                "instruction": In(INSTRUCTION_BITS),
+                "rows": In(16),
+                "in_valid": In(1),
+                "in_row": In(row_layout(p)),
+                "value": In(p.c * 24),
+                "addr": Out(16),
+                "sub": Out(sub),
+                "row": Out(p.row_bits),
+                "data": Out(p.c * 8),
+                "y_en": Out(1),
+                "h_en": Out(1),
+                "k_en": Out(1),
+                "v_en": Out(1),
+                "v_addr": Out(16),
+                "x_read": Out(1),
+                "x_read_addr": Out(16),
+                "x_read_data": In(p.c * 16),
+                "x_en": Out(1),
+                "x_addr": Out(16),
+                "x_data": Out(p.c * 16),
+                "s_en": Out(1),
+                "s_half": Out(1),
+                "s_row": Out(ceil_log2(p.t)),
+                "s_word": Out(16),
+                "s_data": Out(p.c * 16),
+                "s_mask": Out(p.c),
+                "s_first": Out(1),
+                "logit_en": Out(1),
+                "logit_word": Out(16),
+                "logit_data": Out(p.c * 24),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        p, f = self.p, Fields(self.instruction)
+        part = ceil_log2(p.word // p.c)
+
+        # Address: (row / rows per group) * stride, one registered multiply, then base and word.
+        group = Signal(p.row_bits, reset_less=True)
+        row0 = self.in_row.row
+        context = self.in_row.kind == Pass.CONTEXT
+        linear = (f.dest == Dest.X) | (f.dest == Dest.X_ADD)
+        with m.If(context | (f.dest == Dest.Y) | (f.dest == Dest.H)):
+            m.d.sync += group.eq(row0 >> ceil_log2(p.t))
+        with m.Elif(f.dest == Dest.K):
+            m.d.sync += group.eq(row0 >> ceil_log2(p.c))
+        with m.Elif(f.dest == Dest.V):
+            m.d.sync += group.eq(row0 >> ceil_log2(p.k))
+        with m.Else():
+            m.d.sync += group.eq(row0)
+        product = Signal(16, reset_less=True)
+        m.d.sync += product.eq(group * f.d_stride)
+        word2 = delayed(m, self.in_row.word, 2)
+        whole_words = linear | (f.dest == Dest.V)
+        address3 = Signal(16, reset_less=True)
+        m.d.sync += address3.eq(f.d_base + product + Mux(whole_words & ~delayed(m, context, 2), word2, word2 >> part))
+
+        # X is read so that the old word meets the new value.
+        wait = self.latency - self.X_READ_LATENCY
+        valid_wait = delayed(m, self.in_valid, wait, reset=True)
+        address_wait = delayed(m, address3, wait - 3)
+        matmul_wait = delayed(m, self.in_row.kind, wait) == Pass.MATMUL
+        m.d.comb += [
+            self.x_read.eq(valid_wait & matmul_wait & (f.dest == Dest.X_ADD)),
+            self.x_read_addr.eq(address_wait),
+        ]
+
+        valid = delayed(m, valid_wait, self.X_READ_LATENCY, reset=True)
+        row = Signal(row_layout(p))
+        m.d.comb += row.eq(delayed(m, self.in_row.as_value(), self.latency))
+        address = delayed(m, address_wait, self.X_READ_LATENCY)
+
+        matmul = row.kind == Pass.MATMUL
+        lanes = [self.value[24 * lane : 24 * lane + 24] for lane in range(p.c)]
+        sums = []
+        for lane in range(p.c):
+            old = self.x_read_data[16 * lane : 16 * lane + 16].as_signed()
+            total = Signal(17, name=f"sum{lane}", reset_less=True)
+            added = Mux(f.dest == Dest.X_ADD, old, 0)
+            m.d.sync += total.eq(lanes[lane][:16].as_signed() + added)
+            overflow = total[16] ^ total[15]
+            sums.append(Mux(overflow, Cat(~total[16].replicate(15), total[16]), total[:16]))
+        m.d.sync += self.x_data.eq(Cat(*sums))
+
+        # Everything else waits one cycle for the X sum's stage, so that all destinations share one latency.
+        valid1 = delayed(m, valid, 1, reset=True)
+        row1 = Signal(row_layout(p))
+        m.d.comb += row1.eq(delayed(m, row.as_value(), 1))
+        address1 = delayed(m, address, 1)
+        value1 = delayed(m, self.value, 1)
+        matmul1 = delayed(m, matmul, 1)
+        context1 = delayed(m, row.kind == Pass.CONTEXT, 1)
+        score1 = delayed(m, row.kind == Pass.SCORE, 1)
+        for enable, condition in (
+            (self.y_en, context1 | (matmul1 & (f.dest == Dest.Y))),
+            (self.h_en, matmul1 & (f.dest == Dest.H)),
+            (self.k_en, matmul1 & (f.dest == Dest.K)),
+            (self.v_en, matmul1 & (f.dest == Dest.V)),
+            (self.x_en, matmul1 & linear),
+            (self.logit_en, matmul1 & (f.dest == Dest.LOGITS)),
+            (self.s_en, score1),
+        ):
+            m.d.sync += enable.eq(valid1 & condition)
+        first_key = row1.word << ceil_log2(p.c)
+        key = Signal(16 + ceil_log2(p.c))
+        m.d.comb += key.eq(first_key)
+        m.d.sync += [
+            self.addr.eq(address1),
+            self.v_addr.eq(address1),
+            self.x_addr.eq(address1),
+            self.sub.eq(row1.word[:part]),
+            self.row.eq(row1.row),
+            self.data.eq(Cat(*(value1[24 * lane : 24 * lane + 8] for lane in range(p.c)))),
+            self.s_half.eq(row1.half),
+            self.s_row.eq(row1.slot),
+            self.s_word.eq(row1.word),
+            self.s_first.eq(row1.first),
+            self.s_data.eq(Cat(*(value1[24 * lane : 24 * lane + 16] for lane in range(p.c)))),
+            self.s_mask.eq(Cat(*(key + lane < self.rows for lane in range(p.c)))),
+            self.logit_word.eq(row1.word),
+            self.logit_data.eq(value1),
+        ]
+        return m
