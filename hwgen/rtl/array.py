@@ -1,0 +1,201 @@
+"""The matmul engine: T x C int32 dot products of K lanes a step, two tokens to a multiplier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from amaranth import Cat, Elaboratable, Module, Mux, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["ComputeArray"]
+
+A_BITS, B_BITS, ACC_BITS = 9, 8, 32
+
+#: Products added before the two tokens' fields are parted, and the width of the low field that this needs:
+#: 4 * 255 * 128 = 130,560 < 2^17.
+GROUP = 4
+FIELD = 18
+PACKED = FIELD + A_BITS
+CHAIN = 2 * FIELD
+
+
+def _tree(terms: Sequence[Value]) -> Value:
+    """Sum of 1, 2, 4, ... terms in a balanced tree, so that the result is no wider than needed."""
+    while len(terms) > 1:
+        terms = [left + right for left, right in zip(terms[::2], terms[1::2], strict=True)]
+    return terms[0]
+
+
+class _RowPair(Elaboratable):
+    """Two tokens' accumulators and shadow registers in all columns.
+
+    `a0`, `a1`: K lanes of either token, not yet registered. `b[column][lane]`: already registered and skewed.
+    `below`: the shadow row of the next pair's first token, shifted in. `shadow[token][column]` is the result.
+    """
+
+    def __init__(
+        self,
+        *,
+        a0: Sequence[Value],
+        a1: Sequence[Value],
+        b: Sequence[Sequence[Value]],
+        enable: Value,
+        first: Value,
+        capture: Value,
+        shift: Value,
+        pair: int,
+    ) -> None:
+        self.a0, self.a1, self.b = a0, a1, b
+        self.enable, self.first, self.capture, self.shift = enable, first, capture, shift
+        self.below: Sequence[Value] | None = None
+        self.shadow = [
+            [
+                Signal(signed(ACC_BITS), name=f"shadow{2 * pair + token}_{column}", reset_less=True)
+                for column in range(len(b))
+            ]
+            for token in range(2)
+        ]
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        packed = []
+        for lane, (a0, a1) in enumerate(zip(self.a0, self.a1, strict=True)):
+            stage = Signal(signed(PACKED), name=f"a{lane}", reset_less=True)
+            m.d.sync += stage.eq((a1 << FIELD) + a0)
+            packed.append(_skewed(m, stage, lane, len(self.a0)))
+        for column, weights in enumerate(self.b):
+            self._column(m, column, packed, weights)
+        return m
+
+    def _column(self, m: Module, column: int, packed: Sequence[Value], weights: Sequence[Value]) -> None:
+        low, high = [], []
+        chain: Value = Signal()
+        for lane, (a, w) in enumerate(zip(packed, weights, strict=True)):
+            product = Signal(signed(PACKED + B_BITS), name=f"m{column}_{lane}", reset_less=True)
+            total = Signal(signed(CHAIN), name=f"p{column}_{lane}", reset_less=True)
+            # Half a field on top makes the low field non-negative: nothing is ever borrowed from the high one, and
+            # inverting its top bit takes the half off again. The constant rides on the multiplier's own adder.
+            start = lane % GROUP == 0
+            m.d.sync += [product.eq(a * w), total.eq(product + (1 << FIELD - 1 if start else chain))]
+            chain = total
+            if lane % GROUP == GROUP - 1 or lane == len(packed) - 1:
+                low.append(Cat(total[: FIELD - 1], ~total[FIELD - 1]).as_signed())
+                high.append(total[FIELD:].as_signed())
+        for token, groups in enumerate((low, high)):
+            dot_sum = _tree(groups)
+            dot = Signal(signed(len(dot_sum)), name=f"dot{token}_{column}", reset_less=True)
+            acc = Signal(signed(ACC_BITS), name=f"acc{token}_{column}", reset_less=True)
+            shadow = self.shadow[token][column]
+            m.d.sync += dot.eq(dot_sum)
+            with m.If(self.enable):
+                m.d.sync += acc.eq(Mux(self.first, 0, acc) + dot)
+            with m.If(self.capture):
+                m.d.sync += shadow.eq(acc)
+            if token == 0:
+                following: Value | None = self.shadow[1][column]
+            else:
+                following = None if self.below is None else self.below[column]
+            if following is not None:
+                with m.Elif(self.shift):
+                    m.d.sync += shadow.eq(following)
+
+
+def _skewed(m: Module, operand: Signal, lane: int, lanes: int) -> Signal:
+    """`operand` as late as its place in the chain of a group asks; the last place is the same for all K."""
+    for stage in range(lane % GROUP + max(0, GROUP - lanes)):
+        delayed = Signal(operand.shape(), name=f"{operand.name}_d{stage + 1}", reset_less=True)
+        m.d.sync += delayed.eq(operand)
+        operand = delayed
+    return operand
+
+
+class ComputeArray(wiring.Component):
+    """T rows (tokens) x C columns of int32 accumulators, K products each per step.
+
+    A step is a cycle with `valid`: accumulator (t, c) adds the sum over l of a[t][l] * b[c][l], or starts anew with
+    it if `first`. Operands are flat, lane 0 of row (column) 0 lowest: `a` [T][K] 9-bit signed from -255 to 255 (int8 or
+    uint8 fit; -256 is illegal), `b` [C][K] int8. A step may be `first` and `last`; other cycles change nothing.
+
+    LATENCY cycles after a `last` step, `captured` pulses, and in that very cycle `row` shows row 0 of the finished sums
+    (int32, column 0 lowest). In the cycle after each `shift`, `row` shows the next row; without, it holds. The next
+    capture replaces whatever is left, shift or not: `last` steps at least T cycles apart leave time for all rows.
+    What further shifts bring after row T-1 is undefined.
+
+    Sums are exact while their products' magnitudes add up to less than 2^31, that is for up to 65,793 input channels of
+    uint8 by int8; beyond, they wrap.
+
+    Two tokens share a multiplier: ((a1 << 18) + a0) * w holds both products. Groups of up to four are summed along a
+    chain of multiplier, register, adder, register, which is the cascade of DSP slices, each lane a cycle after the one
+    before.
+    """
+
+    #: Operand register; three cycles of skew and a chain of product and sum; groups' sum; accumulator; shadow.
+    LATENCY: ClassVar[int] = 1 + (GROUP - 1) + 2 + 3
+
+    def __init__(self, *, t: int, c: int, k: int) -> None:
+        for name, value, low in (("t", t, 2), ("c", c, 1), ("k", k, 1)):
+            if value < low or value & (value - 1):
+                raise ValueError(f"{name} must be a power of two of at least {low}, not {value!r}")
+        self.t, self.c, self.k = t, c, k
+        super().__init__(
+            {
+                "valid": In(1),
+                "first": In(1),
+                "last": In(1),
+                "a": In(t * k * A_BITS),
+                "b": In(c * k * B_BITS),
+                "captured": Out(1),
+                "row": Out(c * ACC_BITS),
+                "shift": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        # Control runs beside the data: stage i is i + 1 cycles after the step.
+        valid = Signal(self.LATENCY - 1)
+        first = Signal(self.LATENCY - 2, reset_less=True)
+        last = Signal(self.LATENCY - 1, reset_less=True)
+        m.d.sync += [
+            valid.eq(Cat(self.valid, valid)),
+            first.eq(Cat(self.first, first)),
+            last.eq(Cat(self.last, last)),
+        ]
+        accumulate = Signal()
+        capture = Signal()
+        m.d.comb += [accumulate.eq(valid[-2]), capture.eq(valid[-1] & last[-1])]
+        m.d.sync += self.captured.eq(capture)
+
+        columns = []
+        for column in range(self.c):
+            lanes = []
+            for lane in range(self.k):
+                stage = Signal(signed(B_BITS), name=f"b{column}_{lane}", reset_less=True)
+                m.d.sync += stage.eq(self.b.word_select(column * self.k + lane, B_BITS))
+                lanes.append(_skewed(m, stage, lane, self.k))
+            columns.append(lanes)
+
+        def row_lanes(row: int) -> list[Value]:
+            return [self.a.word_select(row * self.k + lane, A_BITS).as_signed() for lane in range(self.k)]
+
+        pairs = [
+            _RowPair(
+                a0=row_lanes(2 * i),
+                a1=row_lanes(2 * i + 1),
+                b=columns,
+                enable=accumulate,
+                first=first[-1],
+                capture=capture,
+                shift=self.shift,
+                pair=i,
+            )
+            for i in range(self.t // 2)
+        ]
+        for i, pair in enumerate(pairs):
+            if i + 1 < len(pairs):
+                pair.below = pairs[i + 1].shadow[0]
+            m.submodules[f"pair{i}"] = pair
+        m.d.comb += self.row.eq(Cat(*pairs[0].shadow[0]))
+        return m

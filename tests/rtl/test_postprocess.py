@@ -1,0 +1,16 @@
+import pytest
+
+from hwgen.rtl.postprocess import PostProcess
+from sim.unit import run_unit
+
+
+@pytest.mark.parametrize("c", [2, 8])
+def test_postprocess(c):
+    component = PostProcess(c=c)
+    for seed, bubble_rate in enumerate((0.0, 0.4)):
+        run_unit(
+            component,
+            bench="tests.rtl.bench_postprocess",
+            parameters={"c": c, "latency": PostProcess.LATENCY, "beats": 6000 // c, "bubble_rate": bubble_rate},
+            seed=seed + 1,
+        )
