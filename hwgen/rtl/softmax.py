@@ -27,11 +27,11 @@ class Softmax(wiring.Component):
     after its last write, and written again from the cycle of its last read on.
 
     Read: `r_en` with `r_half`, `r_step` (K keys) and `r_keys` (N, 1 .. keys). LATENCY cycles later `a_valid` and `a`,
-    [row][lane] uint8, zero for keys >= N; any key may lie beyond N, if it is in the buffer. With `r_sum` the step counts
-    for the row sums: `r_first` starts them anew, `r_last` starts the divisions. `r_last` steps are at least T cycles
-    apart. `factor` = floor(2^24 / sum) of `factor_row`, a combinational select of registers; row t changes exactly
-    FACTOR_LATENCY + t cycles after the `r_last` step and holds until the next one's. Sums are >= 255 when the maximum is
-    among the keys summed; otherwise (no key at all) the factor is undefined.
+    [row][lane] uint8, zero for keys >= N; steps may lie beyond N, inside the buffer. With `r_sum` the step counts for
+    the row sums: `r_first` starts them anew, `r_last` starts the divisions. `r_last` steps are at least T cycles apart.
+    `factor` = floor(2^24 / sum) of `factor_row`, a combinational select of registers; row t changes exactly
+    FACTOR_LATENCY + t cycles after the `r_last` step and holds until the next one's. Sums are >= 255 when the key of
+    the maximum is among those summed; otherwise (no key at all) the factor is undefined.
     """
 
     WRITE_LATENCY = 3

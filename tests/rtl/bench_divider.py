@@ -12,7 +12,7 @@ P = json.loads(os.environ.get("HWGEN_PARAMETERS", "{}"))
 
 
 def divisors(rng):
-    """Around every power of two and around exact quotients, the smallest legal and the largest ones, and random ones."""
+    """Around every power of two and around exact quotients, the smallest legal and the largest, and random ones."""
     low, high = (1 << (P["numerator"] - P["quotient_bits"])) + 1, (1 << P["den_bits"]) - 1
     chosen = [*range(low, min(low + 700, high + 1)), *range(max(low, high - 100), high + 1)]
     chosen += [(1 << bit) + delta for bit in range(P["den_bits"]) for delta in (-1, 0, 1)]

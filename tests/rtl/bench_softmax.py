@@ -83,7 +83,8 @@ def schedule(rng, tiles):
                     read_cycle = max(read_cycle, last_division + T)
                     last_division = read_cycle
                 inputs.setdefault(read_cycle, {}).update(
-                    r_en=1, r_half=half, r_step=step, r_keys=keys, r_sum=int(sweep == 0), r_first=int(step == 0), r_last=int(last)
+                    r_en=1, r_half=half, r_step=step, r_keys=keys,
+                    r_sum=int(sweep == 0), r_first=int(step == 0), r_last=int(last),
                 )  # fmt: skip
                 if sweep:  # without r_sum neither flag means anything
                     inputs[read_cycle].update(r_first=int(rng.integers(2)), r_last=int(rng.integers(2)))
