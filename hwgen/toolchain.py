@@ -1,4 +1,4 @@
-"""The simulation tools: which Verilator is used, its environment, where builds are cached, interruptible subprocesses."""
+"""The simulation tools: which Verilator, in which environment, where builds are cached, interruptible subprocesses."""
 
 from __future__ import annotations
 

@@ -1,0 +1,237 @@
+"""The C++ Verilator harness from Python: build it once per hardware, then run lists of jobs on it."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import struct
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from hwgen.errors import HwgenError
+from hwgen.toolchain import cache_dir, find_verilator, lock, machine_key, run_process, verilator_environment
+
+__all__ = ["Harness", "Job", "JobResult", "Probe", "SimulationError", "Timing", "build_harness"]
+
+TOP = "hwgen_accelerator"
+SOURCES = ("main.cpp", "memory.h", "harness.vlt")
+#: Bases above 4 GiB and only 64-byte aligned, so that narrow addresses and bursts across 4 KiB show.
+ORIGIN, MISALIGNED, GUARD = 0x8_0000_0000, 0x0FC0, 0x1_0000
+_HEADER = struct.Struct("<5I")  # job, instruction, number of the probe, words, bytes per stored word
+
+
+class SimulationError(HwgenError):
+    """The simulated hardware broke a rule: it hangs, leaves its memory regions or violates the bus protocol."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Words first .. first + count - 1 of the memory instance `path`, `width` bits each."""
+
+    path: str
+    first: int
+    count: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a program. `probes` names the set of probes to take, if any."""
+
+    entry: int
+    input: bytes
+    output_bytes: int
+    probes: str | None = None
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The memory: latency in cycles, chance of a stall per port and cycle, seed; and when to give up on a job."""
+
+    latency: int = 40
+    stall_percent: int = 0
+    seed: int = 1
+    watchdog: int = 20_000_000
+
+
+@dataclass
+class JobResult:
+    """`dumps[instruction]` has one uint8 array [words, bytes] per probe, in the order of the probe set."""
+
+    output: bytes = b""
+    cycles: int = 0
+    counters: dict[str, int] = field(default_factory=dict)
+    dumps: dict[int, list[np.ndarray]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Harness:
+    """A compiled accelerator with its memory model."""
+
+    program: Path
+
+    def run(
+        self,
+        jobs: Sequence[Job],
+        *,
+        program: bytes,
+        weights: bytes,
+        probes: Mapping[str, Mapping[int, Sequence[Probe]]] | None = None,
+        counters: Mapping[str, int] | None = None,
+        timing: Timing | None = None,
+        trace: Path | None = None,
+        on_done: Callable[[int], None] | None = None,
+    ) -> list[JobResult]:
+        """Run the jobs one after another without a reset in between. `counters`: name -> register offset, read after
+        each job. `trace` needs a harness built with `trace=True`. `on_done` gets the number of jobs done so far.
+
+        Raises SimulationError when the hardware hangs, breaks the bus protocol or leaves its regions.
+        """
+        probes = probes or {}
+        with tempfile.TemporaryDirectory(prefix="hwgen-sim-") as name:
+            work = Path(name)
+            (work / "jobs.txt").write_text(
+                "\n".join(self._commands(work, jobs, program, weights, probes, counters or {}, timing or Timing(), trace))
+            )
+
+            def progress(line: str) -> None:
+                if on_done is not None and line.startswith("done "):
+                    on_done(int(line.split()[1]) + 1)
+
+            code = run_process([self.program, work / "jobs.txt"], environment={}, log=work / "log", on_line=progress)
+            results = work / "results.txt"
+            lines = results.read_text().splitlines() if results.exists() else []
+            failed = [line.split(" ", 2) for line in lines if line.startswith("failed ")]
+            if failed:
+                raise SimulationError("simulation", f"job {failed[0][1]}", expected="the program to run to its end",
+                                      found=failed[0][2])
+            if code != 0:
+                tail = "\n".join((work / "log").read_text().splitlines()[-5:])
+                raise SimulationError("simulation", expected="the harness to finish", found=f"exit code {code}: {tail}")
+            done = _read_results(lines)
+            _read_dumps(work / "dumps.bin", jobs, probes, done)
+            return done
+
+    @staticmethod
+    def _commands(
+        work: Path, jobs: Sequence[Job], program: bytes, weights: bytes,
+        probes: Mapping[str, Mapping[int, Sequence[Probe]]], counters: Mapping[str, int], timing: Timing,
+        trace: Path | None,
+    ) -> list[str]:  # fmt: skip
+        """The job file; see `read_jobs` in templates/harness/main.cpp."""
+        cursor = ORIGIN
+
+        def place(size: int) -> int:
+            nonlocal cursor
+            base = cursor + MISALIGNED
+            cursor = -(-(base + size + GUARD) // 4096) * 4096
+            return base
+
+        def load(name: str, data: bytes) -> int:
+            (work / name).write_bytes(data)
+            base = place(len(data))
+            loads.append(f"load {base} {work / name}")
+            return base
+
+        loads: list[str] = []
+        lines = [f"timing {timing.latency} {timing.stall_percent} {timing.seed} {timing.watchdog}"]
+        lines += [f"program {load('program.bin', program)} {len(program)}"]
+        lines += [f"weights {load('weights.bin', weights)} {len(weights)}"]
+        lines += [f"counter {name} {offset}" for name, offset in counters.items()]
+        for name, by_instruction in probes.items():
+            for instruction, ranges in by_instruction.items():
+                lines += [f"probe {name} {instruction} {p.first} {p.count} {p.path}" for p in ranges]
+        inputs: dict[bytes, int] = {}
+        for number, job in enumerate(jobs):
+            if job.input not in inputs:
+                inputs[job.input] = load(f"input{number}.bin", job.input)
+            lines.append(
+                f"job {job.probes or '-'} {job.entry} {inputs[job.input]} {len(job.input)} "
+                f"{place(job.output_bytes)} {job.output_bytes}"
+            )
+        lines += [f"results {work / 'results.txt'}", f"dumps {work / 'dumps.bin'}"]
+        if trace is not None:
+            lines.append(f"trace {trace.absolute()}")
+        return [f"dram {ORIGIN} {cursor - ORIGIN}", *loads, *lines, ""]
+
+
+def _read_results(lines: Sequence[str]) -> list[JobResult]:
+    done = []
+    for line in lines:
+        kind, *words = line.split(" ")
+        if kind == "job":
+            values = dict(zip(words[1::2], map(int, words[2::2]), strict=True))
+            done.append(JobResult(cycles=values.pop("cycles"), counters=values))
+        elif kind == "output":
+            done[-1].output = bytes.fromhex(words[0])
+    return done
+
+
+def _read_dumps(
+    path: Path, jobs: Sequence[Job], probes: Mapping[str, Mapping[int, Sequence[Probe]]], done: Sequence[JobResult]
+) -> None:
+    data = path.read_bytes() if path.exists() else b""
+    position = 0
+    while position < len(data):
+        job, instruction, number, count, stored = _HEADER.unpack_from(data, position)
+        position += _HEADER.size
+        words = np.frombuffer(data, np.uint8, count * stored, position).reshape(count, stored)
+        position += count * stored
+        probe = probes[jobs[job].probes or "-"][instruction][number]
+        done[job].dumps.setdefault(instruction, []).append(words[:, : -(-probe.width // 8)])
+
+
+def build_harness(
+    verilog: str,
+    *,
+    header: str,
+    sources: Path,
+    cache: Path | None = None,
+    trace: bool = False,
+    on_line: Callable[[str], None] | None = None,
+) -> Harness:
+    """Compile the harness for the Verilog of one accelerator, or take it from the cache.
+
+    verilog: text of the top module `hwgen_accelerator` and all below; header: text of `hwgen_regs.h`; sources:
+    directory of `SOURCES`; on_line: gets the compiler's output. Takes 15 s and more when not cached.
+    """
+    tool = find_verilator()
+    texts = {"hwgen_accelerator.v": verilog, "hwgen_regs.h": header}
+    texts |= {name: (sources / name).read_text() for name in SOURCES}
+    options = [
+        "--cc", "--exe", "--build", "-O3", "--x-assign", "fast", "--x-initial", "unique", "--noassert", "-Wno-fatal",
+        "-Wno-lint", "-Wno-style", "-Wno-UNOPTFLAT", "--top-module", TOP, "-j", "2", "-o", "harness",
+        "-CFLAGS", "-std=c++17 -O2 -march=native", *(["--trace"] if trace else []),
+    ]  # fmt: skip
+    key = hashlib.sha256(repr((texts, options, tool.version, machine_key())).encode()).hexdigest()[:24]
+    home = (cache or cache_dir()) / "harness"
+    program = home / key
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with lock(home / f"{key}.lock"):
+            if not program.exists():
+                with tempfile.TemporaryDirectory(prefix="build-", dir=home) as name:
+                    _compile(Path(name), texts, options, on_line)
+                    shutil.move(Path(name) / "obj_dir" / "harness", program)
+    except OSError as error:
+        raise HwgenError(str(error.filename or home), expected="a cache directory that can be written",
+                         found=error.strerror or str(error), mend="set HWGEN_CACHE to another directory") from None
+    return Harness(program)
+
+
+def _compile(work: Path, texts: Mapping[str, str], options: Sequence[str],
+             on_line: Callable[[str], None] | None) -> None:  # fmt: skip
+    for name, text in texts.items():
+        (work / name).write_text(text)
+    sources = ["harness.vlt", "hwgen_accelerator.v", "main.cpp"]
+    command = ["verilator", *options, "-CFLAGS", f"-I{work}", *sources]
+    log = work / "build.log"
+    if run_process(command, environment=verilator_environment(), log=log, cwd=work, on_line=on_line):
+        lines = log.read_text().splitlines()
+        wrong = [line for line in lines if "rror" in line] or lines[-5:]
+        raise HwgenError("verilator", expected="the harness to compile", found="\n    ".join(line[:200] for line in wrong[:6]),
+                         mend="run `hwgen doctor`; if all is well there, please report this as a bug")

@@ -1,0 +1,341 @@
+// Runs jobs (a task's program on an input) on the accelerator in Verilator, without a reset in between.
+// Usage: harness JOBFILE. The job file's commands are in `read_jobs`; sim/harness.py writes and reads all files.
+
+#include <fstream>
+#include <iomanip>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <sstream>
+
+#include "Vhwgen_accelerator.h"
+#include "hwgen_regs.h"
+#include "memory.h"
+#include "verilated.h"
+#include "verilated_sym_props.h"
+#include "verilated_syms.h"
+#if VM_TRACE_FST
+#include "verilated_fst_c.h"
+using Trace = VerilatedFstC;
+#elif VM_TRACE
+#include "verilated_vcd_c.h"
+using Trace = VerilatedVcdC;
+#endif
+
+namespace {
+
+struct Probe {
+    std::string path;  // of a memory instance
+    unsigned first, count;
+};
+using Probes = std::multimap<unsigned, Probe>;  // by instruction
+
+struct Job {
+    std::string probes;
+    uint32_t entry;
+    Range input, output;
+};
+
+struct Options {
+    Dram dram;
+    Timing timing;
+    Range program, weights;
+    uint64_t watchdog = 0;
+    unsigned seed = 1;
+    std::map<std::string, Probes> probes;
+    std::vector<std::pair<std::string, uint32_t>> counters;
+    std::vector<Job> jobs;
+    std::string results, dumps, trace;
+};
+
+[[noreturn]] void give_up(const std::string& why) {
+    std::cerr << why << std::endl;
+    std::exit(3);
+}
+
+Options read_jobs(const char* path) {
+    Options o;
+    std::ifstream file(path);
+    if (!file) give_up(std::string("cannot read the job file ") + path);
+    for (std::string line; std::getline(file, line);) {
+        std::istringstream in(line);
+        in >> std::setbase(0);
+        std::string command, name;
+        in >> command;
+        if (command == "dram") {
+            uint64_t size;
+            in >> o.dram.origin >> size;
+            o.dram.bytes.resize(size);
+        } else if (command == "load") {
+            uint64_t address;
+            in >> address >> std::ws;
+            std::getline(in, name);
+            std::ifstream data(name, std::ios::binary | std::ios::ate);
+            uint64_t size = data ? uint64_t(data.tellg()) : 0;
+            if (!data || !Range{o.dram.origin, o.dram.bytes.size()}.holds(address, size)) give_up("cannot load " + name);
+            data.seekg(0);
+            data.read(reinterpret_cast<char*>(&o.dram.bytes[address - o.dram.origin]), std::streamsize(size));
+        } else if (command == "program") {
+            in >> o.program.base >> o.program.size;
+        } else if (command == "weights") {
+            in >> o.weights.base >> o.weights.size;
+        } else if (command == "timing") {
+            in >> o.timing.latency >> o.timing.stall_percent >> o.seed >> o.watchdog;
+            o.timing.random.seed(o.seed);
+        } else if (command == "counter") {
+            uint32_t offset;
+            in >> name >> offset;
+            o.counters.emplace_back(name, offset);
+        } else if (command == "probe") {
+            unsigned instruction;
+            Probe probe;
+            in >> name >> instruction >> probe.first >> probe.count >> probe.path;
+            o.probes[name].emplace(instruction, probe);
+        } else if (command == "job") {
+            Job job;
+            in >> job.probes >> job.entry >> job.input.base >> job.input.size >> job.output.base >> job.output.size;
+            o.jobs.push_back(job);
+        } else if (command == "results") {
+            in >> std::ws;
+            std::getline(in, o.results);
+        } else if (command == "dumps") {
+            in >> std::ws;
+            std::getline(in, o.dumps);
+        } else if (command == "trace") {
+            in >> std::ws;
+            std::getline(in, o.trace);
+        } else if (!command.empty()) {
+            give_up("unknown command in the job file: " + line);
+        }
+        if (in.fail()) give_up("malformed line in the job file: " + line);
+    }
+    return o;
+}
+
+class Machine {
+public:
+    Machine(Options& options, VerilatedContext& context)
+        : o(options), context(context), top(new Vhwgen_accelerator(&context, "")) {
+#if VM_TRACE
+        if (!o.trace.empty()) {
+            context.traceEverOn(true);
+            trace.reset(new Trace);
+            top->trace(trace.get(), 99);
+            trace->open(o.trace.c_str());
+        }
+#endif
+        if (!o.dumps.empty()) dumps.open(o.dumps, std::ios::binary);
+        results.open(o.results);
+        if (!results) give_up("cannot write " + o.results);
+        top->s_axi_control_AWVALID = top->s_axi_control_WVALID = top->s_axi_control_BREADY = 0;
+        top->s_axi_control_ARVALID = top->s_axi_control_RREADY = 0;
+        weights.clear();
+        data_read.clear();
+        data_write.clear();
+        top->ap_rst_n = 0;
+        for (int i = 0; i < 16; i++) tick();
+        top->ap_rst_n = 1;
+        for (int i = 0; i < 4; i++) tick();
+    }
+    ~Machine() {
+#if VM_TRACE
+        if (trace) trace->close();
+#endif
+        top->final();
+    }
+
+    bool run(unsigned number) {
+        const Job& job = o.jobs[number];
+        o.dram.readable = {o.program, o.weights, job.input};
+        o.dram.writable = job.output;
+        running = number;
+        probes = nullptr;
+        auto found = o.probes.find(job.probes);
+        if (found != o.probes.end()) probes = &found->second;
+
+        write64(HWGEN_PROGRAM_LO, o.program);
+        write(HWGEN_PROGRAM_BYTES, uint32_t(o.program.size));
+        write64(HWGEN_WEIGHTS_LO, o.weights);
+        write(HWGEN_WEIGHTS_BYTES, uint32_t(o.weights.size));
+        write64(HWGEN_INPUT_LO, job.input);
+        write(HWGEN_INPUT_BYTES, uint32_t(job.input.size));
+        write64(HWGEN_OUTPUT_LO, job.output);
+        write(HWGEN_OUTPUT_BYTES, uint32_t(job.output.size));
+        write(HWGEN_ENTRY, job.entry);
+        write(HWGEN_GIE, 1);
+        write(HWGEN_IER, 1);
+        const uint64_t start = now;
+        write(HWGEN_AP_CTRL, 1);
+        while (!top->__SYM__interrupt && o.dram.error.empty() && now - start < o.watchdog) tick();
+        const uint64_t cycles = now - start;
+        if (o.dram.error.empty() && !top->__SYM__interrupt) {
+            std::ostringstream text;
+            text << "no end after " << cycles << " cycles; the last instruction completed was " << last_retired;
+            return failed(text.str());
+        }
+        if (!o.dram.error.empty()) return failed(o.dram.error);
+        // Clear-on-read done, toggle-on-write interrupt status: both must be gone for the next job.
+        const uint32_t control = read(HWGEN_AP_CTRL);
+        if ((control & 6) != 6)
+            return failed("interrupt without done and idle in the control register, " + std::to_string(control));
+        if (read(HWGEN_AP_CTRL) & 2) return failed("done is still set after it was read");
+        write(HWGEN_ISR, read(HWGEN_ISR));
+        tick();
+        if (top->__SYM__interrupt) return failed("the interrupt is still set after its status was cleared");
+        if (!data_write.idle()) return failed("done before all write responses were in");
+
+        results << "job " << number << " cycles " << cycles;
+        for (auto& [name, offset] : o.counters) results << ' ' << name << ' ' << read(offset);
+        results << '\n' << "output ";
+        static const char digits[] = "0123456789abcdef";
+        for (uint64_t i = 0; i < job.output.size; i++) {
+            const uint8_t byte = o.dram.bytes[job.output.base - o.dram.origin + i];
+            results << digits[byte >> 4] << digits[byte & 15];
+        }
+        results << std::endl;
+        if (!o.dram.error.empty()) return failed(o.dram.error);
+        std::cout << "done " << number << ' ' << cycles << std::endl;
+        return true;
+    }
+
+private:
+    Options& o;
+    VerilatedContext& context;
+    std::unique_ptr<Vhwgen_accelerator> top;
+#if VM_TRACE
+    std::unique_ptr<Trace> trace;
+#endif
+    std::ofstream results, dumps;
+    uint64_t now = 0;
+    unsigned running = 0;
+    int last_retired = -1;
+    const Probes* probes = nullptr;
+
+    ReadPort<QData, decltype(Vhwgen_accelerator::m_axi_gmem0_RDATA)> weights{
+        "m_axi_gmem0",
+        top->m_axi_gmem0_ARVALID, top->m_axi_gmem0_ARREADY, top->m_axi_gmem0_ARADDR, top->m_axi_gmem0_ARLEN,
+        top->m_axi_gmem0_ARSIZE, top->m_axi_gmem0_ARBURST, top->m_axi_gmem0_RVALID, top->m_axi_gmem0_RREADY,
+        top->m_axi_gmem0_RDATA, top->m_axi_gmem0_RRESP, top->m_axi_gmem0_RLAST};
+    ReadPort<QData, decltype(Vhwgen_accelerator::m_axi_gmem1_RDATA)> data_read{
+        "m_axi_gmem1",
+        top->m_axi_gmem1_ARVALID, top->m_axi_gmem1_ARREADY, top->m_axi_gmem1_ARADDR, top->m_axi_gmem1_ARLEN,
+        top->m_axi_gmem1_ARSIZE, top->m_axi_gmem1_ARBURST, top->m_axi_gmem1_RVALID, top->m_axi_gmem1_RREADY,
+        top->m_axi_gmem1_RDATA, top->m_axi_gmem1_RRESP, top->m_axi_gmem1_RLAST};
+    WritePort<QData, decltype(Vhwgen_accelerator::m_axi_gmem1_WDATA), decltype(Vhwgen_accelerator::m_axi_gmem1_WSTRB)>
+        data_write{
+            "m_axi_gmem1",
+            top->m_axi_gmem1_AWVALID, top->m_axi_gmem1_AWREADY, top->m_axi_gmem1_AWADDR, top->m_axi_gmem1_AWLEN,
+            top->m_axi_gmem1_AWSIZE, top->m_axi_gmem1_AWBURST, top->m_axi_gmem1_WVALID, top->m_axi_gmem1_WREADY,
+            top->m_axi_gmem1_WDATA, top->m_axi_gmem1_WSTRB, top->m_axi_gmem1_WLAST, top->m_axi_gmem1_BVALID,
+            top->m_axi_gmem1_BREADY, top->m_axi_gmem1_BRESP};
+
+    bool failed(const std::string& why) {
+        results << "failed " << running << ' ' << why << std::endl;
+        std::cout << "failed " << running << std::endl;
+        return false;
+    }
+
+    void half(bool clock) {
+        top->ap_clk = clock;
+        top->eval();
+#if VM_TRACE
+        if (trace) trace->dump(2 * now + clock);
+#endif
+    }
+
+    // One cycle: settle, look at the handshakes, clock, then drive what a registered slave would drive.
+    void tick() {
+        half(false);
+        if (top->ap_rst_n) {
+            weights.tick(o.dram, o.timing, now);
+            data_read.tick(o.dram, o.timing, now);
+            data_write.tick(o.dram, o.timing, now);
+            if (top->debug_retire) retire(top->debug_index);
+        }
+        half(true);
+        now++;
+        context.timeInc(1);
+        if (top->ap_rst_n) {
+            weights.update(o.dram, o.timing, now);
+            data_read.update(o.dram, o.timing, now);
+            data_write.update(o.dram, o.timing, now);
+        }
+    }
+
+    void retire(unsigned index) {
+        last_retired = int(index);
+        if (!probes) return;
+        auto [from, to] = probes->equal_range(index);
+        uint32_t number = 0;
+        for (auto it = from; it != to; ++it, ++number) {
+            const Probe& probe = it->second;
+            const VerilatedScope* scope = context.scopeFind(probe.path.c_str());
+            VerilatedVar* memory = scope ? scope->varFind("mem") : nullptr;
+            if (!memory) give_up("no memory at " + probe.path);
+            const uint32_t word = uint32_t(memory->entSize());
+            const uint32_t header[5] = {running, index, number, probe.count, word};
+            dumps.write(reinterpret_cast<const char*>(header), sizeof header);
+            dumps.write(static_cast<const char*>(memory->datap()) + size_t(probe.first) * word,
+                        std::streamsize(probe.count) * word);
+        }
+    }
+
+    // The address and data channels are offered together and accepted in any order.
+    void write(uint32_t offset, uint32_t value) {
+        top->s_axi_control_AWADDR = offset;
+        top->s_axi_control_WDATA = value;
+        top->s_axi_control_WSTRB = 15;
+        top->s_axi_control_AWVALID = top->s_axi_control_WVALID = top->s_axi_control_BREADY = 1;
+        for (int i = 0; i < 1000; i++) {
+            top->ap_clk = 0;
+            top->eval();
+            const bool address = top->s_axi_control_AWVALID && top->s_axi_control_AWREADY;
+            const bool data = top->s_axi_control_WVALID && top->s_axi_control_WREADY;
+            const bool response = top->s_axi_control_BVALID;
+            tick();
+            if (address) top->s_axi_control_AWVALID = 0;
+            if (data) top->s_axi_control_WVALID = 0;
+            if (response) {
+                top->s_axi_control_BREADY = 0;
+                return;
+            }
+        }
+        give_up("s_axi_control does not answer a write");
+    }
+    void write64(uint32_t offset, const Range& range) {
+        write(offset, uint32_t(range.base));
+        write(offset + 4, uint32_t(range.base >> 32));
+    }
+    uint32_t read(uint32_t offset) {
+        top->s_axi_control_ARADDR = offset;
+        top->s_axi_control_ARVALID = top->s_axi_control_RREADY = 1;
+        for (int i = 0; i < 1000; i++) {
+            top->ap_clk = 0;
+            top->eval();
+            const bool address = top->s_axi_control_ARVALID && top->s_axi_control_ARREADY;
+            const bool data = top->s_axi_control_RVALID;
+            const uint32_t value = top->s_axi_control_RDATA;
+            tick();
+            if (address) top->s_axi_control_ARVALID = 0;
+            if (data) {
+                top->s_axi_control_RREADY = 0;
+                return value;
+            }
+        }
+        give_up("s_axi_control does not answer a read");
+    }
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    if (argc != 2) give_up("usage: harness JOBFILE");
+    Options options = read_jobs(argv[1]);
+    VerilatedContext context;
+    context.randReset(2);  // registers and memories start with random bits: nothing may rely on them
+    context.randSeed(int(options.seed));
+    Machine machine(options, context);
+    for (unsigned i = 0; i < options.jobs.size(); i++)
+        if (!machine.run(i)) return 1;
+    return 0;
+}

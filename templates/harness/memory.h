@@ -1,0 +1,167 @@
+// DRAM behind the accelerator's AXI masters: one flat image, guarded ranges, latency, random stalls, protocol checks.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <deque>
+#include <random>
+#include <string>
+#include <vector>
+
+struct Range {
+    uint64_t base = 0, size = 0;
+    bool holds(uint64_t address, uint64_t bytes) const {
+        return address >= base && bytes <= size && address - base <= size - bytes;
+    }
+};
+
+// Everything outside the ranges a job may use is an error; the first one is kept and ends the run.
+class Dram {
+public:
+    uint64_t origin = 0;
+    std::vector<uint8_t> bytes;
+    std::vector<Range> readable;
+    Range writable;
+    std::string error;
+
+    void fail(const char* port, const char* what, uint64_t address) {
+        if (!error.empty()) return;
+        char text[160];
+        std::snprintf(text, sizeof text, "%s: %s at address 0x%llx", port, what, (unsigned long long)address);
+        error = text;
+    }
+    // Reads of a whole beat: a range may end inside it.
+    void read(const char* port, uint64_t address, uint8_t* out, unsigned count) {
+        bool known = writable.holds(address, 1);
+        for (const Range& range : readable) known |= range.holds(address, 1);
+        if (!known || address - origin > bytes.size() - count) {
+            fail(port, "read outside the program, weights, input and output of this run", address);
+            std::memset(out, 0xA5, count);
+            return;
+        }
+        std::memcpy(out, &bytes[address - origin], count);
+    }
+    void write(const char* port, uint64_t address, const uint8_t* in, uint64_t strobe, unsigned count) {
+        for (unsigned i = 0; i < count; i++) {
+            if (!(strobe >> i & 1)) continue;
+            if (!writable.holds(address + i, 1)) return fail(port, "write outside the output of this run", address + i);
+            bytes[address + i - origin] = in[i];
+        }
+    }
+};
+
+struct Timing {
+    unsigned latency = 0;         // cycles from address to first beat, and from last beat to response
+    unsigned stall_percent = 0;   // chance that a port is not served in a cycle
+    unsigned outstanding = 32;    // bursts accepted ahead
+    std::mt19937 random{1};
+    bool stall() { return stall_percent && random() % 100 < stall_percent; }
+};
+
+struct Burst {
+    uint64_t address;
+    unsigned beats;
+    uint64_t due;
+};
+
+inline Burst checked_burst(Dram& dram, const char* port, uint64_t address, unsigned len, unsigned size, unsigned burst,
+                           unsigned bytes, uint64_t due) {
+    if (burst != 1) dram.fail(port, "a burst that is not INCR", address);
+    if (1u << size != bytes) dram.fail(port, "a burst with beats narrower than the bus", address);
+    if (address % bytes) dram.fail(port, "an unaligned burst", address);
+    if ((address & 4095) + uint64_t(len + 1) * bytes > 4096) dram.fail(port, "a burst that crosses 4 KiB", address);
+    return {address, len + 1, due};
+}
+
+// The ports of one AXI read channel pair, by reference; `Data` is Verilator's type for the bus.
+template <class Address, class Data>
+struct ReadPort {
+    const char* name;
+    CData &arvalid, &arready;
+    Address& araddr;
+    CData &arlen, &arsize, &arburst, &rvalid, &rready;
+    Data& rdata;
+    CData &rresp, &rlast;
+
+    std::deque<Burst> bursts;
+    uint64_t beats = 0;
+
+    void clear() { arready = rvalid = 0; }
+
+    // After the rising edge, with the handshakes seen before it.
+    void step(Dram& dram, Timing& timing, uint64_t now, bool address_taken, const Burst& burst, bool beat_taken) {
+        if (address_taken) bursts.push_back(burst);
+        if (beat_taken) {
+            beats++;
+            bursts.front().address += sizeof(Data);
+            if (--bursts.front().beats == 0) bursts.pop_front();
+            rvalid = 0;
+        }
+        arready = bursts.size() < timing.outstanding && !timing.stall();
+        if (!rvalid && !bursts.empty() && bursts.front().due <= now && !timing.stall()) {
+            dram.read(name, bursts.front().address, reinterpret_cast<uint8_t*>(&rdata), sizeof(Data));
+            rvalid = 1;
+            rresp = 0;
+            rlast = bursts.front().beats == 1;
+        }
+    }
+    void tick(Dram& dram, Timing& timing, uint64_t now) {  // samples, to be finished by `update` after the edge
+        taken = arvalid && arready;
+        if (taken) pending = checked_burst(dram, name, araddr, arlen, arsize, arburst, sizeof(Data), now + timing.latency);
+        beat = rvalid && rready;
+    }
+    void update(Dram& dram, Timing& timing, uint64_t now) { step(dram, timing, now, taken, pending, beat); }
+
+    bool taken = false, beat = false;
+    Burst pending{};
+};
+
+template <class Address, class Data, class Strobe>
+struct WritePort {
+    const char* name;
+    CData &awvalid, &awready;
+    Address& awaddr;
+    CData &awlen, &awsize, &awburst, &wvalid, &wready;
+    Data& wdata;
+    Strobe& wstrb;
+    CData &wlast, &bvalid, &bready, &bresp;
+
+    std::deque<Burst> bursts;
+    std::deque<uint64_t> responses;
+    uint64_t beats = 0;
+
+    void clear() { awready = wready = bvalid = 0; }
+
+    void tick(Dram& dram, Timing& timing, uint64_t now) {
+        if (awvalid && awready)
+            bursts.push_back(checked_burst(dram, name, awaddr, awlen, awsize, awburst, sizeof(Data), 0));
+        if (wvalid && wready) {
+            beats++;
+            if (bursts.empty()) return dram.fail(name, "data before its address", 0);
+            Burst& burst = bursts.front();
+            dram.write(name, burst.address, reinterpret_cast<const uint8_t*>(&wdata), wstrb, sizeof(Data));
+            burst.address += sizeof(Data);
+            if (bool(wlast) != (--burst.beats == 0)) dram.fail(name, "WLAST at the wrong beat", burst.address);
+            if (burst.beats == 0) {
+                responses.push_back(now + timing.latency);
+                bursts.pop_front();
+            }
+        }
+        answered = bvalid && bready;
+    }
+    // WREADY only once an address is there: masters must offer addresses without waiting for data to be taken.
+    void update(Dram&, Timing& timing, uint64_t now) {
+        if (answered) {
+            responses.pop_front();
+            bvalid = 0;
+        }
+        awready = bursts.size() < timing.outstanding && !timing.stall();
+        wready = !bursts.empty() && !timing.stall();
+        if (!bvalid && !responses.empty() && responses.front() <= now) bvalid = 1;
+        bresp = 0;
+    }
+    bool idle() const { return bursts.empty() && responses.empty(); }
+
+    bool answered = false;
+};

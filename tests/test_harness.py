@@ -1,0 +1,74 @@
+"""The Verilator harness on a stand-in with the accelerator's ports (stub.v)."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwgen.rtl.emit import leaf_verilog, templates
+from sim.harness import Harness, Job, Probe, SimulationError, Timing, build_harness
+
+REGISTERS = {
+    "AP_CTRL": 0, "GIE": 4, "IER": 8, "ISR": 12, "PROGRAM_LO": 16, "PROGRAM_BYTES": 24, "WEIGHTS_LO": 28,
+    "WEIGHTS_BYTES": 36, "INPUT_LO": 40, "INPUT_BYTES": 48, "OUTPUT_LO": 52, "OUTPUT_BYTES": 60, "ENTRY": 64,
+}  # fmt: skip
+WEIGHT = 1000
+PROBES = {"all": {7: [Probe("hwgen_accelerator.mid.ram", 1, 3, 64)]}}
+INPUT = np.arange(4, dtype="<u8") * 17
+
+
+@pytest.fixture(scope="module")
+def harness() -> Harness:
+    defines = "".join(f"`define STUB_{name} {REGISTERS[key]}\n" for name, key in
+                      (("ENTRY", "ENTRY"), ("WEIGHTS", "WEIGHTS_LO"), ("INPUT", "INPUT_LO"), ("OUTPUT", "OUTPUT_LO")))
+    header = "".join(f"#define HWGEN_{name} {offset}\n" for name, offset in REGISTERS.items())
+    stub = Path(__file__).parent.joinpath("harness", "stub.v").read_text()
+    return build_harness(defines + stub + leaf_verilog(), header=header, sources=templates() / "harness")
+
+
+def run(harness: Harness, jobs: list[Job], **timing: int):
+    return harness.run(
+        jobs, program=bytes(64), weights=WEIGHT.to_bytes(64, "little"), probes=PROBES,
+        counters={"busy": 0x44}, timing=Timing(watchdog=2000, **timing),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("timing", [{"latency": 0}, {"latency": 100}, {"stall_percent": 60, "seed": 3}])
+def test_many_jobs_in_one_process(harness, timing):
+    jobs = [Job(0, (INPUT + n).tobytes(), 32, "all" if n % 2 else None) for n in range(5)]
+    for n, result in enumerate(run(harness, jobs, **timing)):
+        assert np.array_equal(np.frombuffer(result.output, "<u8"), INPUT + n + WEIGHT)
+        assert timing.get("latency", 40) < result.counters["busy"] <= result.cycles
+        assert list(result.dumps) == ([7] if n % 2 else [])
+        if n % 2:
+            assert np.array_equal(result.dumps[7][0].view("<u8")[:, 0], (INPUT + n)[1:])
+
+
+def test_latency_and_stalls_cost_cycles(harness):
+    def cycles(**timing: int) -> int:
+        return run(harness, [Job(0, INPUT.tobytes(), 32)], **timing)[0].cycles
+
+    assert cycles(latency=140) - cycles(latency=40) == 200  # read, then write response
+    assert cycles(latency=0, stall_percent=80) > cycles(latency=0)
+
+
+@pytest.mark.parametrize(
+    ("misdeed", "found"),
+    [
+        (1, "m_axi_gmem1: write outside the output of this run at address 0x800013"),
+        (2, "no end after 2000 cycles; the last instruction completed was 7"),
+        (3, "m_axi_gmem1: read outside the program, weights, input and output of this run"),
+        (4, "m_axi_gmem1: WLAST at the wrong beat"),
+        (5, "m_axi_gmem1: a burst that crosses 4 KiB"),
+    ],
+)
+def test_misdeeds_are_named(harness, misdeed, found):
+    jobs = [Job(0, INPUT.tobytes(), 32), Job(misdeed, INPUT.tobytes(), 32)]
+    with pytest.raises(SimulationError) as error:
+        run(harness, jobs)
+    assert error.value.key == "job 1"
+    assert error.value.found.startswith(found[:40])
+
+
+def test_builds_are_cached(harness):
+    assert harness.program.exists()
