@@ -7,7 +7,7 @@ arithmetic, written from docs/numerics.md; of the golden model it shares the lit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,9 @@ from hwgen import tables
 from hwgen.isa import BYTES, OPCODES, Dest, Op, Source, decode
 from hwgen.params import HwParams
 
-__all__ = ["IsaError", "Machine"]
+__all__ = ["IsaError", "Machine", "run_task"]
 
-Ints = NDArray[np.integer[Any]]
+Ints = NDArray[Any]
 _EXP, _GELU, _GATE, _RSQRT = (np.array(t) for t in (tables.EXP, tables.GELU, tables.GATE_EXP, tables.RSQRT))
 
 
@@ -64,7 +64,6 @@ class Machine:
         self.counts = rng.integers(0, p.max_tokens + 1, p.max_experts)
         self.tokens = rng.integers(0, p.max_tokens, (p.max_experts, p.max_tokens))
         self.factors = rng.integers(0, 1 << 17, (p.max_experts, p.max_tokens))
-        self.fields: dict[str, int] = {}
 
     def dump(self) -> dict[str, NDArray]:
         """Copies of the buffers, in the form `sim.compare` reads."""
@@ -85,7 +84,6 @@ class Machine:
             stray = [name for name, value in fields.items() if value and name not in OPCODES[op][1]]
             if stray:
                 raise IsaError("field", f"{op.name} at byte {at} does not read {stray}")
-            self.fields = fields
             if op != Op.END:
                 getattr(self, "_" + op.name.lower())(**{name: fields[name] for name in OPCODES[op][1]})
             on_retire(index)
@@ -160,17 +158,19 @@ class Machine:
         x = self._read(self.x, rows, a_base, a_stride, tiles * self.p.c).astype(np.int64)
         if statistics:
             total = x.sum(1, keepdims=True)
-            v = dim * (x * x).sum(1, keepdims=True) - total**2 + (eps_high << 32 | eps_low)
-            zeros = 52 - np.frexp(v.astype(np.float64))[1] & ~1
-            vn = v << zeros
-            y = _RSQRT[vn >> 46]
-            y = y * (3 * 65536 - ((vn >> 34) * (y * y >> 16) >> 16)) >> 17
+            v: Ints = dim * (x * x).sum(1, keepdims=True) - total**2 + (eps_high << 32 | eps_low)
+            bits: Ints = np.frexp(v)[1].astype(np.int64)  # exact: V < 2^52
+            zeros = (52 - bits) // 2 * 2
+            vn: Ints = v << zeros
+            y0: Ints = _RSQRT[vn >> 46]
+            y = y0 * (3 * 65536 - ((vn >> 34) * (y0 * y0 >> 16) >> 16)) >> 17
             x = sat(rshift((dim * x - total) * y, 31 - zeros // 2), 18)
         self._write(self.y, rows, d_base, d_stride, sat(rshift(x * gamma + beta, norm_shift), 8))
 
     def _matmul(self, expert: int, dest: int, source: int, a_unsigned: int, use_queue: int, scatter: int, gelu: int,
-                offset: int, bytes: int, a_base: int, a_stride: int, row_begin: int, row_end: int, k_steps: int, tiles: int,
-                d_base: int, d_stride: int, d_word: int, gelu_mult: int, gelu_shift: int, gelu_zero: int) -> None:
+                offset: int, bytes: int, a_base: int, a_stride: int, row_begin: int, row_end: int, k_steps: int,
+                tiles: int, d_base: int, d_stride: int, d_word: int, gelu_mult: int, gelu_shift: int,
+                gelu_zero: int) -> None:
         p = self.p
         queue = self._queue(expert) if use_queue or scatter else np.empty(0, np.int64)
         rows = np.arange(len(queue)) if use_queue else np.arange(row_begin, row_end)
@@ -178,8 +178,8 @@ class Machine:
             return
         if dest not in list(Dest) or source not in (Source.Y, Source.H):
             raise IsaError("field", f"dest {dest}, source {source}")
-        if 2 * (p.param_words + k_steps) > p.weight_depth:
-            raise IsaError("range", f"two tiles of {p.param_words + k_steps} words in a ring of {p.weight_depth}")
+        if p.param_words + k_steps > p.weight_depth:
+            raise IsaError("range", f"a tile of {p.param_words + k_steps} words in a ring of {p.weight_depth}")
         stream = self._stream(offset, bytes, tiles, p.param_words + k_steps)
         bias, mult, shift = (self._parameter(stream, *at) for at in ((0, "<i4"), (4, "<u2"), (6, "u1")))
         weight = stream[:, :, p.param_words * p.k :].reshape(tiles * p.c, k_steps * p.k).view(np.int8)
@@ -190,13 +190,15 @@ class Machine:
             mult = self.factors[expert, : len(queue), None] * mult >> 16
         out = rshift((acc + bias) * mult, shift)
         if gelu:
-            out = np.clip(out, -512, 511)
-            out = 4 * np.maximum(out, 0) - np.where(abs(out) < 256, _GELU[abs(out) & 255], 0)
+            h: Ints = np.clip(out, -512, 511)
+            out = 4 * np.maximum(h, 0) - np.where(abs(h) < 256, _GELU[abs(h) & 255], 0)
             out = np.clip(rshift(out * gelu_mult, gelu_shift) + gelu_zero, 0, 255)
         else:
             out = sat(out, {Dest.LOGITS: 24, Dest.X: 16, Dest.X_ADD: 16}.get(Dest(dest), 8))
         rows = queue if scatter else rows
         if dest == Dest.LOGITS:
+            if (d_word + tiles) * p.c > self.logits.shape[2]:
+                raise IsaError("range", f"{tiles} words of logits from word {d_word}")
             self._write(self.logits, rows, 0, 1, out, d_word * p.c)
             return
         buffer = {Dest.Y: self.y, Dest.H: self.h, Dest.K: self.k, Dest.V: self.v}.get(Dest(dest), self.x)
@@ -235,7 +237,8 @@ class Machine:
                 self.factors[expert, self.counts[expert]] = rshift(prob[expert] * ((1 << 40) // den), 24)
                 self.counts[expert] += 1
 
-    def _gather(self, expert: int, use_queue: int, a_base: int, a_stride: int, tiles: int, d_base: int, d_stride: int) -> None:
+    def _gather(self, expert: int, use_queue: int, a_base: int, a_stride: int, tiles: int, d_base: int,
+                d_stride: int) -> None:
         queue = self._queue(expert)
         data = self._read(self.y, queue, a_base, a_stride, tiles * self.p.c)
         self._write(self.h, np.arange(len(queue)), d_base, d_stride, data)
@@ -257,7 +260,7 @@ class Machine:
 
 def run_task(
     p: HwParams, program: bytes, weights: bytes, entry: int, image: bytes, output_bytes: int, *,
-    wanted: Mapping[int, Any] | set[int] = frozenset(), seed: int = 0,
+    wanted: Collection[int] = (), seed: int = 0,
 ) -> tuple[bytes, dict[int, dict[str, NDArray]]]:
     """Output region of one image, and the dumps after the instructions `wanted`."""
     machine = Machine(p, program, weights, image, output_bytes, seed)

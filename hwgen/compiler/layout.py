@@ -108,7 +108,7 @@ class Layout:
         yield "y_depth", self.groups * self.attn_stride, "context"
         yield "h_depth", self.groups * self.attn_stride, "queries"
         yield "k_depth", div_up(n, p.c) * self.attn_stride, "keys"
-        yield "v_depth", div_up(n, p.k) * (self.attn_channels // p.c), "values"
+        yield "v_depth", div_up(n, p.k) * self.words(self.attn_used), "values"
         yield self._ring("embed", model.patch_size)
         yield self._ring("attn.q", model.dim)
         yield self._ring("attn.proj", self.attn_used)

@@ -28,7 +28,7 @@ def spread(array: NDArray, positions: Sequence[int], size: int, axis: int = 0) -
 
 
 def _words(p: HwParams, channels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Ring words [tiles, words, C, K] of channels [outputs, bytes]: a channel's byte b is lane b % K of word b div K."""
+    """Ring words [tiles, words, C, K] of channels [outputs, bytes]: byte b is lane b % K of word b div K."""
     outputs, size = channels.shape
     tiles, words = div_up(outputs, p.c), div_up(size, p.k)
     padded = np.zeros((tiles * p.c, words * p.k), np.uint8)

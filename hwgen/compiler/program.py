@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -44,6 +44,15 @@ class Compiled:
     input_bytes: int
     output_bytes: dict[str, int]
     output_shapes: dict[str, tuple[int, int]]
+
+    @property
+    def comments(self) -> dict[int, str]:
+        """What each instruction computes, by byte offset: `disassemble` shows it."""
+        return {
+            entry + i * isa.BYTES: f"{task}: {instr.name}"
+            for task, entry in self.entries.items()
+            for i, instr in enumerate(self.instructions[task])
+        }
 
     def unpack_output(self, task: str, raw: bytes) -> NDArray[np.int16]:
         """int16 [rows, outputs] from the bytes of the output region."""
@@ -122,7 +131,7 @@ class _Program:
         self.y = _Rows("Y", 0, layout.dim_stride)
         self.q = _Rows("H", 0, layout.attn_stride)
         self.k = _Rows("K", 0, layout.attn_stride)
-        self.v = _Rows("V", 0, layout.attn_channels // self.p.c)
+        self.v = _Rows("V", 0, layout.words(layout.attn_used))
         self.context = _Rows("Y", 0, layout.attn_stride)
 
     def build(self) -> _Program:
@@ -154,7 +163,8 @@ class _Program:
         self._probe("patches", patches, self.patches, range(model.patch_size), unsigned=True)
         block = self.region.add("position", lambda: pack_rows(self.p, tensors["position"]))
         self._emit(Op.LOADX, "position", offset=block.offset, bytes=block.bytes, d_base=self.x.base)
-        self._matmul("embed", "embed", patches, Dest.X_ADD, self.x, self.patches, a_unsigned=1)
+        self._matmul("embed", "embed", patches, Dest.X_ADD, self.x, self.patches,
+                     fields={"a_unsigned": 1})
         self._probe("embed", self.x, self.all)
 
     def _attention(self, name: str) -> None:
@@ -196,11 +206,11 @@ class _Program:
         queue = {} if expert is None else {"use_queue": 1, "expert": expert}
         scatter = {} if expert is None else {"scatter": 1}
         rows = self.all if expert is None else None
-        name = weights.rsplit(".mlp", 1)[0]
-        self._matmul(f"{weights}.fc1", hidden_name, source, Dest.H, hidden, rows, gelu=1, **gelu, **queue)
+        result = weights if expert is None else f"{weights} into mlp"
+        self._matmul(f"{weights}.fc1", hidden_name, source, Dest.H, hidden, rows, fields={"gelu": 1} | gelu | queue)
         self._probe(hidden_name, hidden, rows, range(width), unsigned=True, expert=expert)
-        self._matmul(f"{weights}.fc2", f"{name}.mlp" if expert is None else f"{weights} into mlp", hidden, Dest.X_ADD,
-                     self.x, rows, a_unsigned=1, **queue, **scatter)
+        self._matmul(f"{weights}.fc2", result, hidden, Dest.X_ADD, self.x, rows,
+                     fields={"a_unsigned": 1} | queue | scatter)
 
     def _moe(self, name: str, mlp: MoeMlp, hidden_base: int) -> None:
         self._matmul(f"{name}.moe.gate.{self.task.name}", f"{name}.logits", self.y, Dest.LOGITS, None, self.all)
@@ -279,9 +289,9 @@ class _Program:
 
     def _matmul(
         self, weights: str, name: str, source: _Rows, dest: Dest, rows: _Rows | None, span: tuple[int, int] | None, *,
-        outputs: _Channels | None = None, inputs: _Channels | None = None, **fields: int,
+        outputs: _Channels | None = None, inputs: _Channels | None = None, fields: Mapping[str, int] | None = None,
     ) -> None:
-        """`source` times `weights` to `rows` of `dest`; without `span` the fields say which rows."""
+        """`source` times `weights` to `rows` of `dest`; without `span`, `fields` say which rows."""
         shape = self.desc.tensors[f"{weights}.weight"].shape
         counts = [channels[1] if channels else size for channels, size in zip((outputs, inputs), shape, strict=True)]
         block = self.region.add(weights, lambda: self._pack(weights, outputs, inputs))
@@ -290,7 +300,7 @@ class _Program:
             Op.MATMUL, name, dest=dest, source=source.source, offset=block.offset, bytes=block.bytes,
             a_base=source.base, a_stride=source.stride, row_begin=begin, row_end=end,
             k_steps=div_up(counts[1], self.p.k), tiles=self.layout.words(counts[0]),
-            d_base=rows.base if rows else 0, d_stride=rows.stride if rows else 0, **fields,
+            d_base=rows.base if rows else 0, d_stride=rows.stride if rows else 0, **(fields or {}),
         )  # fmt: skip
 
     def _pack(self, weights: str, outputs: _Channels | None, inputs: _Channels | None) -> bytes:

@@ -1,0 +1,72 @@
+"""The bytes of the weight stream, read back one by one as docs/architecture.md says where they are."""
+
+import numpy as np
+import pytest
+
+from hwgen.compiler.packing import WeightRegion, pack_linear, pack_norm, pack_rows, spread
+from hwgen.params import HwParams
+
+SHAPES = [(8, 8), (8, 1), (4, 2), (2, 16), (16, 4), (8, 32)]
+
+
+@pytest.mark.parametrize("c, k", SHAPES)
+def test_linear(c, k):
+    p, rng = HwParams(c=c, k=k), np.random.default_rng(0)
+    outputs, inputs = 2 * c - 1, 3 * k + 1
+    weight = rng.integers(-127, 128, (outputs, inputs)).astype(np.int8)
+    bias = rng.integers(-(2**31), 2**31, outputs).astype(np.int32)
+    mult = rng.integers(0, 2**16, outputs).astype(np.uint16)
+    shift = rng.integers(0, 48, outputs).astype(np.uint8)
+    data = pack_linear(p, weight, bias, mult, shift)
+    tile_words = p.param_words + 4
+    assert len(data) == 2 * tile_words * c * k
+    for channel in range(2 * c):
+        first, column = channel // c * tile_words, channel % c
+
+        def at(word, lane, first=first, column=column):
+            return data[(first + word) * c * k + column * k + lane]
+
+        record = bytes(at(b // k, b % k) for b in range(8))
+        row = [at(p.param_words + i // k, i % k) for i in range(4 * k)]
+        if channel < outputs:
+            values = int(bias[channel]).to_bytes(4, "little", signed=True) + int(mult[channel]).to_bytes(2, "little")
+            assert record == values + bytes([shift[channel], 0])
+            assert row == [int(w) & 255 for w in weight[channel]] + [0] * (4 * k - inputs)
+        else:
+            assert not any(record)
+            assert not any(row)
+
+
+@pytest.mark.parametrize("c, k", SHAPES)
+def test_norm(c, k):
+    p, rng = HwParams(c=c, k=k), np.random.default_rng(1)
+    dim = 2 * c + 1
+    gamma = rng.integers(-(2**15), 2**15, dim).astype(np.int16)
+    beta = rng.integers(-(2**31), 2**31, dim).astype(np.int32)
+    data = pack_norm(p, gamma, beta)
+    assert len(data) == 3 * p.param_words * c * k
+    for channel in range(3 * c):
+        base = channel // c * p.param_words * c * k + channel % c * k
+        record = bytes(data[base + b // k * c * k + b % k] for b in range(8))
+        values = (int(beta[channel]), int(gamma[channel])) if channel < dim else (0, 0)
+        expected = values[0].to_bytes(4, "little", signed=True) + values[1].to_bytes(2, "little", signed=True)
+        assert record == expected + bytes(2)
+
+
+def test_rows_in_whole_words():
+    data = pack_rows(HwParams(c=4, k=1), np.array([[1, -2, 3, 4, 5], [6, 7, 8, 9, -10]], np.int16))
+    assert np.frombuffer(data, "<i2").tolist() == [1, -2, 3, 4, 5, 0, 0, 0, 6, 7, 8, 9, -10, 0, 0, 0]
+
+
+def test_spread():
+    assert spread(np.array([[1, 2], [3, 4]]), [0, 3], 5, axis=1).tolist() == [[1, 0, 0, 2, 0], [3, 0, 0, 4, 0]]
+
+
+def test_region_aligns_and_shares():
+    region = WeightRegion()
+    first = region.add("a", lambda: b"abc")
+    second = region.add("b", lambda: bytes([7] * 65))
+    assert (first.offset, first.bytes, second.offset, second.bytes) == (0, 3, 64, 65)
+    assert region.add("a", lambda: b"never packed again") == first
+    assert len(region.data) == 192
+    assert region.data[:4] == b"abc\0"

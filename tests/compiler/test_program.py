@@ -1,0 +1,170 @@
+"""Programs: sharing between tasks, encoding, probes, determinism. What they compute is tested in tests/sim."""
+
+import dataclasses
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from golden.model import Golden
+from hwgen import isa
+from hwgen.compiler import auto_params, compile_model
+from hwgen.errors import HwgenError
+from hwgen.isa import Op
+from hwgen.macs import macs, macs_padded
+from tests.random_model import random_description, random_images
+
+MOE = {"kind": "moe", "experts": 4, "hidden": 16, "top_k": 2, "gate": "softmax_topk"}
+TASKS = [
+    {"name": "digit", "head": "class_token", "outputs": 10, "norm": True},
+    {"name": "area", "head": "mean", "outputs": 3, "norm": False},
+    {"name": "map", "head": "every_token", "outputs": 11, "norm": True},
+    {"name": "raw", "head": "none", "norm": False},
+    {"name": "feature", "head": "none", "norm": True},
+]
+FIXED = {
+    "image": {"height": 4, "width": 6, "channels": 1}, "patch": {"height": 2, "width": 2}, "class_token": True,
+    "dim": 16, "heads": 2, "head_dim": 8, "layers": [{"mlp": {"kind": "dense", "hidden": 24}}, {"mlp": MOE}],
+    "tasks": TASKS,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model():
+    desc = random_description(0, **FIXED)
+    p = auto_params([desc], 4, 8, 8)
+    return desc, p, compile_model(desc, p)
+
+
+def test_binary_is_the_instructions(model):
+    _, _, compiled = model
+    at = 0
+    for task, instructions in compiled.instructions.items():
+        assert compiled.entries[task] == at
+        for instr in instructions:
+            fields = isa.decode(compiled.program[at : at + isa.BYTES])
+            assert {name: value for name, value in fields.items() if value and name != "op"} == {
+                name: value for name, value in instr.fields.items() if value
+            }
+            assert fields["op"] == instr.op
+            at += isa.BYTES
+        assert [i.op for i in instructions].count(Op.END) == 1
+        assert instructions[-1].op == Op.END
+    assert at == len(compiled.program)
+
+
+def test_order_of_opcodes(model):
+    _, _, compiled = model
+    text = " ".join(instr.op.name for instr in compiled.instructions["area"])
+    attention = "NORM MATMUL MATMUL MATMUL ATTENTION ATTENTION MATMUL NORM "
+    experts = "GATHER MATMUL MATMUL " * 4
+    assert text == ("IMAGE LOADX MATMUL " + attention + "MATMUL MATMUL " + attention + "MATMUL ROUTE " + experts
+                    + "NORM MEAN MATMUL STORE END")  # fmt: skip
+
+
+def test_tasks_share_weights(model):
+    """Blocks are aligned, do not overlap, and two tasks differ in their gates, final norms and heads only."""
+    _, _, compiled = model
+    blocks = {
+        task: {
+            instr.fields["offset"]: (instr.fields["bytes"], instr.name)
+            for instr in instructions
+            if instr.op in (Op.LOADX, Op.NORM, Op.MATMUL)
+        }
+        for task, instructions in compiled.instructions.items()
+    }
+    own = {task: {blocks[task][offset][1] for offset in blocks[task].keys() - blocks["raw"].keys()} for task in blocks}
+    assert own["digit"] == {"layers.1.logits", "digit.norm", "digit.output"}
+    assert own["area"] == {"layers.1.logits", "area.norm", "area.output"}
+    assert own["feature"] == {"layers.1.logits", "feature.norm"}
+    spans = sorted({(offset, size) for task in blocks for offset, (size, _) in blocks[task].items()})
+    for (offset, size), (following, _) in pairwise(spans):
+        assert offset % 64 == 0
+        assert offset + size <= following < offset + size + 64
+    assert spans[-1][0] + spans[-1][1] <= len(compiled.weights)
+    assert len(compiled.weights) % 64 == 0
+
+
+def test_only_needed_rows(model):
+    desc, _, compiled = model
+    n = desc.model.tokens
+    rows = {}
+    for task, instructions in compiled.instructions.items():
+        store = instructions[-2]
+        assert store.op == Op.STORE
+        assert store.fields["bytes"] == compiled.output_bytes[task]
+        rows[task] = store.fields["row_begin"], store.fields["row_end"]
+    assert rows == {"digit": (0, 1), "area": (0, 1), "map": (1, n), "raw": (0, n), "feature": (0, n)}
+    assert compiled.output_bytes["digit"] == 2 * 16  # 10 outputs in words of 8
+    assert compiled.output_shapes["map"] == (6, 11)
+
+
+def test_unpack_output(model):
+    _, _, compiled = model
+    raw = np.arange(6 * 16, dtype="<i2") - 20
+    output = compiled.unpack_output("map", raw.tobytes() + b"more of the region")
+    assert output.dtype == np.int16
+    assert np.array_equal(output, raw.reshape(6, 16)[:, :11])
+
+
+def test_probes_cover_the_documented_tensors(model):
+    """Every tensor of the golden model but those that never leave a unit."""
+    desc, _, compiled = model
+    golden = Golden(desc)
+    for task in compiled.entries:
+        names = set(golden.run(random_images(desc, 1, 0), task, keep=True).tensors)
+        inside = ("score", "prob", "logits", "experts", "weights")
+        names = {name for name in names if name.rsplit(".", 1)[-1] not in inside}
+        assert {probe.tensor for probe in compiled.probes[task]} == names
+        last = [probe.instruction for probe in compiled.probes[task]]
+        assert last == sorted(last)
+
+
+def test_same_input_same_bytes():
+    first, second = (
+        compile_model(desc, auto_params([desc], 8, 4, 16)) for desc in (random_description(5), random_description(5))
+    )
+    for name in (f.name for f in dataclasses.fields(first)):
+        assert getattr(first, name) == getattr(second, name)
+
+
+def test_value_that_does_not_fit_the_instruction():
+    """Narrow heads in wide words: the output projection takes more steps than 16 bits count."""
+    desc = random_description(0, **FIXED | {"heads": 1030, "head_dim": 1, "dim": 8})
+    with pytest.raises(HwgenError) as error:
+        compile_model(desc, auto_params([desc], 8, 64, 1))
+    assert error.value.key == "layers.0.attn"
+    assert error.value.found == f"MATMUL.k_steps must fit in 16 unsigned bits, not {1029 * 64 + 1}"
+
+
+def test_macs_by_hand():
+    desc = random_description(0, **FIXED)
+    n, d, a = 7, 16, 16
+    attention = 4 * n * d * a + 2 * n * n * a
+    dense, moe = 2 * n * d * 24, n * d * 4 + 2 * 2 * n * d * 16
+    body = 6 * 4 * d + 2 * attention + dense + moe
+    assert macs(desc, "raw") == macs(desc, "feature") == body
+    assert macs(desc, "digit") == body + d * 10
+    assert macs(desc, "area") == body + d * 3
+    assert macs(desc, "map") == body + 6 * d * 11
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 1), (4, 8, 8), (8, 4, 16)])
+def test_padded_macs(shape):
+    """Never fewer than useful ones, but for how far the even spread of tokens rounds down; equal without padding."""
+    desc = random_description(0, **FIXED)
+    p = auto_params([desc], *shape)
+    compiled = compile_model(desc, p)
+    for task, instructions in compiled.instructions.items():
+        assert macs_padded(desc, p, instructions) >= macs(desc, task)
+    exact = FIXED | {"class_token": False, "image": {"height": 4, "width": 8, "channels": 1}, "tasks": [TASKS[3]],
+                     "layers": [{"mlp": {"kind": "dense", "hidden": 24}}, {"mlp": MOE}]}  # fmt: skip
+    desc = random_description(0, **exact)
+    p = auto_params([desc], 2, 4, 4)
+    assert macs_padded(desc, p, compile_model(desc, p).instructions["raw"]) == macs(desc, "raw")
+
+
+def test_too_small_is_refused(model):
+    desc, p, _ = model
+    with pytest.raises(HwgenError, match="x_depth"):
+        compile_model(desc, dataclasses.replace(p, x_depth=3))

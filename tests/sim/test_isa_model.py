@@ -1,0 +1,150 @@
+"""Compiled programs on the instruction-level model give the golden model's outputs and intermediate tensors."""
+
+import numpy as np
+import pytest
+
+from golden.model import Golden
+from hwgen.compiler import auto_params, compile_model
+from hwgen.isa import Dest, Op, Source, encode
+from sim.compare import compare_arrays, first_difference, image_tensors
+from sim.isa_model import IsaError, Machine, run_task
+from tests.random_model import random_description, random_images
+
+#: T, C, K: square, T != C, one lane, lanes wider than columns, tiny, large.
+SHAPES = [(4, 8, 8), (8, 4, 2), (2, 4, 1), (4, 8, 16), (4, 2, 32), (16, 16, 4), (2, 64, 8), (64, 2, 1)]
+
+
+def check(desc, shape, images):
+    """Every task and image, with fresh garbage in the buffers."""
+    golden = Golden(desc)
+    p = auto_params([desc], *shape)
+    compiled = compile_model(desc, p)
+    for task in compiled.entries:
+        expected = golden.run(images, task, keep=True)
+        wanted = {probe.instruction for probe in compiled.probes[task]}
+        for i, image in enumerate(images):
+            raw, dumps = run_task(
+                p, compiled.program, compiled.weights, compiled.entries[task], image.tobytes(),
+                compiled.output_bytes[task], wanted=wanted, seed=i,
+            )  # fmt: skip
+            assert first_difference(compiled.probes[task], dumps, image_tensors(expected.tensors, i)) is None
+            found = compiled.unpack_output(task, raw)
+            assert compare_arrays(None, f"{task}.output", expected.output[i], found) is None
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("seed", range(16))
+def test_random_models(seed, shape):
+    desc = random_description(seed)
+    check(desc, shape, random_images(desc, 2, seed))
+
+
+@pytest.mark.parametrize("gain", [0.05, 6.0])
+def test_saturating_and_vanishing_models(gain):
+    for seed in range(4):
+        desc = random_description(100 + seed, gain=gain)
+        check(desc, (4, 8, 8), random_images(desc, 1, seed))
+
+
+HEADS = [
+    {"name": "a", "head": "class_token", "outputs": 17, "norm": True},
+    {"name": "b", "head": "mean", "outputs": 3, "norm": False},
+    {"name": "c", "head": "every_token", "outputs": 70, "norm": False},
+    {"name": "d", "head": "none", "norm": False},
+    {"name": "e", "head": "none", "norm": True},
+]
+
+
+@pytest.mark.parametrize("class_token", [True, False])
+@pytest.mark.parametrize("shape", [(4, 8, 8), (4, 4, 16)])
+def test_every_head(shape, class_token):
+    """Outputs wider than dim (X is reused), narrower than a word, all kinds of head."""
+    desc = random_description(40, class_token=class_token, tasks=HEADS[not class_token :])
+    check(desc, shape, random_images(desc, 2, 0))
+
+
+def routed(mlp, change):
+    desc = random_description(
+        41, layers=[{"mlp": mlp}, {"mlp": mlp}], class_token=True, tasks=HEADS[:1], dim=20,
+        image={"height": 6, "width": 10, "channels": 1}, patch={"height": 2, "width": 2},
+    )  # fmt: skip
+    for name in ("layers.0.moe.gate.a", "layers.1.moe.gate.a"):
+        change(desc.tensors, name)
+    return desc
+
+
+@pytest.mark.parametrize("gate", ["softmax_topk", "topk_softmax"])
+@pytest.mark.parametrize("top_k", [1, 3])
+def test_equal_logits(gate, top_k):
+    """All gate weights zero: the first experts take every token, the others are skipped."""
+    mlp = {"kind": "moe", "experts": 6, "hidden": 10, "top_k": top_k, "gate": gate}
+
+    def zero(tensors, name):
+        for part in ("weight", "bias"):
+            tensors[f"{name}.{part}"][:] = 0
+
+    desc = routed(mlp, zero)
+    images = random_images(desc, 1, 0)
+    weights = Golden(desc).run(images, "a", keep=True).tensors["layers.1.weights"]
+    assert len(np.unique(weights)) == 1
+    check(desc, (4, 8, 8), images)
+
+
+@pytest.mark.parametrize("gate", ["softmax_topk", "topk_softmax"])
+@pytest.mark.parametrize("winner", [0, 5])
+def test_one_expert_takes_all(gate, winner):
+    mlp = {"kind": "moe", "experts": 6, "hidden": 10, "top_k": 2, "gate": gate}
+
+    def win(tensors, name):
+        tensors[f"{name}.bias"][:] = np.where(np.arange(6) == winner, 2**31 - 1, -(2**31))
+
+    desc = routed(mlp, win)
+    images = random_images(desc, 1, 0)
+    tensors = Golden(desc).run(images, "a", keep=True).tensors
+    assert len(tensors[f"layers.0.expert.{winner}.tokens"][0]) == desc.model.tokens
+    check(desc, (8, 4, 2), images)
+
+
+def test_one_machine_runs_all_tasks():
+    """One accelerator sized for two models runs both, in turn, on buffers the other has used."""
+    descs = [random_description(7), random_description(8)]
+    p = auto_params(descs, 4, 8, 8)
+    machine = Machine(p, b"", b"")
+    for desc in descs + descs[:1]:
+        compiled, images = compile_model(desc, p), random_images(desc, 1, 3)
+        for task, entry in compiled.entries.items():
+            machine.program, machine.weights = compiled.program, np.frombuffer(compiled.weights, np.uint8)
+            machine.image = images[0].reshape(-1)
+            machine.output = np.zeros(compiled.output_bytes[task], np.uint8)
+            found = compiled.unpack_output(task, machine.run(entry))
+            assert np.array_equal(found, Golden(desc).run(images, task).output[0])
+
+
+def run(*instructions, weights=b"", image=b"", output_bytes=0, **sizes):
+    p = auto_params([random_description(0)], 4, 8, 8)
+    Machine(p, b"".join(instructions), weights, image, output_bytes).run()
+
+
+@pytest.mark.parametrize(
+    "kind, message, instructions",
+    [
+        ("opcode", "0 at byte 0", [bytes(64)]),
+        ("opcode", "99 at byte 64", [encode(Op.LOADX), bytes([99]) + bytes(63)]),
+        ("range", "instruction at 64 of 64", [encode(Op.LOADX)]),
+        ("field", r"END at byte 0 does not read \['bytes'\]", [(1 | 5 << 64).to_bytes(64, "little")]),
+        ("range", "128 bytes at 0 of 0", [encode(Op.LOADX, bytes=128)]),
+        ("range", "64 bytes at 32 of", [encode(Op.LOADX, offset=32, bytes=64)]),
+        ("range", "12 bytes at 0 of 0", [encode(Op.IMAGE, bytes=12, a_stride=2, k_steps=2, tiles=3)]),
+        ("range", "word 60000 of", [encode(Op.MEAN, a_base=60000, row_end=1, tiles=1)]),
+        ("range", "16 bytes at 0 of 0", [encode(Op.STORE, source=Source.X, bytes=16, row_end=1, tiles=1)]),
+        ("range", "expert 200 of", [encode(Op.GATHER, expert=200, use_queue=1)]),
+        ("range", "200 experts", [encode(Op.ROUTE, tiles=200, k_steps=1, row_end=1)]),
+        ("field", "dest 9, source 0", [encode(Op.MATMUL, dest=9, row_end=1, k_steps=1, tiles=1)]),
+        ("field", "0 bytes of weights, 2 words", [encode(Op.MATMUL, dest=Dest.Y, row_end=1, k_steps=1, tiles=1)]),
+        ("field", "0 bytes of 1 rows", [encode(Op.STORE, source=Source.X, row_end=1, tiles=1)]),
+    ],
+)
+def test_errors(kind, message, instructions):
+    with pytest.raises(IsaError, match=f"^{kind}: {message}") as error:
+        run(*instructions)
+    assert error.value.kind == kind
