@@ -121,7 +121,7 @@ async def read_random(dut, shape, stall):
 
 @cocotb.test()
 async def read_keeps_the_bus_busy(dut):
-    bits, outstanding, max_burst = SHAPES[1]
+    bits, _outstanding, max_burst = SHAPES[1]
     rng, ports, memory, model = await setup(dut, "rd", bits, max_burst, stall=0.0, latency=(40, 40))
     work = [(4096 * i + 64 * 3, 2048, 0) for i in range(1, 9)]
     got = []
@@ -135,8 +135,8 @@ async def read_keeps_the_bus_busy(dut):
 @cocotb.test()
 async def read_single_beats(dut):
     """One-beat commands, as an instruction fetch issues them: one per cycle."""
-    bits, outstanding, max_burst = SHAPES[1]
-    rng, ports, memory, model = await setup(dut, "rd", bits, max_burst, stall=0.0, latency=(0, 0))
+    bits, _outstanding, max_burst = SHAPES[1]
+    rng, ports, memory, _model = await setup(dut, "rd", bits, max_burst, stall=0.0, latency=(0, 0))
     work = [(4096 + 64 * i, 64, i % 4) for i in range(40)]
     got = []
     cocotb.start_soon(collect(ports, rng, len(work), 0.0, got))

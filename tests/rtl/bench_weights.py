@@ -1,0 +1,187 @@
+"""cocotb bench of WeightFetch: the ring brings the commands' bytes in order; nothing unread is overwritten."""
+
+import json
+import os
+
+import cocotb
+import numpy as np
+from cocotb.triggers import ClockCycles, ReadWrite, RisingEdge
+
+from tests.rtl.axi_model import Ports, ReadMemory, reset
+
+SHAPES = json.loads(os.environ.get("HWGEN_PARAMETERS", '{"shapes": {"": {}}}'))["shapes"]
+ZEROS = {"abort": 0, "clear": 0, "cmd_valid": 0, "cmd_address": 0, "cmd_bytes": 0, "r_en": 0, "r_index": 0, "pop": 0,
+         "pop_count": 0, "axi_ar_ready": 0, "axi_r_valid": 0}  # fmt: skip
+SIZE = 1 << 16
+LATENCY = 2
+
+
+class Fetch:
+    """Bench of one part: its ports, memory, and the words its commands should bring."""
+
+    def __init__(self, dut, name, **options):
+        self.shape = SHAPES[name]
+        self.word, self.beat, self.depth = self.shape["word"], self.shape["beat"], self.shape["depth"]
+        self.dut, self.ports = dut, Ports(dut, f"{name}_")
+        self.rng = np.random.default_rng(cocotb.RANDOM_SEED)
+        self.memory = self.rng.integers(0, 256, SIZE, dtype=np.uint8)
+        channels = Ports(dut, f"{name}_axi_")
+        self.model = ReadMemory(
+            channels, self.memory, beat_bytes=self.beat, rng=self.rng, max_burst=16, **({"stall": 0.2} | options)
+        )
+
+    async def start(self):
+        await reset(self.dut, *(Ports(self.dut, f"{name}_") for name in SHAPES), **ZEROS)
+        cocotb.start_soon(self.model.run())
+        return self
+
+    def commands(self, count, most=None):
+        most = most or 3 * self.depth
+        return [
+            (int(self.rng.integers(0, 600)) * 64, int(self.rng.integers(1, min(most, 16384 // self.word))) * self.word)
+            for _ in range(count)
+        ]
+
+    def words(self, work):
+        result = []
+        for address, size in work:
+            for at in range(address, address + size, self.word):
+                result.append(int.from_bytes(self.memory[at : at + self.word].tobytes(), "little"))
+        return result
+
+    async def issue(self, work):
+        for address, size in work:
+            self.ports.set(cmd_valid=1, cmd_address=address, cmd_bytes=size)
+            await RisingEdge(self.dut.clk)
+            while not self.ports.get("cmd_ready"):
+                await RisingEdge(self.dut.clk)
+        self.ports.set(cmd_valid=0)
+
+    async def consume(self, wanted, pause):
+        """Read at random places below `level` and pop until all of `wanted` has been seen, checking every word.
+
+        `pause`: probability of a cycle without a read; every word is read before it is popped.
+        """
+        ports, rng = self.ports, self.rng
+        base, seen = 0, 0  # words popped; words of the ring read from the base on
+        reads = []  # (cycle due, word)
+        cycle = 0
+        while base < len(wanted) or reads:
+            level = ports.get("level")  # after the last edge's pop
+            assert level <= self.depth
+            assert base + level <= len(wanted)
+            enable = level > 0 and rng.random() >= pause
+            if enable:
+                index = seen if seen < level else int(rng.integers(level))
+                seen += index == seen
+                reads.append((cycle + LATENCY, wanted[base + index]))
+            pop = seen > 0 and rng.random() < 0.5
+            count = int(rng.integers(1, seen + 1)) if pop else int(rng.integers(self.depth))
+            ports.set(r_en=int(enable), r_index=index if enable else int(rng.integers(self.depth)))
+            ports.set(pop=int(pop), pop_count=count)
+            if pop:
+                base, seen = base + count, seen - count
+            await RisingEdge(self.dut.clk)
+            # Sampled at the edge that ends a cycle: what a user registers then.
+            if reads and reads[0][0] == cycle:
+                assert ports.get("r_data") == reads.pop(0)[1], f"word read in cycle {cycle - LATENCY}"
+            cycle += 1
+            ports.set(r_en=0, pop=0)
+            await self.settle()
+            assert cycle < 200000
+
+    async def settle(self):
+        await ReadWrite()
+
+
+@cocotb.test()
+@cocotb.parametrize(name=list(SHAPES), pause=[0.0, 0.7])
+async def words_in_order(dut, name, pause):
+    fetch = await Fetch(dut, name).start()
+    work = fetch.commands(8)
+    cocotb.start_soon(fetch.issue(work))
+    await fetch.consume(fetch.words(work), pause)
+    await ClockCycles(dut.clk, 2)
+    assert fetch.ports.get("idle")
+    assert fetch.ports.get("level") == 0
+    assert (
+        fetch.ports.get("bytes")
+        == fetch.model.beats * fetch.beat
+        == sum(-(-s // fetch.beat) for _, s in work) * fetch.beat
+    )
+
+
+@cocotb.test()
+@cocotb.parametrize(name=list(SHAPES))
+async def fills_up_and_waits(dut, name):
+    """Nobody reads: exactly `depth` words come in; then all of them can be read, and the rest follows."""
+    fetch = await Fetch(dut, name, stall=0.0, latency=(0, 3)).start()
+    work = [(64, 3 * fetch.depth * fetch.word)]
+    cocotb.start_soon(fetch.issue(work))
+    await ClockCycles(dut.clk, 40 + 10 * fetch.depth * max(1, fetch.word // fetch.beat))
+    assert fetch.ports.get("level") == fetch.depth
+    assert not fetch.ports.get("idle")
+    await fetch.consume(fetch.words(work), 0.3)
+
+
+@cocotb.test()
+@cocotb.parametrize(name=list(SHAPES))
+async def full_rate(dut, name):
+    """A word (or a beat, if smaller) per cycle, across commands, once the first beat is there."""
+    fetch = await Fetch(dut, name, stall=0.0, latency=(10, 10)).start()
+    words = max(4 * fetch.beat // fetch.word, 16)
+    work = [(1024 * i, words * fetch.word) for i in range(8)]
+    total = 8 * words
+    cocotb.start_soon(fetch.issue(work))
+    ports, seen, first = fetch.ports, 0, None
+    for cycle in range(20000):
+        await RisingEdge(dut.clk)
+        ports.set(pop=0)
+        await fetch.settle()
+        level = ports.get("level")
+        if level:
+            first = cycle if first is None else first
+            ports.set(pop=1, pop_count=level)
+            seen += level
+        if seen == total:
+            break
+    assert seen == total
+    per_word = max(1, fetch.word // fetch.beat)
+    assert cycle - first <= (total - 1) * per_word + 1
+
+
+@cocotb.test()
+@cocotb.parametrize(name=list(SHAPES))
+async def abort_clear_restart(dut, name):
+    fetch = await Fetch(dut, name).start()
+    ports = fetch.ports
+    for _ in range(8):
+        issuing = cocotb.start_soon(fetch.issue(fetch.commands(4)))
+        await ClockCycles(dut.clk, int(fetch.rng.integers(1, 80)))
+        issuing.cancel()
+        ports.set(abort=1, cmd_valid=0)
+        await RisingEdge(dut.clk)
+        while not ports.get("idle"):
+            await RisingEdge(dut.clk)
+        ports.set(clear=1)
+        await RisingEdge(dut.clk)
+        ports.set(abort=0, clear=0)
+        await RisingEdge(dut.clk)
+        await RisingEdge(dut.clk)
+        assert ports.get("level") == 0 and ports.get("bytes") == 0
+        work = fetch.commands(2)
+        cocotb.start_soon(fetch.issue(work))
+        await fetch.consume(fetch.words(work), 0.2)
+
+
+@cocotb.test()
+async def errors_are_reported(dut):
+    fetch = await Fetch(dut, next(iter(SHAPES))).start()
+    fetch.model.errors = {640: 3}
+    cocotb.start_soon(fetch.issue([(512, 512)]))
+    seen = []
+    for _ in range(200):
+        await RisingEdge(dut.clk)
+        if fetch.ports.get("error"):
+            seen.append(fetch.ports.get("error_slave"))
+    assert seen == [0]
