@@ -1,0 +1,198 @@
+"""Patches: a raster of uint8 pixels from the input region → one row of Y per patch."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Module, Mux, Signal, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from hwgen.params import HwParams
+
+__all__ = ["ImageLoader"]
+
+
+class ImageLoader(wiring.Component):
+    """IMAGE: `bytes` bytes in the order [pixel row][column][channel], from `beats`, to rows row_begin, ... of Y.
+
+    `segment` neighbouring bytes belong to one patch, `patches` segments make a pixel row, `patch_height` pixel rows a
+    row of patches; none of them may be 0. `start` is a pulse with all command inputs valid; they stay stable until
+    `done`. As many bytes are moved per cycle as the beat, the segment and the C-word still have, without bubbles
+    between them. What the last beat holds beyond `bytes` is discarded; no further beat is taken.
+    Bytes of a Y word that no patch byte falls on are not written.
+    """
+
+    PIPELINE = 2  #: from the choice of the bytes to `y_en`
+
+    def __init__(self, p: HwParams) -> None:
+        self.p = p
+        super().__init__(
+            {
+                "start": In(1),
+                "bytes": In(32),
+                "segment": In(16),
+                "patches": In(16),
+                "patch_height": In(16),
+                "row_begin": In(16),
+                "d_base": In(16),
+                "d_stride": In(16),
+                "busy": Out(1),
+                "done": Out(1),
+                "beats": In(stream.Signature(unsigned(p.data_bus))),
+                "y_en": Out(1),
+                "y_bank": Out(ceil_log2(p.t)),
+                "y_addr": Out(ceil_log2(max(p.y_depth, 2))),
+                "y_sub": Out(ceil_log2(p.word // p.c)),
+                "y_mask": Out(p.c),
+                "y_data": Out(8 * p.c),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        p = self.p
+        size = p.data_bus // 8
+        row_log, lane_log, part_log = ceil_log2(p.t), ceil_log2(p.c), ceil_log2(p.word // p.c)
+        size_log = ceil_log2(size)
+        bits = self.y_addr.shape().width
+
+        active, setup = Signal(), Signal()
+        remaining = Signal(32, reset_less=True)  # not yet in `beat`
+        beat = Signal(p.data_bus, reset_less=True)
+        position = Signal(size_log, reset_less=True)
+        left = Signal(size_log + 1)
+        in_segment = Signal(16, reset_less=True)
+        in_line = Signal(16, reset_less=True)
+        in_patch = Signal(16, reset_less=True)
+        offset_bits = ceil_log2(p.y_depth * p.word + 1)
+        offset = Signal(offset_bits, reset_less=True)  # in the patch vector
+        line_offset = Signal(offset_bits, reset_less=True)  # of the first byte of this pixel row
+        # the row being written, and the first one of this row of patches, to which every pixel row but the last returns
+        row, home_row = Signal(row_log, reset_less=True), Signal(row_log, reset_less=True)
+        group, home_group = Signal(bits, reset_less=True), Signal(bits, reset_less=True)
+        skipped = Signal(bits, reset_less=True)
+
+        lane = Signal(lane_log)
+        room = Signal(lane_log + 1)
+        count = Signal(range(min(size, p.c) + 1))
+        move, beat_ends, segment_ends, free = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            lane.eq(offset),
+            room.eq(p.c - lane),
+            move.eq(active & (left != 0)),
+            beat_ends.eq((left <= room) & (left <= in_segment)),
+            segment_ends.eq((in_segment <= left) & (in_segment <= room)),
+            count.eq(Mux(beat_ends, left, Mux(segment_ends, in_segment, room))),
+            free.eq(active & ((left == 0) | beat_ends)),
+            self.beats.ready.eq(free & (remaining != 0)),
+        ]
+
+        following_group = Signal(bits)
+        following_offset = Signal(offset_bits)
+        m.d.comb += [
+            following_group.eq(group + Mux(row.all(), self.d_stride, 0)),
+            following_offset.eq(line_offset + self.segment),
+        ]
+        with m.If(move):
+            m.d.sync += [
+                position.eq(position + count),
+                left.eq(left - count),
+                offset.eq(offset + count),
+                in_segment.eq(in_segment - count),
+            ]
+            with m.If(segment_ends):
+                m.d.sync += [
+                    in_segment.eq(self.segment),
+                    offset.eq(line_offset),
+                    row.eq(row + 1),
+                    group.eq(following_group),
+                    in_line.eq(in_line - 1),
+                ]
+                with m.If(in_line == 1):
+                    m.d.sync += in_line.eq(self.patches)
+                    with m.If(in_patch == 1):
+                        m.d.sync += [
+                            in_patch.eq(self.patch_height),
+                            line_offset.eq(0),
+                            offset.eq(0),
+                            home_row.eq(row + 1),
+                            home_group.eq(following_group),
+                        ]
+                    with m.Else():
+                        m.d.sync += [
+                            in_patch.eq(in_patch - 1),
+                            line_offset.eq(following_offset),
+                            offset.eq(following_offset),
+                            row.eq(home_row),
+                            group.eq(home_group),
+                        ]
+        with m.If(self.beats.valid & self.beats.ready):
+            full = remaining[size_log:].any()
+            m.d.sync += [
+                beat.eq(self.beats.payload),
+                position.eq(0),
+                left.eq(Mux(full, size, remaining[:size_log])),
+                remaining.eq(Mux(full, remaining - size, 0)),
+            ]
+
+        # `skipped` holds the product in the cycle after `start`
+        m.d.sync += [skipped.eq(self.row_begin[row_log:][:bits] * self.d_stride[:bits]), setup.eq(self.start)]
+        first_group = Signal(bits)
+        m.d.comb += first_group.eq(self.d_base + skipped)
+        with m.If(setup):
+            m.d.sync += [
+                active.eq(1),
+                remaining.eq(self.bytes),
+                left.eq(0),
+                in_segment.eq(self.segment),
+                in_line.eq(self.patches),
+                in_patch.eq(self.patch_height),
+                offset.eq(0),
+                line_offset.eq(0),
+                row.eq(self.row_begin),
+                home_row.eq(self.row_begin),
+                group.eq(first_group),
+                home_group.eq(first_group),
+            ]
+        ended = Signal(self.PIPELINE)
+        last = free & (remaining == 0)
+        m.d.sync += [ended.eq(Cat(last, ended[:-1])), self.done.eq(ended[-1])]
+        with m.If(last):
+            m.d.sync += active.eq(0)
+        with m.If(self.done):
+            m.d.sync += self.busy.eq(0)
+        with m.If(self.start):
+            m.d.sync += self.busy.eq(1)
+
+        # stage 1: the choice is registered; stage 2: byte i of the word is byte (i + turn) mod size of the beat
+        moved = Signal()
+        source = Signal(p.data_bus, reset_less=True)
+        turn = Signal(size_log, reset_less=True)
+        begin, end = Signal(lane_log, reset_less=True), Signal(lane_log + 1, reset_less=True)
+        word = Signal(offset_bits - lane_log, reset_less=True)
+        place = Signal(bits, reset_less=True)
+        bank = Signal(row_log, reset_less=True)
+        m.d.sync += [
+            moved.eq(move),
+            source.eq(beat),
+            turn.eq(position - lane),
+            begin.eq(lane),
+            end.eq(lane + count),
+            word.eq(offset[lane_log:]),
+            place.eq(group),
+            bank.eq(row),
+        ]
+        turned = source
+        for bit in range(size_log):
+            rotated = Signal(p.data_bus, name=f"turned{bit}")
+            m.d.comb += rotated.eq(Mux(turn[bit], turned.rotate_right(8 << bit), turned))
+            turned = rotated
+        m.d.sync += [
+            self.y_en.eq(moved),
+            self.y_bank.eq(bank),
+            self.y_addr.eq(place + (word >> part_log)),
+            self.y_sub.eq(word[:part_log]),
+            self.y_mask.eq(Cat(*((begin <= i) & (i < end) for i in range(p.c)))),
+            self.y_data.eq(turned.replicate(-(-p.c // size))),
+        ]
+        return m
