@@ -112,7 +112,7 @@ class _Loader(yaml.SafeLoader):
 def read_yaml(path: Path) -> object:
     """Parse a YAML file; a missing or malformed file raises HwgenError."""
     try:
-        return yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506  (a SafeLoader)
+        return yaml.load(path.read_text("utf-8"), _Loader)
     except OSError as error:
         raise HwgenError(str(path), expected="a readable YAML file", found=error.strerror or str(error),
                          mend="check the path") from None
