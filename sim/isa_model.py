@@ -183,19 +183,21 @@ class Machine:
         stream = self._stream(offset, bytes, tiles, p.param_words + k_steps)
         bias, mult, shift = (self._parameter(stream, *at) for at in ((0, "<i4"), (4, "<u2"), (6, "u1")))
         weight = stream[:, :, p.param_words * p.k :].reshape(tiles * p.c, k_steps * p.k).view(np.int8)
-        a = self._read(self.y if source == Source.Y else self.h, rows, a_base, a_stride, k_steps * p.k)
+        operand = self.y if source == Source.Y else self.h
+        a = self._read(operand, rows, a_base, a_stride, k_steps * p.k)
         a = a if a_unsigned else a.view(np.int8)
         acc = (a.astype(np.float64) @ weight.T.astype(np.float64)).astype(np.int64)  # exact: far below 2^53
         if scatter:
             mult = self.factors[expert, : len(queue), None] * mult >> 16
         out = rshift((acc + bias) * mult, shift)
         if gelu:
-            h: Ints = np.clip(out, -512, 511)
-            out = 4 * np.maximum(h, 0) - np.where(abs(h) < 256, _GELU[abs(h) & 255], 0)
+            h = np.clip(out, -512, 511)
+            size: Ints = np.abs(h)
+            out = 4 * np.maximum(h, 0) - np.where(size < 256, _GELU[size & 255], 0)
             out = np.clip(rshift(out * gelu_mult, gelu_shift) + gelu_zero, 0, 255)
         else:
             out = sat(out, {Dest.LOGITS: 24, Dest.X: 16, Dest.X_ADD: 16}.get(Dest(dest), 8))
-        rows = queue if scatter else rows
+        read_rows, rows = rows, queue if scatter else rows
         if dest == Dest.LOGITS:
             if (d_word + tiles) * p.c > self.logits.shape[2]:
                 raise IsaError("range", f"{tiles} words of logits from word {d_word}")
@@ -204,6 +206,10 @@ class Machine:
         buffer = {Dest.Y: self.y, Dest.H: self.h, Dest.K: self.k, Dest.V: self.v}.get(Dest(dest), self.x)
         if dest == Dest.X_ADD:
             out = sat(out + self._read(self.x, rows, d_base, d_stride, tiles * p.c, d_word * p.c), 16)
+        if buffer is operand:  # tiles are written while later ones still read
+            read = self._index(buffer, read_rows, a_base, a_stride, 0, k_steps * p.k)[1]
+            if np.isin(self._index(buffer, rows, d_base, d_stride, d_word * p.c, tiles * p.c)[1], read).any():
+                raise IsaError("field", "the destination overlaps the source")
         self._write(buffer, rows, d_base, d_stride, out, d_word * p.c)
 
     def _attention(self, a_base: int, a_stride: int, row_end: int, k_steps: int, tiles: int, d_base: int, d_stride: int,

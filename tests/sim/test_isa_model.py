@@ -120,9 +120,9 @@ def test_one_machine_runs_all_tasks():
             assert np.array_equal(found, Golden(desc).run(images, task).output[0])
 
 
-def run(*instructions, weights=b"", image=b"", output_bytes=0, **sizes):
+def run(*instructions, weights):
     p = auto_params([random_description(0)], 4, 8, 8)
-    Machine(p, b"".join(instructions), weights, image, output_bytes).run()
+    Machine(p, b"".join(instructions), weights).run()
 
 
 @pytest.mark.parametrize(
@@ -141,10 +141,12 @@ def run(*instructions, weights=b"", image=b"", output_bytes=0, **sizes):
         ("range", "200 experts", [encode(Op.ROUTE, tiles=200, k_steps=1, row_end=1)]),
         ("field", "dest 9, source 0", [encode(Op.MATMUL, dest=9, row_end=1, k_steps=1, tiles=1)]),
         ("field", "0 bytes of weights, 2 words", [encode(Op.MATMUL, dest=Dest.Y, row_end=1, k_steps=1, tiles=1)]),
+        ("field", "the destination overlaps", [encode(Op.MATMUL, source=Source.H, dest=Dest.H, bytes=128, row_end=1,
+                                                      k_steps=1, tiles=1)]),
         ("field", "0 bytes of 1 rows", [encode(Op.STORE, source=Source.X, row_end=1, tiles=1)]),
     ],
 )
 def test_errors(kind, message, instructions):
     with pytest.raises(IsaError, match=f"^{kind}: {message}") as error:
-        run(*instructions)
+        run(*instructions, weights=bytes(128 * message.startswith("the destination")))
     assert error.value.kind == kind
