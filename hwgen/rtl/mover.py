@@ -1,0 +1,237 @@
+"""Moves rows from Y to H: an expert's tokens side by side, or the mean of many rows."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from hwgen.params import HwParams
+
+__all__ = ["Mover"]
+
+
+class Mover(wiring.Component):
+    """GATHER and, with `mean`, MEAN; `start` is a pulse, the command stays stable until `done`. `tiles` is at least 1.
+
+    GATHER: the `tiles` C-words of Y row queue[expert][i] go to row i of H, for i below `count`: one C-word per cycle;
+    the next token is looked up meanwhile, which shows only when a row has fewer than 5 words.
+    MEAN: word by word, `sat8(rshift(sum of rows row_begin..row_end-1 · mult, shift))` (shift 0..47) goes to row 0 of H.
+    The lanes of a sum share one multiplier, so a word takes (rows + C + 10) cycles. Nothing is written for no rows.
+    `q_token` is read 1 cycle after `q_en`, `m_data` 2 cycles after `m_en`.
+    """
+
+    READ_LATENCY = 2
+
+    def __init__(self, p: HwParams) -> None:
+        self.p = p
+        parts = ceil_log2(p.word // p.c)
+        super().__init__(
+            {
+                "start": In(1),
+                "mean": In(1),
+                "expert": In(8),
+                "count": In(p.row_bits),
+                "a_base": In(16),
+                "a_stride": In(16),
+                "row_begin": In(16),
+                "row_end": In(16),
+                "tiles": In(16),
+                "d_base": In(16),
+                "d_stride": In(16),
+                "mult": In(16),
+                "shift": In(6),
+                "busy": Out(1),
+                "done": Out(1),
+                "q_en": Out(1),
+                "q_expert": Out(ceil_log2(p.max_experts)),
+                "q_index": Out(p.row_bits),
+                "q_token": In(p.row_bits),
+                "m_en": Out(1),
+                "m_bank": Out(ceil_log2(p.t)),
+                "m_addr": Out(ceil_log2(max(p.y_depth, 2))),
+                "m_sub": Out(parts),
+                "m_data": In(8 * p.c),
+                "h_en": Out(1),
+                "h_bank": Out(ceil_log2(p.t)),
+                "h_addr": Out(ceil_log2(max(p.h_depth, 2))),
+                "h_sub": Out(parts),
+                "h_data": Out(8 * p.c),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        self.written = Signal()  # the word now given to `_write`
+        self.row_ends = Signal()  # ... is the last one of its row
+        valid, first, last = self._read(m)
+        mean_valid, mean_word = self._mean(m, valid & self.mean, first, last)
+        m.d.comb += self.written.eq(Mux(self.mean, mean_valid, valid))
+        self._write(m, Mux(self.mean, mean_word, self.m_data))
+        return m
+
+    def _rows(self, m: Module) -> tuple[Signal, Signal, Signal, Signal]:
+        """Looks up the address of the next source row: (known, taken, bank, first word)."""
+        p = self.p
+        bits = self.m_addr.shape().width
+        row_log = ceil_log2(p.t)
+        known, taken = Signal(), Signal()
+        index = Signal(p.row_bits)
+        searching, asking, product_valid = Signal(), Signal(), Signal()
+        row = Signal(16)
+        bank, product_bank = Signal(row_log, reset_less=True), Signal(row_log, reset_less=True)
+        product, base = Signal(bits, reset_less=True), Signal(bits, reset_less=True)
+        idle = ~(known | self.q_en | asking | product_valid)
+        issue = Signal()
+        m.d.comb += [
+            # MEAN passes once through the same steps with its first row
+            issue.eq(searching & idle),
+            row.eq(Mux(self.mean, self.row_begin, self.q_token)),
+        ]
+        m.d.sync += [
+            self.q_en.eq(issue),
+            self.q_index.eq(index),
+            self.q_expert.eq(self.expert),
+            asking.eq(self.q_en),
+            product.eq(row[row_log:][:bits] * self.a_stride[:bits]),
+            product_bank.eq(row),
+            product_valid.eq(asking),
+        ]
+        with m.If(taken):
+            m.d.sync += known.eq(0)
+        with m.If(product_valid):
+            m.d.sync += [known.eq(1), bank.eq(product_bank), base.eq(self.a_base + product)]
+        with m.If(issue):
+            m.d.sync += index.eq(index + 1)
+            with m.If(self.mean | (index == self.count - 1)):
+                m.d.sync += searching.eq(0)
+        self.empty = Signal()
+        m.d.comb += self.empty.eq(self.start & Mux(self.mean, self.row_begin >= self.row_end, self.count == 0))
+        with m.If(self.start):
+            m.d.sync += [known.eq(0), index.eq(0), searching.eq(~self.empty)]
+        return known, taken, bank, base
+
+    def _read(self, m: Module) -> tuple[Value, Value, Value]:
+        """Issues the Y reads; returns valid and, for MEAN, first and last row of the word in `m_data`."""
+        p = self.p
+        row_log, part_log = ceil_log2(p.t), ceil_log2(p.word // p.c)
+        known, taken, next_bank, next_base = self._rows(m)
+        reading = Signal()
+        word = Signal(16, reset_less=True)
+        rows = Signal(16, reset_less=True)
+        bank = Signal(row_log, reset_less=True)
+        base = Signal(self.m_addr.shape(), reset_less=True)
+        first, last = Signal(reset_less=True), Signal()
+        begin = Signal()
+        m.d.comb += last.eq(rows == 0)
+        m.d.sync += [
+            self.m_en.eq(reading),
+            self.m_bank.eq(bank),
+            self.m_addr.eq(base + (word >> part_log)),
+            self.m_sub.eq(word[:part_log]),
+        ]
+        with m.If(begin):
+            m.d.sync += [
+                reading.eq(1),
+                bank.eq(next_bank),
+                base.eq(next_base),
+                rows.eq(self.row_end - self.row_begin - 1),
+                first.eq(1),
+            ]
+        with m.If(self.mean):
+            # the first row's address stays for the next word
+            started = Signal()
+            m.d.comb += begin.eq(known & (~started | (self.written & ~self.row_ends)))
+            with m.If(begin):
+                m.d.sync += [started.eq(1), word.eq(Mux(started, word + 1, 0))]
+            m.d.comb += taken.eq(self.written & self.row_ends)
+            with m.If(taken):
+                m.d.sync += started.eq(0)
+            with m.If(reading):
+                m.d.sync += [bank.eq(bank + 1), rows.eq(rows - 1), first.eq(0), reading.eq(~last)]
+                with m.If(bank.all()):
+                    m.d.sync += base.eq(base + self.a_stride)
+        with m.Else():
+            ends = Signal()
+            m.d.comb += [ends.eq(word == self.tiles - 1), begin.eq(known & (~reading | ends)), taken.eq(begin)]
+            with m.If(reading):
+                m.d.sync += word.eq(word + 1)
+            with m.If(begin):
+                m.d.sync += word.eq(0)
+            with m.Elif(ends):
+                m.d.sync += reading.eq(0)
+        flags = Cat(reading, first, last)
+        for i in range(1 + self.READ_LATENCY):
+            copy = Signal(3, name=f"read{i}")
+            m.d.sync += copy.eq(flags)
+            flags = copy
+        return flags[0], flags[1], flags[2]
+
+    def _mean(self, m: Module, valid: Value, first: Value, last: Value) -> tuple[Signal, Signal]:
+        """Sums of one word, then lane after lane through the multiplier; a pulse when the returned word is complete."""
+        p = self.p
+        shape = signed(8 + p.row_bits)
+        sums = [Signal(shape, reset_less=True, name=f"sum{i}") for i in range(p.c)]
+        stages = 4
+        turning = Signal()
+        lane = Signal(range(p.c), reset_less=True)
+        valids, ends = Signal(stages), Signal(stages)
+        end = turning & (lane == p.c - 1)
+        m.d.sync += [valids.eq(Cat(turning, valids)), ends.eq(Cat(end, ends))]
+        with m.If(turning):
+            m.d.sync += [lane.eq(lane + 1), Cat(*sums).eq(Cat(*sums[1:], sums[0]))]
+            with m.If(end):
+                m.d.sync += turning.eq(0)
+        with m.If(valid):
+            for i, total in enumerate(sums):
+                m.d.sync += total.eq(Mux(first, 0, total) + self.m_data.word_select(i, 8).as_signed())
+            with m.If(last):
+                m.d.sync += [turning.eq(1), lane.eq(0)]
+        product = Signal(signed(shape.width + 16), reset_less=True)
+        # rshift(v, s) = ((2·v >> s) + 1) >> 1
+        doubled = Signal(signed(shape.width + 17), reset_less=True)
+        rounded = Signal(signed(shape.width + 17))
+        byte = Signal(signed(8), reset_less=True)
+        result = Signal(8 * p.c, reset_less=True)
+        sign = rounded[7:]
+        m.d.comb += rounded.eq((doubled + 1) >> 1)
+        m.d.sync += [
+            product.eq(sums[0] * self.mult),
+            doubled.eq(Cat(Const(0, 1), product).as_signed() >> self.shift),
+            byte.eq(Mux(sign.all() | ~sign.any(), rounded, Mux(rounded[-1], -128, 127))),
+        ]
+        with m.If(valids[2]):
+            m.d.sync += result.eq(Cat(result[8:], byte))
+        complete = Signal()
+        m.d.comb += complete.eq(ends[3])
+        return complete, result
+
+    def _write(self, m: Module, data: Value) -> None:
+        """H address counters, `done`."""
+        p = self.p
+        row_log, part_log = ceil_log2(p.t), ceil_log2(p.word // p.c)
+        group = Signal(self.h_addr.shape(), reset_less=True)
+        row = Signal(p.row_bits, reset_less=True)
+        word = Signal(16, reset_less=True)
+        ended = Signal()
+        m.d.comb += self.row_ends.eq(word == self.tiles - 1)
+        m.d.sync += [
+            self.h_en.eq(self.written),
+            self.h_bank.eq(row),
+            self.h_addr.eq(group + (word >> part_log)),
+            self.h_sub.eq(word[:part_log]),
+            self.h_data.eq(data),
+            ended.eq((self.written & self.row_ends & (self.mean | (row == self.count - 1))) | self.empty),
+            self.done.eq(ended),
+        ]
+        with m.If(self.written):
+            m.d.sync += word.eq(word + 1)
+            with m.If(self.row_ends):
+                m.d.sync += [word.eq(0), row.eq(row + 1)]
+                with m.If(row[:row_log].all()):
+                    m.d.sync += group.eq(group + self.d_stride)
+        with m.If(self.done):
+            m.d.sync += self.busy.eq(0)
+        with m.If(self.start):
+            m.d.sync += [self.busy.eq(1), word.eq(0), row.eq(0), group.eq(self.d_base)]

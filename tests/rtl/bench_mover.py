@@ -1,0 +1,124 @@
+"""cocotb bench of Mover: queues, Y and H as Python memories."""
+
+import json
+import os
+
+import cocotb
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.triggers import RisingEdge
+
+P = json.loads(os.environ.get("HWGEN_PARAMETERS", "{}"))
+W = max(P["c"], P["k"])
+C, T = P["c"], P["t"]
+
+
+def mean_byte(column, mult, shift):
+    total = sum(column) * mult
+    value = total if shift == 0 else (total + (1 << shift - 1)) >> shift
+    return max(-128, min(127, value))
+
+
+def place(row, word, base, stride):
+    return row % T, base + row // T * stride + word // (W // C), word % (W // C)
+
+
+def pack(values):
+    return int.from_bytes(bytes(int(v) & 255 for v in values), "little")
+
+
+def value(dut, name):
+    """Of a port that has no wires when its only value is 0."""
+    return int(getattr(dut, name).value) if hasattr(dut, name) else 0
+
+
+@cocotb.test()
+async def commands(dut):
+    rng = np.random.default_rng(cocotb.RANDOM_SEED)
+    cocotb.start_soon(Clock(dut.clk, 10, "ns").start())
+    dut.start.value = 0
+    dut.rst.value = 1
+    for _ in range(3):
+        await RisingEdge(dut.clk)
+    dut.rst.value = 0
+    for number in range(P["commands"]):
+        tiles = int(rng.choice([1, 2, 3, 8, rng.integers(1, 20)]))
+        words = -(-tiles // (W // C))
+        a_stride, d_stride = (words + int(rng.integers(3)) for _ in range(2))
+        a_base, d_base = int(rng.integers(50)), int(rng.integers(50))
+        rows = int(rng.integers(1, P["max_tokens"] + 1))
+        kind = rng.integers(4)
+        y = (
+            rng.integers(-128, 128, (rows, tiles * C))
+            if kind < 2
+            else np.full((rows, tiles * C), (-128, 127)[kind - 2])
+        )
+        memory = {
+            place(row, j, a_base, a_stride): pack(y[row, j * C : (j + 1) * C])
+            for row in range(rows)
+            for j in range(tiles)
+        }
+        expert = int(rng.integers(P["max_experts"]))
+        mean = number % 3 == 2
+        count = 0 if number == 4 else int(rng.integers(1, rows + 1))
+        queue = np.sort(rng.permutation(rows)[:count]).tolist()
+        row_begin = int(rng.integers(rows))
+        row_end = rows if rng.integers(2) else int(rng.integers(row_begin + 1, rows + 1))
+        if number == 5:
+            row_end = row_begin
+        mult = int(rng.choice([0, 65535, rng.integers(1 << 15, 1 << 16)]))
+        # around the exact mean, sometimes anything
+        shift = int(rng.choice([0, 47, rng.integers(48), *[15 + (row_end - row_begin).bit_length()] * 4]))
+        expected = {}
+        if mean and row_end > row_begin:
+            columns = y[row_begin:row_end].T.tolist()
+            means = [mean_byte(column, mult, shift) for column in columns]
+            expected = {place(0, j, d_base, d_stride): pack(means[j * C : (j + 1) * C]) for j in range(tiles)}
+            limit = tiles * (row_end - row_begin + C + 10) + 10
+        elif mean:
+            limit = 10
+        else:
+            expected = {
+                place(i, j, d_base, d_stride): pack(y[token, j * C : (j + 1) * C])
+                for i, token in enumerate(queue)
+                for j in range(tiles)
+            }
+            limit = max(tiles, 5) * count + 12
+        command = {
+            "mean": mean, "expert": expert, "count": count, "a_base": a_base, "a_stride": a_stride,
+            "row_begin": row_begin, "row_end": row_end, "tiles": tiles, "d_base": d_base, "d_stride": d_stride,
+            "mult": mult, "shift": shift,
+        }  # fmt: skip
+        for name, number_ in command.items():
+            getattr(dut, name).value = int(number_)
+        written, cycles, pending = {}, 0, None
+        dut.start.value = 1
+        await RisingEdge(dut.clk)
+        dut.start.value = 0
+        while True:
+            await RisingEdge(dut.clk)
+            cycles += 1
+            dut.m_data.value = pending if pending is not None else int.from_bytes(rng.bytes(C))
+            pending = None
+            if dut.m_en.value == 1:
+                pending = memory[value(dut, "m_bank"), value(dut, "m_addr"), value(dut, "m_sub")]
+            token = int(rng.integers(P["max_tokens"]))
+            if dut.q_en.value == 1 and not mean:
+                assert value(dut, "q_expert") == expert
+                token = queue[value(dut, "q_index")]
+            dut.q_token.value = token
+            if dut.h_en.value == 1:
+                address = value(dut, "h_bank"), value(dut, "h_addr"), value(dut, "h_sub")
+                assert address not in written, f"{address} written twice: {command}"
+                written[address] = int(dut.h_data.value)
+            if dut.done.value == 1:
+                break
+            assert cycles <= limit, f"slower than {limit} cycles: {command}"
+        wrong = [a for a in expected if written.get(a) != expected[a]]
+        assert written == expected, f"{command}: {len(wrong)} of {len(expected)} wrong, {wrong[:3]}"
+        for name in command:
+            getattr(dut, name).value = 0
+        for _ in range(int(rng.integers(1, 4))):
+            await RisingEdge(dut.clk)
+            assert dut.h_en.value == 0
+        assert dut.busy.value == 0

@@ -1,0 +1,13 @@
+import pytest
+
+from hwgen.params import HwParams
+from hwgen.rtl.mover import Mover
+from sim.unit import run_unit
+
+
+@pytest.mark.parametrize(
+    ("t", "c", "k", "max_tokens"), [(8, 4, 16, 60), (2, 16, 4, 33), (4, 8, 8, 16)], ids=["k-wider", "c-wider", "square"]
+)
+def test_mover(t, c, k, max_tokens):
+    p = HwParams(t=t, c=c, k=k, y_depth=500, h_depth=600, max_tokens=max_tokens, max_experts=5)
+    run_unit(Mover(p), bench="tests.rtl.bench_mover", parameters={**p.as_dict(), "commands": 60})
