@@ -18,19 +18,20 @@ __all__ = ["WeightFetch"]
 class WeightFetch(wiring.Component):
     """Words of C*K bytes in the order of the commands; `cmd_bytes` is a multiple of C*K, greater than 0.
 
-    The ring holds `depth` words (`p.weight_depth` rounded up to a power of two). `level` words are readable from the
-    read base on: `r_en`, `r_index` < `level` → `r_data` LATENCY cycles later. `pop` moves the base by `pop_count` <=
-    `level` words; `r_index` counts from the base before a `pop` of the same cycle: `pop` may come with the last read.
-    A full ring stalls the bus; nothing unread is overwritten.
+    The ring holds `p.weight_depth` words (its memory is a power of two). `level` words are readable from the read base
+    on: `r_en`, `r_index` < `level` → `r_data` LATENCY cycles later. `pop` moves the base by `pop_count` <= `level`;
+    `r_index` counts from the base before a `pop` of the same cycle: `pop` may come with the last read. A full ring
+    stalls the bus; nothing unread is overwritten.
     The AXI read channels are `axi_ar_*` and `axi_r_*`. `abort`, `error`, `error_slave`, `bytes` are those of
-    `AxiReader`; `idle`: all commands are in the ring. `clear` empties the ring and zeroes `bytes`; only while idle, or
-    with `abort` (words of an aborted command may be in the ring: follow `abort` with `clear`).
+    `AxiReader`; `idle`: all commands are in the ring. `clear` empties the ring; only while idle, or with `abort` (words
+    of an aborted command may be in the ring: follow `abort` with `clear`). `clear_bytes` zeroes `bytes`.
     """
 
     LATENCY = 2
 
     def __init__(self, p: HwParams, *, outstanding: int = 8, max_burst: int = 64) -> None:
         self.word_bytes, self.beat_bytes = p.ring_bytes, p.weight_bus // 8
+        self.capacity = p.weight_depth
         self.depth = 1 << ceil_log2(max(p.weight_depth, 2))
         self.down = max(1, self.beat_bytes // self.word_bytes)  # words of a beat
         self.up = max(1, self.word_bytes // self.beat_bytes)  # beats of a word
@@ -38,7 +39,7 @@ class WeightFetch(wiring.Component):
             data_bits=p.weight_bus, outstanding=outstanding, max_burst=max_burst, tag_bits=exact_log2(self.down)
         )
         reader_ports = self.reader.signature.members
-        levels = range(self.depth + 1)
+        levels = range(self.capacity + 1)
         super().__init__(
             {
                 "cmd_valid": In(1),
@@ -47,6 +48,7 @@ class WeightFetch(wiring.Component):
                 "cmd_bytes": In(BYTES_BITS),
                 "abort": In(1),
                 "clear": In(1),
+                "clear_bytes": In(1),
                 "idle": Out(1),
                 "error": Out(1),
                 "error_slave": Out(1),
@@ -64,8 +66,9 @@ class WeightFetch(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.reader = reader = self.reader
-        for name in ("cmd_valid", "cmd_address", "cmd_bytes", "abort", "clear"):
+        for name in ("cmd_valid", "cmd_address", "cmd_bytes", "abort"):
             m.d.comb += getattr(reader, name).eq(getattr(self, name))
+        m.d.comb += reader.clear.eq(self.clear_bytes)
         for name in ("cmd_ready", "error", "error_slave", "bytes"):
             m.d.comb += getattr(self, name).eq(getattr(reader, name))
         for name in reader.signature.members:
@@ -78,7 +81,7 @@ class WeightFetch(wiring.Component):
         m.d.comb += drop.eq(self.abort | self.clear)
         # Accepting side: beats (or their parts) go to the place `fill`, one register stage before the memory.
         valid, data = Signal(), Signal(min(self.beat_bytes, self.word_bytes) * 8)
-        room = Signal(range(self.depth + 1), init=self.depth)
+        room = Signal(range(self.capacity + 1), init=self.capacity)
         fill = Signal(ceil_log2(self.depth))
         part = Signal(exact_log2(self.up))
         accept, complete = Signal(), Signal()
@@ -103,7 +106,7 @@ class WeightFetch(wiring.Component):
             accept.eq(valid & (room != 0) & ~drop),
             complete.eq(accept & (part == self.up - 1)),
         ]
-        popped = Signal(range(self.depth + 1))
+        popped = Signal(range(self.capacity + 1))
         m.d.comb += popped.eq(Mux(self.pop, self.pop_count, 0))
         written = Signal()
         m.submodules.ram = ram = Ram(width=self.word_bytes * 8, depth=self.depth, grain=data.shape().width)
@@ -137,5 +140,5 @@ class WeightFetch(wiring.Component):
         with m.If(self.abort):
             m.d.sync += part.eq(0)
         with m.If(self.clear):
-            m.d.sync += [part.eq(0), fill.eq(0), base.eq(0), room.eq(self.depth), self.level.eq(0)]
+            m.d.sync += [part.eq(0), fill.eq(0), base.eq(0), room.eq(self.capacity), self.level.eq(0)]
         return m

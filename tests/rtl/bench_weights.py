@@ -10,8 +10,11 @@ from cocotb.triggers import ClockCycles, ReadWrite, RisingEdge
 from tests.rtl.axi_model import Ports, ReadMemory, reset
 
 SHAPES = json.loads(os.environ.get("HWGEN_PARAMETERS", '{"shapes": {"": {}}}'))["shapes"]
-ZEROS = {"abort": 0, "clear": 0, "cmd_valid": 0, "cmd_address": 0, "cmd_bytes": 0, "r_en": 0, "r_index": 0, "pop": 0,
-         "pop_count": 0, "axi_ar_ready": 0, "axi_r_valid": 0}  # fmt: skip
+ZEROS = dict.fromkeys(
+    ("abort", "clear", "clear_bytes", "cmd_valid", "cmd_address", "cmd_bytes", "r_en", "r_index", "pop", "pop_count",
+     "axi_ar_ready", "axi_r_valid"),
+    0,
+)  # fmt: skip
 SIZE = 1 << 16
 LATENCY = 2
 
@@ -163,9 +166,9 @@ async def abort_clear_restart(dut, name):
         await RisingEdge(dut.clk)
         while not ports.get("idle"):
             await RisingEdge(dut.clk)
-        ports.set(clear=1)
+        ports.set(clear=1, clear_bytes=1)
         await RisingEdge(dut.clk)
-        ports.set(abort=0, clear=0)
+        ports.set(abort=0, clear=0, clear_bytes=0)
         await RisingEdge(dut.clk)
         await RisingEdge(dut.clk)
         assert ports.get("level") == 0 and ports.get("bytes") == 0

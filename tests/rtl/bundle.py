@@ -26,5 +26,8 @@ class Bundle(wiring.Component):
             m.submodules[name] = part
             for port, member in part.signature.members.items():
                 inner, outer = getattr(part, port), getattr(self, f"{name}_{port}")
-                m.d.comb += outer.eq(inner) if member.flow == Out else inner.eq(outer)
+                if member.is_signature:
+                    wiring.connect(m, wiring.flipped(outer), inner)
+                else:
+                    m.d.comb += outer.eq(inner) if member.flow == Out else inner.eq(outer)
         return m

@@ -14,5 +14,5 @@ SHAPES = {
 
 def test_weights():
     parts = {name: WeightFetch(p, outstanding=4, max_burst=16) for name, p in SHAPES.items()}
-    shapes = {n: {"word": p.ring_bytes, "beat": p.weight_bus // 8, "depth": parts[n].depth} for n, p in SHAPES.items()}
+    shapes = {n: {"word": p.ring_bytes, "beat": p.weight_bus // 8, "depth": p.weight_depth} for n, p in SHAPES.items()}
     run_unit(Bundle(**parts), bench="tests.rtl.bench_weights", parameters={"shapes": shapes})

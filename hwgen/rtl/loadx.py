@@ -1,0 +1,81 @@
+"""LOADX: beats of the weights region → words of the residual stream."""
+
+from __future__ import annotations
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2, exact_log2
+
+from ..isa import BY_NAME
+from ..params import HwParams
+from .gearbox import Gearbox
+
+__all__ = ["LoadX"]
+
+
+class LoadX(wiring.Component):
+    """Writes `bytes` bytes, little end first, to the X words from `d_base` on; a beat or a word per cycle.
+
+    `bytes` is a multiple of 2*C, greater than 0. Exactly ceil(bytes / beat) beats are taken; bytes of the last one that
+    are too many are dropped. `done` comes in the cycle of the last `x_en`. `abort` (level) drops the command.
+    """
+
+    def __init__(self, p: HwParams) -> None:
+        self.word_bytes, self.beat_bytes = 2 * p.c, p.data_bus // 8
+        super().__init__(
+            {
+                "start": In(1),
+                "bytes": In(BY_NAME["bytes"].bits),
+                "d_base": In(BY_NAME["d_base"].bits),
+                "busy": Out(1),
+                "done": Out(1),
+                "abort": In(1),
+                "beats": In(stream.Signature(p.data_bus)),
+                "x_en": Out(1),
+                "x_addr": Out(ceil_log2(max(p.x_depth, 2))),
+                "x_data": Out(16 * p.c),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.gearbox = gearbox = Gearbox(in_bits=8 * self.beat_bytes, out_bits=8 * self.word_bytes)
+        # Counted in the smaller of beat and word, of which a beat holds `down`.
+        unit = exact_log2(min(self.beat_bytes, self.word_bytes))
+        left = Signal(BY_NAME["bytes"].bits - unit)
+        last, accept = Signal(), Signal()
+        address = Signal.like(self.x_addr, reset_less=True)
+        x_data = Signal(8 * self.word_bytes, reset_less=True)
+        x_addr = Signal.like(self.x_addr, reset_less=True)
+        m.d.comb += [
+            last.eq(left <= gearbox.down),
+            gearbox.clear.eq(self.abort),
+            gearbox.in_valid.eq(self.beats.valid & (left != 0)),
+            gearbox.in_data.eq(self.beats.payload),
+            gearbox.in_last.eq(last),
+            self.beats.ready.eq(gearbox.in_ready & (left != 0)),
+            accept.eq(self.beats.valid & self.beats.ready),
+            gearbox.out_ready.eq(1),
+            self.x_addr.eq(x_addr),
+            self.x_data.eq(x_data),
+        ]
+        if gearbox.down > 1:
+            m.d.comb += gearbox.in_count.eq(Mux(last, left - 1, gearbox.down - 1))
+        with m.If(accept):
+            m.d.sync += left.eq(Mux(last, 0, left - gearbox.down))
+        m.d.sync += [
+            self.x_en.eq(gearbox.out_valid),
+            x_addr.eq(address),
+            x_data.eq(gearbox.out_data),
+            self.done.eq(gearbox.out_valid & gearbox.out_last),
+        ]
+        with m.If(gearbox.out_valid):
+            m.d.sync += address.eq(address + 1)
+            with m.If(gearbox.out_last):
+                m.d.sync += self.busy.eq(0)
+        with m.If(self.start):
+            m.d.sync += [self.busy.eq(1), left.eq(self.bytes[unit:]), address.eq(self.d_base)]
+        with m.If(self.abort):
+            m.d.sync += [self.busy.eq(0), left.eq(0), self.x_en.eq(0), self.done.eq(0)]
+        return m
