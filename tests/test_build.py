@@ -1,0 +1,124 @@
+"""The output directory: complete, reproducible, all or nothing."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwgen import description
+from hwgen.build import build, load_build
+from hwgen.errors import HwgenError
+from hwgen.rtl import emit
+from tests.random_model import random_description, random_images
+
+
+@pytest.fixture(autouse=True)
+def quick_verilog(monkeypatch):
+    """Generating Verilog takes seconds and is tested elsewhere."""
+    monkeypatch.setattr(emit, "accelerator_verilog", lambda p, build_hash=0: f"// {p.t} {build_hash:08x}\n")
+
+
+@pytest.fixture
+def config(tmp_path) -> Path:
+    first, second = random_description(3), random_description(4)
+    description.save(first, tmp_path / "first")
+    second = description.Description(second.model.model_copy(update={"name": "other"}), second.tensors)
+    description.save(second, tmp_path / "second")
+    images = random_images(first, 3, 1)
+    np.savez(tmp_path / "images.npz", images=images, labels=np.zeros(3, np.uint8))
+    path = tmp_path / "config.yaml"
+    path.write_text("models: [first, second]\narray: {t: 4, c: 8, k: 4}\nimages: images.npz\n")
+    return path
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {p.relative_to(directory).as_posix(): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}
+
+
+def test_output_directory(config, tmp_path):
+    made = build(config, tmp_path / "out")
+    files = contents(tmp_path / "out")
+    for name in (
+        "rtl/hwgen_accelerator.v", "rtl/waivers.vlt", "include/hwgen_regs.h", "harness/main.cpp", "harness/memory.h",
+        "harness/harness.vlt", "program.bin", "weights.bin", "memory_map.json", "model/model.yaml", "config.yaml",
+        "model/weights.safetensors", "images.npz", "models/other/program.bin", "models/other/model/model.yaml",
+    ):  # fmt: skip
+        assert name in files
+    manifest = json.loads(files.pop("manifest.json"))
+    assert manifest == made.manifest
+    assert manifest["files"] == {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    assert manifest["parameters"] == made.params.as_dict()
+    assert manifest["config_sha256"] == hashlib.sha256(config.read_bytes()).hexdigest()
+    assert [model["name"] for model in manifest["models"]] == ["random", "other"]
+    memory = json.loads(files["memory_map.json"])
+    assert memory["program"]["bytes"] == len(files["program.bin"])
+    for task, entry in memory["tasks"].items():
+        assert entry["entry"] == made.compiled.entries[task]
+        output = entry["output"]
+        assert output["row_pitch"] * output["rows"] == output["bytes"] == made.compiled.output_bytes[task]
+
+
+def test_reproducible(config, tmp_path):
+    """Byte for byte, wherever it is written, also over an earlier build."""
+    build(config, tmp_path / "one")
+    build(config, tmp_path / "deeper" / "two")
+    build(config, tmp_path / "one", force=True)
+    assert contents(tmp_path / "one") == contents(tmp_path / "deeper" / "two")
+    assert sorted(p.name for p in (tmp_path / "deeper").iterdir()) == ["two"]
+
+
+def test_load_build(config, tmp_path):
+    out = tmp_path / "out"
+    made = build(config, out)
+    assert load_build(out).compiled.program == made.compiled.program
+    assert load_build(out, "other").model.model.name == "other"
+    with pytest.raises(HwgenError, match=r"model\n  expected: random or other\n  found:    third"):
+        load_build(out, "third")
+    data = bytearray((out / "weights.bin").read_bytes())
+    data[0] ^= 1
+    (out / "weights.bin").write_bytes(data)
+    with pytest.raises(HwgenError, match=r"weights.bin\n  expected: what the compiler makes of the model beside it"):
+        load_build(out)
+    manifest = json.loads((out / "manifest.json").read_text())
+    manifest["versions"]["hwgen"] = "0.0.1"
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(HwgenError, match=r"found:    one of hwgen 0.0.1\n  mend:     build it again"):
+        load_build(out)
+    with pytest.raises(HwgenError, match="expected: a directory written by `hwgen build`"):
+        load_build(tmp_path)
+
+
+def test_existing_output_is_kept(config, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("only copy")
+    with pytest.raises(HwgenError, match=r"found:    an existing directory\n  mend:     choose another one, or"):
+        build(config, out)
+    with pytest.raises(HwgenError, match="--force deletes nothing else"):
+        build(config, out, force=True)
+    assert contents(out) == {"thesis.txt": b"only copy"}
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(HwgenError, match="found:    a file or a link"):
+        build(config, tmp_path / "file", force=True)
+    with pytest.raises(HwgenError, match=r"expected: a directory that can be written\n  found:    .*: /proc"):
+        build(config, Path("/proc/hwgen/out"))
+    with pytest.raises(HwgenError, match="expected: a directory that can be written"):
+        build(config, tmp_path / "file" / "out")
+
+
+@pytest.mark.parametrize("error", [HwgenError("here", expected="a", found="b"), KeyboardInterrupt()])
+def test_failure_leaves_nothing(config, tmp_path, monkeypatch, error):
+    build(config, tmp_path / "out")
+    before = contents(tmp_path)
+
+    def fail(*args, **named):
+        raise error
+
+    monkeypatch.setattr(emit, "accelerator_verilog", fail)
+    for out, force in ((tmp_path / "out", True), (tmp_path / "new", False)):
+        with pytest.raises(type(error)):
+            build(config, out, force=force)
+    assert contents(tmp_path) == before
+    assert not list(tmp_path.glob(".*"))

@@ -1,0 +1,84 @@
+"""Every mistake in config.yaml: file, key, what was expected, what was found."""
+
+import re
+
+import numpy as np
+import pytest
+
+from hwgen import description
+from hwgen.config import load_project
+from hwgen.errors import HwgenError
+from tests.random_model import random_description
+
+
+@pytest.fixture
+def write(tmp_path):
+    desc = random_description(1)
+    description.save(desc, tmp_path / "model")
+    np.savez(tmp_path / "images.npz", images=np.zeros(1, np.uint8))
+
+    def write(text):
+        path = tmp_path / "config.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_defaults_and_overrides(write):
+    p = load_project(write("model: model\n")).params
+    assert (p.t, p.c, p.k, p.weight_bus, p.data_bus) == (8, 16, 8, 256, 128)
+    changed = load_project(write("model: model\nbuffers: {weight_depth: 4096}\nbuses: {data: 64}\n")).params
+    assert (changed.weight_depth, changed.data_bus, changed.x_depth) == (4096, 64, p.x_depth)
+    assert load_project(write("model: model\nbuffers: auto\n")).params == p
+
+
+def test_sized_for_all_models(write, tmp_path):
+    large = random_description(2, dim=40, image={"height": 12, "width": 12, "channels": 1})
+    description.save(large, tmp_path / "large")
+    small = load_project(write("model: model\n")).params
+    both = load_project(write("models: [model, large/model.yaml]\n"))
+    assert both.params.norm_depth > small.norm_depth
+    assert len(both.models) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "expected", "found"),
+    [
+        ("model: model\narray: {t: 6}\n", "array.t", "a power of two from 2 to 64", "6"),
+        ("model: model\narray: {c: '8'}\n", "array.c", "an integer", "'8'"),
+        ("model: model\narray: {k: 64}\n", "array.k", "a power of two from 1 to 32", "64"),
+        ("model: model\nbuses: {weights: 1024}\n", "buses.weights", "a power of two from 64 to 512", "1024"),
+        ("model: model\narrays: {t: 8}\n", "arrays", "no such key here", "unknown key `arrays`"),
+        ("model: model\nbuffers: large\n", "buffers", "`auto` or a mapping of sizes", "'large'"),
+        ("model: model\nbuffers: {x_depth: 0}\n", "buffers.x_depth", "an integer from 1 to 65536", "0"),
+        ("model: model\nbuffers: {xdepth: 9}\n", "buffers.xdepth", "no such key here", "unknown key `xdepth`"),
+        ("array: {t: 8}\n", "model", "either `model` or `models`", "neither"),
+        ("model: model\nmodels: [model]\n", "model", "either `model` or `models`", "both"),
+        ("models: []\n", "models", "a list of at least 1", "[]"),
+        ("model: model\nimages: none.npz\n", "images", "an .npz file with `images` (and `labels`)", "no file"),
+        ("- model\n", "", "a mapping of keys to values", "['model']"),
+    ],
+)
+def test_mistakes(write, text, key, expected, found):
+    path = write(text)
+    with pytest.raises(HwgenError) as error:
+        load_project(path)
+    assert (error.value.where, error.value.key, error.value.expected) == (str(path), key, expected)
+    assert error.value.found.startswith(found)
+
+
+def test_too_small_buffers(write):
+    path = write("model: model\nbuffers: {x_depth: 3, y_depth: 1}\n")
+    with pytest.raises(HwgenError) as error:
+        load_project(path)
+    assert error.value.key == "buffers.x_depth, buffers.y_depth"
+    assert re.search(r"x_depth of at least \d+ \(the residual stream\)", error.value.expected)
+    assert re.search(r"x_depth = 3, too small by \d+, y_depth = 1, too small by", error.value.found)
+
+
+def test_missing_files(write, tmp_path):
+    with pytest.raises(HwgenError, match=r"nothing.yaml\n  expected: a readable YAML file\n  found:    No such file"):
+        load_project(tmp_path / "nothing.yaml")
+    with pytest.raises(HwgenError, match=r"models2\n  expected: a readable YAML file"):
+        load_project(write("model: models2\n"))
