@@ -162,9 +162,9 @@ class Datapath(wiring.Component):
         for name in ("image", "loadx"):
             unit = getattr(self, name)
             m.d.comb += [
-                unit.beats_valid.eq(getattr(self, f"{name}_valid")),
-                unit.beats_payload.eq(getattr(self, f"{name}_data")),
-                getattr(self, f"{name}_ready").eq(unit.beats_ready),
+                unit.beats.valid.eq(getattr(self, f"{name}_valid")),
+                unit.beats.payload.eq(getattr(self, f"{name}_data")),
+                getattr(self, f"{name}_ready").eq(unit.beats.ready),
             ]
         m.d.comb += [
             self.store_valid.eq(self.store.out_valid),

@@ -44,7 +44,7 @@ class Sequencer(wiring.Component):
         ports = {
             "start": In(1),
             "done": Out(1),
-            "idle": Out(1, init=1),
+            "idle": Out(1),
             "error_code": Out(8),
             "error_index": Out(16),
             "program_base": In(64),
