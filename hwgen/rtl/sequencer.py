@@ -89,6 +89,7 @@ class Sequencer(wiring.Component):
             "retire": Out(1),
             "retire_index": Out(16),
             "running": Out(1),
+            "unit_running": Out(1),
             "stall_fetch": Out(1),
         }
         for unit in UNITS:
@@ -222,6 +223,7 @@ class Sequencer(wiring.Component):
                 m.d.comb += start.eq(1)
                 m.next = "WAIT"
             with m.State("WAIT"):
+                m.d.comb += self.unit_running.eq(1)
                 with m.If(fault != 0):
                     m.next = "ABORT"
                 with m.Elif(unit_done):
@@ -229,6 +231,7 @@ class Sequencer(wiring.Component):
                     with m.If(f.op == Op.STORE):
                         m.next = "WRITTEN"
             with m.State("WRITTEN"):
+                m.d.comb += self.unit_running.eq(1)
                 with m.If(fault != 0):
                     m.next = "ABORT"
                 with m.Elif(self.writer_idle):

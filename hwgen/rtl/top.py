@@ -6,18 +6,19 @@ from amaranth import ClockDomain, ClockSignal, DomainRenamer, Module, ResetInser
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hwgen.isa import Op
 from hwgen.params import HwParams
+from hwgen.regmap import BY_NAME, COUNTERS, REGISTERS
 
 from .axi import AxiReader, AxiWriter
 from .control import Control
 from .datapath import Datapath
+from .decode import Fields
 from .fetch import InstructionFetch
 from .sequencer import READ_TAGS, UNITS, Sequencer
 from .weights import WeightFetch
 
-__all__ = ["COUNTER_BITS", "Accelerator"]
-
-COUNTER_BITS = 48
+__all__ = ["Accelerator"]
 
 #: AXI side signals with one constant value: normal, non-secure, modifiable and bufferable accesses.
 _CONSTANTS = {"ID": (1, 0), "LOCK": (1, 0), "CACHE": (4, 0b0011), "PROT": (3, 0), "QOS": (4, 0), "REGION": (4, 0)}
@@ -130,7 +131,84 @@ class Accelerator(wiring.Component):
             ]
         self._counters(m, control, sequencer, datapath, weights, reader, writer)
 
-    def _data_port(self, m: Module, sequencer, fetch, datapath, reader, writer) -> None:
+    def _control(self, m: Module, control: Control, sequencer: Sequencer) -> None:
+        for name, member in control.signature.members.items():
+            if name.startswith("s_axi_"):
+                outer, inner = getattr(self, name), getattr(control, name)
+                m.d.comb += outer.eq(inner) if member.flow == Out else inner.eq(outer)
+        for register in REGISTERS:
+            if register.access == "rw":
+                m.d.comb += getattr(sequencer, register.name).eq(getattr(control, register.name))
+        m.d.comb += [
+            sequencer.start.eq(control.start),
+            control.done.eq(sequencer.done),
+            control.ready.eq(sequencer.done),
+            control.idle.eq(sequencer.idle),
+            control.error_code.eq(sequencer.error_code),
+            control.error_index.eq(sequencer.error_index),
+            self.interrupt.eq(control.interrupt),
+        ]
+
+    def _counters(
+        self,
+        m: Module,
+        control: Control,
+        sequencer: Sequencer,
+        datapath: Datapath,
+        weights: WeightFetch,
+        reader: AxiReader,
+        writer: AxiWriter,
+    ) -> None:
+        """Saturating event counters of a run, and the bytes the ports counted themselves; zero from `start` on."""
+        op = Fields(sequencer.instruction).op
+        started = sequencer.start
+        for unit in (reader, writer):
+            m.d.comb += unit.clear.eq(started)
+        m.d.comb += weights.clear_bytes.eq(started)
+
+        def runs(*opcodes: Op) -> Signal:
+            selected = Signal()
+            for opcode in opcodes:
+                with m.If(op == opcode):
+                    m.d.comb += selected.eq(sequencer.unit_running)
+            return selected
+
+        events = {
+            "cycles": sequencer.running,
+            "array_busy": datapath.array_busy,
+            "stall_weights": datapath.stall_weights,
+            "stall_drain": datapath.stall_drain,
+            "stall_norm": runs(Op.NORM),
+            "stall_router": runs(Op.ROUTE, Op.GATHER, Op.MEAN),
+            "stall_data": runs(Op.IMAGE, Op.LOADX, Op.STORE),
+            "stall_fetch": sequencer.stall_fetch,
+            "instructions": sequencer.retire,
+        }
+        counted = {
+            "gmem0_read_bytes": weights.bytes,
+            "gmem1_read_bytes": reader.bytes,
+            "gmem1_write_bytes": writer.bytes,
+        }
+        assert set(events) | set(counted) == set(COUNTERS)
+        for name, count in counted.items():
+            m.d.comb += getattr(control, name).eq(count)
+        for name, event in events.items():
+            counter = Signal(BY_NAME[name].bits, name=f"count_{name}")
+            with m.If(started):
+                m.d.sync += counter.eq(0)
+            with m.Elif(event & ~counter.all()):
+                m.d.sync += counter.eq(counter + 1)
+            m.d.comb += getattr(control, name).eq(counter)
+
+    def _data_port(
+        self,
+        m: Module,
+        sequencer: Sequencer,
+        fetch: InstructionFetch,
+        datapath: Datapath,
+        reader: AxiReader,
+        writer: AxiWriter,
+    ) -> None:
         """gmem1: the program and the data commands share the reader; beats are told apart by their tag."""
         program_turn = Signal()
         m.d.comb += [
@@ -170,8 +248,8 @@ class Accelerator(wiring.Component):
                 with m.Case(tag):
                     m.d.comb += [valid.eq(reader.out_valid), reader.out_ready.eq(ready)]
 
-    def _ports(self, m: Module, weights, reader, writer) -> None:
-        def address(master: str, channel: str, unit, prefix: str) -> None:
+    def _ports(self, m: Module, weights: WeightFetch, reader: AxiReader, writer: AxiWriter) -> None:
+        def address(master: str, channel: str, unit: wiring.Component, prefix: str) -> None:
             for name, member in _ADDRESS.items():
                 outer = getattr(self, f"{master}_{channel.upper()}{name}")
                 inner = getattr(unit, f"{prefix}{channel}_{name.lower()}")
