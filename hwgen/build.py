@@ -123,9 +123,9 @@ def load_build(path: Path, model: str | None = None) -> Build:
 
 
 def build_hash(p: HwParams) -> int:
-    """32 bits that identify the hardware: its parameters and the generator's version."""
+    """64 bits that identify the hardware: its parameters and the generator's version."""
     text = _json({"hwgen": hwgen.__version__, "parameters": p.as_dict()})
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
 @contextmanager
@@ -241,7 +241,7 @@ def _manifest(project: Project, number: int, directory: Path) -> dict[str, Any]:
         })  # fmt: skip
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     return {
-        "format": FORMAT, "version": VERSION, "versions": versions, "build_hash": f"0x{number:08x}",
+        "format": FORMAT, "version": VERSION, "versions": versions, "build_hash": f"0x{number:016x}",
         "parameters": project.params.as_dict(), "config_sha256": _sha256(project.path), "models": models,
         "files": {path.relative_to(directory).as_posix(): _sha256(path) for path in files},
     }  # fmt: skip

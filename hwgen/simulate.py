@@ -179,7 +179,7 @@ def _run(
     ]
     return harness.run(
         jobs, program=compiled.program, weights=compiled.weights, probes={n: p.ranges for n, p in probes.items()},
-        counters=counter_registers(), timing=timing, trace=trace, on_done=on_done,
+        counters={name: regmap.BY_NAME[name].offset for name in regmap.COUNTERS}, timing=timing, trace=trace, on_done=on_done,
     )  # fmt: skip
 
 
@@ -251,7 +251,10 @@ class _Probes:
         return None
 
     def missing(self, result: JobResult, tensors: Mapping[str, NDArray]) -> str | None:
-        """An instruction that never completed although it had rows to compute."""
+        """The hardware's own error, or an instruction that never completed although it had rows to compute."""
+        if result.error:
+            error = regmap.Error(result.error)
+            return f"instruction {result.error_index}: the hardware stopped, error {error.name}: {regmap.ERRORS[error]}"
         for probe in self.probes:
             if probe.instruction not in result.dumps and len(tensors[probe.tensor]):
                 return f"instruction {probe.instruction}: {probe.tensor} was never computed"
@@ -271,8 +274,3 @@ class _Probes:
         if "X" in dump:
             dump["X"] = dump["X"][0].view("<i2")
         return dump
-
-
-def counter_registers() -> dict[str, int]:
-    """Performance counters by name: register offsets (low words; a job is shorter than 2^32 cycles)."""
-    return regmap.counters()

@@ -40,12 +40,19 @@ class Probe:
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a program. `probes` names the set of probes to take, if any."""
+    """One run of a program. `probes` names the set of probes to take, if any.
+
+    `fault` (port, beat) answers that beat with an error: 0 and 1 are reads of gmem0 and gmem1, 2 write responses.
+    """
 
     entry: int
     input: bytes
     output_bytes: int
     probes: str | None = None
+    batch: int = 1
+    input_stride: int = 0
+    output_stride: int = 0
+    fault: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,10 +67,12 @@ class Timing:
 
 @dataclass
 class JobResult:
-    """`dumps[instruction]` has one uint8 array [words, bytes] per probe, in the order of the probe set."""
+    """`error`, `error_index`: the registers of these names, zero after a normal end. `dumps[instruction]` has one uint8 array [words, bytes] per probe, in the order of the probe set."""
 
     output: bytes = b""
     cycles: int = 0
+    error: int = 0
+    error_index: int = 0
     counters: dict[str, int] = field(default_factory=dict)
     dumps: dict[int, list[np.ndarray]] = field(default_factory=dict)
 
@@ -89,7 +98,8 @@ class Harness:
         """Run the jobs one after another without a reset in between. `counters`: name -> register offset, read after
         each job. `trace` needs a harness built with `trace=True`. `on_done` gets the number of jobs done so far.
 
-        Raises SimulationError when the hardware hangs, breaks the bus protocol or leaves its regions.
+        Raises SimulationError when the hardware hangs, breaks the bus protocol or leaves its regions; that it stopped
+        with an error code is a result.
         """
         probes = probes or {}
         with tempfile.TemporaryDirectory(prefix="hwgen-sim-") as name:
@@ -154,7 +164,8 @@ class Harness:
                 inputs[job.input] = load(f"input{number}.bin", job.input)
             lines.append(
                 f"job {job.probes or '-'} {job.entry} {inputs[job.input]} {len(job.input)} "
-                f"{place(job.output_bytes)} {job.output_bytes}"
+                f"{place(job.output_bytes)} {job.output_bytes} {job.batch} {job.input_stride} {job.output_stride} "
+                "{} {}".format(*(job.fault or (-1, 0)))
             )
         lines += [f"results {work / 'results.txt'}", f"dumps {work / 'dumps.bin'}"]
         if trace is not None:
@@ -168,7 +179,7 @@ def _read_results(lines: Sequence[str]) -> list[JobResult]:
         kind, *words = line.split(" ")
         if kind == "job":
             values = dict(zip(words[1::2], map(int, words[2::2]), strict=True))
-            done.append(JobResult(cycles=values.pop("cycles"), counters=values))
+            done.append(JobResult(cycles=values.pop("cycles"), error=values.pop("error"), error_index=values.pop("error_index"), counters=values))
         elif kind == "output":
             done[-1].output = bytes.fromhex(words[0])
     return done

@@ -5,13 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hwgen.regmap import BY_NAME, c_header
 from hwgen.rtl.emit import leaf_verilog, templates
 from sim.harness import Harness, Job, Probe, SimulationError, Timing, build_harness
 
-REGISTERS = {
-    "AP_CTRL": 0, "GIE": 4, "IER": 8, "ISR": 12, "PROGRAM_LO": 16, "PROGRAM_BYTES": 24, "WEIGHTS_LO": 28,
-    "WEIGHTS_BYTES": 36, "INPUT_LO": 40, "INPUT_BYTES": 48, "OUTPUT_LO": 52, "OUTPUT_BYTES": 60, "ENTRY": 64,
-}  # fmt: skip
 WEIGHT = 1000
 PROBES = {"all": {7: [Probe("hwgen_accelerator.mid.ram", 1, 3, 64)]}}
 INPUT = np.arange(4, dtype="<u8") * 17
@@ -19,19 +16,16 @@ INPUT = np.arange(4, dtype="<u8") * 17
 
 @pytest.fixture(scope="module")
 def harness() -> Harness:
-    defines = "".join(
-        f"`define STUB_{name} {REGISTERS[key]}\n"
-        for name, key in (("ENTRY", "ENTRY"), ("WEIGHTS", "WEIGHTS_LO"), ("INPUT", "INPUT_LO"), ("OUTPUT", "OUTPUT_LO"))
-    )
-    header = "".join(f"#define HWGEN_{name} {offset}\n" for name, offset in REGISTERS.items())
+    offsets = {"ENTRY": "entry", "WEIGHTS": "weights_base", "INPUT": "input_base", "OUTPUT": "output_base"}
+    defines = "".join(f"`define STUB_{name} {BY_NAME[key].offset}\n" for name, key in offsets.items())
     stub = Path(__file__).parent.joinpath("harness", "stub.v").read_text()
-    return build_harness(defines + stub + leaf_verilog(), header=header, sources=templates() / "harness")
+    return build_harness(defines + stub + leaf_verilog(), header=c_header(), sources=templates() / "harness")
 
 
 def run(harness: Harness, jobs: list[Job], **timing: int):
     return harness.run(
         jobs, program=bytes(64), weights=WEIGHT.to_bytes(64, "little"), probes=PROBES,
-        counters={"busy": 0x44}, timing=Timing(watchdog=2000, **timing),
+        counters={"busy": BY_NAME["cycles"].offset}, timing=Timing(watchdog=2000, **timing),
     )  # fmt: skip
 
 
@@ -70,6 +64,13 @@ def test_misdeeds_are_named(harness, misdeed, found):
         run(harness, jobs)
     assert error.value.key == "job 1"
     assert error.value.found.startswith(found[:40])
+
+
+@pytest.mark.parametrize("port", [0, 1, 2])
+def test_bus_errors_reach_the_hardware(harness, port):
+    """The stub's error code has a bit for each port; the run after is not touched."""
+    jobs = [Job(0, INPUT.tobytes(), 32, fault=(port, 0)), Job(0, INPUT.tobytes(), 32)]
+    assert [result.error for result in run(harness, jobs)] == [1 << port, 0]
 
 
 def test_builds_are_cached(harness):

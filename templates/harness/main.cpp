@@ -34,6 +34,9 @@ struct Job {
     std::string probes;
     uint32_t entry;
     Range input, output;
+    uint32_t batch, input_stride, output_stride;
+    int fault_port;  // answers one beat with an error: 0, 1: reads of gmem0, gmem1; 2: write responses of gmem1; else none
+    uint64_t fault_beat;
 };
 
 struct Options {
@@ -93,7 +96,8 @@ Options read_jobs(const char* path) {
             o.probes[name].emplace(instruction, probe);
         } else if (command == "job") {
             Job job;
-            in >> job.probes >> job.entry >> job.input.base >> job.input.size >> job.output.base >> job.output.size;
+            in >> job.probes >> job.entry >> job.input.base >> job.input.size >> job.output.base >> job.output.size >>
+                job.batch >> job.input_stride >> job.output_stride >> job.fault_port >> job.fault_beat;
             o.jobs.push_back(job);
         } else if (command == "results") {
             in >> std::ws;
@@ -153,19 +157,26 @@ public:
         auto found = o.probes.find(job.probes);
         if (found != o.probes.end()) probes = &found->second;
 
-        write64(HWGEN_PROGRAM_LO, o.program);
-        write(HWGEN_PROGRAM_BYTES, uint32_t(o.program.size));
-        write64(HWGEN_WEIGHTS_LO, o.weights);
-        write(HWGEN_WEIGHTS_BYTES, uint32_t(o.weights.size));
-        write64(HWGEN_INPUT_LO, job.input);
-        write(HWGEN_INPUT_BYTES, uint32_t(job.input.size));
-        write64(HWGEN_OUTPUT_LO, job.output);
-        write(HWGEN_OUTPUT_BYTES, uint32_t(job.output.size));
-        write(HWGEN_ENTRY, job.entry);
-        write(HWGEN_GIE, 1);
-        write(HWGEN_IER, 1);
+        write64(HWGEN_REG_PROGRAM_BASE_LO, o.program.base);
+        write64(HWGEN_REG_WEIGHTS_BASE_LO, o.weights.base);
+        write64(HWGEN_REG_INPUT_BASE_LO, job.input.base);
+        write64(HWGEN_REG_OUTPUT_BASE_LO, job.output.base);
+        write(HWGEN_REG_PROGRAM_SIZE, uint32_t(o.program.size));
+        write(HWGEN_REG_WEIGHTS_SIZE, uint32_t(o.weights.size));
+        write(HWGEN_REG_INPUT_SIZE, uint32_t(job.input.size));
+        write(HWGEN_REG_OUTPUT_SIZE, uint32_t(job.output.size));
+        write(HWGEN_REG_ENTRY, job.entry);
+        write(HWGEN_REG_BATCH, job.batch);
+        write(HWGEN_REG_INPUT_STRIDE, job.input_stride);
+        write(HWGEN_REG_OUTPUT_STRIDE, job.output_stride);
+        write(HWGEN_REG_GIE, HWGEN_GIE_ENABLE_MASK);
+        write(HWGEN_REG_IER, HWGEN_IER_DONE_MASK);
+        weights.fault = job.fault_port == 0 ? int64_t(job.fault_beat) : -1;
+        data_read.fault = job.fault_port == 1 ? int64_t(job.fault_beat) : -1;
+        data_write.fault = job.fault_port == 2 ? int64_t(job.fault_beat) : -1;
+
         const uint64_t start = now;
-        write(HWGEN_AP_CTRL, 1);
+        write(HWGEN_REG_CTRL, HWGEN_CTRL_START_MASK);
         while (!top->__SYM__interrupt && o.dram.error.empty() && now - start < o.watchdog) tick();
         const uint64_t cycles = now - start;
         if (o.dram.error.empty() && !top->__SYM__interrupt) {
@@ -175,17 +186,19 @@ public:
         }
         if (!o.dram.error.empty()) return failed(o.dram.error);
         // Clear-on-read done, toggle-on-write interrupt status: both must be gone for the next job.
-        const uint32_t control = read(HWGEN_AP_CTRL);
-        if ((control & 6) != 6)
+        const uint32_t control = read(HWGEN_REG_CTRL), expected = HWGEN_CTRL_DONE_MASK | HWGEN_CTRL_IDLE_MASK;
+        if ((control & expected) != expected)
             return failed("interrupt without done and idle in the control register, " + std::to_string(control));
-        if (read(HWGEN_AP_CTRL) & 2) return failed("done is still set after it was read");
-        write(HWGEN_ISR, read(HWGEN_ISR));
+        if (read(HWGEN_REG_CTRL) & HWGEN_CTRL_DONE_MASK) return failed("done is still set after it was read");
+        write(HWGEN_REG_ISR, read(HWGEN_REG_ISR));
         tick();
         if (top->__SYM__interrupt) return failed("the interrupt is still set after its status was cleared");
         if (!data_write.idle()) return failed("done before all write responses were in");
 
-        results << "job " << number << " cycles " << cycles;
-        for (auto& [name, offset] : o.counters) results << ' ' << name << ' ' << read(offset);
+        results << "job " << number << " cycles " << cycles << " error " << read(HWGEN_REG_ERROR_CODE) << " error_index "
+                << read(HWGEN_REG_ERROR_INDEX);
+        for (auto& [name, offset] : o.counters)
+            results << ' ' << name << ' ' << (read(offset) | uint64_t(read(offset + 4)) << 32);
         results << '\n' << "output ";
         static const char digits[] = "0123456789abcdef";
         for (uint64_t i = 0; i < job.output.size; i++) {
@@ -302,9 +315,9 @@ private:
         }
         give_up("s_axi_control does not answer a write");
     }
-    void write64(uint32_t offset, const Range& range) {
-        write(offset, uint32_t(range.base));
-        write(offset + 4, uint32_t(range.base >> 32));
+    void write64(uint32_t offset, uint64_t value) {
+        write(offset, uint32_t(value));
+        write(offset + 4, uint32_t(value >> 32));
     }
     uint32_t read(uint32_t offset) {
         top->s_axi_control_ARADDR = offset;

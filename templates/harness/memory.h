@@ -85,7 +85,7 @@ struct ReadPort {
     CData &rresp, &rlast;
 
     std::deque<Burst> bursts;
-    uint64_t beats = 0;
+    int64_t fault = -1;  // beats until one is answered with an error
 
     void clear() { arready = rvalid = 0; }
 
@@ -93,7 +93,6 @@ struct ReadPort {
     void step(Dram& dram, Timing& timing, uint64_t now, bool address_taken, const Burst& burst, bool beat_taken) {
         if (address_taken) bursts.push_back(burst);
         if (beat_taken) {
-            beats++;
             bursts.front().address += sizeof(Data);
             if (--bursts.front().beats == 0) bursts.pop_front();
             rvalid = 0;
@@ -102,7 +101,7 @@ struct ReadPort {
         if (!rvalid && !bursts.empty() && bursts.front().due <= now && !timing.stall()) {
             dram.read(name, bursts.front().address, reinterpret_cast<uint8_t*>(&rdata), sizeof(Data));
             rvalid = 1;
-            rresp = 0;
+            rresp = fault-- == 0 ? 2 : 0;
             rlast = bursts.front().beats == 1;
         }
     }
@@ -129,7 +128,7 @@ struct WritePort {
 
     std::deque<Burst> bursts;
     std::deque<uint64_t> responses;
-    uint64_t beats = 0;
+    int64_t fault = -1;  // responses until one is an error
 
     void clear() { awready = wready = bvalid = 0; }
 
@@ -137,7 +136,6 @@ struct WritePort {
         if (awvalid && awready)
             bursts.push_back(checked_burst(dram, name, awaddr, awlen, awsize, awburst, sizeof(Data), 0));
         if (wvalid && wready) {
-            beats++;
             if (bursts.empty()) return dram.fail(name, "data before its address", 0);
             Burst& burst = bursts.front();
             dram.write(name, burst.address, reinterpret_cast<const uint8_t*>(&wdata), wstrb, sizeof(Data));
@@ -158,8 +156,10 @@ struct WritePort {
         }
         awready = bursts.size() < timing.outstanding && !timing.stall();
         wready = !bursts.empty() && !timing.stall();
-        if (!bvalid && !responses.empty() && responses.front() <= now) bvalid = 1;
-        bresp = 0;
+        if (!bvalid && !responses.empty() && responses.front() <= now) {
+            bvalid = 1;
+            bresp = fault-- == 0 ? 2 : 0;
+        }
     }
     bool idle() const { return bursts.empty() && responses.empty(); }
 

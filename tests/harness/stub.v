@@ -32,6 +32,7 @@ module hwgen_accelerator (
     reg [31:0] regs [0:31];
     reg done, running;
     reg [31:0] cycles;
+    reg [2:0] faults;
     wire [31:0] entry = regs[ENTRY];
     localparam ENTRY = `STUB_ENTRY / 4, WEIGHTS = `STUB_WEIGHTS / 4, INPUT = `STUB_INPUT / 4, OUTPUT = `STUB_OUTPUT / 4;
 
@@ -74,7 +75,7 @@ module hwgen_accelerator (
             s_axi_control_BVALID <= 1;
             regs[s_axi_control_AWADDR[6:2]] <= s_axi_control_WDATA;
             if (s_axi_control_AWADDR == 0 && s_axi_control_WDATA[0]) begin
-                running <= 1; cycles <= 0; have_weight <= 0; got <= 0; sent <= 0;
+                running <= 1; cycles <= 0; faults <= 0; have_weight <= 0; got <= 0; sent <= 0;
                 m_axi_gmem0_ARVALID <= 1; m_axi_gmem1_ARVALID <= 1; m_axi_gmem1_AWVALID <= 1;
             end
             if (s_axi_control_AWADDR == 12) interrupt <= 0;
@@ -82,7 +83,9 @@ module hwgen_accelerator (
         if (s_axi_control_ARVALID && s_axi_control_ARREADY) begin
             s_axi_control_RVALID <= 1;
             s_axi_control_RDATA <= s_axi_control_ARADDR == 0 ? {29'b0, !running, done, running}
-                : s_axi_control_ARADDR == 12 ? interrupt : cycles;
+                : s_axi_control_ARADDR == 12 ? interrupt
+                : s_axi_control_ARADDR == 'hA0 ? faults
+                : s_axi_control_ARADDR == 'h100 ? cycles : 0;
             if (s_axi_control_ARADDR == 0) done <= 0;
         end else if (s_axi_control_RREADY) s_axi_control_RVALID <= 0;
 
@@ -95,6 +98,9 @@ module hwgen_accelerator (
             got <= got + 1;
             if (got == 3) begin debug_retire <= 1; debug_index <= 7; end
         end
+        if (m_axi_gmem0_RVALID && m_axi_gmem0_RRESP != 0) faults[0] <= 1;
+        if (m_axi_gmem1_RVALID && m_axi_gmem1_RRESP != 0) faults[1] <= 1;
+        if (m_axi_gmem1_BVALID && m_axi_gmem1_BRESP != 0) faults[2] <= 1;
         if (m_axi_gmem1_WVALID && m_axi_gmem1_WREADY) sent <= sent + 1;
         if (m_axi_gmem1_BVALID && entry != 2) begin running <= 0; done <= 1; interrupt <= 1; end
         if (!ap_rst_n) begin
