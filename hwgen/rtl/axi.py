@@ -96,7 +96,7 @@ def _byte_counter(m: Module, total: Signal, *, step: Signal, beat_bytes: int, cl
         m.d.sync += beats.eq(beats + 1)
 
 
-def _command_ports(tag_bits: int) -> dict[str, In | Out]:
+def _command_ports(tag_bits: int) -> dict[str, wiring.Member]:
     ports = {
         "cmd_valid": In(1),
         "cmd_ready": Out(1),
@@ -106,7 +106,7 @@ def _command_ports(tag_bits: int) -> dict[str, In | Out]:
     return ports | ({"cmd_tag": In(tag_bits)} if tag_bits else {})
 
 
-def _address_ports(channel: str) -> dict[str, In | Out]:
+def _address_ports(channel: str) -> dict[str, wiring.Member]:
     return {
         f"{channel}_valid": Out(1),
         f"{channel}_ready": In(1),
@@ -117,7 +117,7 @@ def _address_ports(channel: str) -> dict[str, In | Out]:
     }
 
 
-def _status_ports() -> dict[str, In | Out]:
+def _status_ports() -> dict[str, wiring.Member]:
     return {
         "abort": In(1),
         "clear": In(1),

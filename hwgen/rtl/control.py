@@ -15,7 +15,7 @@ BUS = "s_axi_control"
 OKAY = 0
 
 
-def _lite_ports() -> dict[str, In | Out]:
+def _lite_ports() -> dict[str, wiring.Member]:
     ports = {"AWVALID": In(1), "AWREADY": Out(1), "AWADDR": In(ADDRESS_BITS)}
     ports |= {"WVALID": In(1), "WREADY": Out(1), "WDATA": In(32), "WSTRB": In(4)}
     ports |= {"BVALID": Out(1), "BREADY": In(1), "BRESP": Out(2)}
@@ -28,8 +28,8 @@ class Control(wiring.Component):
     """Registers of `hwgen.regmap`. Each "rw" register is an output port, each "ro" register an input port of its name.
 
     `start` is a pulse, given when `ctrl.start` is set and no run is under way. `done` (input pulse) ends the run and
-    sets `ctrl.done`; `ready` (input pulse, may be tied to `done`) uses up `ctrl.start`. `idle` (level): nothing runs.
-    `interrupt` is high while an enabled event is pending. Arguments are not latched: write them only while idle.
+    sets `ctrl.done`; `ready` (pulse, not after `done`; may be the same) uses up `ctrl.start`. `idle` (level): nothing
+    runs. `interrupt` is high while an enabled event is pending. Arguments are not latched: write them only while idle.
     One write and one read per two cycles; address and data of a write may come in any order. All responses are OKAY.
     """
 
@@ -155,7 +155,7 @@ class Control(wiring.Component):
             m.d.sync += [done.eq(1), running.eq(0)]
         with m.If(self.ready):
             m.d.sync += ready.eq(1)
-        m.d.comb += self.start.eq(started & ~running & self.idle & ~self.done & ~self.ready)
+        m.d.comb += self.start.eq(started & ~running & self.idle)
         with m.If(self.start):
             m.d.sync += running.eq(1)
 

@@ -16,7 +16,6 @@ def test_control():
     )
 
 
-@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 def test_hash_text():
     with pytest.raises(ValueError, match="build_hash must fit in 64 bits, not -1"):
         Control(HwParams(), build_hash=-1)
