@@ -1,0 +1,25 @@
+import pytest
+
+from hwgen.params import HwParams
+from hwgen.rtl.writeback import WriteBack
+from sim.unit import run_unit
+from tests.rtl.bundle import Bundle
+
+#: K < C, K > C, K = 1 (one bank of V); the latency of the post-processing from the smallest allowed on.
+SHAPES = {
+    "wide": {"p": {"t": 4, "c": 8, "k": 2, "max_tokens": 21}, "post": 6},
+    "deep": {"p": {"t": 2, "c": 4, "k": 16, "max_tokens": 40}, "post": 15},
+    "one": {"p": {"t": 8, "c": 2, "k": 1, "max_tokens": 16}, "post": 9},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_writeback(shape):
+    component = Bundle(**{name: WriteBack(HwParams(**s["p"]), latency=s["post"]) for name, s in SHAPES.items()})
+    parameters = {"part": shape, "latency": WriteBack.LATENCY, "x_latency": WriteBack.X_READ_LATENCY}
+    run_unit(component, bench="tests.rtl.bench_writeback", parameters=parameters | SHAPES[shape])
+
+
+def test_writeback_latency():
+    with pytest.raises(ValueError, match="at least 6, not 5"):
+        WriteBack(HwParams(), latency=5)
