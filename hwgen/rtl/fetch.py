@@ -58,19 +58,21 @@ class InstructionFetch(wiring.Component):
         m = Module()
         p = self.p
         depth = p.instruction_queue
-        m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=INSTRUCTION_BITS, depth=depth)
-        m.submodules.requests = requests = fifo.SyncFIFOBuffered(width=32 + 32 + 8 + 2, depth=depth)
+        # A buffered FIFO refuses a word while its last one moves to the output: with one place more it never does.
+        m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=INSTRUCTION_BITS, depth=depth + 1)
+        m.submodules.requests = requests = fifo.SyncFIFOBuffered(width=32 + 32 + 8 + 2, depth=depth + 1)
 
         # Commands: one instruction each, only when both queues will have room for it.
         remaining, address = Signal(32), Signal(64)
         in_flight = Signal(range(depth + 1))
+        ended = Signal()  # what lies behind END belongs to another program
         arrived = Signal()
         queued = Signal(range(depth + 2))
         longest = Signal(range(depth + 2))
         m.d.comb += [
             queued.eq(queue.level),
             longest.eq(requests.level),
-            self.cmd_valid.eq((remaining >= BYTES) & (queued + in_flight < depth) & (longest + in_flight < depth)),
+            self.cmd_valid.eq(~ended & (remaining >= BYTES) & (queued + in_flight < depth) & (longest + in_flight < depth)),
             self.cmd_address.eq(address),
         ]
         accepted = self.cmd_valid & self.cmd_ready
@@ -101,14 +103,17 @@ class InstructionFetch(wiring.Component):
         route = f.op == Op.ROUTE
         m.d.comb += [
             arrived.eq(complete),
-            queue.w_en.eq(complete),
+            queue.w_en.eq(complete & ~ended),
             queue.w_data.eq(word),
-            requests.w_en.eq(complete & (streams | route)),
+            requests.w_en.eq(complete & ~ended & (streams | route)),
             requests.w_data.eq(Cat(f.offset, f.bytes, f.expert, f.use_queue & (f.op == Op.MATMUL), route)),
             self.out_valid.eq(queue.r_rdy),
             self.out_data.eq(queue.r_data),
             queue.r_en.eq(self.out_ready & queue.r_rdy),
         ]
+
+        with m.If(complete & (f.op == Op.END)):
+            m.d.sync += ended.eq(1)
 
         # Weight requests, in order.
         offset, size = requests.r_data[:32], requests.r_data[32:64]
