@@ -23,7 +23,7 @@ from hwgen.rtl.emit import TOP, debug_map
 from sim.compare import Difference, compare_arrays, first_difference, image_tensors
 from sim.harness import Harness, Job, JobResult, Probe, Timing, build_harness
 
-__all__ = ["Report", "TaskReport", "load_images", "simulate"]
+__all__ = ["Probes", "Report", "TaskReport", "load_images", "simulate"]
 
 #: Images simulated by one process: bounds the dumps kept on disk and the golden tensors kept in memory.
 CHUNK = 64
@@ -149,7 +149,7 @@ def simulate(
     timing = timing or Timing()
     report = Report(build.params, timing, {name: TaskReport(name, macs(build.model, name)) for name in chosen})
     golden = Golden(build.model)
-    probes = {name: _Probes(build, name) for name in chosen} if probe else {}
+    probes = {name: Probes(build, name) for name in chosen} if probe else {}
     for first in range(0, len(images), CHUNK):
         part = images[first : first + CHUNK]
 
@@ -168,7 +168,7 @@ def simulate(
 
 
 def _run(
-    build: Build, harness: Harness, images: NDArray[np.uint8], tasks: Sequence[str], probes: Mapping[str, _Probes],
+    build: Build, harness: Harness, images: NDArray[np.uint8], tasks: Sequence[str], probes: Mapping[str, Probes],
     timing: Timing, trace: Path | None, on_done: Callable[[int], None],
 ) -> list[JobResult]:  # fmt: skip
     compiled = build.compiled
@@ -185,7 +185,7 @@ def _run(
 
 def _compare(
     build: Build, golden: Golden, report: TaskReport, images: NDArray[np.uint8], results: Sequence[JobResult],
-    probes: _Probes | None,
+    probes: Probes | None,
 ) -> None:  # fmt: skip
     expected = golden.run(images, report.task, keep=probes is not None)
     for image, result in enumerate(results):
@@ -221,7 +221,7 @@ def _located(build: Build, task: str, difference: Difference | str) -> str:
     return f"{difference} [{instr.op.name} {instr.name}, program offset 0x{offset:x}]"
 
 
-class _Probes:
+class Probes:
     """A task's probes, as ranges of memory words for the harness and back into whole buffers for the comparison."""
 
     def __init__(self, build: Build, task: str) -> None:

@@ -33,7 +33,7 @@ using Probes = std::multimap<unsigned, Probe>;  // by instruction
 struct Job {
     std::string probes;
     uint32_t entry;
-    Range input, output;
+    Range program, weights, input, output;
     uint32_t batch, input_stride, output_stride;
     int fault_port;  // answers one beat with an error: 0, 1: reads of gmem0, gmem1; 2: write responses of gmem1; else none
     uint64_t fault_beat;
@@ -96,6 +96,8 @@ Options read_jobs(const char* path) {
             o.probes[name].emplace(instruction, probe);
         } else if (command == "job") {
             Job job;
+            job.program = o.program;  // those named last
+            job.weights = o.weights;
             in >> job.probes >> job.entry >> job.input.base >> job.input.size >> job.output.base >> job.output.size >>
                 job.batch >> job.input_stride >> job.output_stride >> job.fault_port >> job.fault_beat;
             o.jobs.push_back(job);
@@ -150,19 +152,19 @@ public:
 
     bool run(unsigned number) {
         const Job& job = o.jobs[number];
-        o.dram.readable = {o.program, o.weights, job.input};
+        o.dram.readable = {job.program, job.weights, job.input};
         o.dram.writable = job.output;
         running = number;
         probes = nullptr;
         auto found = o.probes.find(job.probes);
         if (found != o.probes.end()) probes = &found->second;
 
-        write64(HWGEN_REG_PROGRAM_BASE_LO, o.program.base);
-        write64(HWGEN_REG_WEIGHTS_BASE_LO, o.weights.base);
+        write64(HWGEN_REG_PROGRAM_BASE_LO, job.program.base);
+        write64(HWGEN_REG_WEIGHTS_BASE_LO, job.weights.base);
         write64(HWGEN_REG_INPUT_BASE_LO, job.input.base);
         write64(HWGEN_REG_OUTPUT_BASE_LO, job.output.base);
-        write(HWGEN_REG_PROGRAM_SIZE, uint32_t(o.program.size));
-        write(HWGEN_REG_WEIGHTS_SIZE, uint32_t(o.weights.size));
+        write(HWGEN_REG_PROGRAM_SIZE, uint32_t(job.program.size));
+        write(HWGEN_REG_WEIGHTS_SIZE, uint32_t(job.weights.size));
         write(HWGEN_REG_INPUT_SIZE, uint32_t(job.input.size));
         write(HWGEN_REG_OUTPUT_SIZE, uint32_t(job.output.size));
         write(HWGEN_REG_ENTRY, job.entry);
