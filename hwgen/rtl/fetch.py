@@ -119,14 +119,15 @@ class InstructionFetch(wiring.Component):
         offset, size = requests.r_data[:32], requests.r_data[32:64]
         expert, use_queue, is_route = requests.r_data[64:72], requests.r_data[72], requests.r_data[73]
         routed = Signal(8)  # ROUTEs executed whose request is still in the queue
-        pass_route = requests.r_rdy & is_route & (routed != 0)
+        busy = Signal()
+        pass_route = requests.r_rdy & is_route & (routed != 0) & ~busy
         m.d.sync += routed.eq(routed + self.route_done - pass_route)
         chosen = Signal()
         # A ROUTE's queues stay as they are until all requests behind it are served: its experts run after that.
-        m.d.comb += chosen.eq(~use_queue | self.nonempty.bit_select(expert[: ceil_log2(p.max_experts)], 1))
+        # Nothing is fetched for an empty queue; 0 bytes the operand check refuses later.
+        m.d.comb += chosen.eq((size != 0) & (~use_queue | self.nonempty.bit_select(expert[: ceil_log2(p.max_experts)], 1)))
         end = Signal(33)
         outside = Signal()
-        busy = Signal()
         m.d.comb += [end.eq(offset + size), outside.eq(end > self.weights_size)]
         with m.If(busy):
             m.d.comb += self.weight_valid.eq(1)
