@@ -177,3 +177,17 @@ def markdown() -> str:
     lines += ["", "| error code | name | meaning |", "|---|---|---|"]
     lines += [f"| {error.value} | `{error.name}` | {ERRORS[error]} |" for error in Error]
     return "\n".join(lines) + "\n"
+
+
+def page() -> str:
+    """`docs/register_map.md`."""
+    return (
+        "# Register map of `s_axi_control`\n\n"
+        "Generated: `python -m hwgen.regmap > docs/register_map.md`. 32-bit AXI4-Lite; 64-bit registers take two words, low word first.\n"
+        "The first four are the block-level protocol `ap_ctrl_hs` of Vitis kernels. Write arguments only while idle.\n\n"
+        + markdown()
+    )
+
+
+if __name__ == "__main__":
+    print(page(), end="")

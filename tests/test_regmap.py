@@ -3,10 +3,11 @@
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from hwgen.regmap import ADDRESS_BITS, BY_NAME, COUNTERS, ERRORS, MAGIC, REGISTERS, Error, c_header, markdown
+from hwgen.regmap import ADDRESS_BITS, BY_NAME, COUNTERS, ERRORS, MAGIC, REGISTERS, Error, c_header, markdown, page
 
 
 def test_no_overlap_and_aligned():
@@ -78,3 +79,8 @@ def test_markdown_rows():
         assert f"| {error.value} | `{error.name}` |" in text
     tables = text.strip().split("\n\n")
     assert [len({line.count("|") for line in table.splitlines()}) for table in tables] == [1, 1]
+
+
+def test_page_is_current():
+    text = (Path(__file__).parents[1] / "docs" / "register_map.md").read_text("utf-8")
+    assert text == page(), "run: python -m hwgen.regmap > docs/register_map.md"
