@@ -133,6 +133,7 @@ public:
         if (!o.dumps.empty()) dumps.open(o.dumps, std::ios::binary);
         results.open(o.results);
         if (!results) give_up("cannot write " + o.results);
+        randomize_memories();
         top->s_axi_control_AWVALID = top->s_axi_control_WVALID = top->s_axi_control_BREADY = 0;
         top->s_axi_control_ARVALID = top->s_axi_control_RREADY = 0;
         weights.clear();
@@ -243,6 +244,21 @@ private:
             top->m_axi_gmem1_AWSIZE, top->m_axi_gmem1_AWBURST, top->m_axi_gmem1_WVALID, top->m_axi_gmem1_WREADY,
             top->m_axi_gmem1_WDATA, top->m_axi_gmem1_WSTRB, top->m_axi_gmem1_WLAST, top->m_axi_gmem1_BVALID,
             top->m_axi_gmem1_BREADY, top->m_axi_gmem1_BRESP};
+
+    // Verilator starts all words of a memory with the same random bits: a wrong address among them would not show.
+    void randomize_memories() {
+        std::mt19937 random(o.seed);
+        for (auto& [name, scope] : *context.scopeNameMap()) {
+            VerilatedVar* memory = scope->varFind("mem");
+            if (!memory) continue;
+            const unsigned bits = memory->entBits(), bytes = (bits + 7) / 8;
+            uint8_t* word = static_cast<uint8_t*>(memory->datap());
+            for (int i = memory->elements(1); i > 0; i--, word += memory->entSize()) {
+                for (unsigned b = 0; b < bytes; b++) word[b] = uint8_t(random());
+                word[bytes - 1] &= 0xFF >> (8 * bytes - bits);
+            }
+        }
+    }
 
     bool failed(const std::string& why) {
         results << "failed " << running << ' ' << why << std::endl;
