@@ -179,7 +179,8 @@ def _run(
     ]
     return harness.run(
         jobs, program=compiled.program, weights=compiled.weights, probes={n: p.ranges for n, p in probes.items()},
-        counters={name: regmap.BY_NAME[name].offset for name in regmap.COUNTERS}, timing=timing, trace=trace, on_done=on_done,
+        counters={name: regmap.BY_NAME[name].offset for name in regmap.COUNTERS}, timing=timing, trace=trace,
+        on_done=on_done,
     )  # fmt: skip
 
 
