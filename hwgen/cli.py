@@ -80,7 +80,7 @@ def sim(
     model: Annotated[str | None, typer.Option(help="Name of the model, where the build has several.")] = None,
     images: Annotated[int, typer.Option(min=1, help="How many images.")] = 4,
     engine: Annotated[
-        Engine, typer.Option(help="harness: fast C++; cocotb: the AXI bench of the build.")
+        Engine, typer.Option(help="harness: fast C++; cocotb: slower, with the AXI models of cocotbext-axi.")
     ] = Engine.HARNESS,
     trace: Annotated[bool, typer.Option("--trace", help="Write OUT/trace.vcd.")] = False,
     latency: Annotated[int, typer.Option(min=0, max=100_000, help="Memory latency in cycles.")] = 40,
@@ -93,10 +93,6 @@ def sim(
     from hwgen.simulate import load_images, simulate
     from sim.harness import Timing
 
-    if engine is Engine.COCOTB:
-        raise HwgenError(
-            "--engine", expected="harness", found="cocotb", mend="the cocotb bench is not part of builds yet"
-        )
     made = load_build(output, model)
     data, labels = load_images(made, images)
     known = (
@@ -107,7 +103,7 @@ def sim(
     with progress_bars() as progress:
         report = simulate(
             made, data, labels=known, tasks=task, timing=Timing(latency, stalls, seed), progress=progress,
-            trace=output / "trace.vcd" if trace else None,
+            engine=engine.value, trace=output / "trace.vcd" if trace else None,
         )  # fmt: skip
     result = report.as_dict()
     if json_file is not None:

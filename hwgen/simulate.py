@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,30 @@ from hwgen.macs import macs
 from hwgen.params import HwParams
 from hwgen.rtl.emit import TOP, debug_map
 from sim.compare import Difference, compare_arrays, first_difference, image_tensors
-from sim.harness import Harness, Job, JobResult, Probe, Timing, build_harness
+from sim.harness import Job, JobResult, Probe, Timing, build_harness
 
 __all__ = ["Probes", "Report", "TaskReport", "load_images", "simulate"]
 
 #: Images simulated by one process: bounds the dumps kept on disk and the golden tensors kept in memory.
 CHUNK = 64
 Progress = Callable[[str, int, int], None]  # what, done, of how many
+
+
+class Engine(Protocol):
+    """What runs jobs on the hardware: `sim.harness.Harness` says what the arguments mean."""
+
+    def run(
+        self,
+        jobs: Sequence[Job],
+        *,
+        program: bytes,
+        weights: bytes,
+        probes: Mapping[str, Mapping[int, Sequence[Probe]]] | None = None,
+        counters: Mapping[str, int] | None = None,
+        timing: Timing | None = None,
+        trace: Path | None = None,
+        on_done: Callable[[int], None] | None = None,
+    ) -> Sequence[JobResult]: ...
 
 
 @dataclass
@@ -61,6 +78,7 @@ class Report:
     """All tasks of a run, and what it ran on."""
 
     params: HwParams
+    engine: str
     timing: Timing
     tasks: dict[str, TaskReport]
     seconds: float = 0.0
@@ -71,7 +89,7 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "engine": "harness", "parameters": self.params.as_dict(), "macs_per_cycle": self.params.macs,
+            "engine": self.engine, "parameters": self.params.as_dict(), "macs_per_cycle": self.params.macs,
             "latency": self.timing.latency, "stall_percent": self.timing.stall_percent,
             "seconds": round(self.seconds, 2),
             "tasks": {name: task.as_dict(self.params) for name, task in self.tasks.items()},
@@ -120,14 +138,16 @@ def simulate(
     tasks: Sequence[str] | None = None,
     timing: Timing | None = None,
     probe: bool = True,
+    engine: str = "harness",
     trace: Path | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Run every image through every task, the tasks taking turns, on one machine that is never reset in between.
 
     labels: per task the classes [images, rows], for the accuracy. With `probe`, all intermediate tensors are compared,
-    not only the outputs. `trace`: where to write a waveform. Raises SimulationError when the hardware hangs or
-    breaks a rule; differences from the golden model are in the report.
+    not only the outputs. engine: harness or cocotb; trace: where to write a waveform.
+
+    Raises SimulationError when the hardware hangs or breaks a rule; differences are in the report.
     """
     say = progress or (lambda what, done, total: None)
     names = [task.name for task in build.model.model.tasks]
@@ -143,11 +163,17 @@ def simulate(
         lines += 1
         say("compile the simulator (cached next time)", lines, 0)
 
-    harness = build_harness(
-        build.verilog, header=build.header, sources=build.path / "harness", trace=trace is not None, on_line=building
-    )
+    if engine == "cocotb":
+        from sim.cocotb_run import build_cocotb  # needs the extra `sim`
+
+        harness: Engine = build_cocotb(build.verilog, trace=trace is not None, on_line=building)
+    else:
+        sources = build.path / "harness"
+        harness = build_harness(
+            build.verilog, header=build.header, sources=sources, trace=trace is not None, on_line=building
+        )
     timing = timing or Timing()
-    report = Report(build.params, timing, {name: TaskReport(name, macs(build.model, name)) for name in chosen})
+    report = Report(build.params, engine, timing, {name: TaskReport(name, macs(build.model, name)) for name in chosen})
     golden = Golden(build.model)
     probes = {name: Probes(build, name) for name in chosen} if probe else {}
     for first in range(0, len(images), CHUNK):
@@ -168,9 +194,9 @@ def simulate(
 
 
 def _run(
-    build: Build, harness: Harness, images: NDArray[np.uint8], tasks: Sequence[str], probes: Mapping[str, Probes],
+    build: Build, harness: Engine, images: NDArray[np.uint8], tasks: Sequence[str], probes: Mapping[str, Probes],
     timing: Timing, trace: Path | None, on_done: Callable[[int], None],
-) -> list[JobResult]:  # fmt: skip
+) -> Sequence[JobResult]:  # fmt: skip
     compiled = build.compiled
     jobs = [
         Job(compiled.entries[name], image.tobytes(), compiled.output_bytes[name], name if name in probes else None)

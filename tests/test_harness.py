@@ -14,12 +14,18 @@ PROBES = {"all": {7: [Probe("hwgen_accelerator.mid.ram", 1, 3, 64)]}}
 INPUT = np.arange(4, dtype="<u8") * 17
 
 
-@pytest.fixture(scope="module")
-def harness() -> Harness:
+def build(trace: bool = False) -> Harness:
     offsets = {"ENTRY": "entry", "WEIGHTS": "weights_base", "INPUT": "input_base", "OUTPUT": "output_base"}
     defines = "".join(f"`define STUB_{name} {BY_NAME[key].offset}\n" for name, key in offsets.items())
     stub = Path(__file__).parent.joinpath("harness", "stub.v").read_text()
-    return build_harness(defines + stub + leaf_verilog(), header=c_header(), sources=templates() / "harness")
+    return build_harness(
+        defines + stub + leaf_verilog(), header=c_header(), sources=templates() / "harness", trace=trace
+    )
+
+
+@pytest.fixture(scope="module")
+def harness() -> Harness:
+    return build()
 
 
 def run(harness: Harness, jobs: list[Job], **timing: int):
@@ -71,6 +77,13 @@ def test_bus_errors_reach_the_hardware(harness, port):
     """The stub's error code has a bit for each port; the run after is not touched."""
     jobs = [Job(0, INPUT.tobytes(), 32, fault=(port, 0)), Job(0, INPUT.tobytes(), 32)]
     assert [result.error for result in run(harness, jobs)] == [1 << port, 0]
+
+
+@pytest.mark.slow
+def test_trace(tmp_path):
+    jobs = [Job(0, INPUT.tobytes(), 32)]
+    build(trace=True).run(jobs, program=bytes(64), weights=bytes(64), trace=tmp_path / "trace.vcd")
+    assert "m_axi_gmem1_WDATA" in (tmp_path / "trace.vcd").read_text()
 
 
 def test_builds_are_cached(harness):
