@@ -55,8 +55,9 @@ class HwParams:
             ("max_topk", 16), ("instruction_queue", 64),
         ):  # fmt: skip
             value = getattr(self, name)
-            if not isinstance(value, int) or not 1 <= value <= high:
-                raise HwgenError("array parameters", name, expected=f"an integer from 1 to {high}", found=repr(value))
+            low = 2 if name == "max_experts" else 1
+            if not isinstance(value, int) or not low <= value <= high:
+                raise HwgenError("array parameters", name, expected=f"an integer from {low} to {high}", found=repr(value))
 
     @property
     def word(self) -> int:

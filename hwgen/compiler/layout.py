@@ -98,7 +98,7 @@ class Layout:
         """(field of HwParams, least value, what needs it), in no particular order."""
         model, p, n = self.desc.model, self.p, self.desc.model.tokens
         yield "max_tokens", n, "tokens"
-        yield "max_experts", 1, "no experts"
+        yield "max_experts", 2, "no experts; the router is there all the same"
         yield "max_topk", 1, "no experts"
         yield "norm_depth", self.dim_words, "dim"
         yield "weight_depth", self.dim_words * p.param_words, "LayerNorm parameters"

@@ -16,7 +16,10 @@ __all__ = ["OperandCheck"]
 
 
 class OperandCheck(wiring.Component):
-    """`known`: the opcode exists. `legal`: its operands do, and `bytes` is what the unit will use. LATENCY cycles after `instruction`."""
+    """`known`: the opcode exists. `legal`: its operands can be served, and `bytes` is what the unit will use.
+
+    Both LATENCY cycles after `instruction`.
+    """
 
     LATENCY = 2
 
@@ -67,7 +70,12 @@ class OperandCheck(wiring.Component):
             & (f.dest <= max(Dest))
             & (f.source <= Source.H),
             Op.ATTENTION: rows & tiles & steps & (f.key_tiles != 0) & (f.pv_steps != 0) & (f.row_begin == 0),
-            Op.ROUTE: rows & tiles & steps & (f.tiles <= p.max_experts) & (f.k_steps <= p.max_topk) & (f.k_steps <= f.tiles),
+            Op.ROUTE: rows
+            & tiles
+            & steps
+            & (f.tiles <= p.max_experts)
+            & (f.k_steps <= p.max_topk)
+            & (f.k_steps <= f.tiles),
             Op.GATHER: tiles & queue,
             Op.MEAN: rows & tiles,
             Op.STORE: rows & tiles & (f.source != Source.H) & (f.source <= Source.X),

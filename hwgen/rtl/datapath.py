@@ -33,7 +33,7 @@ __all__ = ["Datapath"]
 class Datapath(wiring.Component):
     """Everything between the weight ring and the data beats. One unit of `sequencer.UNITS` runs at a time.
 
-    `instruction` and `rows` are stable from a unit's `start` to its `done`; `done` means that all its writes have been made.
+    `instruction` and `rows` are stable from `start` of a unit to its `done`: then all its writes have been made.
     """
 
     def __init__(self, p: HwParams) -> None:
@@ -274,7 +274,8 @@ class Datapath(wiring.Component):
     def _row_buffers(self, m: Module) -> None:
         """Writers of Y, H, K, V; row readers of Y."""
         p, write = self.p, self.write
-        for buffer, enable in ((self.y, write.y_en), (self.h, write.h_en), (self.keys, write.k_en), (self.values, write.v_en)):
+        destinations = ((self.y, write.y_en), (self.h, write.h_en), (self.keys, write.k_en), (self.values, write.v_en))
+        for buffer, enable in destinations:
             m.d.comb += [
                 buffer.w_en.eq(enable),
                 buffer.w_bank.eq(write.row[: ceil_log2(buffer.banks)]),

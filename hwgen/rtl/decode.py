@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Signal, Value
+from amaranth import Const, Module, Signal, Value
 from amaranth.hdl import ValueLike
 
 from hwgen.isa import BY_NAME, BYTES
@@ -29,6 +29,8 @@ class Fields:
 def delayed(m: Module, value: ValueLike, cycles: int, *, reset: bool = False) -> Value:
     """`value`, `cycles` registers later; `reset` for valid bits, data needs none."""
     current = Value.cast(value)
+    if len(current) == 0:
+        return Const(0)
     for _ in range(cycles):
         register = Signal(current.shape(), reset_less=not reset)
         m.d.sync += register.eq(current)

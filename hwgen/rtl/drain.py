@@ -11,6 +11,7 @@ from hwgen.params import HwParams
 
 from .decode import INSTRUCTION_BITS, Fields
 from .issue import Pass, tile_layout
+from .ram import select_bits
 
 __all__ = ["Drain", "row_layout"]
 
@@ -32,10 +33,10 @@ def row_layout(p: HwParams) -> data.StructLayout:
 class Drain(wiring.Component):
     """Rows of a tile leave in T consecutive cycles from `captured` on (`hold` later for a first context tile).
 
-    In: `captured` with `tile`, the array's `acc` row, `params` words from the ring. Out, LATENCY cycles after its row was
-    visible: `out_valid` (masked to the rows of the instruction), `out_acc`, `bias`, `mult`, `shift`, `factor`, `use_factor`
-    and `out_row`. A queue row's token and gate weight come from the router's queue memory, a context row's factor from
-    the softmax unit.
+    In: `captured` with `tile`, the array's `acc` row, `params` words from the ring. Out, LATENCY cycles after its row
+    was visible: `out_valid` (masked to the rows of the instruction), `out_acc`, `bias`, `mult`, `shift`, `factor`,
+    `use_factor` and `out_row`. A queue row's token and gate weight come from the router's queue memory, a context row's
+    factor from the softmax unit.
     """
 
     LATENCY = 2
@@ -51,7 +52,7 @@ class Drain(wiring.Component):
                 "acc": In(p.c * 32),
                 "shift_rows": Out(1),
                 "param_en": In(1),
-                "param_index": In(ceil_log2(p.param_words)),
+                "param_index": In(select_bits(p.param_words)),
                 "param_data": In(p.ring_bytes * 8),
                 "factor_row": Out(ceil_log2(p.t)),
                 "softmax_factor": In(17),

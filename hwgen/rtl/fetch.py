@@ -18,11 +18,11 @@ __all__ = ["InstructionFetch"]
 class InstructionFetch(wiring.Component):
     """Reads instructions from `address` on, at most `limit` bytes, as long as the queue has room.
 
-    Instructions leave by `out_*` (a stream). Each one that needs the weight stream also puts a request in a second queue, served
-    at once, so weights are fetched while earlier instructions run: `weight_*` is the stream of (address, bytes). Requests behind
-    a ROUTE wait for its `route_done`, since only then it is known which experts have tokens (`nonempty`).
-    `exhausted`: all of `limit` has been handed out. `weight_error`: a request lies outside the weights region (level).
-    Returns to the initial state only by reset.
+    Instructions leave by `out_*` (a stream). Each one that needs the weight stream also puts a request in a second
+    queue, served at once, so weights are fetched while earlier instructions run: `weight_*` is the stream of (address,
+    bytes). Requests behind a ROUTE wait for its `route_done`, since only then it is known which experts have tokens
+    (`nonempty`). `exhausted`: all of `limit` has been handed out. `weight_error`: a request lies outside the weights
+    region (level). Returns to the initial state only by reset.
     """
 
     def __init__(self, p: HwParams) -> None:
@@ -69,10 +69,12 @@ class InstructionFetch(wiring.Component):
         arrived = Signal()
         queued = Signal(range(depth + 2))
         longest = Signal(range(depth + 2))
+        room = Signal()
         m.d.comb += [
             queued.eq(queue.level),
             longest.eq(requests.level),
-            self.cmd_valid.eq(~ended & (remaining >= BYTES) & (queued + in_flight < depth) & (longest + in_flight < depth)),
+            room.eq((queued + in_flight < depth) & (longest + in_flight < depth)),
+            self.cmd_valid.eq(~ended & (remaining >= BYTES) & room),
             self.cmd_address.eq(address),
         ]
         accepted = self.cmd_valid & self.cmd_ready
@@ -125,7 +127,8 @@ class InstructionFetch(wiring.Component):
         chosen = Signal()
         # A ROUTE's queues stay as they are until all requests behind it are served: its experts run after that.
         # Nothing is fetched for an empty queue; 0 bytes the operand check refuses later.
-        m.d.comb += chosen.eq((size != 0) & (~use_queue | self.nonempty.bit_select(expert[: ceil_log2(p.max_experts)], 1)))
+        has_tokens = self.nonempty.bit_select(expert[: ceil_log2(p.max_experts)], 1)
+        m.d.comb += chosen.eq((size != 0) & (~use_queue | has_tokens))
         end = Signal(33)
         outside = Signal()
         m.d.comb += [end.eq(offset + size), outside.eq(end > self.weights_size)]

@@ -9,6 +9,8 @@ from amaranth.utils import ceil_log2
 
 from hwgen.params import HwParams
 
+from .ram import select_bits
+
 __all__ = ["ImageLoader"]
 
 
@@ -42,7 +44,7 @@ class ImageLoader(wiring.Component):
                 "y_en": Out(1),
                 "y_bank": Out(ceil_log2(p.t)),
                 "y_addr": Out(ceil_log2(max(p.y_depth, 2))),
-                "y_sub": Out(ceil_log2(p.word // p.c)),
+                "y_sub": Out(select_bits(p.word // p.c)),
                 "y_mask": Out(p.c),
                 "y_data": Out(8 * p.c),
             }

@@ -12,6 +12,7 @@ from hwgen.isa import Op, Source
 from hwgen.params import HwParams
 
 from .decode import INSTRUCTION_BITS, Fields, delayed
+from .ram import select_bits
 
 __all__ = ["Issuer", "Pass", "tile_layout"]
 
@@ -47,12 +48,14 @@ class Issuer(wiring.Component):
     `rows` is the row after the last (queue length for queue instructions). Waits only for the weight ring.
     """
 
-    def __init__(self, p: HwParams, *, lead: int, array_latency: int, hold: int, score_settle: int, settle: int) -> None:
+    def __init__(
+        self, p: HwParams, *, lead: int, array_latency: int, hold: int, score_settle: int, settle: int
+    ) -> None:
         self.p = p
         self.lead, self.array_latency, self.hold = lead, array_latency, hold
         self.score_settle, self.settle = score_settle, settle
         level = ceil_log2(p.weight_depth + 1)
-        part = ceil_log2(p.word // p.k)
+        part = select_bits(p.word // p.k)
         super().__init__(
             {
                 "start": In(1),
@@ -90,7 +93,7 @@ class Issuer(wiring.Component):
                 "from_h": Out(1),
                 "tile": Out(tile_layout(p)),
                 "param_en": Out(1),
-                "param_index": Out(ceil_log2(p.param_words)),
+                "param_index": Out(select_bits(p.param_words)),
                 # for the performance counters
                 "stall_weights": Out(1),
                 "stall_drain": Out(1),
@@ -141,9 +144,8 @@ class Issuer(wiring.Component):
         have_weights = fresh & (p.param_words + inner < available)
 
         with m.FSM():
-            with m.State("IDLE"):
-                with m.If(self.start):
-                    m.next = "PREPARE"
+            with m.State("IDLE"), m.If(self.start):
+                m.next = "PREPARE"
             with m.State("PREPARE"):
                 m.d.sync += [
                     tile_first.eq(f.row_begin >> log_t),

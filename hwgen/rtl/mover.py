@@ -9,6 +9,8 @@ from amaranth.utils import ceil_log2
 
 from hwgen.params import HwParams
 
+from .ram import select_bits
+
 __all__ = ["Mover"]
 
 
@@ -26,7 +28,7 @@ class Mover(wiring.Component):
 
     def __init__(self, p: HwParams) -> None:
         self.p = p
-        parts = ceil_log2(p.word // p.c)
+        parts = select_bits(p.word // p.c)
         super().__init__(
             {
                 "start": In(1),

@@ -10,7 +10,7 @@ from amaranth.utils import bits_for, ceil_log2
 
 from hwgen.params import HwParams
 
-from .ram import Ram
+from .ram import Ram, select_bits
 from .rsqrt import Rsqrt
 
 __all__ = ["Norm"]
@@ -68,7 +68,7 @@ class Norm(wiring.Component):
                 "y_en": Out(1),
                 "y_bank": Out(ceil_log2(p.t)),
                 "y_addr": Out(ceil_log2(max(p.y_depth, 2))),
-                "y_sub": Out(ceil_log2(p.word // p.c)),
+                "y_sub": Out(select_bits(p.word // p.c)),
                 "y_data": Out(8 * p.c),
             }
         )

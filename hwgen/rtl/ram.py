@@ -7,7 +7,12 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-__all__ = ["Ram"]
+__all__ = ["Ram", "select_bits"]
+
+
+def select_bits(choices: int) -> int:
+    """Bits to tell `choices` things apart, at least one: a port of no bits would be `[-1:0]` in Verilog."""
+    return max(1, ceil_log2(choices))
 
 
 class Ram(wiring.Component):

@@ -11,7 +11,7 @@ from ..params import HwParams
 from ..tables import GATE_EXP
 from .divider import SerialDivider
 from .exponent import lookup, rounded_shift
-from .ram import Ram
+from .ram import Ram, select_bits
 
 __all__ = ["Router"]
 
@@ -49,7 +49,7 @@ class Router(wiring.Component):
             {
                 "w_en": In(1),
                 "w_row": In(p.row_bits),
-                "w_word": In(ceil_log2(self.words)),
+                "w_word": In(select_bits(self.words)),
                 "w_data": In(24 * p.c),
                 "start": In(1),
                 "row_begin": In(p.row_bits),
@@ -132,7 +132,7 @@ class Router(wiring.Component):
         m.submodules.logits = logits = Ram(width=24 * self.lanes, depth=self.p.max_tokens << word_bits)
         m.d.comb += [
             logits.w_en.eq(self.w_en),
-            logits.w_addr.eq(Cat(self.w_word, self.w_row[:row_bits])),
+            logits.w_addr.eq(Cat(self.w_word[:word_bits], self.w_row[:row_bits])),
             logits.w_data.eq(self.w_data[: 24 * self.lanes]),
             logits.r_en.eq(enable),
             logits.r_addr.eq(Cat(expert[lane_bits:], row[:row_bits])),

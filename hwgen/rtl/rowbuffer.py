@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from .ram import Ram
+from .ram import Ram, select_bits
 
 __all__ = ["RowBuffer"]
 
@@ -31,19 +31,19 @@ class RowBuffer(wiring.Component):
         super().__init__(
             {
                 "w_en": In(1),
-                "w_bank": In(ceil_log2(banks)),
+                "w_bank": In(select_bits(banks)),
                 "w_addr": In(abits),
-                "w_sub": In(ceil_log2(self.word // lanes)),
+                "w_sub": In(select_bits(self.word // lanes)),
                 "w_mask": In(lanes),
                 "w_data": In(lanes * elem),
                 "r_en": In(1),
                 "r_addr": In(abits),
-                "r_sub": In(ceil_log2(self.word // k)),
+                "r_sub": In(select_bits(self.word // k)),
                 "r_data": Out(banks * k * elem),
                 "m_en": In(1),
-                "m_bank": In(ceil_log2(banks)),
+                "m_bank": In(select_bits(banks)),
                 "m_addr": In(abits),
-                "m_sub": In(ceil_log2(self.word // lanes)),
+                "m_sub": In(select_bits(self.word // lanes)),
                 "m_data": Out(lanes * elem),
             }
         )

@@ -6,7 +6,7 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hwgen.isa import Op, Source
+from hwgen.isa import Op
 from hwgen.params import HwParams
 from hwgen.regmap import Error
 
@@ -31,12 +31,14 @@ READ_TAGS = {"program": 0, "image": 1, "loadx": 2}
 
 
 class Sequencer(wiring.Component):
-    """Takes instructions from `fetch_*`, checks them, moves data commands to the data port, starts units and awaits them.
+    """Takes instructions from `fetch_*`, checks them, moves data commands to the data port, starts units and awaits
+    them.
 
-    `start` runs the program at `entry` once per image of `batch` (0 counts as 1), the input and output regions advancing by their
-    strides, then `done` pulses. Any fault (`*_error`, an illegal instruction, an address outside a region) stops it: `abort` holds
-    until all ports are idle, `clear` resets every unit, then `done` comes with `error_code` set and `error_index` the number of
-    the instruction. `retire` pulses with `retire_index` when an instruction has made all its writes.
+    `start` runs the program at `entry` once per image of `batch` (0 counts as 1), the input and output regions
+    advancing by their strides, then `done` pulses. Any fault (`*_error`, an illegal instruction, an address outside a
+    region) stops it: `abort` holds until all ports are idle, `clear` resets every unit, then `done` comes with
+    `error_code` set and `error_index` the number of the instruction. `retire` pulses with `retire_index` when an
+    instruction has made all its writes.
     """
 
     def __init__(self, p: HwParams) -> None:

@@ -11,6 +11,7 @@ from amaranth.utils import bits_for, ceil_log2
 
 from .divider import Divider, divider_latency
 from .exponent import ExponentRow
+from .ram import select_bits
 from .rowbuffer import RowBuffer
 
 __all__ = ["Softmax"]
@@ -47,13 +48,13 @@ class Softmax(wiring.Component):
                 "w_en": In(1),
                 "w_half": In(1),
                 "w_row": In(ceil_log2(t)),
-                "w_word": In(ceil_log2(self.words * self.word // c)),
+                "w_word": In(select_bits(self.words * self.word // c)),
                 "w_data": In(16 * c),
                 "w_mask": In(c),
                 "w_first": In(1),
                 "r_en": In(1),
                 "r_half": In(1),
-                "r_step": In(ceil_log2(self.words * self.word // k)),
+                "r_step": In(select_bits(self.words * self.word // k)),
                 "r_keys": In(bits_for(keys)),
                 "r_sum": In(1),
                 "r_first": In(1),

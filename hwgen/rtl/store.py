@@ -10,6 +10,7 @@ from amaranth.utils import ceil_log2, exact_log2
 from ..isa import BY_NAME
 from ..params import HwParams
 from .gearbox import Gearbox, ShiftQueue
+from .ram import select_bits
 
 __all__ = ["StoreUnit"]
 
@@ -45,7 +46,7 @@ class StoreUnit(wiring.Component):
                 "m_en": Out(1),
                 "m_bank": Out(exact_log2(p.t)),
                 "m_addr": Out(ceil_log2(max(p.y_depth, 2))),
-                "m_sub": Out(exact_log2(self.parts)),
+                "m_sub": Out(select_bits(self.parts)),
                 "m_data": In(8 * p.c),
                 "out_valid": Out(1),
                 "out_ready": In(1),
@@ -66,7 +67,7 @@ class StoreUnit(wiring.Component):
         address = Signal(address_bits, reset_less=True)
         product = Signal(address_bits, reset_less=True)
         next_line = Signal(address_bits)
-        sub = Signal(sub_bits, reset_less=True)
+        sub = Signal(select_bits(self.parts), reset_less=True)
         setup = Signal()  # the cycle after `start`: the product is there, the start address is not
         run, read, row_ends, all_ends = Signal(), Signal(), Signal(), Signal()
         credit = Signal(range(self.QUEUE + 1), init=self.QUEUE)
@@ -99,7 +100,7 @@ class StoreUnit(wiring.Component):
                 m.d.sync += [rows_left.eq(rows_left - 1), bank.eq(bank + 1), line.eq(next_line)]
                 m.d.sync += [tiles_left.eq(self.tiles), sub.eq(0), address.eq(next_line)]
             with m.Else():
-                m.d.sync += [tiles_left.eq(tiles_left - 1), sub.eq(sub + 1)]
+                m.d.sync += [tiles_left.eq(tiles_left - 1), sub.eq((sub + 1) & (self.parts - 1))]
                 with m.If(~self.from_y | sub.all() if sub_bits else 1):
                     m.d.sync += address.eq(address + 1)
             with m.If(all_ends):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import ClockDomain, ClockSignal, DomainRenamer, Module, ResetInserter, ResetSignal, Signal
+from amaranth import ClockDomain, DomainRenamer, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -42,11 +42,11 @@ def _write_master(name: str, bits: int) -> dict[str, In | Out]:
 
 
 class Accelerator(wiring.Component):
-    """Top level. `ap_clk`, `ap_rst_n` (synchronous, active low), `s_axi_control` (AXI4-Lite), `m_axi_gmem0` (weights, read
-    only), `m_axi_gmem1` (program, position table, images, outputs), `interrupt`.
+    """Top level. `ap_clk`, `ap_rst_n` (synchronous, active low), `s_axi_control` (AXI4-Lite), `m_axi_gmem0` (weights,
+    read only), `m_axi_gmem1` (program, position table, images, outputs), `interrupt`.
 
-    `debug_retire` pulses with `debug_index` when that instruction of the running program has made all its writes; simulation
-    compares the buffers with the golden model then. Leave both open in a design.
+    `debug_retire` pulses with `debug_index` when that instruction of the running program has made all its writes;
+    simulation compares the buffers with the golden model then. Leave both open in a design.
     """
 
     def __init__(self, p: HwParams, *, build_hash: int) -> None:

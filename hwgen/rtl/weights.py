@@ -10,7 +10,7 @@ from amaranth.utils import ceil_log2, exact_log2
 from ..params import HwParams
 from .axi import ADDRESS_BITS, BYTES_BITS, COUNTER_BITS, AxiReader
 from .gearbox import Gearbox
-from .ram import Ram
+from .ram import Ram, select_bits
 
 __all__ = ["WeightFetch"]
 
@@ -83,7 +83,7 @@ class WeightFetch(wiring.Component):
         valid, data = Signal(), Signal(min(self.beat_bytes, self.word_bytes) * 8)
         room = Signal(range(self.capacity + 1), init=self.capacity)
         fill = Signal(ceil_log2(self.depth))
-        part = Signal(exact_log2(self.up))
+        part = Signal(select_bits(self.up))
         accept, complete = Signal(), Signal()
         if self.down > 1:
             m.submodules.gearbox = gearbox = Gearbox(in_bits=self.beat_bytes * 8, out_bits=self.word_bytes * 8)
@@ -136,7 +136,7 @@ class WeightFetch(wiring.Component):
             r_data.eq(ram.r_data),
         ]
         with m.If(accept):
-            m.d.sync += part.eq(part + 1)
+            m.d.sync += part.eq((part + 1) & (self.up - 1))
         with m.If(self.abort):
             m.d.sync += part.eq(0)
         with m.If(self.clear):

@@ -13,6 +13,7 @@ from hwgen.params import HwParams
 from .decode import INSTRUCTION_BITS, Fields, delayed
 from .drain import row_layout
 from .issue import Pass
+from .ram import select_bits
 
 __all__ = ["WriteBack"]
 
@@ -31,7 +32,7 @@ class WriteBack(wiring.Component):
         if latency < 6:
             raise ValueError(f"the address pipeline needs a post-processing latency of at least 6, not {latency}")
         self.p, self.latency = p, latency
-        sub = ceil_log2(p.word // p.c)
+        sub = select_bits(p.word // p.c)
         super().__init__(
             {
                 "instruction": In(INSTRUCTION_BITS),
