@@ -50,14 +50,15 @@ class HwParams:
                     "array parameters", name, expected=f"a power of two from {low} to {high}", found=repr(value)
                 )
         for name, high in (
-            ("x_depth", 1 << 16), ("y_depth", 1 << 16), ("h_depth", 1 << 16), ("k_depth", 1 << 16), ("v_depth", 1 << 16),
-            ("max_tokens", 1 << 12), ("weight_depth", 1 << 20), ("norm_depth", 1 << 12), ("max_experts", 256),
-            ("max_topk", 16), ("instruction_queue", 64),
+            ("x_depth", 1 << 16), ("y_depth", 1 << 16), ("h_depth", 1 << 16), ("k_depth", 1 << 16),
+            ("v_depth", 1 << 16), ("max_tokens", 1 << 12), ("weight_depth", 1 << 20), ("norm_depth", 1 << 12),
+            ("max_experts", 256), ("max_topk", 16), ("instruction_queue", 64),
         ):  # fmt: skip
             value = getattr(self, name)
             low = 2 if name == "max_experts" else 1
             if not isinstance(value, int) or not low <= value <= high:
-                raise HwgenError("array parameters", name, expected=f"an integer from {low} to {high}", found=repr(value))
+                expected = f"an integer from {low} to {high}"
+                raise HwgenError("array parameters", name, expected=expected, found=repr(value))
 
     @property
     def word(self) -> int:

@@ -183,8 +183,9 @@ def page() -> str:
     """`docs/register_map.md`."""
     return (
         "# Register map of `s_axi_control`\n\n"
-        "Generated: `python -m hwgen.regmap > docs/register_map.md`. 32-bit AXI4-Lite; 64-bit registers take two words, low word first.\n"
-        "The first four are the block-level protocol `ap_ctrl_hs` of Vitis kernels. Write arguments only while idle.\n\n"
+        "Generated: `python -m hwgen.regmap > docs/register_map.md`. 32-bit AXI4-Lite; registers of more than 32 bits\n"
+        "take two words, low word first. The first four are the block-level protocol `ap_ctrl_hs` of Vitis kernels.\n"
+        "Write arguments only while idle.\n\n"
         + markdown()
     )
 
