@@ -9,7 +9,7 @@ from tests.rtl.bundle import Bundle
 SHAPES = {
     "narrow": {"data_bus": 64, "instruction_queue": 5, "max_experts": 6},
     "wide": {"data_bus": 512, "instruction_queue": 2, "max_experts": 4},
-    "single": {"data_bus": 128, "instruction_queue": 1, "max_experts": 1},
+    "single": {"data_bus": 128, "instruction_queue": 1, "max_experts": 2},
 }
 
 
