@@ -191,15 +191,9 @@ def _read_results(lines: Sequence[str]) -> list[JobResult]:
     for line in lines:
         kind, *words = line.split(" ")
         if kind == "job":
-            values = dict(zip(words[1::2], map(int, words[2::2]), strict=True))
-            done.append(
-                JobResult(
-                    cycles=values.pop("cycles"),
-                    error=values.pop("error"),
-                    error_index=values.pop("error_index"),
-                    counters=values,
-                )
-            )
+            pairs = list(zip(words[1::2], map(int, words[2::2]), strict=True))
+            run = dict(pairs[:3])  # the rest are counters, of which one may be called `cycles`, too
+            done.append(JobResult(b"", run["cycles"], run["error"], run["error_index"], dict(pairs[3:])))
         elif kind == "output":
             done[-1].output = bytes.fromhex(words[0])
     return done
