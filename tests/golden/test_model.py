@@ -41,7 +41,7 @@ def test_shapes_and_types(seed: int) -> None:
         want: dict[str, tuple] = {"patches": (np.uint8, n, model.patch_size), "embed": (np.int16, n, d)}
         for i, layer in enumerate(model.layers):
             mlp = layer.mlp
-            of_layer: dict[str, tuple] = {part: (np.int8, n, a) for part in ("q", "k", "v", "context")}
+            of_layer: dict[str, tuple] = dict.fromkeys(("q", "k", "v", "context"), (np.int8, n, a))
             of_layer |= {"norm1": (np.int8, n, d), "norm2": (np.int8, n, d)}
             of_layer |= {"score": (np.int16, model.heads, n, n), "prob": (np.uint8, model.heads, n, n)}
             of_layer |= {"attn": (np.int16, n, d), "mlp": (np.int16, n, d)}
@@ -49,7 +49,7 @@ def test_shapes_and_types(seed: int) -> None:
                 of_layer["hidden"] = (np.uint8, n, mlp.hidden)
             else:
                 of_layer["logits"] = (np.int32, n, mlp.experts)
-                of_layer |= {part: (np.int32, n, mlp.top_k) for part in ("experts", "weights")}
+                of_layer |= dict.fromkeys(("experts", "weights"), (np.int32, n, mlp.top_k))
                 check_queues(tensors, f"layers.{i}", b, n, mlp)
             want |= {f"layers.{i}.{part}": spec for part, spec in of_layer.items()}
         if task.norm or task.head != "none":
