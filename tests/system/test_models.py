@@ -1,0 +1,128 @@
+"""Random models and the example, on many shapes: to the bit, whatever ran before and however slow memory is."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwgen.compiler import auto_params
+from hwgen.config import load_project
+from sim.harness import Job, Probe, Timing
+from tests.random_model import random_description, random_images
+from tests.system.helpers import Work, assert_same, harness
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "mnist_m3vit"
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """An array, its buses, and the seeds of the random models it is made for.
+
+    The first of them is there once more with multipliers so large that much of it saturates.
+    """
+
+    t: int
+    c: int
+    k: int
+    weight_bus: int
+    data_bus: int
+    seeds: tuple[int, ...]
+
+    def works(self, images: int = 2) -> list[Work]:
+        descs = [random_description(seed) for seed in self.seeds] + [random_description(self.seeds[0], gain=60)]
+        p = auto_params(descs, self.t, self.c, self.k, weight_bus=self.weight_bus, data_bus=self.data_bus)
+        return [Work(desc, p, random_images(desc, images, seed=desc.model.dim)) for desc in descs]
+
+
+#: T, C and K each the largest and the smallest, K > C, T > C, more than a ring word per beat and less.
+HARDWARE = [
+    Hardware(2, 4, 1, 64, 512, (2, 7, 8)),
+    Hardware(4, 4, 4, 512, 64, (4, 14, 20)),
+    Hardware(8, 4, 16, 128, 256, (1, 21, 10)),
+    Hardware(4, 16, 2, 256, 128, (9, 13, 27)),
+    Hardware(8, 8, 8, 64, 64, (5, 12, 28)),
+    Hardware(16, 4, 2, 512, 512, (6, 24, 25)),
+]
+#: Of three models with one, two and three layers, up to eight experts, with and without a class token.
+SMALL = HARDWARE[1]
+
+
+def in_turns(works: list[Work], images: int = 2) -> list[tuple[Work, str, int]]:
+    """Image after image, on each the tasks of all models one after another."""
+    return [(work, task, image) for image in range(images) for work in works for task in work.tasks]
+
+
+def test_models_have_everything():
+    models = [random_description(seed).model for hardware in HARDWARE for seed in hardware.seeds]
+    heads = {(task.head, task.norm) for model in models for task in model.tasks}
+    assert heads == {(head, norm) for head in ("class_token", "mean", "every_token", "none") for norm in (False, True)}
+    mlps = [layer.mlp for model in models for layer in model.layers]
+    assert {getattr(mlp, "gate", "dense") for mlp in mlps} == {"dense", "softmax_topk", "topk_softmax"}
+    assert {model.class_token for model in models} == {False, True}
+    assert {len(model.layers) for model in models} == {1, 2, 3}
+    saturated = HARDWARE[1].works(images=1)[-1]
+    residual = saturated.tensors(saturated.tasks[0], 0)["layers.1.attn"]
+    assert np.isin((-32768, 32767), residual).all()
+
+
+@pytest.mark.parametrize("hardware", HARDWARE, ids=lambda h: f"{h.t}x{h.c}x{h.k}")
+def test_random_models(hardware):
+    """Also with memory that answers at once, and late with many stalls; `seed` is that of all initial contents too."""
+    works = hardware.works()
+    machine = harness(works[0].p)
+    for timing in (
+        Timing(latency=hardware.t, stall_percent=0, seed=hardware.c),
+        Timing(latency=60, stall_percent=40, seed=hardware.k),
+    ):
+        assert_same(machine, in_turns(works), timing)
+
+
+def test_very_slow_memory():
+    """Rings and queues run empty all the time."""
+    work = SMALL.works(images=1)[0]
+    assert_same(harness(work.p), in_turns([work], 1), Timing(latency=400, stall_percent=85, seed=5))
+
+
+def test_nothing_remains_of_earlier_runs():
+    """The same image, later, after other models and tasks: the same bits in the same number of cycles."""
+    works = SMALL.works()
+    assert {len(work.desc.model.layers) for work in works} == {1, 2, 3}
+    runs = in_turns(works) + in_turns(works)[::-1] + in_turns(works)
+    seen = {}
+    for (work, task, image), result in zip(runs, assert_same(harness(works[0].p), runs), strict=True):
+        first = seen.setdefault((work, task, image), result)
+        assert (result.output, result.cycles) == (first.output, first.cycles)
+
+
+def test_memories_start_with_random_bits():
+    """Every word with others: else the tests above might not see that something relies on words never written."""
+    work = SMALL.works(images=1)[0]
+    task, compiled = work.tasks[0], work.compiled
+    buffer = work.probes[task].buffers["X"]
+    probe = Probe(f"hwgen_accelerator.{buffer['paths'][0]}", 0, buffer["depth"], buffer["width"])
+    job = Job(compiled.entries[task], work.images[0].tobytes(), compiled.output_bytes[task], task)
+
+    def contents(seed: int) -> np.ndarray:
+        """X after the first instruction, which only writes Y."""
+        machine = harness(work.p)
+        result = machine.run([job], program=compiled.program, weights=compiled.weights, probes={task: {0: [probe]}},
+                             timing=Timing(seed=seed))  # fmt: skip
+        return result[0].dumps[0][0]
+
+    first, second = contents(1), contents(2)
+    assert (first != second).mean() > 0.95
+    assert np.array_equal(first, contents(1))
+    assert len(np.unique(first, axis=0)) > 0.95 * len(first)
+    assert 0.45 < np.unpackbits(first).mean() < 0.55
+
+
+def test_example():
+    """Two test images of the trained model through both tasks, on the array of its config.yaml."""
+    project = load_project(EXAMPLE / "config.yaml")
+    with np.load(EXAMPLE / "test.npz") as archive:
+        images = archive["images"][:2]
+    image = project.models[0].model.image
+    work = Work(project.models[0], project.params, images.reshape(2, image.height, image.width, image.channels))
+    assert len(work.tasks) == 2
+    assert_same(harness(project.params), in_turns([work]))
