@@ -22,7 +22,10 @@ def mean_tokens(y: NDArray[np.int8], scale: Scale) -> NDArray[np.int8]:
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """One task's head. `norm` is its LayerNorm or rescale, `mean` is set for `kind` "mean", `linear` for all but "none"."""
+    """One task's head.
+
+    `norm` is its LayerNorm or rescale, `mean` is set for `kind` "mean", `linear` for all but "none".
+    """
 
     kind: str
     class_token: bool

@@ -1,7 +1,7 @@
 """Float operators: the exact function of the quantized input, against which `golden.errors` measures.
 
-Results are in output LSBs (or in the unit said below), before rounding and saturation. They are for reports only; no bit
-of the model comes from here.
+Results are in output LSBs (or in the unit said below), before rounding and saturation. They are for reports only; no
+bit of the model comes from here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Float64 = NDArray[np.float64]
 
 
 def layernorm(x: NDArray[np.int16], gamma: NDArray, beta: NDArray, shift: int, eps: int) -> NDArray[np.longdouble]:
-    """LayerNorm over the last axis of x int16 [..., D], in LSBs of the int8 output; parameters as in `golden.layernorm`.
+    """LayerNorm over the last axis of x int16 [..., D], in LSBs of the int8 output; parameters: see `golden.layernorm`.
 
     `(1024·(D·x − Σx)/√(D·Σx² − (Σx)² + eps)·gamma + beta) / 2^shift`. The operands of root and quotient are exact
     integers, so only the extended-precision root, quotient and products round.

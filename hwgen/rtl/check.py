@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from hwgen.isa import OPCODES, Dest, Op, Source
+from hwgen.isa import FIELDS, OPCODES, Dest, Op, Source
 from hwgen.params import HwParams
 
 from .decode import INSTRUCTION_BITS, Fields
@@ -57,10 +57,11 @@ class OperandCheck(wiring.Component):
 
         rows = (f.row_begin < f.row_end) & (f.row_end <= p.max_tokens)
         tiles, steps = f.tiles != 0, f.k_steps != 0
-        queue = f.use_queue & (f.expert < p.max_experts)
+        queue = f.use_queue & (f.expert < p.max_experts) & (f.row_begin == 0)
+        word_bits = ceil_log2(2 * p.c)
         conditions = {
             Op.END: True,
-            Op.LOADX: f.d_base + (f.bytes >> ceil_log2(2 * p.c)) <= p.x_depth,
+            Op.LOADX: (f.bytes[:word_bits] == 0) & (f.d_base + (f.bytes >> word_bits) <= p.x_depth),
             Op.IMAGE: tiles & steps & (f.a_stride != 0),
             Op.NORM: rows & tiles & (f.tiles <= p.norm_depth) & (f.tiles * p.param_words <= p.weight_depth),
             Op.MATMUL: Mux(f.use_queue, queue, rows & ~f.scatter)
@@ -81,10 +82,18 @@ class OperandCheck(wiring.Component):
             Op.STORE: rows & tiles & (f.source != Source.H) & (f.source <= Source.X),
         }
         assert conditions.keys() == OPCODES.keys()
+        # Fields an opcode does not read must be zero: some of them would mislead the sequencer or the drain.
+        covered = {bit for field in FIELDS for bit in range(field.offset, field.offset + field.bits)}
+        reserved = Cat(*(self.instruction[bit] for bit in range(len(self.instruction)) if bit not in covered))
+        nonzero = {field.name: getattr(f, field.name) != 0 for field in FIELDS if field.name != "op"}
+        aligned = f.offset[:6] == 0
         known, legal = Signal(), Signal()
         m.d.sync += [known.eq(0), legal.eq(0), self.known.eq(known), self.legal.eq(legal & counted)]
         with m.Switch(op):
             for opcode, condition in conditions.items():
                 with m.Case(opcode):
-                    m.d.sync += [known.eq(1), legal.eq(condition)]
+                    stray = Cat(
+                        reserved.any(), *(set_ for name, set_ in nonzero.items() if name not in OPCODES[opcode][1])
+                    )
+                    m.d.sync += [known.eq(1), legal.eq(condition & aligned & ~stray.any())]
         return m

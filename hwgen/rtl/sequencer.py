@@ -108,7 +108,9 @@ class Sequencer(wiring.Component):
         input_offset, output_offset = Signal(64), Signal(64)
         fault = Signal(8)
 
-        # The first fault wins; errors of the ports may come at any time.
+        # The first fault wins; errors of the ports may come at any time. After END they are of instructions fetched in
+        # vain.
+        finished = Signal()
         port_fault = Signal(8)
         for pulse, code in (
             (self.weights_error, Error.WEIGHTS_RANGE),
@@ -118,7 +120,7 @@ class Sequencer(wiring.Component):
         ):
             with m.If(pulse):
                 m.d.comb += port_fault.eq(code)
-        with m.If((fault == 0) & self.running):
+        with m.If((fault == 0) & self.running & ~finished):
             m.d.sync += fault.eq(port_fault)
 
         # Region of a data command.
@@ -168,7 +170,8 @@ class Sequencer(wiring.Component):
             m.next = "ABORT"
 
         wait = Signal(range(OperandCheck.LATENCY + 1))
-        finished = Signal()
+        answered = Signal()  # a cycle late, so that an error in the last response is known too
+        m.d.sync += answered.eq(self.writer_idle)
         m.d.sync += self.route_done.eq(self.retire & (f.op == Op.ROUTE))
         with m.FSM():
             with m.State("IDLE"):
@@ -179,10 +182,11 @@ class Sequencer(wiring.Component):
                     m.next = "LAUNCH"
             with m.State("LAUNCH"):
                 m.d.sync += index.eq(0)
+                inside = (self.entry < self.program_size) & (self.entry[:6] == 0)
                 m.d.comb += [
                     self.fetch_start.eq(1),
                     self.fetch_address.eq(self.program_base + self.entry),
-                    self.fetch_limit.eq(Mux(self.entry < self.program_size, self.program_size - self.entry, 0)),
+                    self.fetch_limit.eq(Mux(inside, self.program_size - self.entry, 0)),
                 ]
                 m.next = "FETCH"
             with m.State("FETCH"):
@@ -236,7 +240,7 @@ class Sequencer(wiring.Component):
                 m.d.comb += self.unit_running.eq(1)
                 with m.If(fault != 0):
                     m.next = "ABORT"
-                with m.Elif(self.writer_idle):
+                with m.Elif(self.writer_idle & answered):
                     m.next = "RETIRE"
             with m.State("RETIRE"):
                 m.d.comb += [self.retire.eq(1), self.retire_index.eq(index)]
