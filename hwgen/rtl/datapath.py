@@ -66,7 +66,6 @@ class Datapath(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        p = self.p
         self._units(m)
         self._commands(m)
         self._operands(m)
@@ -80,7 +79,6 @@ class Datapath(wiring.Component):
             self.stall_weights.eq(self.issue.stall_weights),
             self.stall_drain.eq(self.issue.stall_drain),
         ]
-        assert p.word >= p.k
         return m
 
     def _units(self, m: Module) -> None:
@@ -226,7 +224,7 @@ class Datapath(wiring.Component):
 
     def _results(self, m: Module) -> None:
         """Array → drain → post-processing → write back."""
-        p, f, drain, post, write = self.p, Fields(self.instruction), self.drain, self.post, self.write
+        f, drain, post, write = Fields(self.instruction), self.drain, self.post, self.write
         m.d.comb += [
             drain.captured.eq(self.array.captured),
             drain.tile.eq(delayed(m, self.issue.tile.as_value(), ComputeArray.LATENCY)),
@@ -269,7 +267,6 @@ class Datapath(wiring.Component):
             self.router.w_word.eq(write.logit_word),
             self.router.w_data.eq(write.logit_data),
         ]
-        assert p.t >= 2
 
     def _row_buffers(self, m: Module) -> None:
         """Writers of Y, H, K, V; row readers of Y."""
