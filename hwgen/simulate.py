@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
+from amaranth.utils import ceil_log2
 from numpy.typing import NDArray
 
 from golden.model import Golden
@@ -175,7 +176,7 @@ def simulate(
     timing = timing or Timing()
     report = Report(build.params, engine, timing, {name: TaskReport(name, macs(build.model, name)) for name in chosen})
     golden = Golden(build.model)
-    probes = {name: Probes(build, name) for name in chosen} if probe else {}
+    probes = {name: Probes(build, name, queues=True) for name in chosen} if probe else {}
     for first in range(0, len(images), CHUNK):
         part = images[first : first + CHUNK]
 
@@ -250,31 +251,48 @@ def _located(build: Build, task: str, difference: Difference | str) -> str:
 
 
 class Probes:
-    """A task's probes, as ranges of memory words for the harness and back into whole buffers for the comparison."""
+    """A task's probes, as ranges of memory words for the harness and back into whole buffers for the comparison.
 
-    def __init__(self, build: Build, task: str) -> None:
+    With `queues`, those of the router are among them: length, tokens and gate weights.
+    """
+
+    def __init__(self, build: Build, task: str, *, queues: bool = False) -> None:
         self.params = build.params
         self.buffers = cast("dict[str, Any]", debug_map(build.params))
-        self.probes = [probe for probe in build.compiled.probes[task] if probe.buffer in self.buffers]
-        rows = build.model.model.tokens
-        self.windows: dict[int, list[tuple[compiler.Probe, int, int]]] = {}
+        self.rows = build.model.model.tokens
+        self.probes = [probe for probe in build.compiled.probes[task] if queues or probe.buffer != "QUEUE"]
+        self.windows: dict[int, list[tuple[str, int, int]]] = {}  #: buffer, first word and end, in the harness's order
         self.ranges: dict[int, list[Probe]] = {}
+        self._of: dict[int, list[compiler.Probe]] = {}
         for probe in self.probes:
-            buffer = self.buffers[probe.buffer]
-            banks = len(buffer["paths"])
-            end = rows if probe.row_end is None else probe.row_end
-            first = probe.base + probe.row_begin // banks * probe.stride
-            last = min(probe.base + -(-end // banks) * probe.stride, buffer["depth"])
-            self.windows.setdefault(probe.instruction, []).append((probe, first, last))
-            self.ranges.setdefault(probe.instruction, []).extend(
-                Probe(f"{TOP}.{path}", first, last - first, buffer["width"]) for path in buffer["paths"]
+            self._of.setdefault(probe.instruction, []).append(probe)
+            for window in self._windows(probe):
+                self._add(probe.instruction, *window)
+
+    def _windows(self, probe: compiler.Probe) -> list[tuple[str, int, int]]:
+        if probe.buffer == "QUEUE":
+            assert probe.expert is not None
+            first = probe.expert << ceil_log2(self.params.max_tokens)
+            return [("COUNTS", 0, 1), ("QUEUE", first, first + self.rows)]
+        buffer = self.buffers[probe.buffer]
+        banks = len(buffer["paths"])
+        end = self.rows if probe.row_end is None else probe.row_end
+        first = probe.base + probe.row_begin // banks * probe.stride
+        return [(probe.buffer, first, min(probe.base + -(-end // banks) * probe.stride, buffer["depth"]))]
+
+    def _add(self, instruction: int, name: str, first: int, end: int) -> None:
+        windows = self.windows.setdefault(instruction, [])
+        if (name, first, end) not in windows:
+            windows.append((name, first, end))
+            buffer = self.buffers[name]
+            self.ranges.setdefault(instruction, []).extend(
+                Probe(f"{TOP}.{path}", first, end - first, buffer["width"]) for path in buffer["paths"]
             )
 
     def compare(self, result: JobResult, tensors: Mapping[str, NDArray]) -> Difference | None:
         for instruction in sorted(result.dumps):
             dump = {instruction: self._dump(instruction, result.dumps[instruction])}
-            probes = [probe for probe, _, _ in self.windows[instruction]]
-            if difference := first_difference(probes, dump, tensors):
+            if difference := first_difference(self._of[instruction], dump, tensors):
                 return difference
         return None
 
@@ -292,13 +310,27 @@ class Probes:
         """Buffers as `sim.compare` wants them; words that were not dumped are zero."""
         dump: dict[str, NDArray] = {}
         position = 0
-        for probe, first, last in self.windows[instruction]:
-            buffer = self.buffers[probe.buffer]
-            banks, depth, width = len(buffer["paths"]), buffer["depth"], buffer["width"] // 8
-            words = dump.setdefault(probe.buffer, np.zeros((banks, depth, width), np.uint8))
+        for name, first, end in self.windows[instruction]:
+            buffer = self.buffers[name]
+            banks, depth, width = len(buffer["paths"]), buffer["depth"], -(-buffer["width"] // 8)
+            words = dump.setdefault(name, np.zeros((banks, depth, width), np.uint8))
             for bank in range(banks):
-                words[bank, first:last] = arrays[position + bank]
+                words[bank, first:end] = arrays[position + bank]
             position += banks
         if "X" in dump:
             dump["X"] = dump["X"][0].view("<i2")
+        if "QUEUE" in dump:
+            dump |= self._queues(dump.pop("COUNTS")[0, 0], dump.pop("QUEUE")[0])
         return dump
+
+    def _queues(self, counts: NDArray[np.uint8], entries: NDArray[np.uint8]) -> dict[str, NDArray]:
+        """The packed counts and the words of the queues' RAM, see `hwgen.rtl.router.Router`."""
+        p = self.params
+        mask = (1 << p.row_bits) - 1
+        packed = int.from_bytes(counts.tobytes(), "little")
+        words = np.pad(entries, ((0, 0), (0, 8 - entries.shape[1]))).view("<i8").reshape(p.max_experts, -1)
+        return {
+            "counts": np.array([packed >> p.row_bits * expert & mask for expert in range(p.max_experts)]),
+            "tokens": words & mask,
+            "weights": words >> p.row_bits,
+        }

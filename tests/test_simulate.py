@@ -5,15 +5,19 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from golden.model import Golden
 from hwgen import simulate as module
 from hwgen.build import Build
 from hwgen.compiler import auto_params, compile_model
 from hwgen.errors import HwgenError
-from hwgen.rtl.emit import TOP, debug_map
+from hwgen.regmap import c_header
+from hwgen.rtl.emit import TOP, debug_map, templates
 from hwgen.simulate import simulate
 from sim.harness import JobResult
 from sim.isa_model import Machine
 from tests.random_model import random_description, random_images
+from tests.system.helpers import verilog
+from tests.system.test_routing import description, hardware
 
 TASKS = [
     {"name": "digit", "head": "mean", "outputs": 5, "norm": True},
@@ -43,8 +47,8 @@ class Isa:
                 ranges = probes.get(job.probes, {}).get(index, [])
                 for probe in ranges if index != self.skip else []:
                     name, bank = buffers[probe.path]
-                    words = getattr(machine, name.lower()).reshape(-1, *getattr(machine, name.lower()).shape[-2:])
-                    data = words[bank, probe.first : probe.first + probe.count].copy().view(np.uint8)
+                    words = self.words(machine, name)[bank, probe.first : probe.first + probe.count]
+                    data = words.copy().view(np.uint8)[:, : -(-probe.width // 8)]
                     if self.spoil is not None:
                         self.spoil(number, index, name, data)
                     dumps.setdefault(index, []).append(data)
@@ -53,6 +57,19 @@ class Isa:
             results.append(JobResult(output=output, cycles=100 + number, counters={"stalls": number}, dumps=dumps))
             on_done(number + 1)
         return results
+
+
+    def words(self, machine, name):
+        """A buffer's memory [banks, depth, elements of a word]; that of the queues as Router's docstring says."""
+        p = self.build.params
+        if name == "COUNTS":
+            packed = sum(int(count) << p.row_bits * expert for expert, count in enumerate(machine.counts))
+            return np.frombuffer(packed.to_bytes(64, "little"), np.uint8)[None, None]
+        if name == "QUEUE":
+            memory = np.zeros((p.max_experts, 1 << (p.max_tokens - 1).bit_length()), "<u8")
+            memory[:, : p.max_tokens] = machine.tokens | machine.factors << p.row_bits
+            return memory.reshape(1, -1, 1)
+        return getattr(machine, name.lower()).reshape(-1, *getattr(machine, name.lower()).shape[-2:])
 
 
 @pytest.fixture
@@ -119,6 +136,46 @@ def test_first_difference_is_located(build, monkeypatch):
     assert "[MATMUL layers.1.k, program offset 0x" in digit.first_difference
 
 
+@pytest.mark.parametrize(("buffer", "tensor"), [("COUNTS", "rows"), ("QUEUE", "tokens"), ("QUEUE", "weights")])
+def test_queues_are_compared(build, monkeypatch, buffer, tensor):
+    """One bit of the length, a token number or a gate weight, in the second entry of a queue, third job, image 1."""
+    p = build.params
+    probes = [probe for probe in build.compiled.probes["digit"] if probe.buffer == "QUEUE"]
+    tensors = Golden(build.model).run(random_images(build.model, 3, 3), "digit", keep=True).tensors
+    probe = next(probe for probe in probes if len(tensors[probe.tensor][1]) > 1)
+    token = int(tensors[probe.tensor][1][1])
+
+    def spoil(job, instruction, name, words):
+        if (job, instruction, name) == (2, probe.instruction, buffer) and seen.append(name) is None:
+            bit = {"rows": probe.expert * p.row_bits, "tokens": 0, "weights": p.row_bits}[tensor]
+            if buffer == "COUNTS" or len(seen) == 1 + probe.expert:
+                words[0 if buffer == "COUNTS" else 1, bit // 8] ^= 1 << bit % 8
+
+    seen: list[str] = []
+    report = run(build, monkeypatch, Isa(build, spoil))
+    digit = report.tasks["digit"]
+    assert (digit.wrong_outputs, digit.wrong_tensors, report.tasks["segment"].wrong_tensors) == (0, 1, 0)
+    name = {"rows": probe.tensor.replace("tokens", "rows") + "[]", "tokens": f"{probe.tensor}[1]",
+            "weights": f"layers.1.weights[{token}, "}[tensor]  # fmt: skip
+    assert f"instruction {probe.instruction}: {name}" in digit.first_difference
+    assert digit.first_difference.startswith("image 1, ") and "[ROUTE " in digit.first_difference
+    assert len(seen) == (1 if buffer == "COUNTS" else len(probes))
+
+
 def test_missing_instruction(build, monkeypatch):
     report = run(build, monkeypatch, Isa(build, skip=4))
     assert report.tasks["digit"].first_difference.startswith("image 0, task digit, instruction 4: layers.0.q was never")
+
+
+def test_queues_of_the_verilog(tmp_path):
+    """The whole path with Verilator, on hardware that the system tests build as well."""
+    desc = description("softmax_topk")
+    p = hardware(desc)
+    for name, text in (("rtl/hwgen_accelerator.v", verilog(p)), ("include/hwgen_regs.h", c_header())):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    (tmp_path / "harness").symlink_to(templates() / "harness")
+    build = Build(tmp_path, {}, p, desc, compile_model(desc, p))
+    report = simulate(build, random_images(desc, 1, 4), tasks=["usual"])
+    assert report.tasks["usual"].first_difference is None
+    assert report.tasks["usual"].tensors == len(build.compiled.probes["usual"])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from amaranth.back import verilog
 from amaranth.lib import wiring
+from amaranth.utils import ceil_log2
 
 from hwgen.params import HwParams
 
@@ -45,8 +46,10 @@ def accelerator_verilog(p: HwParams, build_hash: int = 0) -> str:
 def debug_map(p: HwParams) -> dict[str, dict[str, object]]:
     """Where simulation finds the buffers: hierarchical paths (below the top module) of each bank's `hwgen_ram`.
 
-    Buffer name → `paths` (one per bank), `width` in bits and `depth` in words of a bank.
+    Buffer name → `paths` (one per bank), `width` in bits and `depth` in words of a bank. QUEUE and COUNTS: see Router.
     """
+    from .router import Router
+
     datapath = "core.datapath"
     word = 8 * p.word
     banked = {
@@ -63,5 +66,11 @@ def debug_map(p: HwParams) -> dict[str, dict[str, object]]:
         }
         for name, (instance, banks, width, depth) in banked.items()
     }
-    buffers["X"] = {"paths": [f"{datapath}.x.ram"], "width": 16 * p.c, "depth": max(p.x_depth, 2)}
+    single = {
+        "X": ("x.ram", 16 * p.c, p.x_depth),
+        "QUEUE": ("router.queue.ram", p.row_bits + Router.WEIGHT_BITS, p.max_experts << ceil_log2(p.max_tokens)),
+        "COUNTS": ("router.counts.ram", p.max_experts * p.row_bits, 1),
+    }
+    for name, (instance, width, depth) in single.items():
+        buffers[name] = {"paths": [f"{datapath}.{instance}"], "width": width, "depth": max(depth, 2)}
     return buffers

@@ -35,9 +35,13 @@ class Router(wiring.Component):
     Queue read, not while `busy`: `q_en`, `q_expert`, `q_index`, then `q_token`, `q_weight` (0..65536) QUEUE_LATENCY
     cycles later, held until the next `q_en`. `count` of `count_expert` and `nonempty` (a bit per expert) are
     combinational; they are 0 after reset.
+
+    In the queues' RAM, entry `index` of an expert has the address expert << ceil_log2(max_tokens) | index; its word is
+    the token (row_bits), then the weight (WEIGHT_BITS).
     """
 
     QUEUE_LATENCY = 1
+    WEIGHT_BITS = 17
 
     def __init__(self, p: HwParams) -> None:
         self.p = p
@@ -63,7 +67,7 @@ class Router(wiring.Component):
                 "q_expert": In(self.expert_bits),
                 "q_index": In(p.row_bits),
                 "q_token": Out(p.row_bits),
-                "q_weight": Out(17),
+                "q_weight": Out(self.WEIGHT_BITS),
                 "count_expert": In(self.expert_bits),
                 "count": Out(p.row_bits),
                 "nonempty": Out(p.max_experts),
@@ -276,7 +280,7 @@ class Router(wiring.Component):
                 m.d.sync += count.eq(count + 1)
         index_bits = ceil_log2(p.max_tokens)
         product = Signal(41, reset_less=True)
-        weight = Signal(17, reset_less=True)
+        weight = Signal(self.WEIGHT_BITS, reset_less=True)
         index = Signal(index_bits, reset_less=True)
         m.d.sync += [
             product.eq(power * divider.quotient),
@@ -286,7 +290,7 @@ class Router(wiring.Component):
         emitted = _delay(m, emit, 2, "emitted")
         pending = _delay(m, emit, 1, "pending")
         m.d.comb += idle.eq(~dividing & (left == 0) & ~pending & ~emitted)
-        m.submodules.queue = queue = Ram(width=p.row_bits + 17, depth=p.max_experts << index_bits)
+        m.submodules.queue = queue = Ram(width=p.row_bits + self.WEIGHT_BITS, depth=p.max_experts << index_bits)
         m.d.comb += [
             queue.w_en.eq(emitted),
             queue.w_addr.eq(Cat(_delay(m, index, 1, "index"), _delay(m, expert, 2, "emitted_expert"))),
@@ -297,6 +301,9 @@ class Router(wiring.Component):
             self.count.eq(Cat(*counts).word_select(self.count_expert, p.row_bits)),
             self.nonempty.eq(Cat(*(count != 0 for count in counts))),
         ]
+        # No hardware reads this RAM, so synthesis removes it; simulation finds the counts in its word 0.
+        m.submodules.counts = shown = Ram(width=p.max_experts * p.row_bits, depth=1)
+        m.d.comb += [shown.w_en.eq(1), shown.w_data.eq(Cat(*counts))]
 
 
 def _delay(m: Module, value: Value, cycles: int, name: str) -> Value:
