@@ -82,7 +82,9 @@ def sim(
     engine: Annotated[
         Engine, typer.Option(help="harness: fast C++; cocotb: slower, with the AXI models of cocotbext-axi.")
     ] = Engine.HARNESS,
-    trace: Annotated[bool, typer.Option("--trace", help="Write OUT/trace.vcd.")] = False,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Write a waveform: OUT/trace.fst, or trace.vcd where FST is not to be had.")
+    ] = False,
     latency: Annotated[int, typer.Option(min=0, max=100_000, help="Memory latency in cycles.")] = 40,
     stalls: Annotated[int, typer.Option(min=0, max=95, help="Chance in percent that a port stalls in a cycle.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the stalls and of uninitialized memory.")] = 1,
@@ -91,6 +93,7 @@ def sim(
     """Run images on the build in Verilator and compare outputs and all intermediate tensors with the golden model."""
     from hwgen.build import load_build
     from hwgen.simulate import load_images, simulate
+    from hwgen.toolchain import APT_FST, FST_HEADERS, trace_format
     from sim.harness import Timing
 
     made = load_build(output, model)
@@ -100,10 +103,11 @@ def sim(
         if labels is not None
         else {}
     )
+    waveform = output / f"trace.{trace_format() if engine is Engine.HARNESS else 'vcd'}" if trace else None
     with progress_bars() as progress:
         report = simulate(
             made, data, labels=known, tasks=task, timing=Timing(latency, stalls, seed), progress=progress,
-            engine=engine.value, trace=output / "trace.vcd" if trace else None,
+            engine=engine.value, trace=waveform,
         )  # fmt: skip
     result = report.as_dict()
     if json_file is not None:
@@ -112,6 +116,10 @@ def sim(
         except OSError as error:
             raise HwgenError(str(json_file), expected="a file that can be written", found=str(error.strerror)) from None
     show_report(result)
+    if waveform is not None:
+        out.print(f"waveform: {escape(str(waveform))}", soft_wrap=True, highlight=False)
+        if engine is Engine.HARNESS and waveform.suffix == ".vcd":
+            out.print(f"VCD, as g++ does not find {' and '.join(FST_HEADERS)}; for FST: {APT_FST}", highlight=False)
     if not report.identical:
         raise typer.Exit(1)
 

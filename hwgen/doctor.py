@@ -13,7 +13,7 @@ from functools import partial
 
 import hwgen
 from hwgen.errors import HwgenError
-from hwgen.toolchain import APT, cache_dir, find_program, find_verilator
+from hwgen.toolchain import APT, APT_FST, FST_HEADERS, cache_dir, find_program, find_verilator, has_header
 
 __all__ = ["Finding", "examine"]
 
@@ -48,6 +48,8 @@ def _findings() -> Iterator[Finding]:
     yield _check("verilator", lambda: find_verilator().text)
     for package in ("cocotb", "cocotbext-axi"):
         yield _package(package, "pip install 'hwgen[sim]' (only for --engine cocotb and the benches)", required=False)
+    for header in FST_HEADERS:
+        yield _header(header)
     yield _cache()
 
 
@@ -63,6 +65,17 @@ def _package(name: str, mend: str, required: bool = True) -> Finding:
         return Finding(name, importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
         return Finding(name, "not installed", mend, required)
+
+
+def _header(name: str) -> Finding:
+    """A header for waveforms in FST."""
+    try:
+        found = has_header(name)
+    except HwgenError:  # g++ is reported already
+        found = False
+    if found:
+        return Finding(name, "found by g++")
+    return Finding(name, "not found by g++", f"{APT_FST} (only for --trace in FST; VCD without)", required=False)
 
 
 def _program_version(name: str) -> str:

@@ -146,7 +146,8 @@ def simulate(
     """Run every image through every task, the tasks taking turns, on one machine that is never reset in between.
 
     labels: per task the classes [images, rows], for the accuracy. With `probe`, all intermediate tensors are compared,
-    not only the outputs. engine: harness or cocotb; trace: where to write a waveform.
+    not only the outputs. engine: harness or cocotb; trace: where to write a waveform, a name that
+    ends with .vcd or, for the harness only, .fst.
 
     Raises SimulationError when the hardware hangs or breaks a rule; differences are in the report.
     """
@@ -171,8 +172,9 @@ def simulate(
     else:
         sources = build.path / "harness"
         harness = build_harness(
-            build.verilog, header=build.header, sources=sources, trace=trace is not None, on_line=building
-        )
+            build.verilog, header=build.header, sources=sources, trace=trace.suffix[1:] if trace else None,
+            on_line=building,
+        )  # fmt: skip
     timing = timing or Timing()
     report = Report(build.params, engine, timing, {name: TaskReport(name, macs(build.model, name)) for name in chosen})
     golden = Golden(build.model)

@@ -19,12 +19,15 @@ from pathlib import Path
 
 from hwgen.errors import HwgenError
 
-__all__ = ["APT", "Verilator", "cache_dir", "find_program", "find_verilator", "lock", "machine_key", "run_process",
-           "verilator_environment"]  # fmt: skip
+__all__ = ["APT", "APT_FST", "FST_HEADERS", "Verilator", "cache_dir", "find_program", "find_verilator", "has_header",
+           "lock", "machine_key", "run_process", "trace_format", "verilator_environment"]  # fmt: skip
 
 #: cocotb 2.1 needs at least this one; so does the harness, which finds memories by name at run time.
 MINIMUM = (5, 36)
-APT = "apt install g++ make python3"
+APT = "apt install g++ make perl python3"
+#: What Verilator's FST writer is compiled with, and the packages they are in.
+FST_HEADERS = ("lz4.h", "zlib.h")
+APT_FST = "apt install liblz4-dev zlib1g-dev"
 
 
 @dataclass(frozen=True)
@@ -90,9 +93,20 @@ def find_program(name: str) -> Path:
             name,
             expected=f"the program `{name}` on PATH (the simulator is compiled with it)",
             found="no such program",
-            mend=APT if name in APT else f"{APT} {name}",
+            mend=APT,
         )
     return Path(path)
+
+
+def has_header(name: str) -> bool:
+    """Whether g++ finds a C header of the system."""
+    command = [str(find_program("g++")), "-E", "-x", "c++", "-include", name, os.devnull]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def trace_format() -> str:
+    """Waveforms of the harness: fst where it can be compiled, else vcd, ten times larger and more."""
+    return "fst" if all(map(has_header, FST_HEADERS)) else "vcd"
 
 
 def machine_key() -> str:

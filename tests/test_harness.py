@@ -7,6 +7,7 @@ import pytest
 
 from hwgen.regmap import BY_NAME, c_header
 from hwgen.rtl.emit import leaf_verilog, templates
+from hwgen.toolchain import trace_format
 from sim.harness import Harness, Job, Probe, SimulationError, Timing, build_harness
 
 WEIGHT = 1000
@@ -14,7 +15,7 @@ PROBES = {"all": {7: [Probe("hwgen_accelerator.mid.ram", 1, 3, 64)]}}
 INPUT = np.arange(4, dtype="<u8") * 17
 
 
-def build(trace: bool = False) -> Harness:
+def build(trace: str | None = None) -> Harness:
     offsets = {"ENTRY": "entry", "WEIGHTS": "weights_base", "INPUT": "input_base", "OUTPUT": "output_base"}
     defines = "".join(f"`define STUB_{name} {BY_NAME[key].offset}\n" for name, key in offsets.items())
     stub = Path(__file__).parent.joinpath("harness", "stub.v").read_text()
@@ -80,10 +81,18 @@ def test_bus_errors_reach_the_hardware(harness, port):
 
 
 @pytest.mark.slow
-def test_trace(tmp_path):
-    jobs = [Job(0, INPUT.tobytes(), 32)]
-    build(trace=True).run(jobs, program=bytes(64), weights=bytes(64), trace=tmp_path / "trace.vcd")
-    assert "m_axi_gmem1_WDATA" in (tmp_path / "trace.vcd").read_text()
+@pytest.mark.parametrize("kind", ["vcd", "fst"])
+def test_trace(tmp_path, kind):
+    if kind == "fst" and trace_format() != kind:
+        pytest.skip("needs lz4.h and zlib.h")
+    jobs, file = [Job(0, INPUT.tobytes(), 32)], tmp_path / f"trace.{kind}"
+    build(trace=kind).run(jobs, program=bytes(64), weights=bytes(64), trace=file)
+    if kind == "vcd":
+        assert "m_axi_gmem1_WDATA" in file.read_text()
+    else:  # the header block and its length; complete, as its time of the end is there
+        data = file.read_bytes()
+        assert data[:9] == b"\0" + (329).to_bytes(8, "big")
+        assert int.from_bytes(data[17:25], "big") > 50
 
 
 def test_builds_are_cached(harness):
