@@ -1,0 +1,348 @@
+"""cocotb bench of the whole accelerator: registers, memory behind both AXI masters, interrupt, buffers at retirement.
+
+The test `jobs` runs what `sim.cocotb_run` left in the working directory. `Bench` serves other benches, too.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.triggers import ClockCycles, First, RisingEdge, Timer
+from cocotb.utils import get_sim_time
+from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiReadBus, AxiSlaveRead, AxiSlaveWrite
+
+from hwgen.regmap import BY_NAME
+from sim.harness import Job, Probe, Timing
+from sim.system import Response, SystemJob, SystemResult, Workload
+
+PERIOD = 10  # ns
+REGIONS = ("program", "weights", "input", "output")
+CTRL = {part.name: 1 << part.lsb for part in BY_NAME["ctrl"].parts}
+DONE = 1  # in the interrupt registers
+
+
+class Region:
+    """A DRAM region at a random 64-bit address, multiple of 64; `faults`: offset of a byte → (port, response)."""
+
+    def __init__(self, name: str, slot: int, rng: random.Random, data: bytes) -> None:
+        self.name, self.data = name, bytearray(data)
+        self.base = (slot + 1 << 60) + 64 * rng.getrandbits(50)
+        self.faults: list[tuple[int, int, Response]] = []
+
+
+class Dram:
+    """The regions. An access outside of them is a violation and answered with DECERR."""
+
+    def __init__(self) -> None:
+        self.regions: dict[str, Region] = {}
+        self.violations: list[str] = []
+        self.bytes = [0, 0, 0]  #: by port
+        self.written: set[int] = set()
+        self.countdown: dict[int, int] = {}  #: port → beats (port 2: bursts) before one is answered with SLVERR
+
+    def find(self, address: int) -> tuple[Region, int] | None:
+        for region in self.regions.values():
+            if 0 <= address - region.base < len(region.data):
+                return region, address - region.base
+        return None
+
+    def fault(self, port: int, region: Region, offset: int, count: int) -> int:
+        for where, at, response in region.faults:
+            if where == port and offset <= at < offset + count:
+                return response
+        return 0
+
+    def hit(self, port: int) -> bool:
+        left = self.countdown.get(port, -1)
+        self.countdown[port] = left - 1
+        return left == 0
+
+    def read(self, port: int, address: int, count: int) -> tuple[bytes, int]:
+        """Data and response; a region may end inside the beat."""
+        self.bytes[port] += count
+        found = self.find(address)
+        if found is None or found[0].name == "output" or (port == 0 and found[0].name != "weights"):
+            where = found[0].name if found else "no region"
+            self.violations.append(f"m_axi_gmem{port}: read at 0x{address:x}, {where}")
+            return bytes(count), Response.DECERR
+        region, offset = found
+        response = Response.SLVERR if self.hit(port) else self.fault(port, region, offset, count)
+        return bytes(region.data[offset : offset + count]).ljust(count, b"\xa5"), response
+
+    def write(self, address: int, data: bytes) -> int:
+        found = self.find(address)
+        if found is None or found[0].name != "output" or found[1] + len(data) > len(found[0].data):
+            self.violations.append(f"m_axi_gmem1: write of {len(data)} bytes at 0x{address:x}, outside the output")
+            return Response.DECERR
+        region, offset = found
+        response = self.fault(2, region, offset, len(data))
+        if not response:
+            region.data[offset : offset + len(data)] = data
+            self.written.update(range(offset, offset + len(data)))
+        return response
+
+
+def _answering(channel: Any, field: str, slave: Any) -> None:
+    """cocotbext-axi knows no DECERR: put the slave's `response` into what it sends."""
+    send = channel.send
+
+    async def answer(transaction: Any) -> None:
+        setattr(transaction, field, slave.response)
+        await send(transaction)
+
+    channel.send = answer
+
+
+def _delayed(channel: Any, slave: Any) -> None:
+    """Random latency between an address and its burst."""
+    receive = channel.recv
+
+    async def recv() -> Any:
+        transaction = await receive()
+        slave.response = 0
+        cycles = slave.delay()
+        if cycles:
+            await ClockCycles(slave.clock, cycles)
+        return transaction
+
+    channel.recv = recv
+
+
+class ReadSlave(AxiSlaveRead):
+    def __init__(self, bus: Any, dut: Any, dram: Dram, port: int, delay: Any) -> None:
+        self.dram, self.port, self.delay, self.response = dram, port, delay, 0
+        super().__init__(bus, dut.ap_clk, dut.ap_rst_n, reset_active_level=False)
+        self.ar_channel.queue_occupancy_limit = 16
+        _delayed(self.ar_channel, self)
+        _answering(self.r_channel, "rresp", self)
+
+    async def _read(self, address: int, length: int) -> bytes:
+        data, self.response = self.dram.read(self.port, address, length)
+        return data
+
+    @property
+    def idle(self) -> bool:
+        return self.ar_channel.empty() and self.r_channel.idle()
+
+
+class WriteSlave(AxiSlaveWrite):
+    def __init__(self, bus: Any, dut: Any, dram: Dram, delay: Any) -> None:
+        self.dram, self.delay, self.response = dram, delay, 0
+        super().__init__(bus, dut.ap_clk, dut.ap_rst_n, reset_active_level=False)
+        self.aw_channel.queue_occupancy_limit = 16
+        _delayed(self.aw_channel, self)
+        receive = self.w_channel.recv
+
+        async def recv() -> Any:
+            self.dram.bytes[2] += self.byte_lanes
+            return await receive()
+
+        self.w_channel.recv = recv
+        send = self.b_channel.send
+
+        async def answer(transaction: Any) -> None:
+            if self.dram.hit(2):
+                self.response = Response.SLVERR
+            transaction.bresp = self.response
+            await send(transaction)
+
+        self.b_channel.send = answer
+
+    async def _write(self, address: int, data: bytes) -> None:
+        self.response = self.dram.write(address, data) or self.response
+
+    @property
+    def idle(self) -> bool:
+        return self.aw_channel.empty() and self.w_channel.empty() and self.b_channel.idle()
+
+
+class Bench:
+    """Drives `dut`; jobs run one after another, with a reset only where a job says so."""
+
+    def __init__(self, dut: Any, timing: Timing) -> None:
+        self.dut, self.timing, self.rng = dut, timing, random.Random(timing.seed)
+        self.dram = Dram()
+        self.retired: list[int] = []
+        self.dumps: dict[int, list[np.ndarray]] = {}
+        self.probes: dict[int, list[Probe]] = {}
+        self.handles: dict[str, Any] = {}
+
+    async def start(self) -> None:
+        """Clock, models, reset."""
+        dut = self.dut
+        logging.getLogger("cocotb").setLevel(logging.WARNING)
+        Clock(dut.ap_clk, PERIOD, "ns").start()
+        dut.ap_rst_n.value = 0
+        reset = (dut.ap_clk, dut.ap_rst_n, False)
+        self.lite = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axi_control"), *reset)
+        gmem1 = AxiBus.from_prefix(dut, "m_axi_gmem1")
+        self.slaves: list[ReadSlave | WriteSlave] = [
+            ReadSlave(AxiReadBus.from_prefix(dut, "m_axi_gmem0"), dut, self.dram, 0, self.delay),
+            ReadSlave(gmem1.read, dut, self.dram, 1, self.delay),
+            WriteSlave(gmem1.write, dut, self.dram, self.delay),
+        ]
+        for model in (*self.slaves, self.lite.write_if, self.lite.read_if):
+            model.log.setLevel(logging.WARNING)
+            for channel in (value for name, value in vars(model).items() if name.endswith("_channel")):
+                channel.log.setLevel(logging.WARNING)
+                if self.timing.stall_percent:
+                    channel.set_pause_generator(self.pauses())
+        cocotb.start_soon(self._watch())
+        await ClockCycles(dut.ap_clk, 10)
+        dut.ap_rst_n.value = 1
+        await ClockCycles(dut.ap_clk, 3)
+
+    def delay(self) -> int:
+        """Around the latency asked for."""
+        latency = self.timing.latency
+        return self.rng.randint(latency // 2, latency + latency // 2)
+
+    def pauses(self) -> Iterator[bool]:
+        """Single stalls, and now and then a long one."""
+        rng, chance = random.Random(self.rng.getrandbits(32)), self.timing.stall_percent / 100
+        while True:
+            if rng.random() < chance / 64:
+                for _ in range(rng.randint(8, 40)):
+                    yield True
+            for _ in range(32):
+                yield rng.random() < chance
+
+    async def write(self, name: str, value: int) -> None:
+        register = BY_NAME[name]
+        for word in range(register.words):
+            await self.lite.write_dword(register.offset + 4 * word, value >> 32 * word & 0xFFFFFFFF)
+
+    async def read(self, name: str) -> int:
+        register = BY_NAME[name]
+        words = [await self.lite.read_dword(register.offset + 4 * word) for word in range(register.words)]
+        return sum(word << 32 * index for index, word in enumerate(words))
+
+    async def reset(self, cycles: int) -> None:
+        await RisingEdge(self.dut.ap_clk)
+        self.dut.ap_rst_n.value = 0
+        await ClockCycles(self.dut.ap_clk, cycles)
+        self.dut.ap_rst_n.value = 1
+        await ClockCycles(self.dut.ap_clk, 3)
+
+    async def _watch(self) -> None:
+        """Note every retirement and copy the buffers probed at it: they stay as they are until the next clock edge."""
+        while True:
+            await RisingEdge(self.dut.debug_retire)
+            index = int(self.dut.debug_index.value)
+            self.retired.append(index)
+            if index in self.probes:
+                self.dumps[index] = [self._words(probe) for probe in self.probes[index]]
+
+    def _words(self, probe: Probe) -> np.ndarray:
+        if probe.path not in self.handles:
+            handle = self.dut
+            for name in probe.path.split(".")[1:]:
+                handle = getattr(handle, name)
+            self.handles[probe.path] = handle.mem
+        memory, size = self.handles[probe.path], -(-probe.width // 8)
+        words = (int(memory[address].value) for address in range(probe.first, probe.first + probe.count))
+        data = b"".join(word.to_bytes(size, "little") for word in words)
+        return np.frombuffer(data, np.uint8).reshape(probe.count, size)
+
+    def place(self, job: Job, program: bytes, weights: bytes) -> dict[str, int]:
+        """New regions for a job, and the registers that describe them."""
+        data = [program, weights, job.input, self.rng.randbytes(max(job.output_bytes, 1))]
+        slots = self.rng.sample(range(8), len(REGIONS))
+        self.dram.regions = {
+            name: Region(name, slot, self.rng, content)
+            for name, slot, content in zip(REGIONS, slots, data, strict=True)
+        }
+        for fault in getattr(job, "faults", ()):
+            self.dram.regions[fault.region].faults.append((fault.port, fault.offset, fault.response))
+        values = {f"{name}_base": region.base for name, region in self.dram.regions.items()}
+        values |= {f"{name}_size": len(region.data) for name, region in self.dram.regions.items()}
+        values |= {"output_size": job.output_bytes, "entry": job.entry, "batch": job.batch}
+        values |= {"input_stride": job.input_stride, "output_stride": job.output_stride}
+        return values | dict(getattr(job, "registers", {}))
+
+    async def run(self, job: Job, work: Workload) -> SystemResult:
+        """One job from its arguments to the cleared interrupt. Raises TimeoutError when it does not end."""
+        dram, dut = self.dram, self.dut
+        result = SystemResult(violations=dram.violations)
+        if any(dram.bytes):  # since the last interrupt
+            dram.violations.append(f"bus traffic {dram.bytes} without a run")
+        values = self.place(job, *(job.memory or (work.program, work.weights)))
+        for name, value in values.items():
+            await self.write(name, value)
+        await self.write("gie", 1)
+        await self.write("ier", DONE)
+        await self._expect("ctrl", CTRL["idle"])
+        self.retired, self.dumps = [], {}
+        self.probes = {index: list(probes) for index, probes in work.probes.get(job.probes or "", {}).items()}
+        dram.bytes[:], dram.written = [0, 0, 0], set()
+        dram.countdown = dict([job.fault]) if job.fault else {}
+
+        start = get_sim_time("ns")
+        await self.write("ctrl", CTRL["start"])
+        result.start_cycles = round((get_sim_time("ns") - start) / PERIOD)
+        limit = Timer(self.timing.watchdog * PERIOD, "ns")
+        if isinstance(job, SystemJob) and job.reset_after is not None:
+            limit = Timer(job.reset_after * PERIOD, "ns")
+        if int(dut.interrupt.value) == 0 and await First(finished := RisingEdge(dut.interrupt), limit) is not finished:
+            if isinstance(job, SystemJob) and job.reset_after is not None:
+                await self.reset(job.reset_cycles)
+                dram.bytes[:], dram.violations = [0, 0, 0], []
+                for name in ("isr", "gie", "entry", "error_code", "error_index"):
+                    await self._expect(name, 0, result)
+                result.interrupted, result.retired = True, self.retired
+                return result
+            last = self.retired[-1] if self.retired else "none"
+            raise TimeoutError(f"no end after {self.timing.watchdog} cycles; the last instruction completed was {last}")
+        result.cycles = round((get_sim_time("ns") - start) / PERIOD)
+        result.bytes, result.retired, result.dumps = dram.bytes.copy(), self.retired, self.dumps
+        dram.bytes[:] = [0, 0, 0]
+        if not all(slave.idle for slave in self.slaves):
+            dram.violations.append("interrupt before all bus transactions were over")
+        await self._finish(result)
+        for name, offset in work.counters.items():
+            low, high = await self.lite.read_dword(offset), await self.lite.read_dword(offset + 4)
+            result.counters[name] = low | high << 32
+        result.error, result.error_index = await self.read("error_code"), await self.read("error_index")
+        result.output, result.written = bytes(dram.regions["output"].data[: job.output_bytes]), dram.written
+        dram.violations = []
+        return result
+
+    async def _expect(self, name: str, value: int, result: SystemResult | None = None) -> None:
+        found = await self.read(name)
+        if found != value:
+            where = self.dram.violations if result is None else result.violations
+            where.append(f"register {name} must be 0x{value:x}, is 0x{found:x}")
+
+    async def _finish(self, result: SystemResult) -> None:
+        """Done and ready are cleared by reading, the interrupt by writing its status back."""
+        await self._expect("ctrl", CTRL["done"] | CTRL["ready"] | CTRL["idle"])
+        await self._expect("ctrl", CTRL["idle"])
+        await self._expect("isr", DONE)
+        await self.write("isr", DONE)
+        await self._expect("isr", 0)
+        if int(self.dut.interrupt.value):
+            result.violations.append("the interrupt stays high after its status was cleared")
+
+
+@cocotb.test()
+async def jobs(dut: Any) -> None:
+    """The workload in the working directory; what could be run is in the results, and a text why not all."""
+    work: Workload = pickle.loads(Path(Workload.FILE).read_bytes())
+    bench = Bench(dut, work.timing)
+    await bench.start()
+    results, failure = [], None
+    for job in work.jobs:
+        try:
+            results.append(await bench.run(job, work))
+        except TimeoutError as error:
+            failure = str(error)
+            break
+    Path(Workload.RESULTS).write_bytes(pickle.dumps((results, failure)))

@@ -1,0 +1,95 @@
+"""The block-level protocol on the whole accelerator: what a driver may rely on beyond one run after another."""
+
+import pickle
+from pathlib import Path
+
+import cocotb
+from cocotb.triggers import ClockCycles, RisingEdge, with_timeout
+
+from hwgen.regmap import BY_NAME
+from sim.bench_accelerator import CTRL, DONE, PERIOD, Bench
+from sim.system import Workload
+
+READY = 2  # in the interrupt registers
+START, IDLE, ENDED = CTRL["start"], CTRL["idle"], CTRL["done"] | CTRL["ready"]
+
+
+@cocotb.test()
+async def protocol(dut):
+    work = pickle.loads(Path(Workload.FILE).read_bytes())
+    bench = Bench(dut, work.timing)
+    await bench.start()
+    job = work.jobs[0]
+    for name, value in bench.place(job, work.program, work.weights).items():
+        await bench.write(name, value)
+    output = bench.dram.regions["output"].data
+    untouched = bytes(output)
+
+    async def run_ends(runs=1):
+        """Waits for ENDs: the machine may not be asked, reading `ctrl` clears flags."""
+        last = len(work.program) // 64
+        for _ in range(runs):
+            while True:
+                await with_timeout(RisingEdge(dut.debug_retire), 50_000 * PERIOD, "ns")
+                index = int(dut.debug_index.value)
+                place = job.entry + index * 64
+                assert index < last
+                if work.program[place] == 1:
+                    break
+        await ClockCycles(dut.ap_clk, 40)
+
+    # Everything disabled: done can be polled, nothing else happens.
+    assert await bench.read("ctrl") == IDLE
+    await bench.write("ctrl", START)
+    assert await bench.read("ctrl") == START, "neither idle nor done while it runs"
+    await run_ends()
+    assert int(dut.interrupt.value) == 0
+    assert await bench.read("isr") == 0
+    assert await bench.read("ctrl") == ENDED | IDLE
+    assert await bench.read("ctrl") == IDLE
+    result = bytes(output)
+    assert result != untouched
+
+    # Status without the output enabled; enabling it later raises it; toggling sets and clears.
+    await bench.write("ier", DONE | READY)
+    await bench.write("ctrl", START)
+    await run_ends()
+    assert await bench.read("isr") == DONE | READY
+    assert int(dut.interrupt.value) == 0
+    await bench.write("gie", 1)
+    await ClockCycles(dut.ap_clk, 3)
+    assert int(dut.interrupt.value) == 1
+    await bench.write("isr", READY)
+    assert await bench.read("isr") == DONE
+    assert int(dut.interrupt.value) == 1
+    await bench.write("isr", DONE)
+    await ClockCycles(dut.ap_clk, 3)
+    assert int(dut.interrupt.value) == 0
+    assert await bench.read("ctrl") == ENDED | IDLE
+
+    # Two runs by auto-restart, then it is taken back; the second gives the same result.
+    await bench.write("ier", DONE)
+    output[:] = untouched
+    await bench.write("ctrl", START | CTRL["auto_restart"])
+    await with_timeout(RisingEdge(dut.interrupt), 50_000 * PERIOD, "ns")
+    assert bytes(output) == result
+    output[:] = untouched
+    await bench.write("isr", DONE)
+    await bench.write("ctrl", 0)
+    await with_timeout(RisingEdge(dut.interrupt), 50_000 * PERIOD, "ns")
+    assert bytes(output) == result
+    await bench.write("isr", DONE)
+    retired = len(bench.retired)
+    await ClockCycles(dut.ap_clk, 500)
+    assert len(bench.retired) == retired
+    assert await bench.read("ctrl") == ENDED | IDLE
+
+    # Constants, and registers that keep what was written.
+    p = {part.name: part for part in BY_NAME["buses"].parts}
+    buses = await bench.read("buses")
+    for name, port in (("gmem0", dut.m_axi_gmem0_RDATA), ("gmem1", dut.m_axi_gmem1_RDATA)):
+        assert buses >> p[name].lsb & 0xFFFF == len(port)
+    assert await bench.read("magic") == int.from_bytes(b"HWGN", "little")
+    assert await bench.read("program_base") == bench.dram.regions["program"].base
+    assert bench.dram.violations == []
+    Path(Workload.RESULTS).write_bytes(pickle.dumps(([], None)))

@@ -1,0 +1,371 @@
+"""The whole accelerator behind cocotbext-axi: bit-exact under back-pressure, after resets and every kind of fault."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from golden.model import Golden
+from hwgen import simulate as simulate_module
+from hwgen.build import Build
+from hwgen.compiler import auto_params, compile_model
+from hwgen.isa import BY_NAME, BYTES, Dest, Op, Source
+from hwgen.macs import macs
+from hwgen.regmap import BY_NAME as REGISTER
+from hwgen.regmap import COUNTERS, Error
+from hwgen.rtl.emit import accelerator_verilog
+from sim.cocotb_run import CocotbHarness, build_cocotb
+from sim.compare import image_tensors
+from sim.harness import SimulationError, Timing
+from sim.system import Fault, Response, SystemJob, SystemResult
+from tests.random_model import random_description, random_images
+
+TASKS = [
+    {"name": "digit", "head": "class_token", "outputs": 5, "norm": True},
+    {"name": "segment", "head": "every_token", "outputs": 6, "norm": False},
+]
+LAYERS = [
+    {"mlp": {"kind": "dense", "hidden": 9}},
+    {"mlp": {"kind": "moe", "experts": 4, "hidden": 7, "top_k": 2, "gate": "softmax_topk"}},
+]
+GMEM0_READ, GMEM1_READ, GMEM1_WRITE = range(3)
+FAST = Timing(latency=2, watchdog=50_000)
+
+
+@dataclass
+class System:
+    """One small model on one small array; `good` and `check` are an inference and its comparison."""
+
+    build: Build
+    harness: CocotbHarness
+
+    @cached_property
+    def images(self) -> np.ndarray:
+        return random_images(self.build.model, 4, 5)
+
+    @cached_property
+    def golden(self) -> dict:
+        model = Golden(self.build.model)
+        return {task["name"]: model.run(self.images, task["name"], keep=True) for task in TASKS}
+
+    @cached_property
+    def probes(self) -> dict:
+        return {task["name"]: simulate_module.Probes(self.build, task["name"]) for task in TASKS}
+
+    def good(self, task: str, image: int = 0, **options) -> SystemJob:
+        compiled = self.build.compiled
+        values = {"entry": compiled.entries[task], "input": self.images[image].tobytes(), "probes": task}
+        return SystemJob(**(values | {"output_bytes": compiled.output_bytes[task]} | options))
+
+    def run(self, jobs, timing: Timing = FAST, **options) -> list[SystemResult]:
+        compiled = self.build.compiled
+        return self.harness.run(
+            jobs, program=compiled.program, weights=compiled.weights, timing=timing,
+            probes={name: probes.ranges for name, probes in self.probes.items()},
+            counters={name: REGISTER[name].offset for name in COUNTERS}, **options,
+        )  # fmt: skip
+
+    def check(self, task: str, image: int, result: SystemResult) -> None:
+        """Nothing wrong at all: first differing instruction, tensor and value otherwise."""
+        assert result.violations == []
+        assert Error(result.error) == Error.NONE
+        tensors = image_tensors(self.golden[task].tensors, image)
+        assert self.probes[task].missing(result, tensors) is None
+        assert str(self.probes[task].compare(result, tensors)) == "None"
+        output = self.build.compiled.unpack_output(task, result.output)
+        assert np.array_equal(output, self.golden[task].output[image])
+        assert result.retired == list(range(len(self.build.compiled.instructions[task])))
+        assert result.written == set(range(len(result.output)))
+
+    def check_stopped(self, task: str, image: int, result: SystemResult) -> None:
+        """Of a run that was right up to its fault: nothing but right bytes is written, and those by its STORE only."""
+        assert result.violations == []
+        assert result.retired == list(range(result.error_index))
+        store = self.find(task, Op.STORE)
+        assert result.error_index >= store or not result.written
+        assert result.error_index <= store or len(result.written) == len(result.output)
+        tensor = self.golden[task].output[image].astype("<i2")
+        rows = np.frombuffer(result.output, "<i2").reshape(len(tensor), -1)
+        written = np.array([byte in result.written for byte in range(len(result.output))])
+        written = written.reshape(*rows.shape, 2).all(2)[:, : tensor.shape[1]]
+        assert np.array_equal(rows[:, : tensor.shape[1]][written], tensor[written])
+
+    def check_counters(self, task: str, result: SystemResult) -> None:
+        counters, p = result.counters, self.build.params
+        ports = [counters[name] for name in ("gmem0_read_bytes", "gmem1_read_bytes", "gmem1_write_bytes")]
+        assert ports == result.bytes
+        assert 0 <= result.cycles - counters["cycles"] < result.start_cycles + 16
+        assert counters["instructions"] == len(self.build.compiled.instructions[task])
+        assert counters["array_busy"] >= macs(self.build.model, task) / p.macs
+        parts = ("array_busy", "stall_norm", "stall_router", "stall_data", "stall_fetch")
+        assert all(0 < counters[name] for name in parts)
+        assert sum(counters[name] for name in parts) < counters["cycles"]
+
+    def find(self, task: str, op: Op, number: int = 0, **fields: int) -> int:
+        """Index of the instruction of this kind."""
+        return [
+            index
+            for index, instr in enumerate(self.build.compiled.instructions[task])
+            if instr.op == op and fields.items() <= instr.fields.items()
+        ][number]
+
+    def fields(self, task: str, index: int) -> dict[str, int]:
+        return self.build.compiled.instructions[task][index].fields
+
+    def patch(self, task: str, index: int, **fields: int) -> tuple[bytes, bytes]:
+        """Program and weights, with other values in fields of one instruction, whether legal or not."""
+        program = bytearray(self.build.compiled.program)
+        place = slice(start := self.build.compiled.entries[task] + index * BYTES, start + BYTES)
+        word = int.from_bytes(program[place], "little")
+        for name, value in fields.items():
+            field = BY_NAME[name]
+            word &= ~((1 << field.bits) - 1 << field.offset)
+            word |= value << field.offset
+        program[place] = word.to_bytes(BYTES, "little")
+        return bytes(program), self.build.compiled.weights
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory) -> System:
+    desc = random_description(
+        3, tasks=TASKS, layers=LAYERS, class_token=True, image={"height": 4, "width": 6, "channels": 1},
+        patch={"height": 2, "width": 2}, dim=10, heads=2, head_dim=5,
+    )  # fmt: skip
+    p = auto_params([desc], 4, 4, 4, weight_bus=64, data_bus=128)
+    return System(
+        Build(tmp_path_factory.mktemp("build"), {}, p, desc, compile_model(desc, p)),
+        build_cocotb(accelerator_verilog(p)),
+    )
+
+
+@pytest.mark.parametrize("timing", [Timing(0, 0, 1), Timing(30, 20, 2), Timing(4, 65, 3)], ids=str)
+def test_tasks_in_turn(system, timing):
+    """Outputs and all tensors, without a reset; the first inference once more gives the same."""
+    order = [("digit", 0), ("segment", 1), ("digit", 2), ("segment", 3), ("digit", 0)]
+    results = system.run([system.good(*job) for job in order], replace(timing, watchdog=50_000))
+    for (task, image), result in zip(order, results, strict=True):
+        system.check(task, image, result)
+        system.check_counters(task, result)
+    assert results[0].output == results[-1].output
+
+
+def test_batch(system):
+    """Images and outputs apart by their strides; what lies between stays untouched."""
+    size, task = system.build.compiled.output_bytes["segment"], "segment"
+    stride = -(-size // 64) * 64 + 64
+    images = b"".join(system.images[i].tobytes().ljust(128, b"\x5a") for i in range(3))
+    job = system.good(task, input=images, output_bytes=3 * stride, batch=3, input_stride=128, output_stride=stride)
+    short = replace(job, registers={"output_size": 2 * stride + size - 1})
+    batch, none, late = system.run([job, system.good(task, 1, batch=0), short], Timing(10, 30, 4, 50_000))
+
+    def outputs(result: SystemResult, count: int) -> None:
+        assert result.violations == []
+        assert result.written == {i * stride + byte for i in range(count) for byte in range(size)}
+        for i in range(count):
+            found = system.build.compiled.unpack_output(task, result.output[i * stride :])
+            assert np.array_equal(found, system.golden[task].output[i])
+
+    outputs(batch, 3)
+    assert Error(batch.error) == Error.NONE
+    length = len(system.build.compiled.instructions[task])
+    assert batch.retired == 3 * list(range(length))
+    assert batch.counters["instructions"] == 3 * length
+    system.check(task, 1, none)
+    outputs(late, 2)
+    assert (Error(late.error), late.error_index) == (Error.OUTPUT_RANGE, system.find(task, Op.STORE))
+
+
+def test_reset_in_mid_run(system):
+    """The bus models are reset with the accelerator, as an interconnect would be."""
+    rng = np.random.default_rng(6)
+    moments = [1, *map(int, rng.integers(2, 3000, 7))]
+    jobs = []
+    for n, moment in enumerate(moments):
+        task = TASKS[n % 2]["name"]
+        jobs += [
+            system.good(task, 1, reset_after=moment, reset_cycles=1 + n % 3),
+            system.good(TASKS[n // 2 % 2]["name"], n % 4),
+        ]
+    results = system.run(jobs, Timing(20, 20, 5, 50_000))
+    for n in range(len(moments)):
+        assert results[2 * n].interrupted
+        assert results[2 * n].violations == []
+        system.check(TASKS[n // 2 % 2]["name"], n % 4, results[2 * n + 1])
+
+
+def after_each(system: System, bad: list[SystemJob], timing: Timing) -> list[SystemResult]:
+    """Results of the bad jobs; after each of them a good one must be right."""
+    jobs = []
+    for n, job in enumerate(bad):
+        jobs += [job, system.good(TASKS[n % 2]["name"], n % 4)]
+    results = system.run(jobs, timing)
+    for n in range(len(bad)):
+        system.check(TASKS[n % 2]["name"], n % 4, results[2 * n + 1])
+    return results[::2]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_bus_errors(system, seed):
+    """Error responses in all three directions, at every kind of access."""
+    rng = np.random.default_rng(seed)
+    task, cases = "segment", []
+    entry = system.build.compiled.entries[task]
+
+    def add(port: int, region: str, offset: int, code: Error, latest: int, earliest: int | None = None) -> None:
+        response = Response(int(rng.integers(2, 4)))
+        job = system.good(task, 1, probes=None, faults=(Fault(port, region, int(offset), response),))
+        cases.append((job, code, latest if earliest is None else earliest, latest))
+
+    streaming = [system.find(task, Op.NORM), system.find(task, Op.MATMUL), system.find(task, Op.MATMUL, -1)]
+    for index in streaming:  # fetched ahead: the error comes while an earlier instruction runs, or this one
+        fields = system.fields(task, index)
+        offset = fields["offset"] + rng.integers(fields["bytes"])
+        add(GMEM0_READ, "weights", offset, Error.READ_GMEM0, index, fetched_ahead(system, index))
+    for index in (0, int(rng.integers(1, 12)), len(system.build.compiled.instructions[task]) - 1):
+        offset = entry + index * BYTES + rng.integers(BYTES)
+        add(GMEM1_READ, "program", offset, Error.READ_GMEM1, index, fetched_ahead(system, index))
+    table = system.find(task, Op.LOADX)
+    fields = system.fields(task, table)
+    for offset in (0, rng.integers(fields["bytes"]), fields["bytes"] - 1):
+        add(GMEM1_READ, "weights", fields["offset"] + offset, Error.READ_GMEM1, table)
+    for offset in (0, rng.integers(system.build.compiled.input_bytes), system.build.compiled.input_bytes - 1):
+        add(GMEM1_READ, "input", offset, Error.READ_GMEM1, system.find(task, Op.IMAGE))
+    size = system.build.compiled.output_bytes[task]
+    for offset in (0, rng.integers(size), size - 1):
+        add(GMEM1_WRITE, "output", offset, Error.WRITE_GMEM1, system.find(task, Op.STORE))
+
+    results = after_each(system, [case[0] for case in cases], Timing(12, 20, seed, 50_000))
+    for (job, code, earliest, latest), result in zip(cases, results, strict=True):
+        assert Error(result.error) == code, job.faults
+        assert earliest <= result.error_index <= latest, job.faults
+        system.check_stopped(task, 1, result)
+
+
+#: op, which of them, changed fields, expected error
+ILLEGAL = [
+    (Op.IMAGE, 0, {"op": 0}, Error.OPCODE),
+    (Op.ROUTE, 0, {"op": 0xFF}, Error.OPCODE),
+    (Op.END, 0, {"op": max(Op) + 1}, Error.OPCODE),
+    (Op.MATMUL, 0, {"tiles": 0}, Error.FIELD),
+    (Op.MATMUL, 0, {"bytes": 64}, Error.FIELD),
+    (Op.MATMUL, 1, {"k_steps": 0, "bytes": 0}, Error.FIELD),
+    (Op.MATMUL, 1, {"k_steps": 0xFFFF}, Error.FIELD),
+    (Op.MATMUL, 2, {"dest": max(Dest) + 1}, Error.FIELD),
+    (Op.MATMUL, 2, {"source": Source.X}, Error.FIELD),
+    (Op.MATMUL, 3, {"row_end": 0}, Error.FIELD),
+    (Op.MATMUL, 3, {"row_end": 0xFFFF}, Error.FIELD),
+    (Op.MATMUL, -1, {"scatter": 1}, Error.FIELD),
+    (Op.NORM, 0, {"tiles": 0, "bytes": 0}, Error.FIELD),
+    (Op.NORM, 1, {"bytes": 16}, Error.FIELD),
+    (Op.ATTENTION, 0, {"key_tiles": 0}, Error.FIELD),
+    (Op.ATTENTION, 1, {"row_end": 0x1000}, Error.FIELD),
+    (Op.ROUTE, 0, {"k_steps": 3}, Error.FIELD),
+    (Op.ROUTE, 0, {"tiles": 5}, Error.FIELD),
+    (Op.GATHER, 0, {"expert": 4}, Error.FIELD),
+    (Op.GATHER, 0, {"use_queue": 0}, Error.FIELD),
+    (Op.LOADX, 0, {"bytes": 0}, Error.FIELD),
+    (Op.LOADX, 0, {"bytes": 4}, Error.FIELD),
+    (Op.LOADX, 0, {"offset": 8}, Error.FIELD),
+    (Op.END, 0, {"expert": 1}, Error.FIELD),
+    (Op.LOADX, 0, {"d_base": 0xFFFF}, Error.FIELD),
+    (Op.IMAGE, 0, {"bytes": 0}, Error.FIELD),
+    (Op.IMAGE, 0, {"a_stride": 0}, Error.FIELD),
+    (Op.STORE, 0, {"source": Source.H}, Error.FIELD),
+    (Op.STORE, 0, {"bytes": 8}, Error.FIELD),
+    (Op.STORE, 0, {"use_queue": 1}, Error.FIELD),
+    (Op.MATMUL, 0, {"offset": 0x10000}, Error.WEIGHTS_RANGE),
+    (Op.MATMUL, -1, {"offset": 0xFFFFFFC0}, Error.WEIGHTS_RANGE),
+    (Op.NORM, 0, {"offset": 0x7FFFFFC0}, Error.WEIGHTS_RANGE),
+    (Op.LOADX, 0, {"offset": 0xFFFFFFC0}, Error.WEIGHTS_RANGE),
+    (Op.IMAGE, 0, {"offset": 64}, Error.INPUT_RANGE),
+    (Op.IMAGE, 0, {"offset": 0xFFFFFFC0}, Error.INPUT_RANGE),
+    (Op.STORE, 0, {"offset": 64}, Error.OUTPUT_RANGE),
+    (Op.STORE, 0, {"offset": 0xFFFFFFC0}, Error.OUTPUT_RANGE),
+]
+
+
+def fetched_ahead(system: System, index: int) -> int:
+    """Weights are asked for while instructions up to this one run; so an error there may come that early."""
+    return max(0, index - system.build.params.instruction_queue)
+
+
+def test_illegal_instructions(system):
+    """Each stops with its code before it has done anything, and the next start works. The index is its own, but a
+    MATMUL or NORM with weights outside of their region stops the program as soon as they are asked for."""
+    task, jobs, wanted = "segment", [], []
+    for op, number, fields, code in ILLEGAL:
+        index = system.find(task, op, number)
+        jobs.append(system.good(task, 2, probes=None, memory=system.patch(task, index, **fields)))
+        wanted.append((code, index))
+    for case, (code, index), result in zip(ILLEGAL, wanted, after_each(system, jobs, FAST), strict=True):
+        ahead = code == Error.WEIGHTS_RANGE and case[0] in (Op.MATMUL, Op.NORM)
+        assert Error(result.error) == code, case
+        assert (fetched_ahead(system, index) if ahead else index) <= result.error_index <= index, case
+        system.check_stopped(task, 2, result)
+
+
+def test_region_sizes(system):
+    """Each region one byte, or one instruction, too small; programs that start or run outside theirs."""
+    task, compiled = "segment", system.build.compiled
+    entry, length = compiled.entries[task], len(compiled.instructions[task])
+    end = entry + length * BYTES
+    streams = [i for i in range(length) if compiled.instructions[task][i].op in (Op.LOADX, Op.NORM, Op.MATMUL)]
+    last = max(streams, key=lambda index: system.fields(task, index)["offset"])
+    fields = system.fields(task, last)
+    cases = [
+        ({"input_size": compiled.input_bytes - 1}, Error.INPUT_RANGE, system.find(task, Op.IMAGE)),
+        ({"input_size": 0}, Error.INPUT_RANGE, system.find(task, Op.IMAGE)),
+        ({"output_size": compiled.output_bytes[task] - 1}, Error.OUTPUT_RANGE, system.find(task, Op.STORE)),
+        ({"weights_size": fields["offset"] + fields["bytes"] - 1}, Error.WEIGHTS_RANGE, last),
+        ({"weights_size": 0}, Error.WEIGHTS_RANGE, streams[0]),
+        ({"program_size": end - 1}, Error.PROGRAM_RANGE, length - 1),
+        ({"program_size": entry + 3 * BYTES}, Error.PROGRAM_RANGE, 3),
+        ({"program_size": 0}, Error.PROGRAM_RANGE, 0),
+        ({"entry": len(compiled.program)}, Error.PROGRAM_RANGE, 0),
+        ({"entry": 0xFFFFFFC0}, Error.PROGRAM_RANGE, 0),
+        ({"entry": entry + 32}, Error.PROGRAM_RANGE, 0),
+    ]
+    jobs = [system.good(task, 2, probes=None, registers=case[0]) for case in cases]
+    for (registers, code, index), result in zip(cases, after_each(system, jobs, FAST), strict=True):
+        assert Error(result.error) == code, registers
+        earliest = fetched_ahead(system, index) if code == Error.WEIGHTS_RANGE else index
+        assert earliest <= result.error_index <= index, registers
+        system.check_stopped(task, 2, result)
+
+
+def test_instructions_beyond_the_end_do_no_harm(system):
+    """They are fetched, with their weights, but never run: an error in the next task is not this one's."""
+    memory = system.patch("segment", system.find("segment", Op.NORM), offset=0x7FFFFFC0)
+    (result,) = system.run([system.good("digit", 3, memory=memory)])
+    system.check("digit", 3, result)
+
+
+def test_protocol(system):
+    """Start, done, ready, interrupt and auto-restart: tests/system/bench_protocol.py."""
+    system.run([system.good("digit"), system.good("segment")], bench="tests.system.bench_protocol")
+
+
+def test_first_difference_is_named(system, monkeypatch):
+    """One weight is another one in the machine than in the golden model: the tensor it makes is wrong first."""
+    build = system.build
+    index = next(i for i, instr in enumerate(build.compiled.instructions["digit"]) if instr.op == Op.ATTENTION)
+    fields = build.compiled.instructions["digit"][index - 1].fields
+    weights = bytearray(build.compiled.weights)
+    weights[fields["offset"] + build.params.param_words * build.params.ring_bytes] ^= 0x40
+    spoiled = replace(build, compiled=replace(build.compiled, weights=bytes(weights)))
+    for name in ("rtl/hwgen_accelerator.v", "include/hwgen_regs.h"):
+        (build.path / name).parent.mkdir(exist_ok=True)
+        (build.path / name).touch()
+    monkeypatch.setattr(simulate_module, "build_harness", lambda *args, **named: system.harness)
+    report = simulate_module.simulate(spoiled, system.images[:1], tasks=["digit"], timing=FAST)
+    assert not report.identical
+    text = report.tasks["digit"].first_difference
+    assert text is not None and text.startswith(f"image 0, task digit, instruction {index - 1}: layers.0."), text
+
+
+def test_hang_is_reported(system):
+    with pytest.raises(SimulationError, match=r"no end after 200 cycles; the last instruction completed was (none|\d)"):
+        system.run([system.good("digit")], Timing(20, 0, 1, 200))
+    assert Path(system.harness.directory).exists()
