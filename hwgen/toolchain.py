@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hwgen import objcache
 from hwgen.errors import HwgenError
 
 __all__ = ["APT", "APT_FST", "FST_HEADERS", "Verilator", "cache_dir", "find_program", "find_verilator", "has_header",
@@ -82,6 +83,11 @@ def verilator_environment(environment: Mapping[str, str] | None = None) -> dict[
     result.pop("MFLAGS", None)
     # The wheel was configured without compiler checks: without these its makefiles produce broken command lines.
     result["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include CFG_LDLIBS_THREADS=-lpthread" if tool.wheel else ""
+    # Its runtime takes longer to compile than most designs. Who has set a launcher (ccache, say) keeps it.
+    launcher = [sys.executable, "-IS", objcache.__file__, str(cache_dir() / "runtime")]
+    plain = not any(re.search(r"[\s$#'\"\\]", part) for part in launcher)  # else make would take it for something else
+    if plain and objcache.__file__ in result.get("OBJCACHE", objcache.__file__):
+        result["OBJCACHE"] = " ".join(launcher)
     return result
 
 
