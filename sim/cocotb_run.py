@@ -80,7 +80,7 @@ class CocotbHarness:
                     log_file=directory / "log",
                 )
                 passed = get_results(xml)[1] == 0
-            except RuntimeError:  # the simulator's exit code
+            except (RuntimeError, SystemExit):  # exit code of the simulator; a failed test under pytest
                 passed = False
             file = directory / Workload.RESULTS
             if not passed or not file.exists():

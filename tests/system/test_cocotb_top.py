@@ -243,6 +243,27 @@ def test_bus_errors(system, seed):
         system.check_stopped(task, 1, result)
 
 
+def test_write_error_in_a_long_store(system):
+    """Bursts announced but not filled when the error comes end without strobes; nothing wrong is ever written."""
+    task, bursts = "segment", 40
+    index, p = system.find(task, Op.STORE), system.build.params
+    rows = system.fields(task, index)["row_end"] - system.fields(task, index)["row_begin"]
+    tiles = -(-bursts * 64 * (p.data_bus // 8) // (2 * p.c * rows))
+    size = 2 * p.c * rows * tiles
+    memory = system.patch(task, index, tiles=tiles, bytes=size)  # addresses wrap: the same rows many times over
+    job = system.good(task, 1, probes=None, memory=memory, output_bytes=size)
+    faults = [Fault(GMEM1_WRITE, "output", offset) for offset in (0, size // 5, size // 2)]
+    reference, *results = after_each(
+        system, [job, *(replace(job, faults=(fault,)) for fault in faults)], Timing(30, 30, 8, 50_000)
+    )
+    assert Error(reference.error) == Error.NONE and reference.written == set(range(size))
+    for fault, result in zip(faults, results, strict=True):
+        assert (Error(result.error), result.error_index) == (Error.WRITE_GMEM1, index)
+        assert result.violations == []
+        assert len(result.written) < size - 64
+        assert all(result.output[byte] == reference.output[byte] for byte in result.written), fault
+
+
 #: op, which of them, changed fields, expected error
 ILLEGAL = [
     (Op.IMAGE, 0, {"op": 0}, Error.OPCODE),
