@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import shutil
+import string
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,7 +75,10 @@ def build(config: Path, output: Path, *, force: bool = False, progress: Progress
         _write(directory / "rtl" / "hwgen_accelerator.v", emit.accelerator_verilog(project.params, number))
         _write(directory / "include" / "hwgen_regs.h", c_header())
         templates = emit.templates()
-        shutil.copytree(templates / "harness", directory / "harness", dirs_exist_ok=True)
+        shutil.copytree(templates / "harness", directory / "harness")
+        (directory / "tests").mkdir()
+        shutil.copy(templates / "output" / "tests" / "test_accelerator.py", directory / "tests")
+        _write(directory / "README.md", _readme(templates / "output" / "README.md", project, number))
         shutil.copy(templates / "rtl" / "waivers.vlt", directory / "rtl" / "waivers.vlt")
         shutil.copy(project.path, directory / "config.yaml")
         if project.images is not None:
@@ -198,6 +202,18 @@ def _write_model(directory: Path, desc: Description, compiled: Compiled) -> None
     (directory / "program.bin").write_bytes(compiled.program)
     (directory / "weights.bin").write_bytes(compiled.weights)
     _write(directory / "memory_map.json", _json(_memory_map(desc, compiled)))
+
+
+def _readme(template: Path, project: Project, number: int) -> str:
+    p = project.params
+    rows = []
+    for index, desc in enumerate(project.models):
+        home = "this directory" if index == 0 else f"`models/{desc.model.name}/`"
+        rows.append(f"| {desc.model.name} | {', '.join(task.name for task in desc.model.tasks)} | {home} |")
+    return string.Template(template.read_text("utf-8")).substitute(
+        build_hash=f"0x{number:016x}", version=hwgen.__version__, t=p.t, c=p.c, k=p.k, macs=p.macs,
+        weight_bus=p.weight_bus, data_bus=p.data_bus, models="\n".join(rows),
+    )  # fmt: skip
 
 
 def _memory_map(desc: Description, compiled: Compiled) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def build(
     output: Output,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier build in the output directory.")] = False,
 ) -> None:
-    """Write an accelerator: Verilog, programs, weights, memory map, register header, harness."""
+    """Write an accelerator: Verilog, programs, weights, memory map, register header, harness, tests, README."""
     from hwgen.build import build as run
 
     with progress_steps() as say:

@@ -2,6 +2,10 @@
 
 import hashlib
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -43,9 +47,16 @@ def test_output_directory(config, tmp_path):
     for name in (
         "rtl/hwgen_accelerator.v", "rtl/waivers.vlt", "include/hwgen_regs.h", "harness/main.cpp", "harness/memory.h",
         "harness/harness.vlt", "program.bin", "weights.bin", "memory_map.json", "model/model.yaml", "config.yaml",
+        "tests/test_accelerator.py", "README.md",
         "model/weights.safetensors", "images.npz", "models/other/program.bin", "models/other/model/model.yaml",
     ):  # fmt: skip
         assert name in files
+    listed = set(re.findall(r"`([\w./]+)`", files["README.md"].decode().split("## Simulate")[0]))
+    for name in listed - {"hwgen_accelerator"}:
+        assert (tmp_path / "out" / name).exists(), name
+    top = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {name.split("/")[0] for name in listed} >= top - {"README.md", "models"}
+    assert f"{made.params.macs} multiply-accumulates" in " ".join(files["README.md"].decode().split())
     manifest = json.loads(files.pop("manifest.json"))
     assert manifest == made.manifest
     assert manifest["files"] == {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
@@ -122,3 +133,32 @@ def test_failure_leaves_nothing(config, tmp_path, monkeypatch, error):
             build(config, out, force=force)
     assert contents(tmp_path) == before
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.slow
+def test_tests_of_the_output(tmp_path, monkeypatch):
+    """`pytest OUT/tests` is green for a build with two models, and red when the Verilog is not what it should be."""
+    monkeypatch.undo()  # real Verilog
+    for seed, name in ((3, "first"), (4, "second")):
+        desc = random_description(seed)
+        model = desc.model.model_copy(update={"name": name})
+        description.save(description.Description(model, desc.tensors), tmp_path / name)
+    config = tmp_path / "config.yaml"
+    config.write_text("models: [first, second]\narray: {t: 4, c: 4, k: 4}\nbuses: {weights: 64, data: 64}\n")
+    build(config, tmp_path / "out")
+
+    def run() -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(tmp_path / "out" / "tests")]
+        environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    good = run()
+    assert good.returncode == 0, good.stdout
+    assert "2 passed" in good.stdout
+    verilog = tmp_path / "out" / "rtl" / "hwgen_accelerator.v"
+    wrong = re.sub(r"count0 \+ 1'h1", "count0 + 2'h2", verilog.read_text())
+    assert wrong != verilog.read_text()
+    verilog.write_text(wrong)
+    bad = run()
+    assert bad.returncode == 1
+    assert re.search(r"instruction \d+: layers.\d.expert.0.rows\[\] must be \d+, found \d+", bad.stdout), bad.stdout
