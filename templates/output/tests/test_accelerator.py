@@ -1,4 +1,4 @@
-"""The accelerator of this directory in cocotb: registers, interrupt, and cocotbext-axi's memories behind both AXI masters.
+"""The accelerator of this directory in cocotb: registers, interrupt, cocotbext-axi's memories behind the AXI masters.
 
 Every task of every model runs on a random image, in turn and without a reset, while all channels stall at random. The
 outputs and all intermediate tensors must be those of the golden model, to the bit. Needs `pip install 'hwgen[sim]'`.
