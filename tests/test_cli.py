@@ -183,6 +183,7 @@ def test_wheel_outside_the_checkout(tmp_path):
     program = tmp_path / "venv" / "bin" / "hwgen"
     config = ROOT / "examples" / "mnist_m3vit" / "config.yaml"
     run(program, "build", config, "-o", tmp_path / "out", cwd=tmp_path)
+    assert "IMAGE" in run(program, "info", tmp_path / "out", "--program", cwd=tmp_path).stdout
     run(program, "sim", tmp_path / "out", "--images", "1", "--json", tmp_path / "r.json", cwd=tmp_path)
     result = json.loads((tmp_path / "r.json").read_text())
     assert all(task["bit_identical"] for task in result["tasks"].values())
