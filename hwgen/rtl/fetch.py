@@ -21,8 +21,9 @@ class InstructionFetch(wiring.Component):
     Instructions leave by `out_*` (a stream). Each one that needs the weight stream also puts a request in a second
     queue, served at once, so weights are fetched while earlier instructions run: `weight_*` is the stream of (address,
     bytes). Requests behind a ROUTE wait for its `route_done`, since only then it is known which experts have tokens
-    (`nonempty`). `exhausted`: all of `limit` has been handed out. `weight_error`: a request lies outside the weights
-    region (level). Returns to the initial state only by reset.
+    (`nonempty`). `exhausted`: all of `limit` has been handed out. `weight_error` (level): a request lies outside the
+    weights region; it and all behind it are withheld, and the sequencer stops when it comes to its instruction.
+    Returns to the initial state only by reset.
     """
 
     def __init__(self, p: HwParams) -> None:

@@ -65,7 +65,6 @@ class Sequencer(wiring.Component):
             "clear": Out(1),
             "ports_idle": In(1),
             "writer_idle": In(1),
-            "weights_error": In(1),
             "read0_error": In(1),
             "read1_error": In(1),
             "write1_error": In(1),
@@ -113,7 +112,6 @@ class Sequencer(wiring.Component):
         finished = Signal()
         port_fault = Signal(8)
         for pulse, code in (
-            (self.weights_error, Error.WEIGHTS_RANGE),
             (self.read0_error, Error.READ_GMEM0),
             (self.read1_error, Error.READ_GMEM1),
             (self.write1_error, Error.WRITE_GMEM1),
@@ -149,6 +147,8 @@ class Sequencer(wiring.Component):
         end = Signal(66)
         m.d.sync += end.eq(image_offset + f.offset + f.bytes)
         data_command = (f.op == Op.IMAGE) | (f.op == Op.STORE) | (f.op == Op.LOADX)
+        # The weights of these were asked for ahead of time, unless they lie outside.
+        addressed = data_command | (f.op == Op.MATMUL) | (f.op == Op.NORM)
         m.d.sync += [self.read_address.eq(base + f.offset), self.write_address.eq(base + f.offset)]
         m.d.comb += self.data_bytes.eq(f.bytes)
         m.d.comb += self.read_tag.eq(Mux(f.op == Op.IMAGE, READ_TAGS["image"], READ_TAGS["loadx"]))
@@ -207,7 +207,7 @@ class Sequencer(wiring.Component):
                         stop(Error.OPCODE)
                     with m.Elif(~check.legal):
                         stop(Error.FIELD)
-                    with m.Elif(data_command & (end > size)):
+                    with m.Elif(addressed & (end > size)):
                         stop(range_error)
                     with m.Elif(f.op == Op.END):
                         m.d.sync += finished.eq(1)

@@ -117,7 +117,6 @@ class Accelerator(wiring.Component):
             datapath.rows.eq(sequencer.rows),
             sequencer.queue_length.eq(datapath.queue_length),
             # faults
-            sequencer.weights_error.eq(fetch.weight_error),
             sequencer.read0_error.eq(weights.error),
             sequencer.read1_error.eq(reader.error),
             sequencer.write1_error.eq(writer.error),

@@ -22,8 +22,7 @@ UNIT = {Op.MATMUL: "engine", Op.ATTENTION: "engine", Op.NORM: "norm", Op.ROUTE: 
 UNITS = sorted(set(UNIT.values()))
 REGIONS = ("program", "weights", "input", "output")
 PULSES = ("read0_error", "read1_error", "write1_error")
-FAULTS = {"weights_error": Error.WEIGHTS_RANGE, "read0_error": Error.READ_GMEM0, "read1_error": Error.READ_GMEM1,
-          "write1_error": Error.WRITE_GMEM1}  # fmt: skip
+FAULTS = {"read0_error": Error.READ_GMEM0, "read1_error": Error.READ_GMEM1, "write1_error": Error.WRITE_GMEM1}
 X_WORD, RING, PK = 2 * HW.c, HW.c * HW.k, HW.param_words
 MASK = (1 << 64) - 1
 
@@ -89,15 +88,15 @@ def model(code, r, queues):
             op = Op(f["op"])
             if op != Op.END and f["tiles"] == 0 and op != Op.LOADX:
                 return events, Error.FIELD, index
-            if op in (Op.IMAGE, Op.LOADX, Op.STORE):
-                region = {Op.IMAGE: "input", Op.LOADX: "weights", Op.STORE: "output"}[op]
+            if op in (Op.IMAGE, Op.LOADX, Op.STORE, Op.MATMUL, Op.NORM):
+                region = {Op.IMAGE: "input", Op.STORE: "output"}.get(op, "weights")
                 shift = image * r.get(f"{region}_stride", 0)
                 if shift + f["offset"] + f["bytes"] > r[f"{region}_size"]:
                     return events, Error[f"{region.upper()}_RANGE"], index
                 address = (r[f"{region}_base"] + shift + f["offset"]) & MASK
                 if op == Op.STORE:
                     events.append(("write", address, f["bytes"]))
-                else:
+                elif op in (Op.IMAGE, Op.LOADX):
                     events.append(("read", address, f["bytes"], 1 if op == Op.IMAGE else 2))
             rows = queues[f["expert"]] if f["use_queue"] else f["row_end"]
             if op != Op.END and not (f["use_queue"] and rows == 0):
@@ -121,7 +120,7 @@ class Bench:
     async def begin(self):
         cocotb.start_soon(Clock(self.dut.clk, 10, "ns").start())
         self.dut.rst.value = 1
-        for name in ("start", "fetch_valid", "fetch_exhausted", "weights_error", *PULSES):
+        for name in ("start", "fetch_valid", "fetch_exhausted", *PULSES):
             getattr(self.dut, name).value = 0
         for unit in UNITS:
             getattr(self.dut, f"{unit}_done").value = 0
@@ -138,7 +137,7 @@ class Bench:
         events, stream, unit, finish = [], [], None, None
         aborting = cleared = False
         idle_at = writer_at = done_at = None
-        level = stored = False
+        stored = False
         command = previous = None
         limit = 400 * (len(code) + 2) * max(r["batch"], 1) + 2000
         for cycle in range(limit):
@@ -148,8 +147,7 @@ class Bench:
                     getattr(dut, name).value = value
             dut.start.value = cycle == 0
             if cleared:  # the fetch is reset
-                stream, level, cleared = [], False, False
-                dut.weights_error.value = 0
+                stream, cleared = [], False
             valid = bool(stream) and rng.random() < slow and stream[0] is not None
             dut.fetch_valid.value = valid
             dut.fetch_data.value = int.from_bytes(stream[0], "little") if valid else int(rng.integers(1 << 62))
@@ -164,8 +162,6 @@ class Bench:
                 unit = None
             for name in PULSES:
                 getattr(dut, name).value = fault is not None and cycle == at and name in fault
-            level |= fault is not None and cycle == at and "weights_error" in fault
-            dut.weights_error.value = level
             dut.ports_idle.value = aborting and cycle >= idle_at
             writer_idle = writer_at is None or cycle >= writer_at
             dut.writer_idle.value = writer_idle
@@ -334,7 +330,7 @@ async def port_faults(dut):
         code = random_code(rng, int(rng.integers(1, 6)))
         r, queues = registers(rng, code), random_queues(rng)
         wanted, _, _ = model(code, r, queues)
-        name = list(FAULTS)[trial % 4]
+        name = list(FAULTS)[trial % len(FAULTS)]
         at = int(rng.integers(2, 50))
         events, error, index = await bench.run(code, r, queues, fault=(name,), at=at)
         retired = sum(event[0] == "retire" for event in events)
@@ -350,7 +346,7 @@ async def port_faults(dut):
         await bench.pause()
         if trial % 5 == 0:
             await expect(bench, code, r, queues)
-    assert len(codes) == 4
+    assert len(codes) == len(FAULTS)
 
 
 @cocotb.test()
