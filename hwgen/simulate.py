@@ -21,7 +21,7 @@ from hwgen.isa import BYTES
 from hwgen.macs import macs
 from hwgen.params import HwParams
 from hwgen.rtl.emit import TOP, debug_map
-from sim.compare import Difference, compare_arrays, first_difference, image_tensors
+from sim.compare import WIDE, Difference, compare_arrays, first_difference, image_tensors
 from sim.harness import Job, JobResult, Probe, Timing, build_harness
 
 __all__ = ["Probes", "Report", "TaskReport", "load_images", "simulate"]
@@ -279,8 +279,9 @@ class Probes:
         buffer = self.buffers[probe.buffer]
         banks = len(buffer["paths"])
         end = self.rows if probe.row_end is None else probe.row_end
-        first = probe.base + probe.row_begin // banks * probe.stride
-        return [(probe.buffer, first, min(probe.base + -(-end // banks) * probe.stride, buffer["depth"]))]
+        first, last = (probe.base + row // banks * probe.stride for row in (probe.row_begin, end - 1))
+        last += max(probe.channels) // (buffer["width"] // buffer["element"])
+        return [(probe.buffer, first, min(last + 1, buffer["depth"]))]
 
     def _add(self, instruction: int, name: str, first: int, end: int) -> None:
         windows = self.windows.setdefault(instruction, [])
@@ -319,8 +320,8 @@ class Probes:
             for bank in range(banks):
                 words[bank, first:end] = arrays[position + bank]
             position += banks
-        if "X" in dump:
-            dump["X"] = dump["X"][0].view("<i2")
+        for name in WIDE.keys() & dump:
+            dump[name] = _elements(dump[name], self.buffers[name]["element"])
         if "QUEUE" in dump:
             dump |= self._queues(dump.pop("COUNTS")[0, 0], dump.pop("QUEUE")[0])
         return dump
@@ -336,3 +337,11 @@ class Probes:
             "tokens": words & mask,
             "weights": words >> p.row_bits,
         }
+
+
+def _elements(words: NDArray[np.uint8], bits: int) -> NDArray:
+    """The signed elements of 16 or 24 bits of words [..., bytes]."""
+    size = bits // 8
+    wide = np.zeros((*words.shape[:-1], words.shape[-1] // size, 4), np.uint8)
+    wide[..., 4 - size :] = words.reshape(*wide.shape[:-1], size)
+    return wide.view("<i4")[..., 0] >> 32 - bits

@@ -1,8 +1,8 @@
 """Where a simulation first differs from the golden model: instruction, tensor, index, expected, found.
 
 A dump maps buffer names to arrays: X int16 [depth, C]; Y, H uint8 [T, depth, W]; K uint8 [C, depth, W]; V uint8
-[K, depth, C]; the queues are `counts` [experts], `tokens` and `weights` [experts, max_tokens]. Only those a probe
-reads need be there.
+[K, depth, C]; LOGITS integers [depth, experts of a word]; SCORE int16 [T, depth, W]; the queues are `counts` [experts],
+`tokens` and `weights` [experts, max_tokens]. Only those a probe reads need be there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 from hwgen.compiler.probes import Probe
 
-__all__ = ["Difference", "compare_arrays", "compare_probe", "first_difference", "image_tensors", "read_probe"]
+__all__ = ["WIDE", "Difference", "compare_arrays", "compare_probe", "first_difference", "image_tensors", "read_probe"]
+
+#: Elements of the buffers that do not hold bytes.
+WIDE = {"X": np.int16, "LOGITS": np.int32, "SCORE": np.int16}
 
 Dump = Mapping[str, NDArray]
 
@@ -61,13 +64,13 @@ def compare_arrays(
 def read_probe(probe: Probe, dump: Dump, rows: int) -> NDArray:
     """The first `rows` rows of a probed tensor, [rows, channels], from a dump."""
     words = dump[probe.buffer]
-    banked = words[None] if probe.buffer == "X" else words
+    banked = words[None] if words.ndim == 2 else words
     banks, _, word = banked.shape
     row = probe.row_begin + np.arange(rows)[:, None]
     channel = np.asarray(probe.channels, np.int64)
     data = banked[row % banks, probe.base + row // banks * probe.stride + channel // word, channel % word]
-    if probe.buffer == "X":
-        return data.astype(np.int16)
+    if probe.buffer in WIDE:
+        return data.astype(WIDE[probe.buffer])
     return data.astype(np.uint8) if probe.unsigned else data.astype(np.uint8).view(np.int8)
 
 
@@ -75,11 +78,15 @@ def compare_probe(probe: Probe, dump: Dump, tensors: Mapping[str, NDArray]) -> D
     """The first difference of one probed tensor; `tensors` are the golden model's, without a batch axis."""
     if probe.buffer == "QUEUE":
         return _compare_queue(probe, dump, tensors)
-    tensor = tensors[probe.tensor]
+    head = () if probe.head is None else (probe.head,)
+    tensor = tensors[probe.tensor][head]
     rows = len(tensor) if probe.row_end is None else probe.row_end - probe.row_begin
     origin = (probe.tensor_row, probe.column)
     expected = tensor[origin[0] : origin[0] + rows, origin[1] : origin[1] + len(probe.channels)]
-    return compare_arrays(probe.instruction, probe.tensor, expected, read_probe(probe, dump, rows), origin)
+    found = read_probe(probe, dump, rows)
+    if head:
+        expected, found = expected[None], found[None]
+    return compare_arrays(probe.instruction, probe.tensor, expected, found, head + origin)
 
 
 def _compare_queue(probe: Probe, dump: Dump, tensors: Mapping[str, NDArray]) -> Difference | None:

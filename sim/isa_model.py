@@ -59,8 +59,10 @@ class Machine:
         self.h = garbage(p.t, p.h_depth, p.word)
         self.k = garbage(p.c, p.k_depth, p.word)
         self.v = garbage(p.k, p.v_depth, p.c)
-        experts = -(-p.max_experts // p.c) * p.c
-        self.logits = rng.integers(-(1 << 23), 1 << 23, (1, p.max_tokens, experts))
+        self.score = garbage(p.t, 2 * -(-p.max_tokens // p.word), 2 * p.word).view("<i2")
+        self.gate_words = -(-p.max_experts // p.c)  # of a token's logits; its first word has an address in steps of:
+        self.gate_stride = 1 << (self.gate_words - 1).bit_length()
+        self.logits = rng.integers(-(1 << 23), 1 << 23, (1, p.max_tokens * self.gate_stride, p.c))
         self.counts = rng.integers(0, p.max_tokens + 1, p.max_experts)
         self.tokens = rng.integers(0, p.max_tokens, (p.max_experts, p.max_tokens))
         self.factors = rng.integers(0, 1 << 17, (p.max_experts, p.max_tokens))
@@ -69,7 +71,8 @@ class Machine:
         """Copies of the buffers, in the form `sim.compare` reads."""
         queue = {"counts": self.counts, "tokens": self.tokens, "weights": self.factors}
         banks = {"X": self.x[0], "Y": self.y, "H": self.h, "K": self.k, "V": self.v}
-        return {name: array.copy() for name, array in (banks | queue).items()}
+        units = {"LOGITS": self.logits[0], "SCORE": self.score}
+        return {name: array.copy() for name, array in (banks | units | queue).items()}
 
     def run(self, entry: int = 0, on_retire: Callable[[int], None] = lambda index: None) -> bytes:
         """Execute until END; `on_retire` gets each instruction's index. Returns the output region."""
@@ -199,9 +202,9 @@ class Machine:
             out = sat(out, {Dest.LOGITS: 24, Dest.X: 16, Dest.X_ADD: 16}.get(Dest(dest), 8))
         read_rows, rows = rows, queue if scatter else rows
         if dest == Dest.LOGITS:
-            if (d_word + tiles) * p.c > self.logits.shape[2]:
+            if d_word + tiles > self.gate_words:
                 raise IsaError("range", f"{tiles} words of logits from word {d_word}")
-            self._write(self.logits, rows, 0, 1, out, d_word * p.c)
+            self._write(self.logits, rows, 0, self.gate_stride, out, d_word * p.c)
             return
         buffer = {Dest.Y: self.y, Dest.H: self.h, Dest.K: self.k, Dest.V: self.v}.get(Dest(dest), self.x)
         if dest == Dest.X_ADD:
@@ -222,6 +225,8 @@ class Machine:
         k = self._signed(self.k, rows, k_base, k_stride, k_steps * p.k)
         v = self._signed(self.v, rows, v_base, v_stride, tiles * p.c)
         t = sat(rshift(q @ k.T * score_mult, score_shift), 16)
+        for row in rows:  # query tiles take turns in the buffer's halves, whose words alternate
+            self.score[row % p.t, rows // p.word * 2 + row // p.t % 2, rows % p.word] = t[row]
         u = t.max(1, keepdims=True) - t
         prob = rshift(_EXP[u & 31], np.minimum(u >> 5, 20))
         factor = (1 << 24) // prob.sum(1, keepdims=True)
@@ -232,8 +237,8 @@ class Machine:
         if tiles > self.p.max_experts or k_steps > self.p.max_topk or row_end > self.p.max_tokens:
             raise IsaError("range", f"{tiles} experts, {k_steps} winners, {row_end} tokens")
         self.counts[:] = 0
-        for token in range(row_begin, row_end):
-            t = self.logits[0, token, :tiles]
+        rows = np.arange(row_begin, row_end)
+        for token, t in zip(rows, self._read(self.logits, rows, 0, self.gate_stride, tiles), strict=True):
             winners = sorted(sorted(range(tiles), key=lambda e: (-t[e], e))[:k_steps])
             u = rshift(t.max() - t, 8)
             prob = rshift(_GATE[u & 255], np.minimum(u >> 8, 40))

@@ -69,13 +69,16 @@ class Isa:
             memory = np.zeros((p.max_experts, 1 << (p.max_tokens - 1).bit_length()), "<u8")
             memory[:, : p.max_tokens] = machine.tokens | machine.factors << p.row_bits
             return memory.reshape(1, -1, 1)
+        if name == "LOGITS":  # three bytes each
+            lanes = machine.logits[..., : min(p.c, p.max_experts)].astype("<i4")
+            return lanes.copy().view(np.uint8).reshape(*lanes.shape, 4)[..., :3].reshape(*lanes.shape[:2], -1)
         return getattr(machine, name.lower()).reshape(-1, *getattr(machine, name.lower()).shape[-2:])
 
 
 @pytest.fixture
 def build(tmp_path):
     desc = random_description(7, tasks=TASKS, layers=LAYERS, class_token=False)
-    p = auto_params([desc], 4, 8, 4)
+    p = auto_params([desc], 4, 4, 4)
     for name, text in (("rtl/hwgen_accelerator.v", ""), ("include/hwgen_regs.h", "")):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text(text)
@@ -160,6 +163,31 @@ def test_queues_are_compared(build, monkeypatch, buffer, tensor):
     assert f"instruction {probe.instruction}: {name}" in digit.first_difference
     assert digit.first_difference.startswith("image 1, ") and "[ROUTE " in digit.first_difference
     assert len(seen) == (1 if buffer == "COUNTS" else len(probes))
+
+
+@pytest.mark.parametrize(
+    ("buffer", "tensor", "index", "bank", "word", "byte"),
+    [("LOGITS", "layers.1.logits", (1, 4), 0, 3, 2), ("SCORE", "layers.1.score", (1, 13, 7), 4 + 1, 2, 7)],
+)
+def test_buffers_inside_units_are_compared(build, monkeypatch, buffer, tensor, index, bank, word, byte):
+    """The sign of a logit: expert 4 of 5 is in a row's second word; of a score of the last of four query tiles, the
+    second that is probed: in the buffer's other half."""
+    head = index[0] if len(index) > 2 else None
+    probe = next(p for p in build.compiled.probes["digit"] if (p.tensor, p.head) == (tensor, head))
+
+    def spoil(job, instruction, name, words):
+        if (job, instruction, name) == (2, probe.instruction, buffer) and seen.append(name) is None:
+            if len(seen) == 1 + bank:
+                words[word, byte] ^= 0x80
+
+    seen: list[str] = []
+    report = run(build, monkeypatch, Isa(build, spoil))
+    digit = report.tasks["digit"]
+    assert (digit.wrong_outputs, digit.wrong_tensors, report.tasks["segment"].wrong_tensors) == (0, 1, 0)
+    assert digit.first_difference.startswith(
+        f"image 1, task digit, instruction {probe.instruction}: {tensor}{list(index)} must be "
+    )
+    assert "(1 of " in digit.first_difference
 
 
 def test_missing_instruction(build, monkeypatch):

@@ -19,7 +19,7 @@ class Probe:
 
     instruction: int  #: index in the task's program
     tensor: str  #: name as in docs/description.md
-    buffer: str  #: X, Y, H, K, V or QUEUE
+    buffer: str  #: X, Y, H, K, V, LOGITS, SCORE or QUEUE
     base: int = 0
     stride: int = 0
     row_begin: int = 0
@@ -27,5 +27,6 @@ class Probe:
     tensor_row: int = 0
     column: int = 0
     channels: Sequence[int] = ()
-    unsigned: bool = False  #: bytes are uint8, else int8 (X: always int16)
+    unsigned: bool = False  #: bytes are uint8, else int8 (wider elements are always signed)
+    head: int | None = None  #: index of a leading axis of the tensor, if it has one
     expert: int | None = None  #: whose queue the rows are; no such row if the queue is empty

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from amaranth.utils import ceil_log2
 from numpy.typing import NDArray
 
 from hwgen import isa
@@ -192,6 +193,7 @@ class _Program:
                 score_mult=int(tensors[f"{score}.mult"][0]), score_shift=int(tensors[f"{score}.shift"][0]),
                 out_mult=int(tensors[f"{context}.mult"][0]), out_shift=int(tensors[f"{context}.shift"][0]),
             )  # fmt: skip
+            self._probe_scores(f"{name}.score", head)
             channels = range(channel, channel + model.head_dim)
             self._probe(f"{name}.context", self.context, self.all, channels, column=head * model.head_dim)
         inputs = (layout.head_channels, layout.attn_used)
@@ -214,6 +216,8 @@ class _Program:
 
     def _moe(self, name: str, mlp: MoeMlp, hidden_base: int) -> None:
         self._matmul(f"{name}.moe.gate.{self.task.name}", f"{name}.logits", self.y, Dest.LOGITS, None, self.all)
+        logits = _Rows("LOGITS", 0, 1 << ceil_log2(div_up(self.p.max_experts, self.p.c)))
+        self._probe(f"{name}.logits", logits, self.all, range(mlp.experts))
         self._emit(Op.ROUTE, f"{name}.experts", renormalize=int(mlp.gate == "topk_softmax"), row_begin=self.all[0],
                    row_end=self.all[1], k_steps=mlp.top_k, tiles=mlp.experts)
         for expert in range(mlp.experts):
@@ -261,6 +265,7 @@ class _Program:
     def _probe(
         self, tensor: str, rows: _Rows, span: tuple[int, int] | None, channels: Sequence[int] | None = None, *,
         column: int = 0, tensor_row: int | None = None, unsigned: bool = False, expert: int | None = None,
+        head: int | None = None,
     ) -> None:
         """`tensor` is in `rows` after the last instruction; by default all D channels, at its own row numbers."""
         begin, end = span or (0, None)
@@ -268,8 +273,17 @@ class _Program:
             instruction=len(self.instructions) - 1, tensor=tensor, buffer=rows.buffer, base=rows.base,
             stride=rows.stride, row_begin=begin, row_end=end, tensor_row=begin if tensor_row is None else tensor_row,
             column=column, channels=range(self.desc.model.dim) if channels is None else channels, unsigned=unsigned,
-            expert=expert,
+            expert=expert, head=head,
         ))  # fmt: skip
+
+    def _probe_scores(self, tensor: str, head: int) -> None:
+        """The last two query tiles: the scores of earlier ones were overwritten when ATTENTION retires."""
+        tokens, tile, word = self.desc.model.tokens, self.p.t, self.p.word
+        keys = [key // word * 2 * word + key % word for key in range(tokens)]  # the halves' words alternate
+        tiles = div_up(tokens, tile)
+        for number in range(max(tiles - 2, 0), tiles):
+            rows = (number * tile, min((number + 1) * tile, tokens))
+            self._probe(tensor, _Rows("SCORE", number % 2, 0), rows, keys, head=head)
 
     def _norm(self, weights: str, name: str, rows: tuple[int, int]) -> None:
         """LayerNorm (tensors with an eps) or rescale of X to Y."""

@@ -46,31 +46,38 @@ def accelerator_verilog(p: HwParams, build_hash: int = 0) -> str:
 def debug_map(p: HwParams) -> dict[str, dict[str, object]]:
     """Where simulation finds the buffers: hierarchical paths (below the top module) of each bank's `hwgen_ram`.
 
-    Buffer name → `paths` (one per bank), `width` in bits and `depth` in words of a bank. QUEUE and COUNTS: see Router.
+    Buffer name → `paths` (one per bank), `width` in bits, `depth` in words of a bank, `element` in bits. LOGITS, QUEUE
+    and COUNTS: see Router (elements of the latter two: whole words); SCORE: see Softmax.
     """
     from .router import Router
 
     datapath = "core.datapath"
     word = 8 * p.word
     banked = {
-        "Y": ("y", p.t, word, p.y_depth),
-        "H": ("h", p.t, word, p.h_depth),
-        "K": ("keys", p.c, word, p.k_depth),
-        "V": ("values", p.k, 8 * p.c, p.v_depth),
+        "Y": ("y", p.t, word, p.y_depth, 8),
+        "H": ("h", p.t, word, p.h_depth, 8),
+        "K": ("keys", p.c, word, p.k_depth, 8),
+        "V": ("values", p.k, 8 * p.c, p.v_depth, 8),
+        "SCORE": ("softmax.score_buffer", p.t, 2 * word, 2 * -(-p.max_tokens // p.word), 16),
     }
     buffers: dict[str, dict[str, object]] = {
         name: {
             "paths": [f"{datapath}.{instance}.bank{bank}.ram" for bank in range(banks)],
             "width": width,
             "depth": max(depth, 2),
+            "element": element,
         }
-        for name, (instance, banks, width, depth) in banked.items()
+        for name, (instance, banks, width, depth, element) in banked.items()
     }
+    gate_lanes, gate_words = min(p.c, p.max_experts), -(-p.max_experts // p.c)
+    queue, counts = p.row_bits + Router.WEIGHT_BITS, p.max_experts * p.row_bits
     single = {
-        "X": ("x.ram", 16 * p.c, p.x_depth),
-        "QUEUE": ("router.queue.ram", p.row_bits + Router.WEIGHT_BITS, p.max_experts << ceil_log2(p.max_tokens)),
-        "COUNTS": ("router.counts.ram", p.max_experts * p.row_bits, 1),
+        "X": ("x.ram", 16 * p.c, p.x_depth, 16),
+        "LOGITS": ("router.logits.ram", 24 * gate_lanes, p.max_tokens << ceil_log2(gate_words), 24),
+        "QUEUE": ("router.queue.ram", queue, p.max_experts << ceil_log2(p.max_tokens), queue),
+        "COUNTS": ("router.counts.ram", counts, 1, counts),
     }
-    for name, (instance, width, depth) in single.items():
-        buffers[name] = {"paths": [f"{datapath}.{instance}"], "width": width, "depth": max(depth, 2)}
+    for name, (instance, width, depth, element) in single.items():
+        path = f"{datapath}.{instance}"
+        buffers[name] = {"paths": [path], "width": width, "depth": max(depth, 2), "element": element}
     return buffers

@@ -36,6 +36,7 @@ class Router(wiring.Component):
     cycles later, held until the next `q_en`. `count` of `count_expert` and `nonempty` (a bit per expert) are
     combinational; they are 0 after reset.
 
+    In the logits' RAM a word has min(C, max_experts) experts, and a row's words begin 2^n apart, the next power of two.
     In the queues' RAM, entry `index` of an expert has the address expert << ceil_log2(max_tokens) | index; its word is
     the token (row_bits), then the weight (WEIGHT_BITS).
     """

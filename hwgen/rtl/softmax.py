@@ -23,6 +23,8 @@ _FACTOR_BITS = 17
 class Softmax(wiring.Component):
     """Two halves of T rows of scores (int16): one is filled while the other is read.
 
+    In the RAM of each row the words of the halves alternate: key n of a half is in word 2·(n div max(C, K)) + half.
+
     Write: one C-word of one row per cycle, rows in any order and at any spacing. `w_mask` marks keys < N: other scores
     do not count for the maximum. `w_first` starts the row's maximum anew. A half may be read from WRITE_LATENCY cycles
     after its last write, and written again from the cycle of its last read on.
@@ -69,7 +71,8 @@ class Softmax(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         parts_w, parts_r = ceil_log2(self.word // self.c), ceil_log2(self.word // self.k)
-        m.submodules.scores = scores = RowBuffer(banks=self.t, lanes=self.c, k=self.k, depth=2 * self.words, elem=16)
+        scores = RowBuffer(banks=self.t, lanes=self.c, k=self.k, depth=2 * self.words, elem=16)
+        m.submodules.score_buffer = scores  # not `scores`: a signal has that name, and simulation looks for this one
         m.d.comb += [
             scores.w_en.eq(self.w_en),
             scores.w_bank.eq(self.w_row),

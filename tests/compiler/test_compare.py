@@ -32,7 +32,8 @@ def run():
 @pytest.mark.parametrize(
     "tensor, index",
     [("patches", (3, 1)), ("embed", (0, 19)), ("layers.0.q", (8, 13)), ("layers.0.k", (4, 6)), ("layers.0.v", (7, 7)),
-     ("layers.0.context", (5, 9)), ("layers.0.expert.1.hidden", (1, 17)), ("map.norm", (2, 0)), ("map.output", (3, 4))],
+     ("layers.0.context", (5, 9)), ("layers.0.expert.1.hidden", (1, 17)), ("map.norm", (2, 0)), ("map.output", (3, 4)),
+     ("layers.0.logits", (8, 2)), ("layers.0.score", (1, 4, 8)), ("layers.0.score", (0, 8, 0))],
 )  # fmt: skip
 def test_finds_a_changed_element(run, tensor, index):
     probes, dumps, tensors = run
@@ -43,8 +44,18 @@ def test_finds_a_changed_element(run, tensor, index):
     assert difference is not None
     assert (difference.tensor, difference.index, difference.wrong) == (tensor, index, 1)
     assert (difference.expected, difference.found) == (changed[tensor][index], tensors[tensor][index])
-    probe = next(p for p in probes if p.tensor == tensor and p.column <= index[1] < p.column + len(p.channels))
+    head = index[0] if len(index) > 2 else None
+    probe = next(p for p in probes if (p.tensor, p.head) == (tensor, head)
+                 and p.column <= index[-1] < p.column + len(p.channels))  # fmt: skip
     assert difference.instruction == probe.instruction
+
+
+def test_scores_of_earlier_query_tiles_are_not_compared(run):
+    """Nine tokens in tiles of four: tile 2 took the place of tile 0."""
+    probes, dumps, tensors = run
+    score = tensors["layers.0.score"].copy()
+    score[:, :4] ^= 1
+    assert first_difference(probes, dumps, tensors | {"layers.0.score": score}) is None
 
 
 def test_first_in_program_order(run):

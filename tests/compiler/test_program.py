@@ -113,11 +113,29 @@ def test_probes_cover_the_documented_tensors(model):
     golden = Golden(desc)
     for task in compiled.entries:
         names = set(golden.run(random_images(desc, 1, 0), task, keep=True).tensors)
-        inside = ("score", "prob", "logits", "experts", "weights")
+        inside = ("prob", "experts", "weights")
         names = {name for name in names if name.rsplit(".", 1)[-1] not in inside}
         assert {probe.tensor for probe in compiled.probes[task]} == names
         last = [probe.instruction for probe in compiled.probes[task]]
         assert last == sorted(last)
+
+
+@pytest.mark.parametrize(("t", "first"), [(4, 4), (2, 8), (16, 0)])
+def test_probes_of_scores_are_the_last_two_query_tiles(t, first):
+    """Of 11 tokens, all keys, each head once: what the score buffer holds when ATTENTION retires."""
+    desc = random_description(
+        3, class_token=True, heads=3, layers=[{"mlp": {"kind": "dense", "hidden": 5}}],
+        image={"height": 4, "width": 10, "channels": 1}, patch={"height": 2, "width": 2},
+    )  # fmt: skip
+    compiled = compile_model(desc, auto_params([desc], t, 4, 2))
+    instructions = compiled.instructions[desc.model.tasks[0].name]
+    for head in range(3):
+        probes = [
+            p for p in compiled.probes[desc.model.tasks[0].name] if (p.tensor, p.head) == ("layers.0.score", head)
+        ]
+        assert {instructions[p.instruction].name for p in probes} == {f"layers.0.context head {head}"}
+        assert [row for p in probes for row in range(p.row_begin, p.row_end)] == list(range(first, 11))
+        assert {(p.column, len(set(p.channels))) for p in probes} == {(0, 11)}
 
 
 def test_same_input_same_bytes():
