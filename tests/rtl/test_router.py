@@ -6,7 +6,7 @@ from sim.unit import run_unit
 
 
 @pytest.mark.parametrize(
-    ("c", "max_experts", "max_topk", "max_tokens"), [(4, 10, 3, 24), (16, 6, 6, 19), (2, 40, 16, 16), (2, 1, 1, 2)]
+    ("c", "max_experts", "max_topk", "max_tokens"), [(4, 10, 3, 24), (16, 6, 6, 19), (2, 40, 16, 16), (2, 2, 1, 2)]
 )
 def test_router(c, max_experts, max_topk, max_tokens):
     component = Router(HwParams(c=c, max_experts=max_experts, max_topk=max_topk, max_tokens=max_tokens))
