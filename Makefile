@@ -1,4 +1,5 @@
 # `make demo`: set-up, quantize, build, simulate the example. `make test`, `make lint`: what CI runs.
+# `make bench`: full-size models, cycles and utilization; some minutes.
 # Everything lives in .venv and build/ of this checkout; `make clean` removes the latter.
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ BIN := $(VENV)/bin
 WORKERS ?= $(shell nproc 2>/dev/null || echo 1)
 export HWGEN_CACHE ?= $(CURDIR)/build/cache
 
-.PHONY: demo test test-all lint setup clean
+.PHONY: demo bench test test-all lint setup clean
 .DEFAULT_GOAL := demo
 
 # The stamp is older than pyproject.toml when dependencies may have changed.
@@ -20,6 +21,9 @@ setup: $(VENV)/.stamp
 
 demo: setup
 	$(BIN)/python examples/mnist_m3vit/demo.py
+
+bench: setup
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m bench.run $(ARGS)
 
 test: setup
 	$(BIN)/python -m pytest -n $(WORKERS) -m 'not slow' $(ARGS)
