@@ -255,14 +255,14 @@ def _located(build: Build, task: str, difference: Difference | str) -> str:
 class Probes:
     """A task's probes, as ranges of memory words for the harness and back into whole buffers for the comparison.
 
-    Without `queues`, those of the router are not among them: length, tokens and gate weights.
+    The router's queues are among them: length, tokens and gate weights.
     """
 
-    def __init__(self, build: Build, task: str, *, queues: bool = True) -> None:
+    def __init__(self, build: Build, task: str) -> None:
         self.params = build.params
         self.buffers = cast("dict[str, Any]", debug_map(build.params))
         self.rows = build.model.model.tokens
-        self.probes = [probe for probe in build.compiled.probes[task] if queues or probe.buffer != "QUEUE"]
+        self.probes = build.compiled.probes[task]
         self.windows: dict[int, list[tuple[str, int, int]]] = {}  #: buffer, first word and end, in the harness's order
         self.ranges: dict[int, list[Probe]] = {}
         self._of: dict[int, list[compiler.Probe]] = {}

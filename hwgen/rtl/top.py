@@ -6,7 +6,7 @@ from amaranth import ClockDomain, DomainRenamer, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hwgen.isa import Op
+from hwgen.isa import BYTES, Op
 from hwgen.params import HwParams
 from hwgen.regmap import BY_NAME, COUNTERS, REGISTERS
 
@@ -214,7 +214,7 @@ class Accelerator(wiring.Component):
             program_turn.eq(~sequencer.read_valid),
             reader.cmd_valid.eq(sequencer.read_valid | fetch.cmd_valid),
             reader.cmd_address.eq(fetch.cmd_address),
-            reader.cmd_bytes.eq(64),
+            reader.cmd_bytes.eq(BYTES),
             reader.cmd_tag.eq(READ_TAGS["program"]),
             fetch.cmd_ready.eq(reader.cmd_ready & program_turn),
             sequencer.read_ready.eq(reader.cmd_ready),

@@ -50,7 +50,7 @@ class Work:
 
     @cached_property
     def probes(self) -> dict[str, Probes]:
-        return {task: Probes(self.build, task, queues=True) for task in self.tasks}
+        return {task: Probes(self.build, task) for task in self.tasks}
 
     def tensors(self, task: str, image: int) -> dict[str, Any]:
         """The golden model's tensors of one image."""
