@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from hwgen.errors import HwgenError
+from hwgen.isa import UNITS
 from hwgen.toolchain import cache_dir, find_verilator, lock, run_process, verilator_environment
 
-__all__ = ["Harness", "Job", "JobResult", "Probe", "SimulationError", "Timing", "build_harness"]
+__all__ = ["Harness", "Job", "JobResult", "Probe", "SimulationError", "Span", "Timing", "build_harness"]
 
 TOP = "hwgen_accelerator"
 SOURCES = ("main.cpp", "memory.h", "harness.vlt")
@@ -69,11 +70,23 @@ class Timing:
     watchdog: int = 20_000_000
 
 
+@dataclass(frozen=True)
+class Span:
+    """An instruction on its unit (`hwgen.isa.UNITS`), in cycles since the job's start: from `begin`, when the unit
+    took it up, to `retire`, when all its writes had been made."""
+
+    unit: str
+    instruction: int
+    begin: int
+    retire: int
+
+
 @dataclass
 class JobResult:
     """`error` and `error_index` are the registers of these names, zero after a normal end.
 
-    `dumps[instruction]` has one uint8 array [words, bytes] per probe, in the order of the probe set.
+    `dumps[instruction]` has one uint8 array [words, bytes] per probe, in the order of the probe set. `timeline`, if it
+    was asked for, is ordered by retirement.
     """
 
     output: bytes = b""
@@ -82,6 +95,7 @@ class JobResult:
     error_index: int = 0
     counters: dict[str, int] = field(default_factory=dict)
     dumps: dict[int, list[np.ndarray]] = field(default_factory=dict)
+    timeline: list[Span] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -100,10 +114,12 @@ class Harness:
         counters: Mapping[str, int] | None = None,
         timing: Timing | None = None,
         trace: Path | None = None,
+        timeline: bool = False,
         on_done: Callable[[int], None] | None = None,
     ) -> list[JobResult]:
         """Run the jobs one after another without a reset in between. `counters`: name -> register offset, read after
-        each job. `trace` needs a harness built with the format of that file. `on_done` gets the number of jobs done.
+        each job. `trace` needs a harness built with the format of that file. `timeline`: when each instruction ran.
+        `on_done` gets the number of jobs done.
 
         Raises SimulationError when the hardware hangs, breaks the bus protocol or leaves its regions; that it stopped
         with an error code is a result.
@@ -111,11 +127,10 @@ class Harness:
         probes = probes or {}
         with tempfile.TemporaryDirectory(prefix="hwgen-sim-") as name:
             work = Path(name)
-            (work / "jobs.txt").write_text(
-                "\n".join(
-                    self._commands(work, jobs, program, weights, probes, counters or {}, timing or Timing(), trace)
-                )
-            )
+            commands = self._commands(work, jobs, program, weights, probes, counters or {}, timing or Timing(), trace)
+            if timeline:
+                commands.append(f"timeline {work / 'timeline.txt'}")
+            (work / "jobs.txt").write_text("\n".join([*commands, ""]))
 
             def progress(line: str) -> None:
                 if on_done is not None and line.startswith("done "):
@@ -134,6 +149,8 @@ class Harness:
                 raise SimulationError("simulation", expected="the harness to finish", found=f"exit code {code}: {tail}")
             done = _read_results(lines)
             _read_dumps(work / "dumps.bin", jobs, probes, done)
+            if timeline:
+                _read_timeline(work / "timeline.txt", done)
             return done
 
     @staticmethod
@@ -183,7 +200,7 @@ class Harness:
         lines += [f"results {work / 'results.txt'}", f"dumps {work / 'dumps.bin'}"]
         if trace is not None:
             lines.append(f"trace {trace.absolute()}")
-        return [f"dram {ORIGIN} {cursor - ORIGIN}", *loads, *lines, ""]
+        return [f"dram {ORIGIN} {cursor - ORIGIN}", *loads, *lines]
 
 
 def _read_results(lines: Sequence[str]) -> list[JobResult]:
@@ -211,6 +228,13 @@ def _read_dumps(
         position += count * stored
         probe = probes[jobs[job].probes or "-"][instruction][number]
         done[job].dumps.setdefault(instruction, []).append(words[:, : -(-probe.width // 8)])
+
+
+def _read_timeline(path: Path, done: Sequence[JobResult]) -> None:
+    units = tuple(UNITS)
+    for line in path.read_text().splitlines():
+        job, unit, instruction, begin, retire = map(int, line.split())
+        done[job].timeline.append(Span(units[unit], instruction, begin, retire))
 
 
 def build_harness(

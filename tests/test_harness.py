@@ -8,7 +8,7 @@ import pytest
 from hwgen.regmap import BY_NAME, c_header
 from hwgen.rtl.emit import leaf_verilog, templates
 from hwgen.toolchain import trace_format
-from sim.harness import Harness, Job, Probe, SimulationError, Timing, build_harness
+from sim.harness import Harness, Job, Probe, SimulationError, Span, Timing, build_harness
 
 WEIGHT = 1000
 PROBES = {"all": {7: [Probe("hwgen_accelerator.mid.ram", 1, 3, 64)]}}
@@ -29,9 +29,9 @@ def harness() -> Harness:
     return build()
 
 
-def run(harness: Harness, jobs: list[Job], **timing: int):
+def run(harness: Harness, jobs: list[Job], *, timeline: bool = False, **timing: int):
     return harness.run(
-        jobs, program=bytes(64), weights=WEIGHT.to_bytes(64, "little"), probes=PROBES,
+        jobs, program=bytes(64), weights=WEIGHT.to_bytes(64, "little"), probes=PROBES, timeline=timeline,
         counters={"busy": BY_NAME["cycles"].offset}, timing=Timing(watchdog=2000, **timing),
     )  # fmt: skip
 
@@ -55,6 +55,20 @@ def test_latency_and_stalls_cost_cycles(harness):
     assert cycles(latency=0, stall_percent=80) > cycles(latency=0)
 
 
+def test_timeline(harness):
+    """The stub begins and retires with the beats of the input, which come one a cycle once the latency is over."""
+    jobs = [Job(0, INPUT.tobytes(), 32)] * 2
+    for latency in (10, 100):
+        for result in run(harness, jobs, timeline=True, latency=latency):
+            first = result.timeline[0].begin
+            assert result.timeline == [
+                Span("engine", 5, first, first + 2), Span("engine", 6, first + 1, first + 3),
+                Span("mover", 7, first, first + 3),
+            ]  # fmt: skip
+            assert latency < first < latency + 10
+    assert run(harness, jobs[:1])[0].timeline == []
+
+
 @pytest.mark.parametrize(
     ("misdeed", "found"),
     [
@@ -63,6 +77,7 @@ def test_latency_and_stalls_cost_cycles(harness):
         (3, "m_axi_gmem1: read outside the program, weights, input and output of this run"),
         (4, "m_axi_gmem1: WLAST at the wrong beat"),
         (5, "m_axi_gmem1: a burst that crosses 4 KiB"),
+        (6, "unit 0 retired instruction 6, which is not the oldest it has begun"),
     ],
 )
 def test_misdeeds_are_named(harness, misdeed, found):

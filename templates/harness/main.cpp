@@ -1,6 +1,8 @@
 // Runs jobs (a task's program on an input) on the accelerator in Verilator, without a reset in between.
 // Usage: harness JOBFILE. The job file's commands are in `read_jobs`; sim/harness.py writes and reads all files.
 
+#include <array>
+#include <deque>
 #include <fstream>
 #include <iomanip>
 #include <iostream>
@@ -48,7 +50,7 @@ struct Options {
     std::map<std::string, Probes> probes;
     std::vector<std::pair<std::string, uint32_t>> counters;
     std::vector<Job> jobs;
-    std::string results, dumps, trace;
+    std::string results, dumps, timeline, trace;
 };
 
 [[noreturn]] void give_up(const std::string& why) {
@@ -107,6 +109,9 @@ Options read_jobs(const char* path) {
         } else if (command == "dumps") {
             in >> std::ws;
             std::getline(in, o.dumps);
+        } else if (command == "timeline") {
+            in >> std::ws;
+            std::getline(in, o.timeline);
         } else if (command == "trace") {
             in >> std::ws;
             std::getline(in, o.trace);
@@ -133,6 +138,7 @@ public:
         if (!o.dumps.empty()) dumps.open(o.dumps, std::ios::binary);
         results.open(o.results);
         if (!results) give_up("cannot write " + o.results);
+        if (!o.timeline.empty()) timeline.open(o.timeline);
         randomize_memories();
         top->s_axi_control_AWVALID = top->s_axi_control_WVALID = top->s_axi_control_BREADY = 0;
         top->s_axi_control_ARVALID = top->s_axi_control_RREADY = 0;
@@ -156,6 +162,7 @@ public:
         o.dram.readable = {job.program, job.weights, job.input};
         o.dram.writable = job.output;
         running = number;
+        for (auto& begun : underway) begun.clear();
         probes = nullptr;
         auto found = o.probes.find(job.probes);
         if (found != o.probes.end()) probes = &found->second;
@@ -178,7 +185,7 @@ public:
         data_read.fault = job.fault_port == 1 ? int64_t(job.fault_beat) : -1;
         data_write.fault = job.fault_port == 2 ? int64_t(job.fault_beat) : -1;
 
-        const uint64_t start = now;
+        start = now;
         write(HWGEN_REG_CTRL, HWGEN_CTRL_START_MASK);
         while (!top->__SYM__interrupt && o.dram.error.empty() && now - start < o.watchdog) tick();
         const uint64_t cycles = now - start;
@@ -221,11 +228,18 @@ private:
 #if VM_TRACE
     std::unique_ptr<Trace> trace;
 #endif
-    std::ofstream results, dumps;
-    uint64_t now = 0;
+    std::ofstream results, dumps, timeline;
+    uint64_t now = 0, start = 0;
     unsigned running = 0;
     int last_retired = -1;
     const Probes* probes = nullptr;
+
+    static constexpr unsigned UNITS = 5;  // bits of the debug ports
+    struct Begun {
+        unsigned index;
+        uint64_t cycle;
+    };
+    std::array<std::deque<Begun>, UNITS> underway;  // instructions of each unit, oldest first
 
     ReadPort<QData, decltype(Vhwgen_accelerator::m_axi_gmem0_RDATA)> weights{
         "m_axi_gmem0",
@@ -274,16 +288,28 @@ private:
 #endif
     }
 
+    // Ports of 16 bits per unit.
+    template <class Wide>
+    static unsigned index_of(const Wide& indices, unsigned unit) {
+        return indices[unit / 2] >> 16 * (unit % 2) & 0xFFFF;
+    }
+
     // One cycle: settle, look at the handshakes, clock, then drive what a registered slave would drive.
     void tick() {
         half(false);
+        const unsigned retires = top->ap_rst_n ? top->debug_retire : 0;
+        const auto retired = top->debug_retire_index;
         if (top->ap_rst_n) {
             weights.tick(o.dram, o.timing, now);
             data_read.tick(o.dram, o.timing, now);
             data_write.tick(o.dram, o.timing, now);
-            if (top->debug_retire) retire(top->debug_index);
+            for (unsigned unit = 0; unit < UNITS; unit++)
+                if (top->debug_begin >> unit & 1)
+                    underway[unit].push_back({index_of(top->debug_begin_index, unit), now});
         }
         half(true);
+        for (unsigned unit = 0; unit < UNITS; unit++)  // its last write may be of this very cycle
+            if (retires >> unit & 1) retire(unit, index_of(retired, unit));
         now++;
         context.timeInc(1);
         if (top->ap_rst_n) {
@@ -293,8 +319,18 @@ private:
         }
     }
 
-    void retire(unsigned index) {
+    void retire(unsigned unit, unsigned index) {
         last_retired = int(index);
+        auto& begun = underway[unit];
+        if (begun.empty() || begun.front().index != index) {
+            if (o.dram.error.empty())
+                o.dram.error = "unit " + std::to_string(unit) + " retired instruction " + std::to_string(index) +
+                    ", which is not the oldest it has begun";
+            return;
+        }
+        timeline << running << ' ' << unit << ' ' << index << ' ' << begun.front().cycle - start << ' ' << now - start
+                 << '\n';
+        begun.pop_front();
         if (!probes) return;
         auto [from, to] = probes->equal_range(index);
         uint32_t number = 0;

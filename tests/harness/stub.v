@@ -1,13 +1,16 @@
 // A stand-in with the accelerator's ports: copies 4 beats of the input, plus the first weight beat, to the output.
 // The entry register picks a misdeed: 1 writes behind the output, 2 never ends, 3 reads behind the input,
-// 4 sends no last beat, 5 crosses 4 KiB.
+// 4 sends no last beat, 5 crosses 4 KiB, 6 retires an instruction it has not begun. The engine begins instructions 5 and
+// 6 with the first two beats of the input and retires them with the next two; the mover's 7 lasts for all four.
 module hwgen_mid (input clk, input en, input [1:0] addr, input [63:0] data);
     hwgen_ram #(.WIDTH(64), .DEPTH(4), .GRAIN(64), .ABITS(2)) ram (
         .clk(clk), .w_en(en), .w_addr(addr), .w_data(data), .r_en(1'b0), .r_addr(2'b0), .r_data());
 endmodule
 
 module hwgen_accelerator (
-    input ap_clk, input ap_rst_n, output reg interrupt, output reg debug_retire, output reg [15:0] debug_index,
+    input ap_clk, input ap_rst_n, output reg interrupt, 
+    output reg [4:0] debug_begin, output reg [4:0] debug_retire,
+    output reg [79:0] debug_begin_index, output reg [79:0] debug_retire_index,
     input s_axi_control_AWVALID, output s_axi_control_AWREADY, input [11:0] s_axi_control_AWADDR,
     input s_axi_control_WVALID, output s_axi_control_WREADY, input [31:0] s_axi_control_WDATA,
     input [3:0] s_axi_control_WSTRB, output reg s_axi_control_BVALID, input s_axi_control_BREADY,
@@ -69,6 +72,7 @@ module hwgen_accelerator (
     hwgen_mid mid (.clk(ap_clk), .en(m_axi_gmem1_RVALID), .addr(got[1:0]), .data(m_axi_gmem1_RDATA));
 
     always @(posedge ap_clk) begin
+        debug_begin <= 0;
         debug_retire <= 0;
         if (running) cycles <= cycles + 1;
         if (write) begin
@@ -96,7 +100,12 @@ module hwgen_accelerator (
         if (m_axi_gmem1_RVALID) begin
             data[got[1:0]] <= m_axi_gmem1_RDATA;
             got <= got + 1;
-            if (got == 3) begin debug_retire <= 1; debug_index <= 7; end
+            case (got)
+                0: begin debug_begin <= 5'b01001; debug_begin_index <= {16'd0, 16'd7, 16'd0, 16'd0, 16'd5}; end
+                1: begin debug_begin <= 5'b00001; debug_begin_index <= 6; end
+                2: begin debug_retire <= 5'b00001; debug_retire_index <= entry == 6 ? 6 : 5; end
+                3: begin debug_retire <= 5'b01001; debug_retire_index <= {16'd0, 16'd7, 16'd0, 16'd0, 16'd6}; end
+            endcase
         end
         if (m_axi_gmem0_RVALID && m_axi_gmem0_RRESP != 0) faults[0] <= 1;
         if (m_axi_gmem1_RVALID && m_axi_gmem1_RRESP != 0) faults[1] <= 1;
