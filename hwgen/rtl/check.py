@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal
+from collections import defaultdict
+
+from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from hwgen.isa import FIELDS, OPCODES, Dest, Op, Source
+from hwgen.isa import OPCODES, Dest, Op, Source, read_mask
 from hwgen.params import HwParams
 
 from .decode import INSTRUCTION_BITS, Fields
@@ -17,83 +19,102 @@ __all__ = ["OperandCheck"]
 
 class OperandCheck(wiring.Component):
     """`known`: the opcode exists. `legal`: its operands can be served, and `bytes` is what the unit will use.
+    `words`: MATMUL's words in the weight ring, tiles * (parameter words + k_steps).
 
-    Both LATENCY cycles after `instruction`.
+    All LATENCY cycles after `instruction`, which is held meanwhile.
     """
 
-    LATENCY = 2
+    LATENCY = 4
+    WORDS_BITS = 33
 
     def __init__(self, p: HwParams) -> None:
         self.p = p
-        super().__init__({"instruction": In(INSTRUCTION_BITS), "known": Out(1), "legal": Out(1)})
+        super().__init__(
+            {
+                "instruction": In(INSTRUCTION_BITS),
+                "known": Out(1),
+                "legal": Out(1),
+                "words": Out(self.WORDS_BITS),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p, f = self.p, Fields(self.instruction)
-        op = f.op
 
-        # What the weight stream or the store takes: tiles * factor words.
-        factor, product = Signal(17), Signal(33)
-        with m.Switch(op):
-            with m.Case(Op.MATMUL):
-                m.d.comb += factor.eq(f.k_steps + p.param_words)
-            with m.Case(Op.STORE):
-                m.d.comb += factor.eq(f.row_end - f.row_begin)
-            with m.Default():
-                m.d.comb += factor.eq(p.param_words)
-        m.d.sync += product.eq(f.tiles * factor)
-        stored = product << ceil_log2(2 * p.c)
-        streamed = product << ceil_log2(p.ring_bytes)
-        counted = Signal()
-        with m.Switch(op):
-            with m.Case(Op.MATMUL, Op.NORM):
-                m.d.comb += counted.eq(streamed == f.bytes)
-            with m.Case(Op.STORE):
-                m.d.comb += counted.eq(stored == f.bytes)
-            with m.Case(Op.IMAGE, Op.LOADX):
-                m.d.comb += counted.eq(f.bytes != 0)
-            with m.Default():
-                m.d.comb += counted.eq(1)
+        # As the instruction is held, facts of different stages may meet: only the path into each register counts.
+        def register(name: str, value: Value) -> Signal:
+            result = Signal(value.shape(), name=name, reset_less=True)
+            m.d.sync += result.eq(value)
+            return result
 
-        rows = (f.row_begin < f.row_end) & (f.row_end <= p.max_tokens)
-        tiles, steps = f.tiles != 0, f.k_steps != 0
-        queue = f.use_queue & (f.expert < p.max_experts) & (f.row_begin == 0)
+        # Stage 1: comparisons with constants and of two fields, differences.
+        is_op = {op: register(f"is_{op.name}", f.op == op) for op in Op}
+        given = {
+            name: register(f"has_{name}", getattr(f, name).any())
+            for name in ("tiles", "k_steps", "bytes", "a_stride", "key_tiles", "pv_steps", "ring_offset")
+        }
+        tiles, steps = given["tiles"], given["k_steps"]
+        # What the weight ring or the store takes: tiles * factor words.
+        factor = register("factor", Mux(f.op == Op.STORE, f.row_end - f.row_begin, f.k_steps + p.param_words)[:17])
+        load_depth = Mux(f.dest == Dest.NORM, 8 << ceil_log2(p.norm_depth), p.x_depth)
+        load_room = register("load_room", load_depth - f.d_base)
+        ring_room = register("ring_room", p.weight_depth - f.ring_offset)
+        rows = register("ordered", f.row_begin < f.row_end) & register("counted", f.row_end <= p.max_tokens)
+        aligned = register("aligned", ~f.offset[:6].any())
+        queue = register("queue", f.use_queue & (f.expert < p.max_experts) & ~f.row_begin.any())
+        norm_tiles = register("norm_tiles", f.tiles <= p.norm_depth)
+        step_fits = register("step_fits", f.k_steps <= p.weight_depth - p.param_words)
+        keys = p.word * -(-p.max_tokens // p.word)  # as many as the score buffer holds
+        keys_fit = register("keys_fit", (f.key_tiles <= keys // p.c) & (f.pv_steps <= keys // p.k))
+        experts_fit = register("experts_fit", (f.tiles <= p.max_experts) & (f.k_steps <= p.max_topk))
+        winners_fit = register("winners_fit", f.k_steps <= f.tiles)
+
+        # Stage 2
+        m.d.sync += self.words.eq(f.tiles * factor)
         word_bits = ceil_log2(2 * p.c)
-        conditions = {
+        whole = ~f.bytes[:word_bits].any()
+        load_fits = register("load_fits", whole & (f.bytes[word_bits:] <= load_room))
+
+        # Stage 3: against the words of stage 2.
+        stored = register("stored", self.words << word_bits == f.bytes)
+        streamed = register("streamed", self.words << ceil_log2(p.ring_bytes) == f.bytes)
+        kept_fits = register("kept_fits", self.words <= ring_room)
+
+        once = given["bytes"] & ~f.keep
+        conditions: dict[Op, Value | bool] = {
             Op.END: True,
-            Op.LOADX: (f.bytes[:word_bits] == 0) & (f.d_base + (f.bytes >> word_bits) <= p.x_depth),
-            Op.IMAGE: tiles & steps & (f.a_stride != 0),
-            Op.NORM: rows & tiles & (f.tiles <= p.norm_depth) & (f.tiles * p.param_words <= p.weight_depth),
-            Op.MATMUL: Mux(f.use_queue, queue, rows & ~f.scatter)
+            Op.LOAD: ((f.dest == Dest.X) | (f.dest == Dest.NORM)) & given["bytes"] & load_fits,
+            Op.IMAGE: tiles & steps & given["a_stride"] & given["bytes"],
+            Op.NORM: rows & tiles & norm_tiles,
+            Op.MATMUL: Mux(f.use_queue, queue & once, rows & ~f.scatter)
             & tiles
             & steps
-            & (f.k_steps + p.param_words <= p.weight_depth)
-            & (f.dest <= max(Dest))
-            & (f.source <= Source.H),
-            Op.ATTENTION: rows & tiles & steps & (f.key_tiles != 0) & (f.pv_steps != 0) & (f.row_begin == 0),
-            Op.ROUTE: rows
-            & tiles
-            & steps
-            & (f.tiles <= p.max_experts)
-            & (f.k_steps <= p.max_topk)
-            & (f.k_steps <= f.tiles),
+            & (f.dest <= Dest.LOGITS)
+            & (f.source <= Source.H)
+            & (streamed | ~given["bytes"])
+            & Mux(f.keep, kept_fits, step_fits & ~given["ring_offset"]),
+            Op.ATTENTION: rows & tiles & steps & given["key_tiles"] & given["pv_steps"] & keys_fit,
+            Op.ROUTE: rows & tiles & steps & experts_fit & winners_fit,
             Op.GATHER: tiles & queue,
             Op.MEAN: rows & tiles,
-            Op.STORE: rows & tiles & (f.source != Source.H) & (f.source <= Source.X),
+            Op.STORE: rows & tiles & stored & ((f.source == Source.X) | (f.source == Source.Y)),
         }
         assert conditions.keys() == OPCODES.keys()
-        # Fields an opcode does not read must be zero: some of them would mislead the sequencer or the drain.
-        covered = {bit for field in FIELDS for bit in range(field.offset, field.offset + field.bits)}
-        reserved = Cat(*(self.instruction[bit] for bit in range(len(self.instruction)) if bit not in covered))
-        nonzero = {field.name: getattr(f, field.name) != 0 for field in FIELDS if field.name != "op"}
-        aligned = f.offset[:6] == 0
-        known, legal = Signal(), Signal()
-        m.d.sync += [known.eq(0), legal.eq(0), self.known.eq(known), self.legal.eq(legal & counted)]
-        with m.Switch(op):
-            for opcode, condition in conditions.items():
-                with m.Case(opcode):
-                    stray = Cat(
-                        reserved.any(), *(set_ for name, set_ in nonzero.items() if name not in OPCODES[opcode][1])
-                    )
-                    m.d.sync += [known.eq(1), legal.eq(condition & aligned & ~stray.any())]
+        # Bits an opcode does not read must be zero: some of them would mislead a unit. Bits with the same readers make
+        # one mask (stages 1 and 2).
+        masks: defaultdict[tuple[Op, ...], int] = defaultdict(int)
+        for bit in range(INSTRUCTION_BITS):
+            masks[tuple(op for op in Op if read_mask(op) >> bit & 1)] |= 1 << bit
+        used = {
+            readers: register(f"used{number}", (self.instruction & mask).any())
+            for number, (readers, mask) in enumerate(masks.items())
+        }
+        stray = {
+            op: register(f"stray_{op.name}", Cat(bits for readers, bits in used.items() if op not in readers).any())
+            for op in Op
+        }
+        # Stage 4
+        legal = Cat(is_op[op] & conditions[op] & ~stray[op] for op in Op).any() & aligned
+        m.d.sync += [self.known.eq(Cat(is_op.values()).any()), self.legal.eq(legal)]
         return m

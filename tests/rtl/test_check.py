@@ -12,7 +12,7 @@ SHAPES = {
         "x_depth": 100,
     },
     "large": {
-        "t": 64, "c": 64, "k": 32, "max_tokens": 1 << 12, "weight_depth": 1 << 16, "norm_depth": 1 << 12,
+        "t": 64, "c": 64, "k": 32, "max_tokens": 1 << 12, "weight_depth": 65_000, "norm_depth": 1 << 12,
         "max_experts": 256, "max_topk": 16, "x_depth": 1 << 16,
     },
 }  # fmt: skip
