@@ -19,7 +19,7 @@ class WeightFetch(wiring.Component):
     """Words of C*K bytes in the order of the commands; `cmd_bytes` is a multiple of C*K, greater than 0.
 
     The ring holds `p.weight_depth` words (its memory is a power of two). `level` words are readable from the read base
-    on: `r_en`, `r_index` < `level` → `r_data` LATENCY cycles later. `pop` moves the base by `pop_count` <= `level`;
+    on (`written` pulses in the cycle before it counts one more): `r_en`, `r_index` < `level` → `r_data` LATENCY cycles later. `pop` moves the base by `pop_count` <= `level`;
     `r_index` counts from the base before a `pop` of the same cycle: `pop` may come with the last read. A full ring
     stalls the bus; nothing unread is overwritten.
     The AXI read channels are `axi_ar_*` and `axi_r_*`. `abort`, `error`, `error_slave`, `bytes` are those of
@@ -54,6 +54,7 @@ class WeightFetch(wiring.Component):
                 "error_slave": Out(1),
                 "bytes": Out(COUNTER_BITS),
                 "level": Out(levels),
+                "written": Out(1),
                 "r_en": In(1),
                 "r_index": In(ceil_log2(self.depth)),
                 "r_data": Out(self.word_bytes * 8),
@@ -108,7 +109,6 @@ class WeightFetch(wiring.Component):
         ]
         popped = Signal(range(self.capacity + 1))
         m.d.comb += popped.eq(Mux(self.pop, self.pop_count, 0))
-        written = Signal()
         m.submodules.ram = ram = Ram(width=self.word_bytes * 8, depth=self.depth, grain=data.shape().width)
         w_en = Signal(self.up)
         w_addr = Signal.like(fill, reset_less=True)
@@ -128,10 +128,10 @@ class WeightFetch(wiring.Component):
             w_en.eq(accept << part),
             w_addr.eq(fill),
             w_data.eq(data),
-            written.eq(complete),
+            self.written.eq(complete),
             fill.eq(fill + complete),
             room.eq(room - complete + popped),
-            self.level.eq(self.level + written - popped),
+            self.level.eq(self.level + self.written - popped),
             base.eq(base + popped),
             r_data.eq(ram.r_data),
         ]
