@@ -18,13 +18,18 @@ class Mover(wiring.Component):
     """GATHER and, with `mean`, MEAN; `start` is a pulse, the command stays stable until `done`. `tiles` is at least 1.
 
     GATHER: the `tiles` C-words of Y row queue[expert][i] go to row i of H, for i below `count`: one C-word per cycle;
-    the next token is looked up meanwhile, which shows only when a row has fewer than 5 words.
+    the next token is looked up meanwhile, which shows only when a row has fewer than 6 words or the queue is late.
     MEAN: word by word, `sat8(rshift(sum of rows row_begin..row_end-1 · mult, shift))` (shift 0..47) goes to row 0 of H.
-    The lanes of a sum share one multiplier, so a word takes (rows + C + 10) cycles. Nothing is written for no rows.
-    `q_token` is read 1 cycle after `q_en`, `m_data` 2 cycles after `m_en`.
+    The lanes of a sum share one multiplier, so a word takes (rows + C + 14) cycles. Nothing is written for no rows.
+    `a_base` is Y's word of row 0 for GATHER, of the group of row_begin for MEAN; `d_base` H's of row 0.
+
+    `q_en` stays high until a cycle with `q_ready`; `q_token` is read in the cycle after that one. `m_data` is read 2
+    cycles after `m_en`. `h_hold`: no `h_en` WRITE_LATENCY cycles later.
     """
 
     READ_LATENCY = 2
+    #: From the decision to read (GATHER) or to write (MEAN) to `h_en`.
+    WRITE_LATENCY = 1 + READ_LATENCY + 1
 
     def __init__(self, p: HwParams) -> None:
         self.p = p
@@ -46,6 +51,7 @@ class Mover(wiring.Component):
                 "shift": In(6),
                 "busy": Out(1),
                 "done": Out(1),
+                "q_ready": In(1),
                 "q_en": Out(1),
                 "q_expert": Out(ceil_log2(p.max_experts)),
                 "q_index": Out(p.row_bits),
@@ -55,6 +61,7 @@ class Mover(wiring.Component):
                 "m_addr": Out(ceil_log2(max(p.y_depth, 2))),
                 "m_sub": Out(parts),
                 "m_data": In(8 * p.c),
+                "h_hold": In(1),
                 "h_en": Out(1),
                 "h_bank": Out(ceil_log2(p.t)),
                 "h_addr": Out(ceil_log2(max(p.h_depth, 2))),
@@ -67,9 +74,18 @@ class Mover(wiring.Component):
         m = Module()
         self.written = Signal()  # the word now given to `_write`
         self.row_ends = Signal()  # ... is the last one of its row
-        valid, first, last = self._read(m)
-        mean_valid, mean_word = self._mean(m, valid & self.mean, first, last)
-        m.d.comb += self.written.eq(Mux(self.mean, mean_valid, valid))
+        self.empty = Signal()
+        m.d.comb += self.empty.eq(self.start & Mux(self.mean, self.row_begin >= self.row_end, self.count == 0))
+        gather, valid, first, last = self._read(m)
+        complete, mean_word = self._mean(m, valid & self.mean, first, last)
+        waiting = Signal()
+        m.d.sync += waiting.eq(complete | (waiting & self.h_hold))
+        decided = gather | (waiting & ~self.h_hold)
+        for i in range(self.WRITE_LATENCY - 1):
+            copy = Signal(name=f"decided{i}")
+            m.d.sync += copy.eq(decided)
+            decided = copy
+        m.d.comb += self.written.eq(decided)
         self._write(m, Mux(self.mean, mean_word, self.m_data))
         return m
 
@@ -79,96 +95,92 @@ class Mover(wiring.Component):
         bits = self.m_addr.shape().width
         row_log = ceil_log2(p.t)
         known, taken = Signal(), Signal()
-        index = Signal(p.row_bits)
-        searching, asking, product_valid = Signal(), Signal(), Signal()
-        row = Signal(16)
+        left = Signal(p.row_bits)
+        accepted, asking, product_valid = Signal(), Signal(), Signal()
         bank, product_bank = Signal(row_log, reset_less=True), Signal(row_log, reset_less=True)
         product, base = Signal(bits, reset_less=True), Signal(bits, reset_less=True)
-        idle = ~(known | self.q_en | asking | product_valid)
-        issue = Signal()
-        m.d.comb += [
-            # MEAN passes once through the same steps with its first row
-            issue.eq(searching & idle),
-            row.eq(Mux(self.mean, self.row_begin, self.q_token)),
-        ]
+        m.d.comb += accepted.eq(self.q_en & self.q_ready)
         m.d.sync += [
-            self.q_en.eq(issue),
-            self.q_index.eq(index),
+            asking.eq(accepted),
             self.q_expert.eq(self.expert),
-            asking.eq(self.q_en),
-            product.eq(row[row_log:][:bits] * self.a_stride[:bits]),
-            product_bank.eq(row),
+            product.eq(self.q_token[row_log:] * self.a_stride[:bits]),
+            product_bank.eq(self.q_token),
             product_valid.eq(asking),
         ]
         with m.If(taken):
             m.d.sync += known.eq(0)
         with m.If(product_valid):
             m.d.sync += [known.eq(1), bank.eq(product_bank), base.eq(self.a_base + product)]
-        with m.If(issue):
-            m.d.sync += index.eq(index + 1)
-            with m.If(self.mean | (index == self.count - 1)):
-                m.d.sync += searching.eq(0)
-        self.empty = Signal()
-        m.d.comb += self.empty.eq(self.start & Mux(self.mean, self.row_begin >= self.row_end, self.count == 0))
+        with m.If(accepted):
+            m.d.sync += [self.q_en.eq(0), self.q_index.eq(self.q_index + 1), left.eq(left - 1)]
+        with m.Elif((left != 0) & ~(known | asking | product_valid)):
+            m.d.sync += self.q_en.eq(1)
         with m.If(self.start):
-            m.d.sync += [known.eq(0), index.eq(0), searching.eq(~self.empty)]
+            m.d.sync += [known.eq(0), self.q_index.eq(0), left.eq(self.count)]
+            with m.If(self.mean):
+                m.d.sync += [known.eq(~self.empty), left.eq(0), bank.eq(self.row_begin), base.eq(self.a_base)]
         return known, taken, bank, base
 
-    def _read(self, m: Module) -> tuple[Value, Value, Value]:
-        """Issues the Y reads; returns valid and, for MEAN, first and last row of the word in `m_data`."""
+    def _read(self, m: Module) -> tuple[Value, Value, Value, Value]:
+        """Issues the Y reads; returns whether one is for GATHER, and MEAN's flags of the word in `m_data`: valid, first
+        and last row."""
         p = self.p
         row_log, part_log = ceil_log2(p.t), ceil_log2(p.word // p.c)
         known, taken, next_bank, next_base = self._rows(m)
-        reading = Signal()
+        reading, issue = Signal(), Signal()
         word = Signal(16, reset_less=True)
-        rows = Signal(16, reset_less=True)
+        rows_left = Signal(16, reset_less=True)
         bank = Signal(row_log, reset_less=True)
         base = Signal(self.m_addr.shape(), reset_less=True)
         first, last = Signal(reset_less=True), Signal()
         begin = Signal()
-        m.d.comb += last.eq(rows == 0)
+        m.d.comb += [issue.eq(reading & (self.mean | ~self.h_hold)), last.eq(rows_left == 1)]
         m.d.sync += [
-            self.m_en.eq(reading),
+            self.m_en.eq(issue),
             self.m_bank.eq(bank),
             self.m_addr.eq(base + (word >> part_log)),
             self.m_sub.eq(word[:part_log]),
         ]
-        with m.If(begin):
-            m.d.sync += [
-                reading.eq(1),
-                bank.eq(next_bank),
-                base.eq(next_base),
-                rows.eq(self.row_end - self.row_begin - 1),
-                first.eq(1),
-            ]
         with m.If(self.mean):
             # the first row's address stays for the next word
             started = Signal()
             m.d.comb += begin.eq(known & (~started | (self.written & ~self.row_ends)))
+            m.d.comb += taken.eq(self.written & self.row_ends)
             with m.If(begin):
                 m.d.sync += [started.eq(1), word.eq(Mux(started, word + 1, 0))]
-            m.d.comb += taken.eq(self.written & self.row_ends)
             with m.If(taken):
                 m.d.sync += started.eq(0)
             with m.If(reading):
-                m.d.sync += [bank.eq(bank + 1), rows.eq(rows - 1), first.eq(0), reading.eq(~last)]
+                m.d.sync += [bank.eq(bank + 1), rows_left.eq(rows_left - 1), first.eq(0), reading.eq(~last)]
                 with m.If(bank.all()):
                     m.d.sync += base.eq(base + self.a_stride)
         with m.Else():
             ends = Signal()
-            m.d.comb += [ends.eq(word == self.tiles - 1), begin.eq(known & (~reading | ends)), taken.eq(begin)]
-            with m.If(reading):
+            m.d.comb += [
+                ends.eq(issue & (word == self.tiles - 1)),
+                begin.eq(known & (~reading | ends)),
+                taken.eq(begin),
+            ]
+            with m.If(issue):
                 m.d.sync += word.eq(word + 1)
             with m.If(begin):
                 m.d.sync += word.eq(0)
             with m.Elif(ends):
                 m.d.sync += reading.eq(0)
+        with m.If(begin):
+            m.d.sync += [
+                reading.eq(1),
+                bank.eq(next_bank),
+                base.eq(next_base),
+                rows_left.eq(self.row_end - self.row_begin),
+                first.eq(1),
+            ]
         flags = Cat(reading, first, last)
         for i in range(1 + self.READ_LATENCY):
             copy = Signal(3, name=f"read{i}")
             m.d.sync += copy.eq(flags)
             flags = copy
-        return flags[0], flags[1], flags[2]
+        return issue & ~self.mean, flags[0], flags[1], flags[2]
 
     def _mean(self, m: Module, valid: Value, first: Value, last: Value) -> tuple[Signal, Signal]:
         """Sums of one word, then lane after lane through the multiplier; a pulse when the returned word is complete."""

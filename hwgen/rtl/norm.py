@@ -19,14 +19,22 @@ __all__ = ["Norm"]
 class Norm(wiring.Component):
     """NORM: rows row_begin..row_end-1 of X, `tiles` C-words each, to the same rows of Y.
 
-    `start` is a pulse with all command inputs valid; they stay stable until `done`. First tiles·pk ring words are read
-    (as `ring_level` allows) and popped at once, so they must fit in the ring; tiles must be 1..p.norm_depth and
-    `dim` at most tiles·C and 2047 (V < 2^52). Then X is read without a pause: a row's words wait in a delay line until
-    its sums are complete and its reciprocal root is known, which takes the same time for every row. So the
-    normalisation needs no flow control: a row's pass ends no later than the next row's root arrives.
+    `start` is a pulse with all command inputs valid; they stay stable until `done`. `a_base` is X's word of row
+    row_begin, `d_base` Y's of row 0. tiles must be 1..p.norm_depth, `dim` at most tiles·C and 2047 (V < 2^52). Channels
+    beyond `dim` must be zero in X, their gamma and beta zero. `statistics` low: rescale.
 
-    A command takes about tiles·pk + (rows + 1)·tiles + statistics_latency + 20 cycles. Channels beyond `dim` must be
-    zero in X, their gamma and beta zero. `statistics` low: rescale. Ring and X are read 2 cycles after the enable.
+    `x_data` comes READ_LATENCY cycles after `x_en`, which is low in the cycle after `x_hold`. A row's words wait in a
+    delay line until its sums are complete and its reciprocal root is known, which takes the same L cycles after its
+    last word for every row. Its pass takes `tiles` cycles, and reads need no flow control however X is held: at most a
+    word arrives per cycle, so last words are at least `tiles` cycles apart and a pass ends before the next one begins.
+    A pass reads nothing that has not arrived, as its row did so L cycles earlier. And before row r's pass begins, only
+    the words of the last L cycles can be of rows behind r, so the line never holds more than tiles + L words.
+
+    A command takes about (rows + 1)·tiles + statistics_latency + 20 cycles and the held ones.
+
+    Parameters: the table has two halves of norm_words words of C channels; `table` names the one in use. With `n_en`,
+    `n_data` (C int16) is written to `n_addr` = {half, word, plane}; planes of a word: 0, 1 the low and high halves of
+    beta (int32), 2 gamma (int16), 3 nothing. The half not in use may be written at any time.
     """
 
     MAX_DIM = 2047
@@ -39,11 +47,12 @@ class Norm(wiring.Component):
         self.levels = ceil_log2(p.c)
         #: cycles from a row's last word in `x_in` to the start of its pass: square, tree, sum, two products, V, root
         self.statistics_latency = 1 + self.levels + 1 + 4 + Rsqrt.LATENCY
-        ring_bits = ceil_log2(p.weight_depth)
+        self.norm_words = 1 << ceil_log2(p.norm_depth)
         super().__init__(
             {
                 "start": In(1),
                 "statistics": In(1),
+                "table": In(1),
                 "a_base": In(16),
                 "a_stride": In(16),
                 "row_begin": In(16),
@@ -56,12 +65,10 @@ class Norm(wiring.Component):
                 "eps": In(48),
                 "busy": Out(1),
                 "done": Out(1),
-                "ring_level": In(ceil_log2(p.weight_depth + 1)),
-                "ring_en": Out(1),
-                "ring_index": Out(ring_bits),
-                "ring_data": In(8 * p.ring_bytes),
-                "ring_pop": Out(1),
-                "ring_pop_count": Out(ceil_log2(p.weight_depth + 1)),
+                "n_en": In(1),
+                "n_addr": In(16),
+                "n_data": In(16 * p.c),
+                "x_hold": In(1),
                 "x_en": Out(1),
                 "x_addr": Out(ceil_log2(max(p.x_depth, 2))),
                 "x_data": In(16 * p.c),
@@ -75,8 +82,8 @@ class Norm(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        loaded = self._parameters(m)
-        x_valid, x_first, x_last = self._read(m, loaded)
+        self._parameters(m)
+        x_valid, x_first, x_last = self._read(m)
         x_in = Signal(16 * self.p.c, reset_less=True)
         en, first, last = (Signal(name=f"in_{name}") for name in ("valid", "first", "last"))
         m.d.sync += [x_in.eq(self.x_data), en.eq(x_valid), first.eq(x_first), last.eq(x_last)]
@@ -97,87 +104,50 @@ class Norm(wiring.Component):
         m.d.sync += register.eq(value)
         return register
 
-    def _parameters(self, m: Module) -> Signal:
-        """Ring words → `self.table` (per lane beta in bits 0..31, gamma in 32..47). Returns the pulse "all read"."""
-        p = self.p
-        self.table = m.submodules.table = Ram(width=48 * p.c, depth=p.norm_depth)
-        count_bits = self.ring_pop_count.shape().width
-        total = Signal(count_bits)
-        index = Signal(count_bits)
-        reading = Signal()
-        loaded = Signal()
-        issue = Signal()
+    def _parameters(self, m: Module) -> None:
+        """The table: beta's low halves, its high halves and gamma side by side, each its own write."""
+        planes, width = 3, 16 * self.p.c
+        self.parameters = m.submodules.parameters = Ram(width=planes * width, depth=2 * self.norm_words, grain=width)
         m.d.comb += [
-            total.eq(self.tiles[: ceil_log2(p.norm_depth + 1)] << ceil_log2(p.param_words)),
-            issue.eq(reading & (index != total) & (self.ring_level > index)),
+            self.parameters.w_en.eq(self.n_en << self.n_addr[:2]),
+            self.parameters.w_addr.eq(self.n_addr[2:]),
+            self.parameters.w_data.eq(Cat(*[self.n_data] * planes)),
         ]
-        m.d.sync += [self.ring_en.eq(issue), self.ring_index.eq(index), self.ring_pop.eq(0), loaded.eq(0)]
-        with m.If(issue):
-            m.d.sync += index.eq(index + 1)
-        arrived = self._delay(m, self.ring_en, self.READ_LATENCY, "ring", reset=True)
-        received = Signal(count_bits)
-        lanes = []
-        for lane in range(p.c):
-            taken = self.ring_data.word_select(lane, 8 * p.k)
-            if p.param_words == 1:
-                lanes.append(taken[:48])
-            else:
-                collected = Signal(64, reset_less=True, name=f"collected{lane}")
-                merged = Cat(collected[8 * p.k :], taken)
-                with m.If(arrived):
-                    m.d.sync += collected.eq(merged)
-                lanes.append(merged[:48])
-        pk_bits = ceil_log2(p.param_words)
-        complete = arrived & (received[:pk_bits] == p.param_words - 1) if pk_bits else arrived
-        m.d.comb += [
-            self.table.w_en.eq(complete),
-            self.table.w_addr.eq(received >> pk_bits),
-            self.table.w_data.eq(Cat(*lanes)),
-            self.ring_pop_count.eq(total),
-        ]
-        with m.If(arrived):
-            m.d.sync += received.eq(received + 1)
-        with m.If(reading & (received == total)):
-            m.d.sync += [reading.eq(0), loaded.eq(1), self.ring_pop.eq(1)]
-        with m.If(self.start):
-            m.d.sync += [reading.eq(1), index.eq(0), received.eq(0)]
-        return loaded
 
-    def _read(self, m: Module, loaded: Signal) -> tuple[Value, Value, Value]:
-        """Issues the X reads once the parameters are in; returns valid, first and last of the word in `x_data`."""
-        bits = self.x_addr.shape().width
-        base = Signal(bits, reset_less=True)
-        rows = Signal(16, reset_less=True)
-        word = Signal(16, reset_less=True)
-        reading = Signal()
-        first, last = Signal(), Signal()
-        skipped = Signal(bits, reset_less=True)
-        m.d.comb += [first.eq(word == 0), last.eq(word == self.tiles - 1)]
-        m.d.sync += [
-            # stable long before it is used, at `loaded`
-            skipped.eq(self.row_begin[:bits] * self.a_stride[:bits]),
-            self.x_en.eq(reading),
-            self.x_addr.eq(base + word),
-        ]
-        with m.If(loaded):
+    def _read(self, m: Module) -> tuple[Value, Value, Value]:
+        """Issues the X reads; returns valid, first and last of the word in `x_data`."""
+        address, line = (Signal(self.x_addr.shape(), reset_less=True, name=name) for name in ("address", "line"))
+        rows_left = Signal(16, reset_less=True)
+        tiles_left = Signal(range(self.p.norm_depth + 1), reset_less=True)
+        reading, issue, last = Signal(), Signal(), Signal()
+        first = Signal(reset_less=True)
+        m.d.comb += [issue.eq(reading & ~self.x_hold), last.eq(tiles_left == 1)]
+        m.d.sync += [self.x_en.eq(issue), self.x_addr.eq(address)]
+        with m.If(issue):
+            m.d.sync += [address.eq(address + 1), tiles_left.eq(tiles_left - 1), first.eq(last)]
+            with m.If(last):
+                m.d.sync += [
+                    address.eq(line),
+                    line.eq(line + self.a_stride),
+                    tiles_left.eq(self.tiles),
+                    rows_left.eq(rows_left - 1),
+                    reading.eq(rows_left != 1),
+                ]
+        with m.If(self.start):
             m.d.sync += [
                 reading.eq(self.row_begin < self.row_end),
-                base.eq(self.a_base + skipped),
-                rows.eq(self.row_end - self.row_begin - 1),
-                word.eq(0),
+                address.eq(self.a_base),
+                line.eq(self.a_base + self.a_stride),
+                rows_left.eq(self.row_end - self.row_begin),
+                tiles_left.eq(self.tiles),
+                first.eq(1),
             ]
-        with m.If(reading):
-            m.d.sync += word.eq(word + 1)
-            with m.If(last):
-                m.d.sync += [word.eq(0), base.eq(base + self.a_stride), rows.eq(rows - 1)]
-                with m.If(rows == 0):
-                    m.d.sync += reading.eq(0)
         self.empty = Signal()
-        m.d.comb += self.empty.eq(loaded & (self.row_begin >= self.row_end))
+        m.d.comb += self.empty.eq(self.start & (self.row_begin >= self.row_end))
         stages = 1 + self.READ_LATENCY
         return tuple(
             self._delay(m, flag, stages, f"read_{name}", reset=True)
-            for name, flag in (("valid", reading), ("first", first), ("last", reading & last))
+            for name, flag in (("valid", issue), ("first", first), ("last", issue & last))
         )
 
     def _statistics(
@@ -268,8 +238,10 @@ class Norm(wiring.Component):
         row_offset = self._delay(m, row_offset, 1, "row_offset")
         row_right = self._delay(m, row_right, 2, "row_right")
         # gamma and beta are looked up when x has become xhat
-        m.d.comb += [self.table.r_en.eq(1), self.table.r_addr.eq(self._delay(m, word, 4, "table_address"))]
-        table = self._register(m, self.table.r_data, 48 * p.c, "affine")
+        table_word = self._delay(m, word, 4, "table_word")[: ceil_log2(self.norm_words)]
+        m.d.comb += [self.parameters.r_en.eq(1), self.parameters.r_addr.eq(Cat(table_word, self.table))]
+        affine = self._register(m, self.parameters.r_data, len(self.parameters.r_data), "affine")
+        lows, highs, gammas = (affine[16 * p.c * plane :][: 16 * p.c] for plane in range(3))
         wide = signed(bits_for(self.dim_max * 65535 * Rsqrt.Y1_MAX) + 1)
         outputs = []
         for i in range(p.c):
@@ -279,8 +251,9 @@ class Norm(wiring.Component):
             # rshift(v, 6 + n) = ((v >> 5 >> n) + 1) >> 1
             moved = self._register(m, centred[5:].as_signed() >> row_right, signed(wide.width - 5), f"moved{i}")
             xhat = self._rounded(m, moved, 18, f"xhat{i}")
-            gamma = table.word_select(i, 48)[32:].as_signed()
-            beta = self._register(m, table.word_select(i, 48)[:32].as_signed(), signed(32), f"beta{i}")
+            gamma = gammas.word_select(i, 16).as_signed()
+            both = Cat(lows.word_select(i, 16), highs.word_select(i, 16)).as_signed()
+            beta = self._register(m, both, signed(32), f"beta{i}")
             scaled = self._register(m, xhat * gamma, signed(34), f"scaled{i}")
             biased = self._register(m, scaled + beta, signed(35), f"biased{i}")
             shifted = self._register(m, Cat(Const(0, 1), biased).as_signed() >> self.shift, signed(36), f"shifted{i}")
@@ -305,13 +278,13 @@ class Norm(wiring.Component):
         p = self.p
         bits = self.y_addr.shape().width
         row_log, part_log = ceil_log2(p.t), ceil_log2(p.word // p.c)
-        skipped = Signal(bits, reset_less=True)
         group = Signal(bits, reset_less=True)
+        step = Signal(bits, reset_less=True)
+        groups = Signal(16 - row_log)
         row = Signal(16, reset_less=True)
         word = Signal(16, reset_less=True)
         ended = Signal()
         m.d.sync += [
-            skipped.eq(self.row_begin[row_log:][:bits] * self.d_stride[:bits]),
             self.y_en.eq(valid),
             self.y_bank.eq(row),
             self.y_addr.eq(group + (word >> part_log)),
@@ -325,9 +298,18 @@ class Norm(wiring.Component):
                 m.d.sync += [word.eq(0), row.eq(row + 1)]
                 with m.If(row[:row_log].all()):
                     m.d.sync += group.eq(group + self.d_stride)
-        with m.If(self.ring_pop):
-            m.d.sync += [group.eq(self.d_base + skipped), row.eq(self.row_begin), word.eq(0)]
+        # the stride times the groups in front of row_begin, bit by bit: the first word is more than 16 cycles away
+        m.d.sync += [groups.eq(groups >> 1), step.eq(step << 1)]
+        with m.If(groups[0]):
+            m.d.sync += group.eq(group + step)
         with m.If(self.done):
             m.d.sync += self.busy.eq(0)
         with m.If(self.start):
-            m.d.sync += self.busy.eq(1)
+            m.d.sync += [
+                self.busy.eq(1),
+                group.eq(self.d_base),
+                groups.eq(self.row_begin[row_log:]),
+                step.eq(self.d_stride),
+                row.eq(self.row_begin),
+                word.eq(0),
+            ]

@@ -23,14 +23,14 @@ class Router(wiring.Component):
     """Logits in, queues out. Three tokens are in work at a time: one has its logits ranked, one its exponentials
     summed, one its weights divided; all advance together, at least every max(experts + 6, topk + 18) cycles.
 
-    Logit write: `w_row` (< max_tokens), `w_word` (C experts), `w_data` C×int24; not while `busy`. Lanes beyond
-    max_experts are dropped.
+    Logit write: `w_row` (< max_tokens), `w_word` (C experts), `w_data` C×int24; at any time, but while `busy` not of
+    rows row_begin .. row_end - 1 (the logits' RAM has a port for writes alone). Lanes beyond max_experts are dropped.
 
-    Command: pulse `start`; `row_begin`, `row_end`, `experts`, `topk`, `renormalize` stay stable until the pulse `done`.
-    Clears all counts, then appends each token, in order, to the queues of its `topk` largest logits, ties to the lower
-    index. With no rows or no experts it only clears and is done. `topk` 0 appends nothing, `topk` beyond `experts` or
-    max_topk acts as the smaller of these; `experts` beyond max_experts, rows beyond max_tokens and a `start` while
-    `busy` are illegal.
+    Command: pulse `start`; `row_begin`, `row_end`, `experts`, `topk`, `renormalize`, `append` stay stable until the
+    pulse `done`. Clears all counts unless `append`, then appends each token of row_begin .. row_end - 1, in order, to
+    the queues of its `topk` largest logits, ties to the lower index. With no rows or no experts that is all. `topk` 0
+    appends nothing, `topk` beyond `experts` or max_topk acts as the smaller of these; `experts` beyond max_experts,
+    rows beyond max_tokens, a queue of more than max_tokens and a `start` while `busy` are illegal.
 
     Queue read, not while `busy`: `q_en`, `q_expert`, `q_index`, then `q_token`, `q_weight` (0..65536) QUEUE_LATENCY
     cycles later, held until the next `q_en`. `count` of `count_expert` and `nonempty` (a bit per expert) are
@@ -62,6 +62,7 @@ class Router(wiring.Component):
                 "experts": In(bits_for(p.max_experts)),
                 "topk": In(bits_for(p.max_topk)),
                 "renormalize": In(1),
+                "append": In(1),
                 "busy": Out(1),
                 "done": Out(1),
                 "q_en": In(1),
@@ -275,7 +276,7 @@ class Router(wiring.Component):
         counts = [Signal(p.row_bits, name=f"count{expert}") for expert in range(p.max_experts)]
         expert, power = waiting[0]
         for number, count in enumerate(counts):
-            with m.If(self.start):
+            with m.If(self.start & ~self.append):
                 m.d.sync += count.eq(0)
             with m.Elif(emit & (expert == number)):
                 m.d.sync += count.eq(count + 1)

@@ -25,13 +25,16 @@ class Softmax(wiring.Component):
 
     In the RAM of each row the words of the halves alternate: key n of a half is in word 2·(n div max(C, K)) + half.
 
-    Write: one C-word of one row per cycle, rows in any order and at any spacing. `w_mask` marks keys < N: other scores
-    do not count for the maximum. `w_first` starts the row's maximum anew. A half may be read from WRITE_LATENCY cycles
-    after its last write, and written again from the cycle of its last read on.
+    Keys r_begin .. r_keys - 1 of the buffer count; `r_begin` < max(C, K), `r_keys` 1 .. keys.
 
-    Read: `r_en` with `r_half`, `r_step` (K keys) and `r_keys` (N, 1 .. keys). LATENCY cycles later `a_valid` and `a`,
-    [row][lane] uint8, zero for keys >= N; steps may lie beyond N, inside the buffer. With `r_sum` the step counts for
-    the row sums: `r_first` starts them anew, `r_last` starts the divisions. `r_last` steps are at least T cycles apart.
+    Write: one C-word of one row per cycle, rows in any order and at any spacing. `w_mask` marks the keys that count:
+    other scores do not for the maximum. `w_first` starts the row's maximum anew. A half may be read from WRITE_LATENCY
+    cycles after its last write, and written again from the cycle of its last read on.
+
+    Read: `r_en` with `r_half`, `r_step` (K keys), `r_begin`, `r_keys`. LATENCY cycles later `a_valid` and `a`, [row]
+    [lane] uint8, zero for keys that do not count; steps may lie beyond r_keys, inside the buffer. With `r_sum` the step
+    counts for the row sums: `r_first` starts them anew, `r_last` starts the divisions. `r_last` steps are at least T
+    cycles apart.
     `factor` = floor(2^24 / sum) of `factor_row`, a combinational select of registers; row t changes exactly
     FACTOR_LATENCY + t cycles after the `r_last` step and holds until the next one's. Sums are >= 255 when the key of
     the maximum is among those summed; otherwise (no key at all) the factor is undefined.
@@ -57,6 +60,7 @@ class Softmax(wiring.Component):
                 "r_en": In(1),
                 "r_half": In(1),
                 "r_step": In(select_bits(self.words * self.word // k)),
+                "r_begin": In(bits_for(self.word - 1)),
                 "r_keys": In(bits_for(keys)),
                 "r_sum": In(1),
                 "r_first": In(1),
@@ -78,7 +82,7 @@ class Softmax(wiring.Component):
             scores.w_bank.eq(self.w_row),
             scores.w_addr.eq(Cat(self.w_half, self.w_word[parts_w:])),
             scores.w_sub.eq(self.w_word[:parts_w]),
-            # Scores beyond N are written too: reading masks them again.
+            # The other scores are written too: reading masks them again.
             scores.w_mask.eq(~0),
             scores.w_data.eq(self.w_data),
             scores.r_en.eq(self.r_en),
@@ -144,12 +148,15 @@ class Softmax(wiring.Component):
         return selected
 
     def _key_mask(self, m: Module) -> Value:
-        """Which of the K keys of a step are below N, in step with the scores from the buffer."""
-        remaining = Signal(signed(max(len(self.r_keys), len(self.r_step) + ceil_log2(self.k)) + 1), reset_less=True)
+        """Which of the K keys of a step count, in step with the scores from the buffer."""
+        first_key = self.r_step << ceil_log2(self.k)
+        skipped = Signal(signed(len(first_key) + 1), reset_less=True)
+        remaining = Signal(signed(max(len(self.r_keys), len(first_key)) + 1), reset_less=True)
         mask = Signal(self.k, reset_less=True)
         m.d.sync += [
-            remaining.eq(self.r_keys - Cat(*([0] * ceil_log2(self.k)), self.r_step)),
-            mask.eq(Cat(*(remaining > lane for lane in range(self.k)))),
+            skipped.eq(self.r_begin - first_key),
+            remaining.eq(self.r_keys - first_key),
+            mask.eq(Cat(*((remaining > lane) & (skipped <= lane) for lane in range(self.k)))),
         ]
         return mask
 

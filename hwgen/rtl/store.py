@@ -19,7 +19,8 @@ class StoreUnit(wiring.Component):
     """Reads rows `row_begin` .. `row_end` - 1, `tiles` C-words each, and puts them out without gaps, as int16.
 
     X (`from_y` low): `x_en`, `x_addr` → `x_data`; Y: `m_en`, `m_bank`, `m_addr`, `m_sub` → `m_data` (int8, widened);
-    both READ_LATENCY cycles later. A C-word or a beat per cycle. Only the last beat may have strobes off (`out_strb`);
+    both READ_LATENCY cycles later; `a_base` is X's word of row_begin or Y's of its group. A C-word or a beat per cycle.
+    Only the last beat may have strobes off (`out_strb`);
     `out_last` marks it. `done` is a pulse one cycle after the last beat was taken.
     `row_end` > `row_begin` and `tiles` > 0. `abort` (level) drops the command; `out_valid` may then fall.
     """
@@ -65,16 +66,12 @@ class StoreUnit(wiring.Component):
         bank = Signal(bank_bits, reset_less=True)
         line = Signal(address_bits, reset_less=True)  # address of the row's first word
         address = Signal(address_bits, reset_less=True)
-        product = Signal(address_bits, reset_less=True)
         next_line = Signal(address_bits)
         sub = Signal(select_bits(self.parts), reset_less=True)
-        setup = Signal()  # the cycle after `start`: the product is there, the start address is not
         run, read, row_ends, all_ends = Signal(), Signal(), Signal(), Signal()
         credit = Signal(range(self.QUEUE + 1), init=self.QUEUE)
 
-        first = Signal(BY_NAME["a_base"].bits)
         m.d.comb += [
-            first.eq(self.a_base + product),
             read.eq(run & (credit != 0)),
             row_ends.eq(tiles_left == 1),
             all_ends.eq(row_ends & (rows_left == 1)),
@@ -87,12 +84,8 @@ class StoreUnit(wiring.Component):
             # A bank word holds every t-th row; all banks of a row group share the address.
             next_line.eq(Mux(~self.from_y | bank.all(), line + self.a_stride, line)),
         ]
-        m.d.sync += [
-            setup.eq(self.start),
-            product.eq(Mux(self.from_y, self.row_begin >> bank_bits, self.row_begin) * self.a_stride),
-        ]
-        with m.If(setup):
-            m.d.sync += [line.eq(first), address.eq(first), run.eq(1)]
+        with m.If(self.start):
+            m.d.sync += [line.eq(self.a_base), address.eq(self.a_base), run.eq(1)]
             m.d.sync += [rows_left.eq(self.row_end - self.row_begin), bank.eq(self.row_begin)]
             m.d.sync += [tiles_left.eq(self.tiles), sub.eq(0)]
         with m.If(read):
@@ -142,6 +135,6 @@ class StoreUnit(wiring.Component):
         with m.If(self.start):
             m.d.sync += self.busy.eq(1)
         with m.If(self.abort):
-            m.d.sync += [self.busy.eq(0), run.eq(0), setup.eq(0), arriving.eq(0), self.done.eq(0)]
+            m.d.sync += [self.busy.eq(0), run.eq(0), arriving.eq(0), self.done.eq(0)]
             m.d.sync += credit.eq(self.QUEUE)
         return m

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import deque
 
 import cocotb
 import numpy as np
@@ -36,11 +37,13 @@ def value(dut, name):
 async def commands(dut):
     rng = np.random.default_rng(cocotb.RANDOM_SEED)
     cocotb.start_soon(Clock(dut.clk, 10, "ns").start())
-    dut.start.value = 0
+    dut.start.value, dut.q_ready.value, dut.h_hold.value = 0, 0, 0
     dut.rst.value = 1
     for _ in range(3):
         await RisingEdge(dut.clk)
     dut.rst.value = 0
+    holds = deque([0] * (P["write_latency"] + 1), maxlen=P["write_latency"] + 1)
+    asked = False
     for number in range(P["commands"]):
         tiles = int(rng.choice([1, 2, 3, 8, rng.integers(1, 20)]))
         words = -(-tiles // (W // C))
@@ -63,6 +66,7 @@ async def commands(dut):
         count = 0 if number == 4 else int(rng.integers(1, rows + 1))
         queue = np.sort(rng.permutation(rows)[:count]).tolist()
         row_begin = int(rng.integers(rows))
+        first_base = a_base + row_begin // T * a_stride if mean else a_base
         row_end = rows if rng.integers(2) else int(rng.integers(row_begin + 1, rows + 1))
         if number == 5:
             row_end = row_begin
@@ -74,7 +78,7 @@ async def commands(dut):
             columns = y[row_begin:row_end].T.tolist()
             means = [mean_byte(column, mult, shift) for column in columns]
             expected = {place(0, j, d_base, d_stride): pack(means[j * C : (j + 1) * C]) for j in range(tiles)}
-            limit = tiles * (row_end - row_begin + C + 10) + 10
+            limit = tiles * (row_end - row_begin + C + 14) + 10
         elif mean:
             limit = 10
         else:
@@ -83,15 +87,17 @@ async def commands(dut):
                 for i, token in enumerate(queue)
                 for j in range(tiles)
             }
-            limit = max(tiles, 5) * count + 12
+            limit = max(tiles, 6) * count + 12
         command = {
-            "mean": mean, "expert": expert, "count": count, "a_base": a_base, "a_stride": a_stride,
+            "mean": mean, "expert": expert, "count": count, "a_base": first_base, "a_stride": a_stride,
             "row_begin": row_begin, "row_end": row_end, "tiles": tiles, "d_base": d_base, "d_stride": d_stride,
             "mult": mult, "shift": shift,
         }  # fmt: skip
         for name, number_ in command.items():
             getattr(dut, name).value = int(number_)
         written, cycles, pending = {}, 0, None
+        late, hold = rng.choice([0, 0, 0.5, 0.9], 2)
+        burst, taken = 0, 0
         dut.start.value = 1
         await RisingEdge(dut.clk)
         dut.start.value = 0
@@ -102,18 +108,29 @@ async def commands(dut):
             pending = None
             if dut.m_en.value == 1:
                 pending = memory[value(dut, "m_bank"), value(dut, "m_addr"), value(dut, "m_sub")]
-            token = int(rng.integers(P["max_tokens"]))
-            if dut.q_en.value == 1 and not mean:
-                assert value(dut, "q_expert") == expert
-                token = queue[value(dut, "q_index")]
-            dut.q_token.value = token
+            dut.q_token.value = int(rng.integers(P["max_tokens"]))
+            if dut.q_en.value == 1:
+                assert not mean and value(dut, "q_expert") == expert
+                if dut.q_ready.value == 1:
+                    dut.q_token.value = queue[value(dut, "q_index")]
+                else:
+                    taken += 1
+            else:
+                assert not asked, "q_en fell before q_ready"
+            asked = dut.q_en.value == 1 and dut.q_ready.value == 0
+            dut.q_ready.value = int(rng.random() >= late)
+            holds.append(int(dut.h_hold.value))
+            taken += holds[-1]
+            burst = max(burst - 1, 0) or int(rng.random() < hold / 10) * int(rng.integers(1, 60))
+            dut.h_hold.value = int(burst > 0 or rng.random() < hold / 2)
             if dut.h_en.value == 1:
+                assert not holds[0], "a write WRITE_LATENCY cycles after h_hold"
                 address = value(dut, "h_bank"), value(dut, "h_addr"), value(dut, "h_sub")
                 assert address not in written, f"{address} written twice: {command}"
                 written[address] = int(dut.h_data.value)
             if dut.done.value == 1:
                 break
-            assert cycles <= limit, f"slower than {limit} cycles: {command}"
+            assert cycles - taken <= limit, f"slower than {limit} cycles: {command}"
         wrong = [a for a in expected if written.get(a) != expected[a]]
         assert written == expected, f"{command}: {len(wrong)} of {len(expected)} wrong, {wrong[:3]}"
         for name in command:

@@ -79,7 +79,8 @@ async def commands(dut):
     drive(rst=0)
     await RisingEdge(dut.clk)
     assert await counts() == [0] * max_experts
-    zero_weights = full_queues = 0
+    zero_weights = full_queues = appended = 0
+    queues = [[] for _ in range(max_experts)]
     for number in range(P["commands"]):
         style = STYLES[number % len(STYLES)]
         full = number in (1, 2)
@@ -92,6 +93,9 @@ async def commands(dut):
         end = max_tokens if full else int(rng.integers(begin + 1, min(begin + 20, max_tokens) + 1))
         if number >= P["commands"] - 3:  # no rows, no experts, no winners
             experts, topk, end = [(experts, topk, begin), (0, topk, end), (experts, 0, end)][number % 3]
+        longest = max(len(queue) for queue in queues)
+        append = int(not full and longest + end - begin <= max_tokens)
+        appended += append and longest > 0
         logits = logits_of(rng, style, end - begin, max(experts, 1))
         words = -(-logits.shape[1] // lanes)
         for row, word in rng.permutation([(r, w) for r in range(begin, end) for w in range(words)]).tolist():
@@ -101,9 +105,10 @@ async def commands(dut):
             drive(w_en=1, w_row=row, w_word=word, w_data=data)
             await RisingEdge(dut.clk)
         drive(w_en=0, w_data=0)
-        drive(start=1, row_begin=begin, row_end=end, experts=experts, topk=topk, renormalize=renormalize)
+        drive(start=1, row_begin=begin, row_end=end, experts=experts, topk=topk, renormalize=renormalize, append=append)
         await RisingEdge(dut.clk)
         drive(start=0)
+        others = [*range(begin), *range(end, max_tokens)]
         cycles = 0
         while True:
             await ReadOnly()
@@ -112,9 +117,14 @@ async def commands(dut):
             done = int(dut.done.value)
             assert done or int(dut.busy.value)
             await RisingEdge(dut.clk)
+            if others:  # logits of the next rows come meanwhile
+                row, word = int(rng.choice(others)), int(rng.integers(-(-max_experts // lanes)))
+                drive(w_en=rng.integers(2), w_row=row, w_word=word, w_data=int.from_bytes(rng.bytes(3 * lanes)))
             if done:
                 break
-        queues = [[] for _ in range(max_experts)]
+        drive(w_en=0)
+        if not append:
+            queues = [[] for _ in range(max_experts)]
         if experts:
             for row in range(begin, end):
                 for expert, weight in route(logits[row - begin], min(topk, max_topk), renormalize) if topk else []:
@@ -135,4 +145,4 @@ async def commands(dut):
             assert found == queues[expert][index], f"{style}, entry {index} of expert {expert}"
             await RisingEdge(dut.clk)
         assert await counts() == [len(queue) for queue in queues], style
-    assert full_queues and (zero_weights or max_experts == 1 or max_topk == 1)
+    assert full_queues and appended and (zero_weights or max_experts == 1 or max_topk == 1)

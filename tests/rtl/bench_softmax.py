@@ -17,7 +17,8 @@ P = json.loads(os.environ.get("HWGEN_PARAMETERS", "{}"))
 T, C, K, KEYS = (P.get(name, 1) for name in ("t", "c", "k", "keys"))
 INPUTS = {
     "w_en": 1, "w_half": 1, "w_row": 8, "w_word": 16, "w_data": 16 * C, "w_mask": C, "w_first": 1,
-    "r_en": 1, "r_half": 1, "r_step": 16, "r_keys": 16, "r_sum": 1, "r_first": 1, "r_last": 1, "factor_row": 8,
+    "r_en": 1, "r_half": 1, "r_step": 16, "r_begin": 8, "r_keys": 16, "r_sum": 1, "r_first": 1, "r_last": 1,
+    "factor_row": 8,
 }  # fmt: skip
 
 
@@ -49,9 +50,10 @@ def schedule(rng, tiles):
     for tile in range(tiles):
         half = tile % 2
         keys = KEYS if tile in (1, 5) else int(rng.integers(1, KEYS + 1))
+        begin = 0 if tile in (0, 5) else int(rng.integers(min(keys, max(C, K))))
         word_count = -(-keys // C)
         scores = scores_of(rng, 2 if tile == 5 else tile % 5, word_count * C)
-        beyond = np.arange(word_count * C) >= keys
+        beyond = (np.arange(word_count * C) < begin) | (np.arange(word_count * C) >= keys)
         scores = np.where(beyond & (rng.integers(2) == 0), (1 << 15) - 1, scores)  # must not become the maximum
         hurried = rng.integers(2) == 0
         write_cycle = max(write_cycle, half_free[half])
@@ -62,9 +64,8 @@ def schedule(rng, tiles):
         if tile % 5 in (1, 4):  # the very last write raises its row's maximum: reading too early must show
             word, row = order[-1]
             scores = scores.copy()
-            scores[row, min(word * C + int(rng.integers(C)), keys - 1)] = (
-                scores[row].clip(max=(1 << 15) - 100).max() + 60
-            )
+            raised = max(begin, min(word * C + int(rng.integers(C)), keys - 1))
+            scores[row, raised] = scores[row].clip(max=(1 << 15) - 100).max() + 60
         started = set()
         for word, row in order:
             part = slice(word * C, word * C + C)
@@ -77,9 +78,9 @@ def schedule(rng, tiles):
             last_write = write_cycle
             write_cycle += 1 if hurried else int(rng.integers(1, 4))
         read_cycle = max(read_cycle, last_write + P["write_latency"])
-        maximum = scores[:, :keys].max(axis=1)
-        p = np.array([[probability(int(maximum[t] - s)) for s in scores[t, :keys]] for t in range(T)])
-        p = np.pad(p, ((0, 0), (0, 2 * K + C)))
+        maximum = scores[:, begin:keys].max(axis=1)
+        p = np.array([[probability(int(maximum[t] - s)) for s in scores[t, begin:keys]] for t in range(T)])
+        p = np.pad(p, ((0, 0), (begin, 2 * K + C)))
         steps = -(-keys // K)
         extra = steps + int(rng.integers(2)) if steps * K < (KEYS // max(C, K)) * max(C, K) else steps
         for sweep in range(2):
@@ -89,7 +90,7 @@ def schedule(rng, tiles):
                     read_cycle = max(read_cycle, last_division + T)
                     last_division = read_cycle
                 inputs.setdefault(read_cycle, {}).update(
-                    r_en=1, r_half=half, r_step=step, r_keys=keys,
+                    r_en=1, r_half=half, r_step=step, r_begin=begin, r_keys=keys,
                     r_sum=int(sweep == 0), r_first=int(step == 0), r_last=int(last),
                 )  # fmt: skip
                 if sweep:  # without r_sum neither flag means anything

@@ -65,6 +65,7 @@ class Bench:
             data = [self.y[r % t, base + r // t * stride + j // parts, j % parts] for r in rows for j in range(tiles)]
         else:
             data = [self.x[base + r * stride + j] for r in rows for j in range(tiles)]
+        base += (row_begin // t if from_y else row_begin) * stride
         fields = dict(zip(FIELDS, (base, stride, row_begin, row_end, tiles), strict=True))
         return fields, np.concatenate(data).astype("<i2").tobytes()
 

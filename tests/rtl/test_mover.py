@@ -10,4 +10,5 @@ from sim.unit import run_unit
 )
 def test_mover(t, c, k, max_tokens):
     p = HwParams(t=t, c=c, k=k, y_depth=500, h_depth=600, max_tokens=max_tokens, max_experts=5)
-    run_unit(Mover(p), bench="tests.rtl.bench_mover", parameters={**p.as_dict(), "commands": 60})
+    parameters = {**p.as_dict(), "commands": 60, "write_latency": Mover.WRITE_LATENCY}
+    run_unit(Mover(p), bench="tests.rtl.bench_mover", parameters=parameters)

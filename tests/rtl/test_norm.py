@@ -14,13 +14,13 @@ from sim.unit import run_unit
     ids=["k1", "k-wider", "dim-2047"],
 )
 def test_norm(t, c, k, norm_depth, commands):
-    p = HwParams(t=t, c=c, k=k, norm_depth=norm_depth, x_depth=1500, y_depth=4096, weight_depth=300, max_tokens=64)
+    p = HwParams(t=t, c=c, k=k, norm_depth=norm_depth, x_depth=1500, y_depth=4096, max_tokens=64)
     component = Norm(p)
     overhead = component.statistics_latency + 20
     run_unit(
         component,
         bench="tests.rtl.bench_norm",
-        parameters={**p.as_dict(), "commands": commands, "overhead": overhead},
+        parameters={**p.as_dict(), "commands": commands, "overhead": overhead, "norm_words": component.norm_words},
     )
 
 

@@ -1,4 +1,4 @@
-"""LOADX: beats of the weights region → words of the residual stream."""
+"""LOAD: beats of the weights region → words of the residual stream or of the LayerNorm unit's table."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from ..isa import BY_NAME
 from ..params import HwParams
 from .gearbox import Gearbox
 
-__all__ = ["LoadX"]
+__all__ = ["Load"]
 
 
-class LoadX(wiring.Component):
-    """Writes `bytes` bytes, little end first, to the X words from `d_base` on; a beat or a word per cycle.
+class Load(wiring.Component):
+    """Writes `bytes` bytes, little end first, to the words of C int16 from `d_base` on; a beat or a word per cycle.
 
+    The words are X's (`x_en`, `x_addr`, `x_data`) or, with `to_norm`, the parameter table's (`n_en`, `n_addr`,
+    `n_data`); command inputs are read while `busy`. `x_en` is low in the cycle after `x_hold`, `n_en` need not be.
     `bytes` is a multiple of 2*C, greater than 0. Exactly ceil(bytes / beat) beats are taken; bytes of the last one that
-    are too many are dropped. `done` comes in the cycle of the last `x_en`. `abort` (level) drops the command.
+    are too many are dropped. `done` comes in the cycle of the last write. `abort` (level) drops the command.
     """
 
     def __init__(self, p: HwParams) -> None:
@@ -26,15 +28,20 @@ class LoadX(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
+                "to_norm": In(1),
                 "bytes": In(BY_NAME["bytes"].bits),
                 "d_base": In(BY_NAME["d_base"].bits),
                 "busy": Out(1),
                 "done": Out(1),
                 "abort": In(1),
                 "beats": In(stream.Signature(p.data_bus)),
+                "x_hold": In(1),
                 "x_en": Out(1),
                 "x_addr": Out(ceil_log2(max(p.x_depth, 2))),
                 "x_data": Out(16 * p.c),
+                "n_en": Out(1),
+                "n_addr": Out(16),
+                "n_data": Out(16 * p.c),
             }
         )
 
@@ -44,10 +51,9 @@ class LoadX(wiring.Component):
         # Counted in the smaller of beat and word, of which a beat holds `down`.
         unit = exact_log2(min(self.beat_bytes, self.word_bytes))
         left = Signal(BY_NAME["bytes"].bits - unit)
-        last, accept = Signal(), Signal()
-        address = Signal.like(self.x_addr, reset_less=True)
-        x_data = Signal(8 * self.word_bytes, reset_less=True)
-        x_addr = Signal.like(self.x_addr, reset_less=True)
+        last, accept, write = Signal(), Signal(), Signal()
+        following, address = (Signal(16, reset_less=True, name=name) for name in ("following", "address"))
+        data = Signal(8 * self.word_bytes, reset_less=True)
         m.d.comb += [
             last.eq(left <= gearbox.down),
             gearbox.clear.eq(self.abort),
@@ -56,26 +62,30 @@ class LoadX(wiring.Component):
             gearbox.in_last.eq(last),
             self.beats.ready.eq(gearbox.in_ready & (left != 0)),
             accept.eq(self.beats.valid & self.beats.ready),
-            gearbox.out_ready.eq(1),
-            self.x_addr.eq(x_addr),
-            self.x_data.eq(x_data),
+            gearbox.out_ready.eq(self.to_norm | ~self.x_hold),
+            write.eq(gearbox.out_valid & gearbox.out_ready),
+            self.x_addr.eq(address),
+            self.x_data.eq(data),
+            self.n_addr.eq(address),
+            self.n_data.eq(data),
         ]
         if gearbox.down > 1:
             m.d.comb += gearbox.in_count.eq(Mux(last, left - 1, gearbox.down - 1))
         with m.If(accept):
             m.d.sync += left.eq(Mux(last, 0, left - gearbox.down))
         m.d.sync += [
-            self.x_en.eq(gearbox.out_valid),
-            x_addr.eq(address),
-            x_data.eq(gearbox.out_data),
-            self.done.eq(gearbox.out_valid & gearbox.out_last),
+            self.x_en.eq(write & ~self.to_norm),
+            self.n_en.eq(write & self.to_norm),
+            address.eq(following),
+            data.eq(gearbox.out_data),
+            self.done.eq(write & gearbox.out_last),
         ]
-        with m.If(gearbox.out_valid):
-            m.d.sync += address.eq(address + 1)
+        with m.If(write):
+            m.d.sync += following.eq(following + 1)
             with m.If(gearbox.out_last):
                 m.d.sync += self.busy.eq(0)
         with m.If(self.start):
-            m.d.sync += [self.busy.eq(1), left.eq(self.bytes[unit:]), address.eq(self.d_base)]
+            m.d.sync += [self.busy.eq(1), left.eq(self.bytes[unit:]), following.eq(self.d_base)]
         with m.If(self.abort):
-            m.d.sync += [self.busy.eq(0), left.eq(0), self.x_en.eq(0), self.done.eq(0)]
+            m.d.sync += [self.busy.eq(0), left.eq(0), self.x_en.eq(0), self.n_en.eq(0), self.done.eq(0)]
         return m

@@ -1,4 +1,4 @@
-"""cocotb bench of LoadX: every write against the bytes sent, done with the last one, surplus bytes dropped."""
+"""cocotb bench of Load: every write against the bytes sent, done with the last one, surplus bytes dropped."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from cocotb.triggers import ClockCycles, RisingEdge
 from tests.rtl.axi_model import Ports, reset
 
 SHAPES = json.loads(os.environ.get("HWGEN_PARAMETERS", '{"shapes": {"": {}}}'))["shapes"]
-ZEROS = {"start": 0, "bytes": 0, "d_base": 0, "abort": 0, "beats__valid": 0, "beats__payload": 0}
+ZEROS = dict.fromkeys(("start", "to_norm", "bytes", "d_base", "abort", "x_hold", "beats__valid", "beats__payload"), 0)
 
 
 class Bench:
@@ -38,29 +38,39 @@ class Bench:
                 await RisingEdge(self.dut.clk)
             self.sent += 1
 
-    async def command(self, words, base, stall):
-        """One command; returns its writes and the cycles it took from the first to the last write."""
+    async def command(self, words, base, stall, *, to_norm=0, hold=0.0):
+        """One command; returns the cycles it took from the first to the last write, those with `x_hold` not counted."""
         data = self.rng.integers(0, 256, words * self.word, dtype=np.uint8).tobytes()
         self.sent = 0
         feeding = cocotb.start_soon(self.feed(data, stall))
         await ClockCycles(self.dut.clk, int(self.rng.integers(0, 3)))
-        self.ports.set(start=1, bytes=len(data), d_base=base)
+        self.ports.set(start=1, to_norm=to_norm, bytes=len(data), d_base=base)
         await RisingEdge(self.dut.clk)
         self.ports.set(start=0)
         writes, cycles = [], []
+        port, other = ("n", "x") if to_norm else ("x", "n")
+        held, holds = 0, 0
         for cycle in range(100000):
             await RisingEdge(self.dut.clk)
-            if self.ports.get("x_en"):
-                writes.append((self.ports.get("x_addr"), self.ports.get("x_data")))
-                cycles.append(cycle)
+            assert not (held and self.ports.get("x_en")), "a write in the cycle after x_hold"
+            assert not self.ports.get(f"{other}_en")
+            held = self.ports.get("x_hold")
+            holds += held and not to_norm and len(writes) > 0
+            self.ports.set(x_hold=int(self.rng.random() < hold))
+            if self.ports.get(f"{port}_en"):
+                writes.append((self.ports.get(f"{port}_addr"), self.ports.get(f"{port}_data")))
+                cycles.append(cycle - holds)
             if self.ports.get("done"):
                 break
             assert self.ports.get("busy") or not writes
         assert writes == [
             (base + i, int.from_bytes(data[i * self.word : (i + 1) * self.word], "little")) for i in range(words)
         ]
-        await ClockCycles(self.dut.clk, 3)
-        assert not self.ports.get("busy") and not self.ports.get("done") and not self.ports.get("x_en")
+        self.ports.set(x_hold=0)
+        for _ in range(3):
+            await RisingEdge(self.dut.clk)
+            assert not any(self.ports.get(name) for name in ("done", "x_en", "n_en"))
+        assert not self.ports.get("busy")
         assert self.sent == -(-len(data) // self.beat), "beats taken"
         feeding.cancel()
         return cycles[-1] - cycles[0] + 1
@@ -70,9 +80,11 @@ class Bench:
 @cocotb.parametrize(name=list(SHAPES))
 async def random_commands(dut, name):
     bench = await Bench(dut, name).start()
-    for stall in (0.0, 0.5) * 6:
+    for number in range(24):
         words = int(bench.rng.integers(1, min(bench.depth, 60) + 1))
-        await bench.command(words, int(bench.rng.integers(bench.depth - words + 1)), stall)
+        to_norm, stall, hold = number & 1, 0.5 * (number >> 1 & 1), (0.0, 0.2, 0.8)[number % 3]
+        base = int(bench.rng.integers(1 << 16)) if to_norm else int(bench.rng.integers(bench.depth - words + 1))
+        await bench.command(words, min(base, (1 << 16) - words), stall, to_norm=to_norm, hold=hold)
 
 
 @cocotb.test()
@@ -80,7 +92,10 @@ async def random_commands(dut, name):
 async def full_rate(dut, name):
     bench = await Bench(dut, name).start()
     words = min(bench.depth, 48)
-    assert await bench.command(words, 0, 0.0) == (words - 1) * max(1, bench.word // bench.beat) + 1
+    cycles = (words - 1) * max(1, bench.word // bench.beat) + 1
+    assert await bench.command(words, 0, 0.0) == cycles
+    assert await bench.command(words, 0, 0.0, hold=0.5) <= cycles
+    assert await bench.command(words, 0, 0.0, to_norm=1, hold=0.5) == cycles
 
 
 @cocotb.test()

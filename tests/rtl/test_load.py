@@ -1,5 +1,5 @@
 from hwgen.params import HwParams
-from hwgen.rtl.loadx import LoadX
+from hwgen.rtl.load import Load
 from sim.unit import run_unit
 from tests.rtl.bundle import Bundle
 
@@ -11,7 +11,7 @@ SHAPES = {
 }
 
 
-def test_loadx():
+def test_load():
     shapes = {n: {"word": 2 * p.c, "beat": p.data_bus // 8, "depth": p.x_depth} for n, p in SHAPES.items()}
-    parts = {name: LoadX(p) for name, p in SHAPES.items()}
-    run_unit(Bundle(**parts), bench="tests.rtl.bench_loadx", parameters={"shapes": shapes})
+    parts = {name: Load(p) for name, p in SHAPES.items()}
+    run_unit(Bundle(**parts), bench="tests.rtl.bench_load", parameters={"shapes": shapes})
