@@ -18,7 +18,7 @@ __all__ = [
 ]  # fmt: skip
 
 MAGIC = int.from_bytes(b"HWGN", "little")
-VERSION = 1  #: of this map and of the instruction set; a driver refuses others
+VERSION = 2  #: of this map and of the instruction set; a driver refuses others
 
 
 class Error(IntEnum):
@@ -34,6 +34,7 @@ class Error(IntEnum):
     READ_GMEM1 = 7
     WRITE_GMEM1 = 8
     FIELD = 9
+    STARVED = 10
 
 
 ERRORS: dict[Error, str] = {
@@ -47,6 +48,7 @@ ERRORS: dict[Error, str] = {
     Error.READ_GMEM1: "error response to a read on m_axi_gmem1",
     Error.WRITE_GMEM1: "error response to a write on m_axi_gmem1",
     Error.FIELD: "illegal operand of an instruction",
+    Error.STARVED: "a matmul waits for weights that no instruction asked for",
 }
 
 
@@ -117,16 +119,22 @@ REGISTERS: tuple[Register, ...] = (
     Register("error_index", 0xA4, 16, "ro", "number of the instruction that was at fault"),
     Register("cycles", 0x100, 48, "ro", "clock cycles from start to done"),
     Register("array_busy", 0x108, 48, "ro", "cycles in which the array took a step"),
-    Register("stall_weights", 0x110, 48, "ro", "cycles the array waited for weights"),
-    Register("stall_drain", 0x118, 48, "ro", "cycles the array waited for its results to drain"),
-    Register("stall_norm", 0x120, 48, "ro", "cycles spent in NORM"),
-    Register("stall_router", 0x128, 48, "ro", "cycles spent in ROUTE, GATHER and MEAN"),
-    Register("stall_data", 0x130, 48, "ro", "cycles spent in IMAGE, LOADX and STORE"),
-    Register("stall_fetch", 0x138, 48, "ro", "cycles the sequencer waited for an instruction"),
-    Register("gmem0_read_bytes", 0x140, 48, "ro", "bytes read on m_axi_gmem0"),
-    Register("gmem1_read_bytes", 0x148, 48, "ro", "bytes read on m_axi_gmem1"),
-    Register("gmem1_write_bytes", 0x150, 48, "ro", "bytes written on m_axi_gmem1"),
-    Register("instructions", 0x158, 48, "ro", "instructions executed"),
+    Register("stall_weights", 0x110, 48, "ro", "no step: weights have not arrived"),
+    Register("stall_drain", 0x118, 48, "ro", "no step: results of the tile before have not left the array"),
+    Register("stall_pipeline", 0x120, 48, "ro", "no step: earlier results or scores are not written yet"),
+    Register("stall_issue", 0x128, 48, "ro", "no step: parameter words, loop turns, decoding"),
+    Register("stall_norm", 0x130, 48, "ro", "no step: waiting for NORM"),
+    Register("stall_router", 0x138, 48, "ro", "no step: waiting for ROUTE"),
+    Register("stall_mover", 0x140, 48, "ro", "no step: waiting for GATHER or MEAN"),
+    Register("stall_data", 0x148, 48, "ro", "no step: waiting for IMAGE, LOAD or STORE"),
+    Register("stall_fetch", 0x150, 48, "ro", "no step: waiting for an instruction"),
+    Register("gmem0_read_bytes", 0x158, 48, "ro", "bytes read on m_axi_gmem0"),
+    Register("gmem0_wasted_bytes", 0x160, 48, "ro", "of these, for experts that turned out to have no tokens"),
+    Register("gmem1_read_bytes", 0x168, 48, "ro", "bytes read on m_axi_gmem1"),
+    Register("gmem1_write_bytes", 0x170, 48, "ro", "bytes written on m_axi_gmem1"),
+    Register("instructions", 0x178, 48, "ro", "instructions executed"),
+    Register("attention_busy", 0x180, 48, "ro", "steps of the array for ATTENTION"),
+    Register("kv_read_bytes", 0x188, 48, "ro", "bytes read from the K and V buffers"),
 )  # fmt: skip
 
 BY_NAME = {register.name: register for register in REGISTERS}
@@ -185,8 +193,7 @@ def page() -> str:
         "# Register map of `s_axi_control`\n\n"
         "Generated: `python -m hwgen.regmap > docs/register_map.md`. 32-bit AXI4-Lite; registers of more than 32 bits\n"
         "take two words, low word first. The first four are the block-level protocol `ap_ctrl_hs` of Vitis kernels.\n"
-        "Write arguments only while idle.\n\n"
-        + markdown()
+        "Write arguments only while idle.\n\n" + markdown()
     )
 
 

@@ -11,18 +11,19 @@ from hwgen.isa import Dest, Source
 from hwgen.params import HwParams
 
 from .array import ComputeArray
+from .context import CONTEXTS
 from .decode import INSTRUCTION_BITS, Fields, delayed
 from .drain import Drain
 from .image import ImageLoader
 from .issue import Issuer, Pass
-from .loadx import LoadX
+from .load import Load
 from .mover import Mover
 from .norm import Norm
 from .postprocess import PostProcess
 from .ram import Ram
 from .router import Router
 from .rowbuffer import RowBuffer
-from .sequencer import UNITS
+from .sequencer import PORTS
 from .softmax import Softmax
 from .store import StoreUnit
 from .writeback import WriteBack
@@ -31,9 +32,11 @@ __all__ = ["Datapath"]
 
 
 class Datapath(wiring.Component):
-    """Everything between the weight ring and the data beats. One unit of `sequencer.UNITS` runs at a time.
+    """Everything between the weight ring and the data beats.
 
-    `instruction` and `rows` are stable from `start` of a unit to its `done`: then all its writes have been made.
+    A `*_start` pulse comes with `instruction` (and `rows`, `fetched`, `number`), which need not stay; `*_done` when its
+    writes have been made. Units work side by side: the program's ORDER fields see to it that none reads what is not
+    written, and the engine goes first where a unit wants the same port of a buffer.
     """
 
     def __init__(self, p: HwParams) -> None:
@@ -42,43 +45,50 @@ class Datapath(wiring.Component):
         ports = {
             "instruction": In(INSTRUCTION_BITS),
             "rows": In(16),
+            "fetched": In(1),
+            "number": In(16),
+            "unfinished": Out(range(CONTEXTS + 1)),
             "queue_length": Out(p.row_bits),
             "nonempty": Out(p.max_experts),
-            "ring_level": In(level),
+            "ring_written": In(1),
             "ring_en": Out(1),
             "ring_index": Out(level),
             "ring_data": In(p.ring_bytes * 8),
             "ring_pop": Out(1),
             "ring_pop_count": Out(level),
-            "array_busy": Out(1),
-            "stall_weights": Out(1),
-            "stall_drain": Out(1),
+            "discarded": Out(level),
             "store_valid": Out(1),
             "store_ready": In(1),
             "store_data": Out(p.data_bus),
             "store_strb": Out(p.data_bus // 8),
+            "begin": Out(1),
+            "begin_number": Out(16),
+            "done_number": Out(16),
+            # one of them in every cycle in which the engine has an instruction
+            "step": Out(1),
+            "starved": Out(1),
+            "stall_drain": Out(1),
+            "stall_pipeline": Out(1),
+            "stall_issue": Out(1),
+            "attention_step": Out(1),
+            "kv_read": Out(1),
         }
-        for unit in ("image", "loadx"):
+        for unit in ("image", "load"):
             ports |= {f"{unit}_valid": In(1), f"{unit}_ready": Out(1), f"{unit}_data": In(p.data_bus)}
-        for unit in UNITS:
-            ports |= {f"{unit}_start": In(1), f"{unit}_done": Out(1)}
+        for port in PORTS:
+            ports |= {f"{port}_start": In(1), f"{port}_done": Out(1)}
         super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         self._units(m)
+        self._engine(m)
         self._commands(m)
         self._operands(m)
         self._results(m)
         self._row_buffers(m)
         self._residual(m)
         self._queues(m)
-        self._ring(m)
-        m.d.comb += [
-            self.array_busy.eq(self.array.valid),
-            self.stall_weights.eq(self.issue.stall_weights),
-            self.stall_drain.eq(self.issue.stall_drain),
-        ]
         return m
 
     def _units(self, m: Module) -> None:
@@ -95,61 +105,88 @@ class Datapath(wiring.Component):
         self.softmax = Softmax(t=p.t, c=p.c, k=p.k, keys=p.max_tokens)
         self.array = ComputeArray(t=p.t, c=p.c, k=p.k)
         self.issue = Issuer(
-            p,
-            lead=lead,
-            array_latency=array,
-            hold=hold,
-            score_settle=written + Softmax.WRITE_LATENCY,
-            settle=written + hold,
+            p, lead=lead, hold=hold, score_settle=written + Softmax.WRITE_LATENCY, settle=written + hold
         )
         self.drain = Drain(p, hold=hold)
         self.post = PostProcess(c=p.c)
-        self.write = WriteBack(p, latency=post)
+        self.write = WriteBack(p, latency=post, h_notice=Mover.WRITE_LATENCY)
         self.norm, self.router, self.mover = Norm(p), Router(p), Mover(p)
-        self.image, self.loadx, self.store = ImageLoader(p), LoadX(p), StoreUnit(p)
+        self.image, self.load, self.store = ImageLoader(p), Load(p), StoreUnit(p)
         for name in (
             "y", "h", "keys", "values", "x", "softmax", "array", "issue", "drain", "post", "write", "norm", "router",
-            "mover", "image", "loadx", "store",
+            "mover", "image", "load", "store",
         ):  # fmt: skip
             m.submodules[name] = getattr(self, name)
 
-    def _commands(self, m: Module) -> None:
-        f = Fields(self.instruction)
-        units = {"engine": self.issue, "norm": self.norm, "router": self.router, "mover": self.mover}
-        units |= {"image": self.image, "loadx": self.loadx, "store": self.store}
-        for name, unit in units.items():
-            m.d.comb += [unit.start.eq(getattr(self, f"{name}_start")), getattr(self, f"{name}_done").eq(unit.done)]
-        for unit in (self.issue, self.drain, self.write):
-            m.d.comb += [unit.instruction.eq(self.instruction), unit.rows.eq(self.rows)]
+    def _engine(self, m: Module) -> None:
+        issue = self.issue
+        for unit in (issue, self.drain):
+            m.d.comb += [
+                unit.start.eq(self.engine_start),
+                unit.instruction.eq(self.instruction),
+                unit.rows.eq(self.rows),
+            ]
         m.d.comb += [
-            self.norm.statistics.eq(f.statistics),
-            self.norm.shift.eq(f.norm_shift),
-            self.norm.dim.eq(f.dim),
-            self.norm.eps.eq(Cat(f.eps_low, f.eps_high)),
-            self.router.row_begin.eq(f.row_begin),
-            self.router.row_end.eq(f.row_end),
-            self.router.experts.eq(f.tiles),
-            self.router.topk.eq(f.k_steps),
-            self.router.renormalize.eq(f.renormalize),
-            self.mover.mean.eq(~f.use_queue),
-            self.mover.expert.eq(f.expert),
-            self.mover.count.eq(self.rows),
-            self.mover.mult.eq(f.out_mult),
-            self.mover.shift.eq(f.out_shift),
-            self.image.bytes.eq(f.bytes),
-            self.image.segment.eq(f.k_steps),
-            self.image.patches.eq(f.tiles),
-            self.image.patch_height.eq(f.a_stride),
-            self.image.row_begin.eq(f.row_begin),
-            self.image.d_base.eq(f.d_base),
-            self.image.d_stride.eq(f.d_stride),
-            self.loadx.bytes.eq(f.bytes),
-            self.loadx.d_base.eq(f.d_base),
-            self.store.from_y.eq(f.source == Source.Y),
+            issue.fetched.eq(self.fetched),
+            issue.number.eq(self.number),
+            issue.ring_written.eq(self.ring_written),
+            self.engine_done.eq(issue.done),
+            self.kv_read.eq(issue.k_en | issue.v_en),
         ]
-        for unit in (self.norm, self.mover):
+        for name in ("unfinished", "ring_en", "ring_index", "ring_pop", "ring_pop_count", "discarded", "begin",
+                     "begin_number", "done_number", "step", "starved", "stall_drain", "stall_pipeline", "stall_issue",
+                     "attention_step"):  # fmt: skip
+            m.d.comb += getattr(self, name).eq(getattr(issue, name))
+
+    def _commands(self, m: Module) -> None:
+        """Instructions of all units but the engine, kept until the next one; a unit starts a cycle after its pulse."""
+        fields = {}
+        for port in PORTS:
+            if port == "engine":
+                continue
+            unit = getattr(self, port)
+            held = Signal(INSTRUCTION_BITS, name=f"{port}_instruction", reset_less=True)
+            with m.If(getattr(self, f"{port}_start")):
+                m.d.sync += held.eq(self.instruction)
+            m.d.sync += unit.start.eq(getattr(self, f"{port}_start"))
+            m.d.comb += getattr(self, f"{port}_done").eq(unit.done)
+            fields[port] = Fields(held)
+        norm, router, mover, image, load, store = (fields[port] for port in PORTS if port != "engine")
+        count = Signal(self.p.row_bits, reset_less=True)
+        with m.If(self.mover_start):
+            m.d.sync += count.eq(self.rows)
+        m.d.comb += [
+            self.norm.statistics.eq(norm.statistics),
+            self.norm.table.eq(norm.table),
+            self.norm.shift.eq(norm.norm_shift),
+            self.norm.dim.eq(norm.dim),
+            self.norm.eps.eq(Cat(norm.eps_low, norm.eps_high)),
+            self.router.row_begin.eq(router.row_begin),
+            self.router.row_end.eq(router.row_end),
+            self.router.experts.eq(router.tiles),
+            self.router.topk.eq(router.k_steps),
+            self.router.renormalize.eq(router.renormalize),
+            self.router.append.eq(router.append),
+            self.mover.mean.eq(~mover.use_queue),
+            self.mover.expert.eq(mover.expert),
+            self.mover.count.eq(count),
+            self.mover.mult.eq(mover.out_mult),
+            self.mover.shift.eq(mover.out_shift),
+            self.image.bytes.eq(image.bytes),
+            self.image.segment.eq(image.k_steps),
+            self.image.patches.eq(image.tiles),
+            self.image.patch_height.eq(image.a_stride),
+            self.image.row_begin.eq(image.row_begin),
+            self.image.d_base.eq(image.d_base),
+            self.image.d_stride.eq(image.d_stride),
+            self.load.bytes.eq(load.bytes),
+            self.load.d_base.eq(load.d_base),
+            self.load.to_norm.eq(load.dest == Dest.NORM),
+            self.store.from_y.eq(store.source == Source.Y),
+        ]
+        for unit, f in ((self.norm, norm), (self.mover, mover)):
             m.d.comb += [unit.d_base.eq(f.d_base), unit.d_stride.eq(f.d_stride)]
-        for unit in (self.norm, self.mover, self.store):
+        for unit, f in ((self.norm, norm), (self.mover, mover), (self.store, store)):
             m.d.comb += [
                 unit.a_base.eq(f.a_base),
                 unit.a_stride.eq(f.a_stride),
@@ -157,7 +194,7 @@ class Datapath(wiring.Component):
                 unit.row_end.eq(f.row_end),
                 unit.tiles.eq(f.tiles),
             ]
-        for name in ("image", "loadx"):
+        for name in ("image", "load"):
             unit = getattr(self, name)
             m.d.comb += [
                 unit.beats.valid.eq(getattr(self, f"{name}_valid")),
@@ -173,7 +210,7 @@ class Datapath(wiring.Component):
 
     def _operands(self, m: Module) -> None:
         """Array inputs: rows of Y or H or probabilities on side A; weights, keys or values on side B."""
-        p, f, issue = self.p, Fields(self.instruction), self.issue
+        p, issue = self.p, self.issue
         m.d.comb += [
             self.y.r_en.eq(issue.y_en),
             self.y.r_addr.eq(issue.a_addr),
@@ -189,7 +226,8 @@ class Datapath(wiring.Component):
             self.softmax.r_en.eq(issue.s_en),
             self.softmax.r_half.eq(issue.s_half),
             self.softmax.r_step.eq(issue.s_step),
-            self.softmax.r_keys.eq(self.rows),
+            self.softmax.r_begin.eq(issue.s_begin),
+            self.softmax.r_keys.eq(issue.s_keys),
             self.softmax.r_sum.eq(issue.s_sum),
             self.softmax.r_first.eq(issue.s_first),
             self.softmax.r_last.eq(issue.s_last),
@@ -199,10 +237,7 @@ class Datapath(wiring.Component):
         with m.If(issue.kind == Pass.CONTEXT):
             m.d.comb += [a.eq(self.softmax.a), unsigned_a.eq(1)]
         with m.Else():
-            m.d.comb += [
-                a.eq(Mux(issue.from_h, self.h.r_data, self.y.r_data)),
-                unsigned_a.eq(f.a_unsigned & (issue.kind == Pass.MATMUL)),
-            ]
+            m.d.comb += [a.eq(Mux(issue.from_h, self.h.r_data, self.y.r_data)), unsigned_a.eq(issue.a_unsigned)]
         lanes = [a[8 * i : 8 * i + 8] for i in range(p.t * p.k)]
         # V comes lane by lane: K tokens of C channels.
         values = [self.values.r_data[8 * (lane * p.c + c) :][:8] for c in range(p.c) for lane in range(p.k)]
@@ -224,7 +259,7 @@ class Datapath(wiring.Component):
 
     def _results(self, m: Module) -> None:
         """Array → drain → post-processing → write back."""
-        f, drain, post, write = Fields(self.instruction), self.drain, self.post, self.write
+        drain, post, write = self.drain, self.post, self.write
         m.d.comb += [
             drain.captured.eq(self.array.captured),
             drain.tile.eq(delayed(m, self.issue.tile.as_value(), ComputeArray.LATENCY)),
@@ -242,18 +277,14 @@ class Datapath(wiring.Component):
             post.shift.eq(drain.shift),
             post.use_factor.eq(drain.use_factor),
             post.factor.eq(drain.factor),
-            post.gelu_mult.eq(f.gelu_mult),
-            post.gelu_shift.eq(f.gelu_shift),
-            post.gelu_zero.eq(f.gelu_zero),
+            post.mode.eq(drain.mode),
+            post.gelu_mult.eq(drain.gelu_mult),
+            post.gelu_shift.eq(drain.gelu_shift),
+            post.gelu_zero.eq(drain.gelu_zero),
             write.in_valid.eq(drain.out_valid),
             write.in_row.eq(drain.out_row),
             write.value.eq(post.out),
         ]
-        linear = (f.dest == Dest.X) | (f.dest == Dest.X_ADD)
-        with m.If(drain.out_row.kind == Pass.SCORE):
-            m.d.comb += post.mode.eq(1)
-        with m.Elif(drain.out_row.kind == Pass.MATMUL):
-            m.d.comb += post.mode.eq(Mux(f.gelu, 3, Mux(f.dest == Dest.LOGITS, 2, linear)))
         m.d.comb += [
             self.softmax.w_en.eq(write.s_en),
             self.softmax.w_half.eq(write.s_half),
@@ -306,6 +337,7 @@ class Datapath(wiring.Component):
                     self.y.m_sub.eq(unit.m_sub),
                 ]
             m.d.comb += unit.m_data.eq(self.y.m_data)
+        m.d.comb += self.mover.h_hold.eq(write.h_soon)
 
     def _residual(self, m: Module) -> None:
         """X: a read port with one more register (latency 2), a write port."""
@@ -314,41 +346,37 @@ class Datapath(wiring.Component):
         m.d.sync += data.eq(x.r_data)
         m.d.comb += write.x_read_data.eq(data)
         for enable, address in (
-            (write.x_read, write.x_read_addr),
             (self.norm.x_en, self.norm.x_addr),
             (self.store.x_en, self.store.x_addr),
+            (write.x_read, write.x_read_addr),
         ):
             with m.If(enable):
                 m.d.comb += [x.r_en.eq(1), x.r_addr.eq(address)]
-        m.d.comb += [self.norm.x_data.eq(data), self.store.x_data.eq(data)]
-        for unit in (write, self.loadx):
+        m.d.comb += [
+            self.norm.x_hold.eq(write.x_read_next),
+            self.load.x_hold.eq(write.x_write_next),
+            self.norm.x_data.eq(data),
+            self.store.x_data.eq(data),
+            self.norm.n_en.eq(self.load.n_en),
+            self.norm.n_addr.eq(self.load.n_addr),
+            self.norm.n_data.eq(self.load.n_data),
+        ]
+        for unit in (self.load, write):
             with m.If(unit.x_en):
                 m.d.comb += [x.w_en.eq(1), x.w_addr.eq(unit.x_addr), x.w_data.eq(unit.x_data)]
 
     def _queues(self, m: Module) -> None:
-        """The router's queues are read by the drain (scatter) or the mover (gather)."""
-        f, router, drain, mover = Fields(self.instruction), self.router, self.drain, self.mover
+        """The router's queues are read by the drain (scatter) or, when it does not, by the mover (gather)."""
+        router, drain, mover = self.router, self.drain, self.mover
         m.d.comb += [
-            router.count_expert.eq(f.expert),
+            router.count_expert.eq(Fields(self.instruction).expert),
             self.queue_length.eq(router.count),
             self.nonempty.eq(router.nonempty),
             router.q_en.eq(drain.q_en | mover.q_en),
-            router.q_expert.eq(f.expert),
-            router.q_index.eq(Mux(mover.q_en, mover.q_index, drain.q_index)),
+            router.q_expert.eq(Mux(drain.q_en, drain.q_expert, mover.q_expert)),
+            router.q_index.eq(Mux(drain.q_en, drain.q_index, mover.q_index)),
+            mover.q_ready.eq(~drain.q_en),
             drain.q_token.eq(router.q_token),
             drain.q_weight.eq(router.q_weight),
             mover.q_token.eq(router.q_token),
-        ]
-
-    def _ring(self, m: Module) -> None:
-        """The weight ring is read by the issuer or, for its parameters, by Norm."""
-        issue, norm = self.issue, self.norm
-        m.d.comb += [
-            issue.ring_level.eq(self.ring_level),
-            norm.ring_level.eq(self.ring_level),
-            norm.ring_data.eq(self.ring_data),
-            self.ring_en.eq(issue.ring_en | norm.ring_en),
-            self.ring_index.eq(Mux(norm.ring_en, norm.ring_index, issue.ring_index)),
-            self.ring_pop.eq(issue.ring_pop | norm.ring_pop),
-            self.ring_pop_count.eq(Mux(norm.ring_pop, norm.ring_pop_count, issue.ring_pop_count)),
         ]

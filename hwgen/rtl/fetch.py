@@ -10,6 +10,7 @@ from amaranth.utils import ceil_log2
 from hwgen.isa import BYTES, Op
 from hwgen.params import HwParams
 
+from .context import CONTEXTS
 from .decode import INSTRUCTION_BITS, Fields
 
 __all__ = ["InstructionFetch"]
@@ -18,12 +19,12 @@ __all__ = ["InstructionFetch"]
 class InstructionFetch(wiring.Component):
     """Reads instructions from `address` on, at most `limit` bytes, as long as the queue has room.
 
-    Instructions leave by `out_*` (a stream). Each one that needs the weight stream also puts a request in a second
+    Instructions leave by `out_*` (a stream). Each MATMUL with weights of its own also puts a request in a second
     queue, served at once, so weights are fetched while earlier instructions run: `weight_*` is the stream of (address,
-    bytes). Requests behind a ROUTE wait for its `route_done`, since only then it is known which experts have tokens
-    (`nonempty`). `exhausted`: all of `limit` has been handed out. `weight_error` (level): a request lies outside the
-    weights region; it and all behind it are withheld, and the sequencer stops when it comes to its instruction.
-    Returns to the initial state only by reset.
+    bytes). An expert's weights are fetched on suspicion while a ROUTE in front of them is not done, after that only
+    if its queue is not empty (`nonempty`); `decision_*` is a stream that tells, request by request, if they are.
+    `exhausted`: all of `limit` has been handed out. A request outside the weights region is withheld with all behind
+    it; the sequencer stops when it comes to its instruction. Returns to the initial state only by reset.
     """
 
     def __init__(self, p: HwParams) -> None:
@@ -51,7 +52,9 @@ class InstructionFetch(wiring.Component):
                 "weight_ready": In(1),
                 "weight_address": Out(64),
                 "weight_bytes": Out(32),
-                "weight_error": Out(1),
+                "decision_valid": Out(1),
+                "decision_ready": In(1),
+                "decision_fetched": Out(1),
             }
         )
 
@@ -62,6 +65,8 @@ class InstructionFetch(wiring.Component):
         # A buffered FIFO refuses a word while its last one moves to the output: with one place more it never does.
         m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=INSTRUCTION_BITS, depth=depth + 1)
         m.submodules.requests = requests = fifo.SyncFIFOBuffered(width=32 + 32 + 8 + 2, depth=depth + 1)
+        # Never full: its entries belong to instructions in the queue or in front of the sequencer.
+        m.submodules.decisions = decisions = fifo.SyncFIFOBuffered(width=1, depth=depth + 3)
 
         # Commands: one instruction each, only when both queues will have room for it.
         remaining, address = Signal(32), Signal(64)
@@ -102,14 +107,14 @@ class InstructionFetch(wiring.Component):
             with m.If(count == beats - 1):
                 m.d.sync += [count.eq(0), complete.eq(1)]
         f = Fields(word)
-        streams = (f.op == Op.MATMUL) | (f.op == Op.NORM)
+        streams = (f.op == Op.MATMUL) & (f.bytes != 0)
         route = f.op == Op.ROUTE
         m.d.comb += [
             arrived.eq(complete),
             queue.w_en.eq(complete & ~ended),
             queue.w_data.eq(word),
             requests.w_en.eq(complete & ~ended & (streams | route)),
-            requests.w_data.eq(Cat(f.offset, f.bytes, f.expert, f.use_queue & (f.op == Op.MATMUL), route)),
+            requests.w_data.eq(Cat(f.offset, f.bytes, f.expert, f.use_queue, route)),
             self.out_valid.eq(queue.r_rdy),
             self.out_data.eq(queue.r_data),
             queue.r_en.eq(self.out_ready & queue.r_rdy),
@@ -121,32 +126,45 @@ class InstructionFetch(wiring.Component):
         # Weight requests, in order.
         offset, size = requests.r_data[:32], requests.r_data[32:64]
         expert, use_queue, is_route = requests.r_data[64:72], requests.r_data[72], requests.r_data[73]
-        routed = Signal(8)  # ROUTEs executed whose request is still in the queue
-        busy = Signal()
-        pass_route = requests.r_rdy & is_route & (routed != 0) & ~busy
-        m.d.sync += routed.eq(routed + self.route_done - pass_route)
-        chosen = Signal()
-        # A ROUTE's queues stay as they are until all requests behind it are served: its experts run after that.
-        # Nothing is fetched for an empty queue; 0 bytes the operand check refuses later.
+        routing = Signal(range(depth + CONTEXTS))  # ROUTEs passed here and not done
+        pass_route, chosen = Signal(), Signal()
+        m.d.sync += routing.eq(routing + pass_route - self.route_done)
+        # The queues of a ROUTE stay as they are until all requests behind it are served: its experts run after that.
         has_tokens = self.nonempty.bit_select(expert[: ceil_log2(p.max_experts)], 1)
-        m.d.comb += chosen.eq((size != 0) & (~use_queue | has_tokens))
+        m.d.comb += chosen.eq(~use_queue | (routing != 0) | has_tokens)
         end = Signal(33)
         outside = Signal()
-        m.d.comb += [end.eq(offset + size), outside.eq(end > self.weights_size)]
-        with m.If(busy):
-            m.d.comb += self.weight_valid.eq(1)
-            with m.If(self.weight_ready):
-                m.d.sync += busy.eq(0)
-        with m.Elif(requests.r_rdy & ~self.weight_error):
-            with m.If(is_route):
-                m.d.comb += requests.r_en.eq(pass_route)
-            with m.Elif(chosen & outside):
-                m.d.sync += self.weight_error.eq(1)
-            with m.Else():
-                m.d.comb += requests.r_en.eq(1)
-                m.d.sync += [
-                    busy.eq(chosen),
-                    self.weight_address.eq(self.weights_base + offset),
-                    self.weight_bytes.eq(size),
-                ]
+        weight_address = Signal(64)
+        m.d.sync += [
+            end.eq(offset + size),
+            outside.eq(end > self.weights_size),
+            weight_address.eq(self.weights_base + offset),
+        ]
+        m.d.comb += [
+            self.decision_valid.eq(decisions.r_rdy),
+            self.decision_fetched.eq(decisions.r_data),
+            decisions.r_en.eq(self.decision_ready & decisions.r_rdy),
+            decisions.w_data.eq(chosen),
+        ]
+        with m.FSM():
+            with m.State("IDLE"), m.If(requests.r_rdy):
+                m.next = "ADD"
+                with m.If(is_route):
+                    m.d.comb += [pass_route.eq(1), requests.r_en.eq(1)]
+                    m.next = "IDLE"
+            with m.State("ADD"):
+                m.next = "COMPARE"
+            with m.State("COMPARE"):
+                m.next = "DECIDE"
+            with m.State("DECIDE"):
+                m.d.sync += [self.weight_address.eq(weight_address), self.weight_bytes.eq(size)]
+                with m.If(~outside):
+                    m.d.comb += [requests.r_en.eq(1), decisions.w_en.eq(1)]
+                    m.next = "IDLE"
+                    with m.If(chosen):
+                        m.next = "COMMAND"
+            with m.State("COMMAND"):
+                m.d.comb += self.weight_valid.eq(1)
+                with m.If(self.weight_ready):
+                    m.next = "IDLE"
         return m

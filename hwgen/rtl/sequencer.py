@@ -1,44 +1,43 @@
-"""Sequencer: runs a program, one instruction after another, and turns every fault into an error code."""
+"""Sequencer: dispatches a program to the units, in order and as early as allowed, and turns faults into error codes."""
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from amaranth import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hwgen.isa import Op
+from hwgen.isa import UNITS, Op
 from hwgen.params import HwParams
 from hwgen.regmap import Error
 
 from .check import OperandCheck
+from .context import CONTEXTS
 from .decode import INSTRUCTION_BITS, Fields
 
-__all__ = ["READ_TAGS", "UNITS", "Sequencer"]
+__all__ = ["PORTS", "READ_TAGS", "Sequencer"]
 
-#: Units an instruction can start, each with a `start` and a `done` port here.
-UNITS: dict[str, tuple[Op, ...]] = {
-    "engine": (Op.MATMUL, Op.ATTENTION),
-    "norm": (Op.NORM,),
-    "router": (Op.ROUTE,),
-    "mover": (Op.GATHER, Op.MEAN),
-    "image": (Op.IMAGE,),
-    "loadx": (Op.LOADX,),
-    "store": (Op.STORE,),
-}
+#: What an opcode starts; IMAGE, LOAD and STORE are parts of the unit `data`.
+PORTS: dict[str, tuple[Op, ...]] = {name: ops for name, ops in UNITS.items() if name != "data"}
+PORTS |= {"image": (Op.IMAGE,), "load": (Op.LOAD,), "store": (Op.STORE,)}
 
 #: Who a beat from the data port is for.
-READ_TAGS = {"program": 0, "image": 1, "loadx": 2}
+READ_TAGS = {"program": 0, "image": 1, "load": 2}
+
+#: Cycles without a word after which the engine, starved while no weights are under way, will never get any.
+STARVED_CYCLES = 1 << 16
 
 
 class Sequencer(wiring.Component):
-    """Takes instructions from `fetch_*`, checks them, moves data commands to the data port, starts units and awaits
-    them.
+    """Takes instructions from `fetch_*`, checks them, waits until their ORDER fields allow them, dispatches them.
 
     `start` runs the program at `entry` once per image of `batch` (0 counts as 1), the input and output regions
     advancing by their strides, then `done` pulses. Any fault (`*_error`, an illegal instruction, an address outside a
-    region) stops it: `abort` holds until all ports are idle, `clear` resets every unit, then `done` comes with
-    `error_code` set and `error_index` the number of the instruction. `retire` pulses with `retire_index` when an
-    instruction has made all its writes.
+    region, weights that nobody asked for) stops it: `abort` holds until all ports are idle, `clear` resets every unit,
+    then `done` comes with `error_code` set and `error_index` the number of the instruction the sequencer was at.
+
+    A `*_start` pulse comes with `instruction`, `rows`, `fetched` and `number`, which stay for that cycle only; `*_done`
+    comes when all writes are made. The engine takes CONTEXTS instructions and tells how many are `unfinished`; other
+    units take one. `busy` is a bit per unit of `isa.UNITS`; `wait_*`: what the next instruction waits for.
     """
 
     def __init__(self, p: HwParams) -> None:
@@ -68,6 +67,8 @@ class Sequencer(wiring.Component):
             "read0_error": In(1),
             "read1_error": In(1),
             "write1_error": In(1),
+            "starved": In(1),
+            "weights_idle": In(1),
             "fetch_start": Out(1),
             "fetch_address": Out(64),
             "fetch_limit": Out(32),
@@ -75,6 +76,9 @@ class Sequencer(wiring.Component):
             "fetch_ready": Out(1),
             "fetch_data": In(INSTRUCTION_BITS),
             "fetch_exhausted": In(1),
+            "decision_valid": In(1),
+            "decision_ready": Out(1),
+            "decision_fetched": In(1),
             "read_valid": Out(1),
             "read_ready": In(1),
             "read_address": Out(64),
@@ -85,16 +89,20 @@ class Sequencer(wiring.Component):
             "data_bytes": Out(32),
             "instruction": Out(INSTRUCTION_BITS),
             "rows": Out(16),
+            "fetched": Out(1),
+            "number": Out(16),
+            "unfinished": In(range(CONTEXTS + 1)),
             "queue_length": In(p.row_bits),
-            "route_done": Out(1),
-            "retire": Out(1),
-            "retire_index": Out(16),
+            "busy": Out(len(UNITS)),
+            "data_done": Out(1),
             "running": Out(1),
-            "unit_running": Out(1),
-            "stall_fetch": Out(1),
+            "executed": Out(1),
+            "wait_fetch": Out(1),
         }
-        for unit in UNITS:
-            ports |= {f"{unit}_start": Out(1), f"{unit}_done": In(1)}
+        ports |= {
+            f"{port}_{event}": In(1) if event == "done" else Out(1) for port in PORTS for event in ("start", "done")
+        }
+        ports |= {f"wait_{unit}": Out(1) for unit in UNITS}
         super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
@@ -102,82 +110,32 @@ class Sequencer(wiring.Component):
         p, f = self.p, Fields(self.instruction)
         m.submodules.check = check = OperandCheck(p)
         m.d.comb += check.instruction.eq(self.instruction)
+        selected = self._selected(m, f)
+        free = self._busy(m, f, selected)
+        self._faults(m)
+        data_command = f.op.matches(Op.IMAGE, Op.LOAD, Op.STORE)
+        outside, range_error = self._region(m, f, data_command)
+        needs_weights = Signal()
+        m.d.sync += needs_weights.eq((f.op == Op.MATMUL) & (f.bytes != 0))
 
-        index, image = Signal(16), Signal(32)
-        input_offset, output_offset = Signal(64), Signal(64)
-        fault = Signal(8)
+        fault, index, finished = self.fault, self.index, self.finished
+        image = self.image
 
-        # The first fault wins; errors of the ports may come at any time. After END they are of instructions fetched in
-        # vain.
-        finished = Signal()
-        port_fault = Signal(8)
-        for pulse, code in (
-            (self.read0_error, Error.READ_GMEM0),
-            (self.read1_error, Error.READ_GMEM1),
-            (self.write1_error, Error.WRITE_GMEM1),
-        ):
-            with m.If(pulse):
-                m.d.comb += port_fault.eq(code)
-        with m.If((fault == 0) & self.running & ~finished):
-            m.d.sync += fault.eq(port_fault)
-
-        # Region of a data command.
-        size, base = Signal(32), Signal(64)
-        range_error = Signal(8)
-        with m.Switch(f.op):
-            with m.Case(Op.IMAGE):
-                m.d.comb += [
-                    size.eq(self.input_size),
-                    base.eq(self.input_base + input_offset),
-                    range_error.eq(Error.INPUT_RANGE),
-                ]
-            with m.Case(Op.STORE):
-                m.d.comb += [
-                    size.eq(self.output_size),
-                    base.eq(self.output_base + output_offset),
-                    range_error.eq(Error.OUTPUT_RANGE),
-                ]
-            with m.Default():
-                m.d.comb += [
-                    size.eq(self.weights_size),
-                    base.eq(self.weights_base),
-                    range_error.eq(Error.WEIGHTS_RANGE),
-                ]
-        image_offset = Mux(f.op == Op.IMAGE, input_offset, Mux(f.op == Op.STORE, output_offset, 0))
-        end = Signal(66)
-        m.d.sync += end.eq(image_offset + f.offset + f.bytes)
-        data_command = (f.op == Op.IMAGE) | (f.op == Op.STORE) | (f.op == Op.LOADX)
-        # The weights of these were asked for ahead of time, unless they lie outside.
-        addressed = data_command | (f.op == Op.MATMUL) | (f.op == Op.NORM)
-        m.d.sync += [self.read_address.eq(base + f.offset), self.write_address.eq(base + f.offset)]
-        m.d.comb += self.data_bytes.eq(f.bytes)
-        m.d.comb += self.read_tag.eq(Mux(f.op == Op.IMAGE, READ_TAGS["image"], READ_TAGS["loadx"]))
-
-        start, unit_done = Signal(), Signal()
-        for unit, opcodes in UNITS.items():
-            mine = Signal(name=f"{unit}_selected")
-            m.d.comb += mine.eq(0)
-            for opcode in opcodes:
-                with m.If(f.op == opcode):
-                    m.d.comb += mine.eq(1)
-            m.d.comb += getattr(self, f"{unit}_start").eq(start & mine)
-            with m.If(getattr(self, f"{unit}_done") & mine):
-                m.d.comb += unit_done.eq(1)
-
-        def stop(code: int | Error) -> None:
+        def stop(code: Value | Error) -> None:
             with m.If(fault == 0):
                 m.d.sync += fault.eq(code)
             m.next = "ABORT"
 
         wait = Signal(range(OperandCheck.LATENCY + 1))
-        answered = Signal()  # a cycle late, so that an error in the last response is known too
-        m.d.sync += answered.eq(self.writer_idle)
-        m.d.sync += self.route_done.eq(self.retire & (f.op == Op.ROUTE))
+        dispatch = Signal()
+        m.d.sync += [self.executed.eq(dispatch), self.number.eq(index)]
+        for port in PORTS:
+            m.d.sync += getattr(self, f"{port}_start").eq(0)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.idle.eq(1)
                 with m.If(self.start):
-                    m.d.sync += [image.eq(0), input_offset.eq(0), output_offset.eq(0), finished.eq(0)]
+                    m.d.sync += [image.eq(0), self.input_offset.eq(0), self.output_offset.eq(0), finished.eq(0)]
                     m.d.sync += [fault.eq(0), self.error_code.eq(0), self.error_index.eq(0), self.running.eq(1)]
                     m.next = "LAUNCH"
             with m.State("LAUNCH"):
@@ -190,7 +148,7 @@ class Sequencer(wiring.Component):
                 ]
                 m.next = "FETCH"
             with m.State("FETCH"):
-                m.d.comb += [self.fetch_ready.eq(1), self.stall_fetch.eq(~self.fetch_valid)]
+                m.d.comb += [self.fetch_ready.eq(1), self.wait_fetch.eq(~self.fetch_valid)]
                 m.d.sync += wait.eq(OperandCheck.LATENCY)
                 with m.If(self.fetch_valid):
                     m.d.sync += self.instruction.eq(self.fetch_data)
@@ -201,52 +159,45 @@ class Sequencer(wiring.Component):
                     m.next = "ABORT"
             with m.State("CHECK"):
                 m.d.sync += wait.eq(wait - 1)
-                m.d.sync += self.rows.eq(Mux(f.use_queue, self.queue_length, f.row_end))
                 with m.If(wait == 0):
+                    m.next = "ORDER"
                     with m.If(~check.known):
                         stop(Error.OPCODE)
                     with m.Elif(~check.legal):
                         stop(Error.FIELD)
-                    with m.Elif(addressed & (end > size)):
+                    with m.Elif(outside):
                         stop(range_error)
-                    with m.Elif(f.op == Op.END):
-                        m.d.sync += finished.eq(1)
-                        m.next = "RETIRE"
-                    with m.Elif(f.use_queue & (self.rows == 0)):
-                        m.next = "RETIRE"
-                    with m.Elif(data_command):
+            with m.State("ORDER"):
+                m.d.comb += self.ordering.eq(1)
+                m.d.sync += self.rows.eq(Mux(f.use_queue, self.queue_length, f.row_end))
+                with m.If(free):
+                    m.next = "DISPATCH"
+                    with m.If(data_command):
                         m.next = "COMMAND"
-                    with m.Else():
-                        m.next = "START"
+                with m.If(fault != 0):
+                    m.next = "ABORT"
             with m.State("COMMAND"):
                 store = f.op == Op.STORE
                 m.d.comb += [self.write_valid.eq(store), self.read_valid.eq(~store)]
                 with m.If(Mux(store, self.write_ready, self.read_ready)):
-                    m.next = "START"
+                    m.next = "DISPATCH"
                 with m.Elif(fault != 0):
                     m.next = "ABORT"
-            with m.State("START"):
-                m.d.comb += start.eq(1)
-                m.next = "WAIT"
-            with m.State("WAIT"):
-                m.d.comb += self.unit_running.eq(1)
-                with m.If(fault != 0):
-                    m.next = "ABORT"
-                with m.Elif(unit_done):
-                    m.next = "RETIRE"
-                    with m.If(f.op == Op.STORE):
-                        m.next = "WRITTEN"
-            with m.State("WRITTEN"):
-                m.d.comb += self.unit_running.eq(1)
-                with m.If(fault != 0):
-                    m.next = "ABORT"
-                with m.Elif(self.writer_idle & answered):
-                    m.next = "RETIRE"
-            with m.State("RETIRE"):
-                m.d.comb += [self.retire.eq(1), self.retire_index.eq(index)]
-                m.d.sync += index.eq(index + 1)
-                m.next = "FETCH"
-                with m.If(finished):
+            with m.State("DISPATCH"):
+                m.d.comb += dispatch.eq(~needs_weights | self.decision_valid)
+                m.d.comb += self.decision_ready.eq(needs_weights)
+                m.d.sync += self.fetched.eq(needs_weights & self.decision_fetched)
+                with m.If(dispatch):
+                    m.d.sync += index.eq(index + 1)
+                    # An empty queue has no rows to gather; its MATMULs may have weights to discard, in their turn.
+                    skipped = (f.op == Op.GATHER) & (self.rows == 0)
+                    for port, mine in selected.items():
+                        m.d.sync += getattr(self, f"{port}_start").eq(mine & ~skipped)
+                    m.next = "FETCH"
+                    with m.If(f.op == Op.END):
+                        m.d.sync += finished.eq(1)
+                        m.next = "ABORT"
+                with m.Elif(fault != 0):
                     m.next = "ABORT"
             with m.State("ABORT"):
                 # Also the way out of a finished program: instructions fetched beyond END are dropped.
@@ -255,17 +206,122 @@ class Sequencer(wiring.Component):
                     m.next = "CLEAR"
             with m.State("CLEAR"):
                 m.d.comb += [self.abort.eq(1), self.clear.eq(1)]
-                m.d.sync += [
-                    finished.eq(0),
-                    image.eq(image + 1),
-                    input_offset.eq(input_offset + self.input_stride),
-                    output_offset.eq(output_offset + self.output_stride),
-                ]
+                m.d.sync += [finished.eq(0), image.eq(image + 1), self.following.eq(1)]
                 m.next = "LAUNCH"
-                with m.If((fault != 0) | (image + 1 >= self.batch)):
+                with m.If((fault != 0) | self.last_image):
                     m.d.sync += [self.error_code.eq(fault), self.error_index.eq(index), self.running.eq(0)]
                     m.next = "DONE"
             with m.State("DONE"):
                 m.d.comb += self.done.eq(1)
                 m.next = "IDLE"
         return m
+
+    def _selected(self, m: Module, f: Fields) -> dict[str, Signal]:
+        """Which port the instruction is for."""
+        selected = {port: Signal(name=f"{port}_selected") for port in PORTS}
+        for port, opcodes in PORTS.items():
+            m.d.sync += selected[port].eq(f.op.matches(*opcodes))
+        return selected
+
+    def _busy(self, m: Module, f: Fields, selected: dict[str, Signal]) -> Signal:
+        """What each unit does; whether the instruction may start."""
+        data_selected = selected["image"] | selected["load"] | selected["store"]
+        # A STORE ends when its writes are answered; a cycle later, so that an error in the last response is known too.
+        storing, answered = Signal(), Signal()
+        m.d.sync += answered.eq(self.writer_idle)
+        with m.If(self.store_done):
+            m.d.sync += storing.eq(1)
+        with m.If(storing & self.writer_idle & answered):
+            m.d.sync += storing.eq(0)
+            m.d.comb += self.data_done.eq(1)
+        with m.If(self.image_done | self.load_done):
+            m.d.comb += self.data_done.eq(1)
+        free, self.ordering = Signal(), Signal()
+        waits: list[Value] = []
+        m.d.comb += self.busy[0].eq(self.unfinished != 0)
+        engine_full = selected["engine"] & (self.unfinished == CONTEXTS)
+        waits.append(Signal(name="engine_holds"))
+        m.d.sync += waits[0].eq(engine_full | (self.unfinished > f.engine_lag))
+        for number, unit in list(enumerate(UNITS))[1:]:
+            starts = [
+                getattr(self, f"{port}_start") for port in (("image", "load", "store") if unit == "data" else (unit,))
+            ]
+            done = self.data_done if unit == "data" else getattr(self, f"{unit}_done")
+            with m.If(done | self.clear):
+                m.d.sync += self.busy[number].eq(0)
+            for start in starts:
+                with m.If(start):
+                    m.d.sync += self.busy[number].eq(1)
+            own = data_selected if unit == "data" else selected[unit]
+            holds = Signal(name=f"{unit}_holds")
+            m.d.sync += holds.eq(self.busy[number] & (own | ~getattr(f, f"beside_{unit}")))
+            waits.append(holds)
+        with m.If(self.clear):
+            m.d.sync += storing.eq(0)
+        for unit, wait in zip(UNITS, waits, strict=True):
+            m.d.comb += getattr(self, f"wait_{unit}").eq(wait & self.ordering)
+        m.d.comb += free.eq(~waits[0] & ~waits[1] & ~waits[2] & ~waits[3] & ~waits[4])
+        return free
+
+    def _faults(self, m: Module) -> None:
+        """The first fault wins; errors of the ports may come at any time. After END they are of instructions fetched
+        in vain."""
+        self.fault, self.finished, self.index = Signal(8), Signal(), Signal(16)
+        port_fault = Signal(8)
+        hunger = Signal(range(STARVED_CYCLES))
+        with m.If(self.starved & self.weights_idle):
+            m.d.sync += hunger.eq(hunger + 1)
+        with m.Else():
+            m.d.sync += hunger.eq(0)
+        for pulse, code in (
+            (hunger == STARVED_CYCLES - 1, Error.STARVED),
+            (self.read0_error, Error.READ_GMEM0),
+            (self.read1_error, Error.READ_GMEM1),
+            (self.write1_error, Error.WRITE_GMEM1),
+        ):
+            with m.If(pulse):
+                m.d.comb += port_fault.eq(code)
+        with m.If((self.fault == 0) & self.running & ~self.finished):
+            m.d.sync += self.fault.eq(port_fault)
+
+    def _region(self, m: Module, f: Fields, data_command: Value) -> tuple[Signal, Signal]:
+        """Address of a data command, and if it or a MATMUL's weights lie outside; three cycles after `instruction`."""
+        # An offset beyond 32 bits lies outside every region: it is enough to remember that.
+        self.image, self.following, self.last_image = Signal(32), Signal(), Signal()
+        self.input_offset, self.output_offset = Signal(33), Signal(33)
+        with m.If(self.following):
+            m.d.sync += self.following.eq(0)
+            for offset, stride in (
+                (self.input_offset, self.input_stride),
+                (self.output_offset, self.output_stride),
+            ):
+                total = Signal(34)
+                m.d.comb += total.eq(offset[:32] + stride)
+                m.d.sync += offset.eq(total | (offset[32] << 32))
+        m.d.sync += self.last_image.eq(self.image + 1 >= self.batch)
+        size, base, moved = Signal(32), Signal(64), Signal(33)
+        range_error = Signal(8)
+        m.d.sync += [size.eq(self.weights_size), base.eq(self.weights_base), moved.eq(0)]
+        m.d.sync += range_error.eq(Error.WEIGHTS_RANGE)
+        with m.If(f.op == Op.IMAGE):
+            m.d.sync += [size.eq(self.input_size), base.eq(self.input_base), moved.eq(self.input_offset)]
+            m.d.sync += range_error.eq(Error.INPUT_RANGE)
+        with m.If(f.op == Op.STORE):
+            m.d.sync += [size.eq(self.output_size), base.eq(self.output_base), moved.eq(self.output_offset)]
+            m.d.sync += range_error.eq(Error.OUTPUT_RANGE)
+        span, start, end = Signal(33), Signal(34), Signal(35)
+        outside = Signal()
+        m.d.sync += [
+            span.eq(f.offset + f.bytes),
+            start.eq(moved + f.offset),
+            end.eq(moved + span),
+            # The weights of a MATMUL are asked for ahead of time, unless they lie outside.
+            outside.eq((end > size) & (data_command | (f.op == Op.MATMUL))),
+            self.read_address.eq(base + start),
+            self.write_address.eq(base + start),
+        ]
+        m.d.comb += [
+            self.data_bytes.eq(f.bytes),
+            self.read_tag.eq(Mux(f.op == Op.IMAGE, READ_TAGS["image"], READ_TAGS["load"])),
+        ]
+        return outside, range_error

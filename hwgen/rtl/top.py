@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from amaranth import ClockDomain, DomainRenamer, Module, ResetInserter, Signal
+from amaranth import Cat, ClockDomain, Const, DomainRenamer, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
-from hwgen.isa import BYTES, Op
+from hwgen.isa import BYTES, UNITS
 from hwgen.params import HwParams
 from hwgen.regmap import BY_NAME, COUNTERS, REGISTERS
 
 from .axi import AxiReader, AxiWriter
 from .control import Control
 from .datapath import Datapath
-from .decode import Fields
 from .fetch import InstructionFetch
-from .sequencer import READ_TAGS, UNITS, Sequencer
+from .sequencer import PORTS, READ_TAGS, Sequencer
 from .weights import WeightFetch
 
 __all__ = ["Accelerator"]
@@ -45,8 +45,9 @@ class Accelerator(wiring.Component):
     """Top level. `ap_clk`, `ap_rst_n` (synchronous, active low), `s_axi_control` (AXI4-Lite), `m_axi_gmem0` (weights,
     read only), `m_axi_gmem1` (program, position table, images, outputs), `interrupt`.
 
-    `debug_retire` pulses with `debug_index` when that instruction of the running program has made all its writes;
-    simulation compares the buffers with the golden model then. Leave both open in a design.
+    `debug_*` have a field per unit in the order of `isa.UNITS`: a bit of `debug_begin` pulses when the unit begins an
+    instruction, of `debug_retire` when all writes of one have been made, and 16 bits of `*_index` are its number in the
+    program. Simulation compares the buffers with the golden model then. Leave them open in a design.
     """
 
     def __init__(self, p: HwParams, *, build_hash: int) -> None:
@@ -54,7 +55,9 @@ class Accelerator(wiring.Component):
         self.control = Control(p, build_hash=build_hash)
         lite = {name: member for name, member in self.control.signature.members.items() if name.startswith("s_axi_")}
         super().__init__(
-            {"ap_clk": In(1), "ap_rst_n": In(1), "interrupt": Out(1), "debug_retire": Out(1), "debug_index": Out(16)}
+            {"ap_clk": In(1), "ap_rst_n": In(1), "interrupt": Out(1)}
+            | {f"debug_{event}": Out(len(UNITS)) for event in ("begin", "retire")}
+            | {f"debug_{event}_index": Out(16 * len(UNITS)) for event in ("begin", "retire")}
             | lite
             | _read_master("m_axi_gmem0", p.weight_bus)
             | _read_master("m_axi_gmem1", p.data_bus)
@@ -86,8 +89,6 @@ class Accelerator(wiring.Component):
         self._ports(m, weights, reader, writer)
         self._data_port(m, sequencer, fetch, datapath, reader, writer)
         m.d.comb += [
-            self.debug_retire.eq(sequencer.retire),
-            self.debug_index.eq(sequencer.retire_index),
             # weights
             weights.cmd_valid.eq(fetch.weight_valid),
             fetch.weight_ready.eq(weights.cmd_ready),
@@ -97,7 +98,7 @@ class Accelerator(wiring.Component):
             weights.clear.eq(sequencer.clear),
             weights.r_en.eq(datapath.ring_en),
             weights.r_index.eq(datapath.ring_index),
-            datapath.ring_level.eq(weights.level),
+            datapath.ring_written.eq(weights.written),
             datapath.ring_data.eq(weights.r_data),
             weights.pop.eq(datapath.ring_pop),
             weights.pop_count.eq(datapath.ring_pop_count),
@@ -108,26 +109,35 @@ class Accelerator(wiring.Component):
             fetch.weights_base.eq(sequencer.weights_base),
             fetch.weights_size.eq(sequencer.weights_size),
             fetch.nonempty.eq(datapath.nonempty),
-            fetch.route_done.eq(sequencer.route_done),
+            fetch.route_done.eq(datapath.router_done),
+            sequencer.decision_valid.eq(fetch.decision_valid),
+            sequencer.decision_fetched.eq(fetch.decision_fetched),
+            fetch.decision_ready.eq(sequencer.decision_ready),
             sequencer.fetch_valid.eq(fetch.out_valid),
             fetch.out_ready.eq(sequencer.fetch_ready),
             sequencer.fetch_data.eq(fetch.out_data),
             sequencer.fetch_exhausted.eq(fetch.exhausted),
             datapath.instruction.eq(sequencer.instruction),
             datapath.rows.eq(sequencer.rows),
+            datapath.fetched.eq(sequencer.fetched),
+            datapath.number.eq(sequencer.number),
+            sequencer.unfinished.eq(datapath.unfinished),
             sequencer.queue_length.eq(datapath.queue_length),
             # faults
             sequencer.read0_error.eq(weights.error),
             sequencer.read1_error.eq(reader.error),
             sequencer.write1_error.eq(writer.error),
             sequencer.writer_idle.eq(writer.idle),
+            sequencer.starved.eq(datapath.starved),
+            sequencer.weights_idle.eq(weights.idle & ~fetch.weight_valid),
             sequencer.ports_idle.eq(weights.idle & reader.idle & writer.idle),
         ]
-        for unit in UNITS:
+        for port in PORTS:
             m.d.comb += [
-                getattr(datapath, f"{unit}_start").eq(getattr(sequencer, f"{unit}_start")),
-                getattr(sequencer, f"{unit}_done").eq(getattr(datapath, f"{unit}_done")),
+                getattr(datapath, f"{port}_start").eq(getattr(sequencer, f"{port}_start")),
+                getattr(sequencer, f"{port}_done").eq(getattr(datapath, f"{port}_done")),
             ]
+        self._debug(m, sequencer, datapath)
         self._counters(m, control, sequencer, datapath, weights, reader, writer)
 
     def _control(self, m: Module, control: Control, sequencer: Sequencer) -> None:
@@ -159,34 +169,42 @@ class Accelerator(wiring.Component):
         writer: AxiWriter,
     ) -> None:
         """Saturating event counters of a run, and the bytes the ports counted themselves; zero from `start` on."""
-        op = Fields(sequencer.instruction).op
         started = sequencer.start
         for unit in (reader, writer):
             m.d.comb += unit.clear.eq(started)
         m.d.comb += weights.clear_bytes.eq(started)
 
-        def runs(*opcodes: Op) -> Signal:
-            selected = Signal()
-            for opcode in opcodes:
-                with m.If(op == opcode):
-                    m.d.comb += selected.eq(sequencer.unit_running)
-            return selected
-
-        events = {
+        # Every cycle has one cause: the engine's own while it has an instruction, else what the sequencer waits for.
+        causes: list[tuple[str, Value]] = [
+            ("array_busy", datapath.step),
+            ("stall_weights", datapath.starved),
+            ("stall_drain", datapath.stall_drain),
+            ("stall_pipeline", datapath.stall_pipeline),
+            ("stall_issue", datapath.stall_issue),
+            ("stall_norm", sequencer.wait_norm),
+            ("stall_router", sequencer.wait_router),
+            ("stall_mover", sequencer.wait_mover),
+            ("stall_data", sequencer.wait_data),
+            ("stall_pipeline", sequencer.wait_engine),
+            ("stall_fetch", sequencer.wait_fetch),
+        ]
+        events: dict[str, Value] = {}
+        unexplained: Value = sequencer.running
+        for name, cause in causes:
+            events[name] = events.get(name, Const(0)) | (cause & unexplained)
+            unexplained = unexplained & ~cause
+        events["stall_issue"] = events["stall_issue"] | unexplained
+        events |= {
             "cycles": sequencer.running,
-            "array_busy": datapath.array_busy,
-            "stall_weights": datapath.stall_weights,
-            "stall_drain": datapath.stall_drain,
-            "stall_norm": runs(Op.NORM),
-            "stall_router": runs(Op.ROUTE, Op.GATHER, Op.MEAN),
-            "stall_data": runs(Op.IMAGE, Op.LOADX, Op.STORE),
-            "stall_fetch": sequencer.stall_fetch,
-            "instructions": sequencer.retire,
+            "instructions": sequencer.executed,
+            "attention_busy": datapath.attention_step,
         }
         counted = {
             "gmem0_read_bytes": weights.bytes,
             "gmem1_read_bytes": reader.bytes,
             "gmem1_write_bytes": writer.bytes,
+            "gmem0_wasted_bytes": self._sum(m, started, datapath.discarded),
+            "kv_read_bytes": self._sum(m, started, datapath.kv_read),
         }
         assert set(events) | set(counted) == set(COUNTERS)
         for name, count in counted.items():
@@ -198,6 +216,33 @@ class Accelerator(wiring.Component):
             with m.Elif(event & ~counter.all()):
                 m.d.sync += counter.eq(counter + 1)
             m.d.comb += getattr(control, name).eq(counter)
+
+    def _sum(self, m: Module, clear: Value, words: Value) -> Value:
+        """Bytes of `words` ring words (or words of their size) per cycle, saturating."""
+        scale = exact_log2(self.p.ring_bytes)
+        count = Signal(BY_NAME["kv_read_bytes"].bits - scale)
+        total = Signal(len(count) + 1)
+        m.d.comb += total.eq(count + words)
+        m.d.sync += count.eq(Mux(clear, 0, total | total[-1].replicate(len(count))))
+        return Cat(Const(0, scale), count)
+
+    def _debug(self, m: Module, sequencer: Sequencer, datapath: Datapath) -> None:
+        for number, unit in enumerate(UNITS):
+            at = slice(16 * number, 16 * number + 16)
+            if unit == "engine":
+                began, begun, retired = datapath.begin, datapath.begin_number, datapath.done_number
+            else:
+                ports = ("image", "load", "store") if unit == "data" else (unit,)
+                began = Cat(getattr(sequencer, f"{port}_start") for port in ports).any()
+                begun, retired = sequencer.number, Signal(16, name=f"{unit}_number")
+                with m.If(began):
+                    m.d.sync += retired.eq(sequencer.number)
+            m.d.comb += [
+                self.debug_begin[number].eq(began),
+                self.debug_begin_index[at].eq(begun),
+                self.debug_retire[number].eq(getattr(sequencer, f"{unit}_done")),
+                self.debug_retire_index[at].eq(retired),
+            ]
 
     def _data_port(
         self,
@@ -221,7 +266,7 @@ class Accelerator(wiring.Component):
             reader.abort.eq(sequencer.abort),
             fetch.beat_data.eq(reader.out_data),
             datapath.image_data.eq(reader.out_data),
-            datapath.loadx_data.eq(reader.out_data),
+            datapath.load_data.eq(reader.out_data),
             writer.cmd_valid.eq(sequencer.write_valid),
             sequencer.write_ready.eq(writer.cmd_ready),
             writer.cmd_address.eq(sequencer.write_address),
@@ -242,7 +287,7 @@ class Accelerator(wiring.Component):
             for tag, valid, ready in (
                 (READ_TAGS["program"], fetch.beat_valid, fetch.beat_ready),
                 (READ_TAGS["image"], datapath.image_valid, datapath.image_ready),
-                (READ_TAGS["loadx"], datapath.loadx_valid, datapath.loadx_ready),
+                (READ_TAGS["load"], datapath.load_valid, datapath.load_ready),
             ):
                 with m.Case(tag):
                     m.d.comb += [valid.eq(reader.out_valid), reader.out_ready.eq(ready)]

@@ -19,9 +19,9 @@ class WeightFetch(wiring.Component):
     """Words of C*K bytes in the order of the commands; `cmd_bytes` is a multiple of C*K, greater than 0.
 
     The ring holds `p.weight_depth` words (its memory is a power of two). `level` words are readable from the read base
-    on (`written` pulses in the cycle before it counts one more): `r_en`, `r_index` < `level` → `r_data` LATENCY cycles later. `pop` moves the base by `pop_count` <= `level`;
-    `r_index` counts from the base before a `pop` of the same cycle: `pop` may come with the last read. A full ring
-    stalls the bus; nothing unread is overwritten.
+    on (`written` pulses in the cycle before it counts one more): `r_en`, `r_index` < `level` → `r_data` LATENCY cycles
+    later. `pop` moves the base by `pop_count` <= `level`; `r_index` counts from the base before a `pop` of the same
+    cycle: `pop` may come with the last read. A full ring stalls the bus; nothing unread is overwritten.
     The AXI read channels are `axi_ar_*` and `axi_r_*`. `abort`, `error`, `error_slave`, `bytes` are those of
     `AxiReader`; `idle`: all commands are in the ring. `clear` empties the ring; only while idle, or with `abort` (words
     of an aborted command may be in the ring: follow `abort` with `clear`). `clear_bytes` zeroes `bytes`.
