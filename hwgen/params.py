@@ -34,7 +34,7 @@ class HwParams:
     norm_depth: int = 32  #: LayerNorm parameters, words of C channels
     max_experts: int = 16
     max_topk: int = 4
-    instruction_queue: int = 8
+    instruction_queue: int = 64  #: instructions fetched ahead, and with them their weights
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -52,7 +52,7 @@ class HwParams:
         for name, high in (
             ("x_depth", 1 << 16), ("y_depth", 1 << 16), ("h_depth", 1 << 16), ("k_depth", 1 << 16),
             ("v_depth", 1 << 16), ("max_tokens", 1 << 12), ("weight_depth", 1 << 20), ("norm_depth", 1 << 12),
-            ("max_experts", 256), ("max_topk", 16), ("instruction_queue", 64),
+            ("max_experts", 256), ("max_topk", 16), ("instruction_queue", 256),
         ):  # fmt: skip
             value = getattr(self, name)
             low = 2 if name == "max_experts" else 1

@@ -3,6 +3,8 @@
 An independent check of the compiler: it reads the binary files and HwParams only, keeps the buffers banked as
 docs/architecture.md says, and fills them with garbage first, so that nothing unwritten may matter. It has its own
 arithmetic, written from docs/numerics.md; of the golden model it shares the literal tables only.
+
+Instructions run one after another here: that their order fields forbid every harmful overlap is for `sim.hazards`.
 """
 
 from __future__ import annotations
@@ -14,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwgen import tables
-from hwgen.isa import BYTES, OPCODES, Dest, Op, Source, decode
+from hwgen.isa import BYTES, ORDER, Dest, Op, Source, decode, read_mask
 from hwgen.params import HwParams
 
 __all__ = ["IsaError", "Machine", "run_task"]
 
 Ints = NDArray[Any]
+_TIMING = ("slack", *ORDER)  #: fields that say when, not what
 _EXP, _GELU, _GATE, _RSQRT = (np.array(t) for t in (tables.EXP, tables.GELU, tables.GATE_EXP, tables.RSQRT))
 
 
@@ -59,6 +62,9 @@ class Machine:
         self.h = garbage(p.t, p.h_depth, p.word)
         self.k = garbage(p.c, p.k_depth, p.word)
         self.v = garbage(p.k, p.v_depth, p.c)
+        self.table_words = 1 << (p.norm_depth - 1).bit_length()  # of a half of the LayerNorm unit's parameter table
+        self.table = garbage(1, 8 * self.table_words, 2 * p.c).view("<i2")
+        self.ring = np.empty((0, p.ring_bytes), np.uint8)  # words fetched and not yet popped
         self.score = garbage(p.t, 2 * -(-p.max_tokens // p.word), 2 * p.word).view("<i2")
         self.gate_words = -(-p.max_experts // p.c)  # of a token's logits; its first word has an address in steps of:
         self.gate_stride = 1 << (self.gate_words - 1).bit_length()
@@ -84,20 +90,22 @@ class Machine:
             if fields["op"] not in list(Op):
                 raise IsaError("opcode", f"{fields['op']} at byte {at}")
             op = Op(fields.pop("op"))
-            stray = [name for name, value in fields.items() if value and name not in OPCODES[op][1]]
+            stray = int.from_bytes(self.program[at : at + BYTES], "little") & ~read_mask(op)
             if stray:
-                raise IsaError("field", f"{op.name} at byte {at} does not read {stray}")
+                raise IsaError("field", f"{op.name} at byte {at} does not read the bits {stray:#x}")
             if op != Op.END:
-                getattr(self, "_" + op.name.lower())(**{name: fields[name] for name in OPCODES[op][1]})
+                getattr(self, "_" + op.name.lower())(**{n: v for n, v in fields.items() if n not in _TIMING})
             on_retire(index)
             if op == Op.END:
+                if len(self.ring):
+                    raise IsaError("field", f"{len(self.ring)} words of weights were never popped")
                 break
         return self.output.tobytes()
 
     # Buffers.
 
     def _index(self, buffer: NDArray, rows: Ints, base: int, stride: int, start: int, count: int) -> tuple[Ints, ...]:
-        """Indices [rows, count] of elements start, start + 1, ... of rows that begin `stride` words apart."""
+        """Indices [rows, count] of elements start, start + 1, ... of rows whose groups are `stride` words apart."""
         banks, depth, word = buffer.shape
         element = start + np.arange(count)
         address = base + (rows // banks * stride)[:, None] + element // word
@@ -105,28 +113,44 @@ class Machine:
             raise IsaError("range", f"word {address.max()} of {depth}")
         return np.broadcast_arrays((rows % banks)[:, None], address, element % word)
 
-    def _read(self, buffer: NDArray, rows: Ints, base: int, stride: int, count: int, start: int = 0) -> Ints:
-        return buffer[self._index(buffer, rows, base, stride, start, count)]
+    def _read(
+        self, buffer: NDArray, rows: Ints, base: int, stride: int, count: int, start: int = 0, *, first: int = 0
+    ) -> Ints:
+        """Elements [rows, count] from `start` on; `base` is the word of row `first`'s group."""
+        return buffer[self._index(buffer, rows, base - first // len(buffer) * stride, stride, start, count)]
 
     def _write(self, buffer: NDArray, rows: Ints, base: int, stride: int, data: Ints, start: int = 0) -> None:
         index = self._index(buffer, rows, base, stride, start, data.shape[1])
         buffer[index] = data.astype(np.int64).astype(buffer.dtype)  # bytes: two's complement
 
-    def _signed(self, *args: Any) -> Ints:
-        return self._read(*args).view(np.int8).astype(np.int64)
+    def _signed(self, *args: Any, first: int = 0) -> Ints:
+        return self._read(*args, first=first).view(np.int8).astype(np.int64)
 
     def _region(self, region: NDArray[np.uint8], offset: int, size: int) -> NDArray[np.uint8]:
         if offset % BYTES or offset + size > len(region):
             raise IsaError("range", f"{size} bytes at {offset} of {len(region)}")
         return region[offset : offset + size]
 
-    def _stream(self, offset: int, size: int, tiles: int, words: int) -> NDArray[np.uint8]:
-        """The instruction's weight stream as [tiles, C, words * K] bytes of each channel."""
-        c, k = self.p.c, self.p.k
-        if size != tiles * words * c * k:
-            raise IsaError("field", f"{size} bytes of weights, {tiles * words} words of {c * k} bytes read")
-        stream = self._region(self.weights, offset, size).reshape(tiles, words, c, k)
-        return stream.transpose(0, 2, 1, 3).reshape(tiles, c, words * k)
+    def _stream(self, keep: int, ring_offset: int, offset: int, size: int, tiles: int, words: int) -> NDArray[np.uint8]:
+        """The instruction's weights from the ring as [tiles, C, words * K] bytes of each channel."""
+        p, count = self.p, tiles * words
+        if size:
+            if size != count * p.ring_bytes:
+                raise IsaError("field", f"{size} bytes of weights, {count} words of {p.ring_bytes} bytes read")
+            if len(self.ring) != ring_offset:
+                raise IsaError("field", f"weights at ring word {ring_offset} behind {len(self.ring)} kept ones")
+            fetched = self._region(self.weights, offset, size).reshape(count, p.ring_bytes)
+            self.ring = np.concatenate([self.ring, fetched])
+        end = ring_offset + count
+        if len(self.ring) < end or (ring_offset and not keep):
+            raise IsaError("field", f"ring words {ring_offset} to {end} of {len(self.ring)}, keep {keep}")
+        # One that keeps nothing pops tile by tile.
+        if (end if keep or not size else words) > p.weight_depth:
+            raise IsaError("range", f"a tile of {words} words, all to word {end}, in a ring of {p.weight_depth}")
+        stream = self.ring[ring_offset:end].reshape(tiles, words, p.c, p.k)
+        if not keep:
+            self.ring = self.ring[end:]
+        return stream.transpose(0, 2, 1, 3).reshape(tiles, p.c, words * p.k)
 
     @staticmethod
     def _parameter(stream: NDArray[np.uint8], first: int, dtype: str) -> Ints:
@@ -147,18 +171,21 @@ class Machine:
         patches = pixels.transpose(0, 2, 1, 3).reshape(-1, a_stride * k_steps)
         self._write(self.y, row_begin + np.arange(len(patches)), d_base, d_stride, patches)
 
-    def _loadx(self, offset: int, bytes: int, d_base: int) -> None:
+    def _load(self, dest: int, offset: int, bytes: int, d_base: int) -> None:
+        if dest not in (Dest.X, Dest.NORM):
+            raise IsaError("field", f"dest {dest}")
         data = self._region(self.weights, offset, bytes).view("<i2")
-        self._write(self.x, np.array([0]), d_base, 0, data[None])
+        self._write(self.x if dest == Dest.X else self.table, np.array([0]), d_base, 0, data[None])
 
-    def _norm(self, statistics: int, offset: int, bytes: int, a_base: int, a_stride: int, row_begin: int, row_end: int,
-              tiles: int, d_base: int, d_stride: int, norm_shift: int, dim: int, eps_high: int, eps_low: int) -> None:
+    def _norm(self, statistics: int, table: int, a_base: int, a_stride: int, row_begin: int, row_end: int, tiles: int,
+              d_base: int, d_stride: int, norm_shift: int, dim: int, eps_high: int, eps_low: int) -> None:
         if tiles > self.p.norm_depth:
             raise IsaError("range", f"{tiles} parameter words of {self.p.norm_depth}")
         rows = np.arange(row_begin, row_end)
-        stream = self._stream(offset, bytes, tiles, self.p.param_words)
-        beta, gamma = self._parameter(stream, 0, "<i4"), self._parameter(stream, 4, "<i2")
-        x = self._read(self.x, rows, a_base, a_stride, tiles * self.p.c).astype(np.int64)
+        half = self.table[0].reshape(2, self.table_words, 4, self.p.c)[table, :tiles].astype(np.int64)
+        low, beta, gamma, _ = half.transpose(1, 0, 2).reshape(4, tiles * self.p.c)
+        beta = beta << 16 | low & 0xFFFF
+        x = self._read(self.x, rows, a_base, a_stride, tiles * self.p.c, first=row_begin).astype(np.int64)
         if statistics:
             total = x.sum(1, keepdims=True)
             v: Ints = dim * (x * x).sum(1, keepdims=True) - total**2 + (eps_high << 32 | eps_low)
@@ -171,23 +198,21 @@ class Machine:
         self._write(self.y, rows, d_base, d_stride, sat(rshift(x * gamma + beta, norm_shift), 8))
 
     def _matmul(self, expert: int, dest: int, source: int, a_unsigned: int, use_queue: int, scatter: int, gelu: int,
-                offset: int, bytes: int, a_base: int, a_stride: int, row_begin: int, row_end: int, k_steps: int,
-                tiles: int, d_base: int, d_stride: int, d_word: int, gelu_mult: int, gelu_shift: int,
-                gelu_zero: int) -> None:
+                keep: int, offset: int, bytes: int, a_base: int, a_stride: int, row_begin: int, row_end: int,
+                k_steps: int, tiles: int, d_base: int, d_stride: int, d_word: int, gelu_mult: int, gelu_shift: int,
+                gelu_zero: int, ring_offset: int) -> None:
         p = self.p
         queue = self._queue(expert) if use_queue or scatter else np.empty(0, np.int64)
         rows = np.arange(len(queue)) if use_queue else np.arange(row_begin, row_end)
         if use_queue and not len(queue):
             return
-        if dest not in list(Dest) or source not in (Source.Y, Source.H):
+        if dest not in list(Dest)[: Dest.NORM] or source not in (Source.Y, Source.H):
             raise IsaError("field", f"dest {dest}, source {source}")
-        if p.param_words + k_steps > p.weight_depth:
-            raise IsaError("range", f"a tile of {p.param_words + k_steps} words in a ring of {p.weight_depth}")
-        stream = self._stream(offset, bytes, tiles, p.param_words + k_steps)
+        stream = self._stream(keep, ring_offset, offset, bytes, tiles, p.param_words + k_steps)
         bias, mult, shift = (self._parameter(stream, *at) for at in ((0, "<i4"), (4, "<u2"), (6, "u1")))
         weight = stream[:, :, p.param_words * p.k :].reshape(tiles * p.c, k_steps * p.k).view(np.int8)
         operand = self.y if source == Source.Y else self.h
-        a = self._read(operand, rows, a_base, a_stride, k_steps * p.k)
+        a = self._read(operand, rows, a_base, a_stride, k_steps * p.k, first=row_begin)
         a = a if a_unsigned else a.view(np.int8)
         acc = (a.astype(np.float64) @ weight.T.astype(np.float64)).astype(np.int64)  # exact: far below 2^53
         if scatter:
@@ -210,33 +235,38 @@ class Machine:
         if dest == Dest.X_ADD:
             out = sat(out + self._read(self.x, rows, d_base, d_stride, tiles * p.c, d_word * p.c), 16)
         if buffer is operand:  # tiles are written while later ones still read
-            read = self._index(buffer, read_rows, a_base, a_stride, 0, k_steps * p.k)[1]
+            read = self._index(buffer, read_rows - row_begin // p.t * p.t, a_base, a_stride, 0, k_steps * p.k)[1]
             if np.isin(self._index(buffer, rows, d_base, d_stride, d_word * p.c, tiles * p.c)[1], read).any():
                 raise IsaError("field", "the destination overlaps the source")
         self._write(buffer, rows, d_base, d_stride, out, d_word * p.c)
 
-    def _attention(self, a_base: int, a_stride: int, row_end: int, k_steps: int, tiles: int, d_base: int, d_stride: int,
-                   d_word: int, k_base: int, k_stride: int, v_base: int, v_stride: int, key_tiles: int, pv_steps: int,
-                   score_mult: int, score_shift: int, out_shift: int, out_mult: int) -> None:
-        p, rows = self.p, np.arange(row_end)
-        if row_end > p.max_tokens or key_tiles != -(-row_end // p.c) or pv_steps != -(-row_end // p.k):
-            raise IsaError("field", f"{row_end} rows, {key_tiles} key tiles, {pv_steps} steps")
-        q = self._signed(self.h, rows, a_base, a_stride, k_steps * p.k)
-        k = self._signed(self.k, rows, k_base, k_stride, k_steps * p.k)
-        v = self._signed(self.v, rows, v_base, v_stride, tiles * p.c)
+    def _attention(self, a_base: int, a_stride: int, row_begin: int, row_end: int, k_steps: int, tiles: int,
+                   d_base: int, d_stride: int, d_word: int, k_base: int, k_stride: int, v_base: int, v_stride: int,
+                   key_tiles: int, pv_steps: int, score_mult: int, score_shift: int, out_shift: int,
+                   out_mult: int) -> None:
+        p, rows = self.p, np.arange(row_begin, row_end)
+        first = row_begin // p.word * p.word
+        keys, count = rows - first, row_end - first
+        if row_end > p.max_tokens or key_tiles != -(-count // p.c) or pv_steps != -(-count // p.k):
+            raise IsaError("field", f"rows {row_begin} to {row_end}, {key_tiles} key tiles, {pv_steps} steps")
+        q = self._signed(self.h, rows, a_base, a_stride, k_steps * p.k, first=row_begin)
+        k = self._signed(self.k, keys, k_base, k_stride, k_steps * p.k)
+        v = self._signed(self.v, keys, v_base, v_stride, tiles * p.c)
         t = sat(rshift(q @ k.T * score_mult, score_shift), 16)
-        for row in rows:  # query tiles take turns in the buffer's halves, whose words alternate
-            self.score[row % p.t, rows // p.word * 2 + row // p.t % 2, rows % p.word] = t[row]
+        for number, row in enumerate(rows):  # query tiles take turns in the buffer's halves, whose words alternate
+            half = (row // p.t - row_begin // p.t) % 2
+            self.score[row % p.t, keys // p.word * 2 + half, keys % p.word] = t[number]
         u = t.max(1, keepdims=True) - t
         prob = rshift(_EXP[u & 31], np.minimum(u >> 5, 20))
         factor = (1 << 24) // prob.sum(1, keepdims=True)
         context = sat(rshift(prob @ v * (factor * out_mult >> 16), out_shift), 8)
         self._write(self.y, rows, d_base, d_stride, context, d_word * p.c)
 
-    def _route(self, renormalize: int, row_begin: int, row_end: int, k_steps: int, tiles: int) -> None:
+    def _route(self, renormalize: int, append: int, row_begin: int, row_end: int, k_steps: int, tiles: int) -> None:
         if tiles > self.p.max_experts or k_steps > self.p.max_topk or row_end > self.p.max_tokens:
             raise IsaError("range", f"{tiles} experts, {k_steps} winners, {row_end} tokens")
-        self.counts[:] = 0
+        if not append:
+            self.counts[:] = 0
         rows = np.arange(row_begin, row_end)
         for token, t in zip(rows, self._read(self.logits, rows, 0, self.gate_stride, tiles), strict=True):
             winners = sorted(sorted(range(tiles), key=lambda e: (-t[e], e))[:k_steps])
@@ -256,7 +286,8 @@ class Machine:
 
     def _mean(self, a_base: int, a_stride: int, row_begin: int, row_end: int, tiles: int, d_base: int, d_stride: int,
               out_shift: int, out_mult: int) -> None:
-        total = self._signed(self.y, np.arange(row_begin, row_end), a_base, a_stride, tiles * self.p.c).sum(0)
+        rows = np.arange(row_begin, row_end)
+        total = self._signed(self.y, rows, a_base, a_stride, tiles * self.p.c, first=row_begin).sum(0)
         self._write(self.h, np.array([0]), d_base, d_stride, sat(rshift(total * out_mult, out_shift), 8)[None])
 
     def _store(self, source: int, offset: int, bytes: int, a_base: int, a_stride: int, row_begin: int, row_end: int,
@@ -265,7 +296,8 @@ class Machine:
         if bytes != 2 * tiles * self.p.c * len(rows) or source not in (Source.X, Source.Y):
             raise IsaError("field", f"{bytes} bytes of {len(rows)} rows from {source}")
         read = self._read if source == Source.X else self._signed
-        data = read(self.x if source == Source.X else self.y, rows, a_base, a_stride, tiles * self.p.c)
+        buffer = self.x if source == Source.X else self.y
+        data = read(buffer, rows, a_base, a_stride, tiles * self.p.c, first=row_begin)
         self._region(self.output, offset, bytes)[:] = np.frombuffer(data.astype("<i2").tobytes(), np.uint8)
 
 

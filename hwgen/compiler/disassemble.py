@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hwgen.isa import BYTES, OPCODES, Dest, Op, Source, decode
+from hwgen.isa import BYTES, OPCODES, Dest, Op, Source, decode, read_mask
 
 __all__ = ["disassemble"]
 
@@ -34,8 +34,8 @@ def _instruction(data: bytes) -> tuple[str, str]:
     op = Op(values.pop("op"))
     doc, fields = OPCODES[op]
     shown = [f"{name}={_show(name, values[name])}" for name in fields if values[name] or name in _NAMES]
-    stray = [f"{name}={value}" for name, value in values.items() if value and name not in fields]
-    return " ".join([f"{op.name:<9}", *shown]), "must be zero: " + " ".join(stray) if stray else doc
+    stray = int.from_bytes(data, "little") & ~read_mask(op)
+    return " ".join([f"{op.name:<9}", *shown]), f"must be zero: bits {stray:#x}" if stray else doc
 
 
 def _show(name: str, value: int) -> str:

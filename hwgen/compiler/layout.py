@@ -101,7 +101,6 @@ class Layout:
         yield "max_experts", 2, "no experts; the router is there all the same"
         yield "max_topk", 1, "no experts"
         yield "norm_depth", self.dim_words, "dim"
-        yield "weight_depth", self.dim_words * p.param_words, "LayerNorm parameters"
         yield "x_depth", n * self.dim_words, "the residual stream"
         yield "y_depth", self.groups * self.stride(model.patch_size), "patches"
         yield "y_depth", self.groups * self.dim_stride, "norm1"

@@ -1,4 +1,4 @@
-"""Weights and parameters as the bytes of the weight stream (docs/architecture.md, "Weight stream")."""
+"""Weights and parameters as the bytes of the weights region (docs/architecture.md, "Weight stream")."""
 
 from __future__ import annotations
 
@@ -56,12 +56,16 @@ def pack_linear(
 
 
 def pack_norm(p: HwParams, gamma: NDArray[np.int16], beta: NDArray[np.int32]) -> bytes:
-    """A NORM's stream: one parameter record per channel."""
-    return _words(p, _columns(beta, gamma)).tobytes()
+    """A NORM's half of the parameter table: 4 words of C int16 for C channels: beta (low, high halves), gamma, 0."""
+    words = div_up(len(gamma), p.c)
+    halves = np.zeros((4, words * p.c), "<i2")
+    halves[0:2, : len(beta)] = beta.astype("<i4").view("<i2").reshape(-1, 2).T
+    halves[2, : len(gamma)] = gamma
+    return halves.reshape(4, words, p.c).transpose(1, 0, 2).tobytes()
 
 
 def pack_rows(p: HwParams, rows: NDArray[np.int16]) -> bytes:
-    """LOADX data: each row in whole C-words of int16."""
+    """What LOAD brings to X: each row in whole C-words of int16."""
     fill = -rows.shape[1] % p.c
     return np.pad(rows, ((0, 0), (0, fill))).astype("<i2").tobytes()
 

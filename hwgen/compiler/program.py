@@ -111,6 +111,11 @@ class _Rows:
     def source(self) -> Source:
         return Source[self.buffer]
 
+    def at(self, row: int, p: HwParams) -> int:
+        """The word of the group that `row` is in."""
+        group = row if self.buffer == "X" else row // p.t
+        return self.base + group * self.stride
+
 
 @dataclass
 class _Program:
@@ -163,7 +168,7 @@ class _Program:
         )  # fmt: skip
         self._probe("patches", patches, self.patches, range(model.patch_size), unsigned=True)
         block = self.region.add("position", lambda: pack_rows(self.p, tensors["position"]))
-        self._emit(Op.LOADX, "position", offset=block.offset, bytes=block.bytes, d_base=self.x.base)
+        self._emit(Op.LOAD, "position", dest=Dest.X, offset=block.offset, bytes=block.bytes, d_base=self.x.base)
         self._matmul("embed", "embed", patches, Dest.X_ADD, self.x, self.patches,
                      fields={"a_unsigned": 1})
         self._probe("embed", self.x, self.all)
@@ -242,8 +247,8 @@ class _Program:
             result = self.y
         if task.head == "mean":
             result = _Rows("H", 0, self.layout.dim_stride)
-            self._emit(Op.MEAN, f"{task.name}.mean", a_base=self.y.base, a_stride=self.y.stride, row_begin=rows[0],
-                       row_end=rows[1], tiles=words, d_base=result.base, d_stride=result.stride,
+            self._emit(Op.MEAN, f"{task.name}.mean", a_base=self.y.at(rows[0], self.p), a_stride=self.y.stride,
+                       row_begin=rows[0], row_end=rows[1], tiles=words, d_base=result.base, d_stride=result.stride,
                        out_mult=int(tensors[f"{name}.mean.mult"][0]), out_shift=int(tensors[f"{name}.mean.shift"][0]))
             rows = (0, 1)
             self._probe(f"{task.name}.mean", result, rows)
@@ -253,8 +258,8 @@ class _Program:
             self._matmul(f"{name}.head", f"{task.name}.output", result, Dest.X, outputs, rows)
             result = outputs
         self._emit(Op.STORE, f"{task.name}.output", source=result.source, offset=0,
-                   bytes=2 * self.p.c * words * (rows[1] - rows[0]), a_base=result.base, a_stride=result.stride,
-                   row_begin=rows[0], row_end=rows[1], tiles=words)
+                   bytes=2 * self.p.c * words * (rows[1] - rows[0]), a_base=result.at(rows[0], self.p),
+                   a_stride=result.stride, row_begin=rows[0], row_end=rows[1], tiles=words)
         self._probe(f"{task.name}.output", result, rows, range(task.outputs or model.dim), tensor_row=0)
 
     # Single instructions.
@@ -293,10 +298,11 @@ class _Program:
         block = self.region.add(
             weights, lambda: pack_norm(self.p, tensors[f"{weights}.gamma"], tensors[f"{weights}.beta"])
         )
+        self._emit(Op.LOAD, f"parameters of {name}", dest=Dest.NORM, offset=block.offset, bytes=block.bytes)
         self._emit(
-            Op.NORM, name, statistics=statistics, offset=block.offset, bytes=block.bytes, a_base=self.x.base,
-            a_stride=self.x.stride, row_begin=rows[0], row_end=rows[1], tiles=self.layout.dim_words, d_base=self.y.base,
-            d_stride=self.y.stride, norm_shift=int(tensors[f"{weights}.shift"][0]), dim=self.desc.model.dim,
+            Op.NORM, name, statistics=statistics, a_base=self.x.at(rows[0], self.p), a_stride=self.x.stride,
+            row_begin=rows[0], row_end=rows[1], tiles=self.layout.dim_words, d_base=self.y.base, d_stride=self.y.stride,
+            norm_shift=int(tensors[f"{weights}.shift"][0]), dim=self.desc.model.dim,
             eps_high=eps >> 32, eps_low=eps & 0xFFFFFFFF,
         )  # fmt: skip
         self._probe(name, self.y, rows)
@@ -312,7 +318,7 @@ class _Program:
         begin, end = span or (0, 0)
         self._emit(
             Op.MATMUL, name, dest=dest, source=source.source, offset=block.offset, bytes=block.bytes,
-            a_base=source.base, a_stride=source.stride, row_begin=begin, row_end=end,
+            a_base=source.at(begin, self.p), a_stride=source.stride, row_begin=begin, row_end=end,
             k_steps=div_up(counts[1], self.p.k), tiles=self.layout.words(counts[0]),
             d_base=rows.base if rows else 0, d_stride=rows.stride if rows else 0, **(fields or {}),
         )  # fmt: skip

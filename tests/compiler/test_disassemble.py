@@ -25,7 +25,7 @@ def test_lines():
 def test_stray_fields_and_unknown_names_are_shown():
     data = bytearray(encode(Op.END))
     data[20] = 7
-    assert disassemble(bytes(data)) == ["000000  END        ; must be zero: k_steps=7"]
+    assert disassemble(bytes(data)) == [f"000000  END        ; must be zero: bits {7 << 160:#x}"]
     assert "dest=12 source=Y" in disassemble(encode(Op.MATMUL, dest=12))[0]
 
 

@@ -56,10 +56,10 @@ def test_binary_is_the_instructions(model):
 def test_order_of_opcodes(model):
     _, _, compiled = model
     text = " ".join(instr.op.name for instr in compiled.instructions["area"])
-    attention = "NORM MATMUL MATMUL MATMUL ATTENTION ATTENTION MATMUL NORM "
+    attention = "LOAD NORM MATMUL MATMUL MATMUL ATTENTION ATTENTION MATMUL LOAD NORM "
     experts = "GATHER MATMUL MATMUL " * 4
-    assert text == ("IMAGE LOADX MATMUL " + attention + "MATMUL MATMUL " + attention + "MATMUL ROUTE " + experts
-                    + "NORM MEAN MATMUL STORE END")  # fmt: skip
+    assert text == ("IMAGE LOAD MATMUL " + attention + "MATMUL MATMUL " + attention + "MATMUL ROUTE " + experts
+                    + "LOAD NORM MEAN MATMUL STORE END")  # fmt: skip
 
 
 def test_tasks_share_weights(model):
@@ -69,14 +69,14 @@ def test_tasks_share_weights(model):
         task: {
             instr.fields["offset"]: (instr.fields["bytes"], instr.name)
             for instr in instructions
-            if instr.op in (Op.LOADX, Op.NORM, Op.MATMUL)
+            if instr.op in (Op.LOAD, Op.MATMUL)
         }
         for task, instructions in compiled.instructions.items()
     }
     own = {task: {blocks[task][offset][1] for offset in blocks[task].keys() - blocks["raw"].keys()} for task in blocks}
-    assert own["digit"] == {"layers.1.logits", "digit.norm", "digit.output"}
-    assert own["area"] == {"layers.1.logits", "area.norm", "area.output"}
-    assert own["feature"] == {"layers.1.logits", "feature.norm"}
+    assert own["digit"] == {"layers.1.logits", "parameters of digit.norm", "digit.output"}
+    assert own["area"] == {"layers.1.logits", "parameters of area.norm", "area.output"}
+    assert own["feature"] == {"layers.1.logits", "parameters of feature.norm"}
     spans = sorted({(offset, size) for task in blocks for offset, (size, _) in blocks[task].items()})
     for (offset, size), (following, _) in pairwise(spans):
         assert offset % 64 == 0
