@@ -7,7 +7,7 @@ from typing import Any
 
 from hwgen.isa import BYTES, FIELDS, OPCODES, ORDER, UNITS, Dest, Op, Source
 
-_UNITS = [(unit, [op.name for op in ops]) for unit, ops in UNITS.items()]
+_UNITS = "; ".join(f"{unit} ({', '.join(op.name for op in ops)})" for unit, ops in UNITS.items())
 
 _INTRODUCTION = f"""\
 # Instruction set
@@ -19,9 +19,10 @@ other bits must be zero (fields of different opcodes may share bits). Offsets ar
 (program, weights, input, output); bases and strides are in words of the buffer, see
 [architecture.md](architecture.md). `hwgen info --program` shows a program in this notation.
 
-Units work side by side, each in program order: {"; ".join(f"{unit}: {', '.join(ops)}" for unit, ops in _UNITS)}.
-An instruction starts when all before it have made their writes, except those that {", ".join(f"`{name}`" for name in ORDER)}
-allow to be unfinished. Its own unit must have finished what came before (the engine has room for four)."""
+Units work side by side, each in program order: {_UNITS}.
+An instruction starts when all before it have made their writes, except those that its order fields
+({", ".join(f"`{name}`" for name in ORDER)}; all opcodes but END have them)
+allow to be unfinished. Its own unit must have finished what came before; the engine has room for four."""
 
 _SOURCES = {Source.Y: "Y buffer", Source.H: "H buffer", Source.X: "X buffer (STORE only)"}
 
@@ -41,10 +42,13 @@ def markdown() -> str:
     """The whole page."""
     opcodes, fields = [], []
     for op, (doc, names) in OPCODES.items():
-        opcodes.append((str(int(op)), op.name, doc, ", ".join(f"`{name}`" for name in names) or "none"))
+        own = [f"`{name}`" for name in names if name not in ORDER]
+        opcodes.append((str(int(op)), op.name, doc, ", ".join(own) or "none"))
     for f in FIELDS:
         bits = str(f.lsb) if f.bits == 1 else f"{f.lsb + f.bits - 1}:{f.lsb}"
-        readers = "all" if f.name == "op" else ", ".join(op.name for op in Op if f.name in OPCODES[op][1])
+        readers = ", ".join(op.name for op in Op if f.name in OPCODES[op][1])
+        if f.name in ("op", *ORDER):
+            readers = "all" if f.name == "op" else f"all but {Op.END.name}"
         fields.append((str(f.word), bits, f"`{f.name}`", f.doc, readers))
     return "\n\n".join([
         _INTRODUCTION,
