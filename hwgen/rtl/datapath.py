@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from hwgen.isa import Dest, Source
+from hwgen.isa import BY_NAME, Dest, Source
 from hwgen.params import HwParams
 
 from .array import ComputeArray
@@ -29,6 +29,16 @@ from .store import StoreUnit
 from .writeback import WriteBack
 
 __all__ = ["Datapath"]
+
+#: Command inputs of the units (all but the engine) that are not named like their instruction field.
+_ALIASES: dict[str, dict[str, str]] = {
+    "norm": {"shift": "norm_shift"},
+    "router": {"experts": "tiles", "topk": "k_steps"},
+    "mover": {"mult": "out_mult", "shift": "out_shift"},
+    "image": {"segment": "k_steps", "patches": "tiles", "patch_height": "a_stride"},
+    "load": {},
+    "store": {},
+}
 
 
 class Datapath(wiring.Component):
@@ -140,60 +150,27 @@ class Datapath(wiring.Component):
 
     def _commands(self, m: Module) -> None:
         """Instructions of all units but the engine, kept until the next one; a unit starts a cycle after its pulse."""
-        fields = {}
-        for port in PORTS:
-            if port == "engine":
-                continue
-            unit = getattr(self, port)
+        fields: dict[str, Fields] = {}
+        for port, aliases in _ALIASES.items():
+            unit, start = getattr(self, port), getattr(self, f"{port}_start")
             held = Signal(INSTRUCTION_BITS, name=f"{port}_instruction", reset_less=True)
-            with m.If(getattr(self, f"{port}_start")):
+            with m.If(start):
                 m.d.sync += held.eq(self.instruction)
-            m.d.sync += unit.start.eq(getattr(self, f"{port}_start"))
+            m.d.sync += unit.start.eq(start)
             m.d.comb += getattr(self, f"{port}_done").eq(unit.done)
             fields[port] = Fields(held)
-        norm, router, mover, image, load, store = (fields[port] for port in PORTS if port != "engine")
-        count = Signal(self.p.row_bits, reset_less=True)
+            for name, member in unit.signature.members.items():
+                field = aliases.get(name, name)
+                if member.flow == In and field in BY_NAME:
+                    m.d.comb += getattr(unit, name).eq(getattr(fields[port], field))
         with m.If(self.mover_start):
-            m.d.sync += count.eq(self.rows)
+            m.d.sync += self.mover.count.eq(self.rows)
         m.d.comb += [
-            self.norm.statistics.eq(norm.statistics),
-            self.norm.table.eq(norm.table),
-            self.norm.shift.eq(norm.norm_shift),
-            self.norm.dim.eq(norm.dim),
-            self.norm.eps.eq(Cat(norm.eps_low, norm.eps_high)),
-            self.router.row_begin.eq(router.row_begin),
-            self.router.row_end.eq(router.row_end),
-            self.router.experts.eq(router.tiles),
-            self.router.topk.eq(router.k_steps),
-            self.router.renormalize.eq(router.renormalize),
-            self.router.append.eq(router.append),
-            self.mover.mean.eq(~mover.use_queue),
-            self.mover.expert.eq(mover.expert),
-            self.mover.count.eq(count),
-            self.mover.mult.eq(mover.out_mult),
-            self.mover.shift.eq(mover.out_shift),
-            self.image.bytes.eq(image.bytes),
-            self.image.segment.eq(image.k_steps),
-            self.image.patches.eq(image.tiles),
-            self.image.patch_height.eq(image.a_stride),
-            self.image.row_begin.eq(image.row_begin),
-            self.image.d_base.eq(image.d_base),
-            self.image.d_stride.eq(image.d_stride),
-            self.load.bytes.eq(load.bytes),
-            self.load.d_base.eq(load.d_base),
-            self.load.to_norm.eq(load.dest == Dest.NORM),
-            self.store.from_y.eq(store.source == Source.Y),
+            self.norm.eps.eq(Cat(fields["norm"].eps_low, fields["norm"].eps_high)),
+            self.mover.mean.eq(~fields["mover"].use_queue),
+            self.load.to_norm.eq(fields["load"].dest == Dest.NORM),
+            self.store.from_y.eq(fields["store"].source == Source.Y),
         ]
-        for unit, f in ((self.norm, norm), (self.mover, mover)):
-            m.d.comb += [unit.d_base.eq(f.d_base), unit.d_stride.eq(f.d_stride)]
-        for unit, f in ((self.norm, norm), (self.mover, mover), (self.store, store)):
-            m.d.comb += [
-                unit.a_base.eq(f.a_base),
-                unit.a_stride.eq(f.a_stride),
-                unit.row_begin.eq(f.row_begin),
-                unit.row_end.eq(f.row_end),
-                unit.tiles.eq(f.tiles),
-            ]
         for name in ("image", "load"):
             unit = getattr(self, name)
             m.d.comb += [
