@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from amaranth import C, Cat, Module, Mux, Signal
+from amaranth import C, Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
 from .gearbox import ShiftQueue, Skid
 
-__all__ = ["ADDRESS_BITS", "BYTES_BITS", "COUNTER_BITS", "AxiReader", "AxiWriter", "BurstSplitter"]
+__all__ = ["ADDRESS_BITS", "BYTES_BITS", "COUNTER_BITS", "AxiReader", "AxiWriter", "BurstSplitter", "incremented"]
 
 ADDRESS_BITS = 64
 BYTES_BITS = 32  #: of a command's length
@@ -17,6 +17,16 @@ COUNTER_BITS = 48  #: of a byte counter
 PAGE = 4096  #: bytes no burst may cross
 INCR = 1
 SLVERR = 2
+
+
+def incremented(value: Value, piece: int = 16) -> Value:
+    """`value` + 1, wrapping, in pieces of so many bits that know by themselves whether a carry comes in.
+
+    For addresses and counters so wide that one carry chain would be the longest path of all.
+    """
+    parts = [value[start : start + piece] for start in range(0, len(value), piece)]
+    carries = [value[:start].all() for start in range(0, len(value), piece)]
+    return Cat(Mux(carry, (part + 1)[: len(part)], part) for part, carry in zip(parts, carries, strict=True))
 
 
 class BurstSplitter(wiring.Component):
@@ -55,28 +65,33 @@ class BurstSplitter(wiring.Component):
         shift = exact_log2(self.beat_bytes)
         low_bits = exact_log2(self.max_beats)
         beat_address = Signal(ADDRESS_BITS - shift, reset_less=True)
-        left = Signal(BYTES_BITS - shift + 1, reset_less=True)  # beats
-        room = Signal(range(self.max_beats + 1))  # beats up to the next boundary
-        size = Signal.like(room)
+        # Beats from the boundary below `beat_address` to the end of the command: whole * max_beats + carry * max_beats
+        # + rest. The carry of a command's low bits is used up as a burst of its own, so no sum is wider than they are.
+        whole = Signal(BYTES_BITS - shift - low_bits, reset_less=True)
+        carry, rest = Signal(reset_less=True), Signal(low_bits, reset_less=True)
+        below = beat_address[:low_bits]
+        low_bytes = Cat(C(-1, shift), self.cmd_address[shift : shift + low_bits]) + self.cmd_bytes[: shift + low_bits]
         m.d.comb += [
-            room.eq(self.max_beats - beat_address[:low_bits]),
-            self.final.eq(left <= room),
-            size.eq(Mux(self.final, left, room)),
+            self.final.eq(~whole[1:].any() & Mux(rest.any(), ~(whole[0] | carry), ~(whole[0] & carry))),
             self.valid.eq(self.busy & ~self.stop),
             self.address.eq(Cat(C(0, shift), beat_address)),
-            self.length.eq(size - 1),
+            # Modulo max_beats: up to the boundary, or to the end.
+            self.length.eq((Mux(self.final, rest, 0) + ~below)[:low_bits]),
             self.cmd_ready.eq(~self.stop & (~self.busy | (self.ready & self.final))),
         ]
         with m.If(self.valid & self.ready):
             m.d.sync += [
-                beat_address.eq(Cat(C(0, low_bits), beat_address[low_bits:] + 1)),
-                left.eq(left - size),
+                beat_address.eq(Cat(C(0, low_bits), incremented(beat_address[low_bits:]))),
+                carry.eq(0),
                 self.busy.eq(~self.final),
             ]
+            with m.If(~carry):
+                m.d.sync += whole.eq(whole - 1)
         with m.If(self.cmd_valid & self.cmd_ready):
             m.d.sync += [
                 beat_address.eq(self.cmd_address[shift:]),
-                left.eq((self.cmd_bytes + (self.beat_bytes - 1))[shift:]),
+                Cat(rest, carry).eq(low_bytes[shift:]),
+                whole.eq(self.cmd_bytes[shift + low_bits :]),
                 self.tag.eq(self.cmd_tag),
                 self.busy.eq(1),
             ]
@@ -93,7 +108,7 @@ def _byte_counter(m: Module, total: Signal, *, step: Signal, beat_bytes: int, cl
     with m.If(clear):
         m.d.sync += beats.eq(0)
     with m.Elif(step & ~beats.all()):
-        m.d.sync += beats.eq(beats + 1)
+        m.d.sync += beats.eq(incremented(beats))
 
 
 def _command_ports(tag_bits: int) -> dict[str, wiring.Member]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal, unsigned
+from amaranth import Array, Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -80,7 +80,7 @@ class ImageLoader(wiring.Component):
         move, beat_ends, segment_ends, free = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             lane.eq(offset),
-            room.eq(p.c - lane),
+            room.eq(Array(range(p.c, 0, -1))[lane]),  # by table: a subtraction's carries are too slow here
             move.eq(active & (left != 0)),
             beat_ends.eq((left <= room) & (left <= in_segment)),
             segment_ends.eq((in_segment <= left) & (in_segment <= room)),
