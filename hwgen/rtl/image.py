@@ -99,8 +99,9 @@ class ImageLoader(wiring.Component):
             m.d.sync += [
                 position.eq(position + count),
                 left.eq(left - count),
-                offset.eq(offset + count),
-                in_segment.eq(in_segment - count),
+                # Not `count`: both sums are there before the choice is.
+                offset.eq(Mux(beat_ends, offset + left, offset + room)),
+                in_segment.eq(Mux(beat_ends, in_segment - left, in_segment - room)),
             ]
             with m.If(segment_ends):
                 m.d.sync += [
