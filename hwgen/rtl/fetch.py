@@ -10,6 +10,7 @@ from amaranth.utils import ceil_log2
 from hwgen.isa import BYTES, Op
 from hwgen.params import HwParams
 
+from .address import ADDRESS_LATENCY, byte_address
 from .context import CONTEXTS
 from .decode import INSTRUCTION_BITS, Fields
 
@@ -17,7 +18,7 @@ __all__ = ["InstructionFetch"]
 
 
 class InstructionFetch(wiring.Component):
-    """Reads instructions from `address` on, at most `limit` bytes, as long as the queue has room.
+    """Reads instructions from `address` on (stable all the time), at most `limit` bytes, as long as the queue has room.
 
     Instructions leave by `out_*` (a stream). Each MATMUL with weights of its own also puts a request in a second
     queue, served at once, so weights are fetched while earlier instructions run: `weight_*` is the stream of (address,
@@ -69,30 +70,30 @@ class InstructionFetch(wiring.Component):
         m.submodules.decisions = decisions = fifo.SyncFIFOBuffered(width=1, depth=depth + 3)
 
         # Commands: one instruction each, only when both queues will have room for it.
-        remaining, address = Signal(32), Signal(64)
+        remaining, position = Signal(32), Signal(32)
         in_flight = Signal(range(depth + 1))
-        ended = Signal()  # what lies behind END belongs to another program
+        started, ended = Signal(), Signal()  # what lies behind END belongs to another program
         arrived = Signal()
-        queued = Signal(range(depth + 2))
-        longest = Signal(range(depth + 2))
-        room = Signal()
-        m.d.comb += [
-            queued.eq(queue.level),
-            longest.eq(requests.level),
-            room.eq((queued + in_flight < depth) & (longest + in_flight < depth)),
-            self.cmd_valid.eq(~ended & (remaining >= BYTES) & room),
-            self.cmd_address.eq(address),
-        ]
+        room, pause = Signal(), Signal(range(ADDRESS_LATENCY + 2))
         accepted = self.cmd_valid & self.cmd_ready
-        m.d.sync += in_flight.eq(in_flight + accepted - arrived)
+        m.d.comb += [
+            self.cmd_valid.eq(started & ~ended & (pause == 0) & room),
+            self.cmd_address.eq(byte_address(m, self.address, position)),
+        ]
+        m.d.sync += [
+            in_flight.eq(in_flight + accepted - arrived),
+            room.eq((queue.level + in_flight < depth) & (requests.level + in_flight < depth) & (remaining[6:] != 0)),
+            self.exhausted.eq(started & (remaining[6:] == 0) & (in_flight == 0) & (queue.level == 0) & (pause == 0)),
+        ]
+        with m.If(pause != 0):
+            m.d.sync += pause.eq(pause - 1)
         with m.If(self.start):
-            m.d.sync += [remaining.eq(self.limit), address.eq(self.address)]
+            m.d.sync += [remaining.eq(self.limit), started.eq(1)]
         with m.Elif(accepted):
-            m.d.sync += [remaining.eq(remaining - BYTES), address.eq(address + BYTES)]
-        started = Signal()
-        with m.If(self.start):
-            m.d.sync += started.eq(1)
-        m.d.comb += self.exhausted.eq(started & (remaining < BYTES) & (in_flight == 0) & (queue.level == 0))
+            m.d.sync += [remaining.eq(remaining - BYTES), position.eq(position + BYTES)]
+        with m.If(self.start | accepted):
+            # until the next address and the room for it are known
+            m.d.sync += pause.eq(ADDRESS_LATENCY + 1)
 
         # Beats into one instruction. Room was reserved, so beats are always taken.
         beats = INSTRUCTION_BITS // p.data_bus
@@ -134,11 +135,10 @@ class InstructionFetch(wiring.Component):
         m.d.comb += chosen.eq(~use_queue | (routing != 0) | has_tokens)
         end = Signal(33)
         outside = Signal()
-        weight_address = Signal(64)
+        weight_address = byte_address(m, self.weights_base, offset)
         m.d.sync += [
             end.eq(offset + size),
             outside.eq(end > self.weights_size),
-            weight_address.eq(self.weights_base + offset),
         ]
         m.d.comb += [
             self.decision_valid.eq(decisions.r_rdy),

@@ -10,6 +10,7 @@ from hwgen.isa import UNITS, Op
 from hwgen.params import HwParams
 from hwgen.regmap import Error
 
+from .address import byte_address
 from .check import OperandCheck
 from .context import CONTEXTS
 from .decode import INSTRUCTION_BITS, Fields
@@ -135,17 +136,12 @@ class Sequencer(wiring.Component):
             with m.State("IDLE"):
                 m.d.comb += self.idle.eq(1)
                 with m.If(self.start):
-                    m.d.sync += [image.eq(0), self.input_offset.eq(0), self.output_offset.eq(0), finished.eq(0)]
+                    m.d.sync += [image.eq(1), self.input_offset.eq(0), self.output_offset.eq(0), finished.eq(0)]
                     m.d.sync += [fault.eq(0), self.error_code.eq(0), self.error_index.eq(0), self.running.eq(1)]
                     m.next = "LAUNCH"
             with m.State("LAUNCH"):
                 m.d.sync += index.eq(0)
-                inside = (self.entry < self.program_size) & (self.entry[:6] == 0)
-                m.d.comb += [
-                    self.fetch_start.eq(1),
-                    self.fetch_address.eq(self.program_base + self.entry),
-                    self.fetch_limit.eq(Mux(inside, self.program_size - self.entry, 0)),
-                ]
+                m.d.comb += self.fetch_start.eq(1)
                 m.next = "FETCH"
             with m.State("FETCH"):
                 m.d.comb += [self.fetch_ready.eq(1), self.wait_fetch.eq(~self.fetch_valid)]
@@ -285,9 +281,10 @@ class Sequencer(wiring.Component):
             m.d.sync += self.fault.eq(port_fault)
 
     def _region(self, m: Module, f: Fields, data_command: Value) -> tuple[Signal, Signal]:
-        """Address of a data command, and if it or a MATMUL's weights lie outside; three cycles after `instruction`."""
+        """Address of a data command, and if it or a MATMUL's weights lie outside; four cycles after `instruction`."""
         # An offset beyond 32 bits lies outside every region: it is enough to remember that.
-        self.image, self.following, self.last_image = Signal(32), Signal(), Signal()
+        self.image = Signal(32)  # of the batch, from 1 on
+        self.following, self.last_image = Signal(), Signal()
         self.input_offset, self.output_offset = Signal(33), Signal(33)
         with m.If(self.following):
             m.d.sync += self.following.eq(0)
@@ -298,7 +295,11 @@ class Sequencer(wiring.Component):
                 total = Signal(34)
                 m.d.comb += total.eq(offset[:32] + stride)
                 m.d.sync += offset.eq(total | (offset[32] << 32))
-        m.d.sync += self.last_image.eq(self.image + 1 >= self.batch)
+        m.d.sync += self.last_image.eq(self.image >= self.batch)
+        # The arguments are stable long before a start.
+        inside = (self.entry < self.program_size) & (self.entry[:6] == 0)
+        m.d.comb += self.fetch_address.eq(byte_address(m, self.program_base, self.entry))
+        m.d.sync += self.fetch_limit.eq(Mux(inside, self.program_size - self.entry, 0))
         size, base, moved = Signal(32), Signal(64), Signal(33)
         range_error = Signal(8)
         m.d.sync += [size.eq(self.weights_size), base.eq(self.weights_base), moved.eq(0)]
@@ -317,10 +318,11 @@ class Sequencer(wiring.Component):
             end.eq(moved + span),
             # The weights of a MATMUL are asked for ahead of time, unless they lie outside.
             outside.eq((end > size) & (data_command | (f.op == Op.MATMUL))),
-            self.read_address.eq(base + start),
-            self.write_address.eq(base + start),
         ]
+        address = byte_address(m, base, start)
         m.d.comb += [
+            self.read_address.eq(address),
+            self.write_address.eq(address),
             self.data_bytes.eq(f.bytes),
             self.read_tag.eq(Mux(f.op == Op.IMAGE, READ_TAGS["image"], READ_TAGS["load"])),
         ]
