@@ -15,7 +15,7 @@ from typing import Any
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, First, RisingEdge, Timer
+from cocotb.triggers import ClockCycles, First, ReadOnly, RisingEdge, Timer, ValueChange
 from cocotb.utils import get_sim_time
 from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiReadBus, AxiSlaveRead, AxiSlaveWrite
 
@@ -233,13 +233,22 @@ class Bench:
         await ClockCycles(self.dut.ap_clk, 3)
 
     async def _watch(self) -> None:
-        """Note every retirement and copy the buffers probed at it: they stay as they are until the next clock edge."""
+        """Note every retirement and copy the buffers probed at it: they stay as they are until the next clock edge.
+
+        No unit retires in two consecutive cycles, so every set of units that do is a change.
+        """
         while True:
-            await RisingEdge(self.dut.debug_retire)
-            index = int(self.dut.debug_index.value)
-            self.retired.append(index)
-            if index in self.probes:
-                self.dumps[index] = [self._words(probe) for probe in self.probes[index]]
+            await ValueChange(self.dut.debug_retire)
+            await ReadOnly()
+            units, indices = int(self.dut.debug_retire.value), int(self.dut.debug_retire_index.value)
+            for unit in range(units.bit_length() if int(self.dut.ap_rst_n.value) else 0):
+                if units >> unit & 1:
+                    self._retire(indices >> 16 * unit & 0xFFFF)
+
+    def _retire(self, index: int) -> None:
+        self.retired.append(index)
+        if index in self.probes:
+            self.dumps[index] = [self._words(probe) for probe in self.probes[index]]
 
     def _words(self, probe: Probe) -> np.ndarray:
         if probe.path not in self.handles:

@@ -4,8 +4,9 @@ import pickle
 from pathlib import Path
 
 import cocotb
-from cocotb.triggers import ClockCycles, RisingEdge, with_timeout
+from cocotb.triggers import ClockCycles, RisingEdge, ValueChange, with_timeout
 
+from hwgen.isa import BYTES, Op
 from hwgen.regmap import BY_NAME
 from sim.bench_accelerator import CTRL, DONE, PERIOD, Bench
 from sim.system import Workload
@@ -25,18 +26,14 @@ async def protocol(dut):
     output = bench.dram.regions["output"].data
     untouched = bytes(output)
 
-    async def run_ends(runs=1):
-        """Waits for ENDs: the machine may not be asked, reading `ctrl` clears flags."""
-        last = len(work.program) // 64
-        for _ in range(runs):
-            while True:
-                await with_timeout(RisingEdge(dut.debug_retire), 50_000 * PERIOD, "ns")
-                index = int(dut.debug_index.value)
-                place = job.entry + index * 64
-                assert index < last
-                if work.program[place] == 1:
-                    break
-        await ClockCycles(dut.ap_clk, 40)
+    end = next(i for i in range(len(work.program)) if work.program[job.entry + i * BYTES] == Op.END)
+
+    async def run_ends():
+        """Waits for what comes before END and a little longer: the machine may not be asked, reading clears flags."""
+        bench.retired.clear()
+        while end - 1 not in bench.retired:
+            await with_timeout(ValueChange(dut.debug_retire), 50_000 * PERIOD, "ns")
+        await ClockCycles(dut.ap_clk, 60)
 
     # Everything disabled: done can be polled, nothing else happens.
     assert await bench.read("ctrl") == IDLE
