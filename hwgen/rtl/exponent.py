@@ -1,4 +1,4 @@
-"""2^-u from a table and a rounded shift: the exponent of both softmaxes."""
+"""2^-u from a table and a rounding shift: the exponent of both softmaxes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..tables import EXP
+from .rounding import rounded_shift
 
-__all__ = ["ExponentRow", "lookup", "rounded_shift"]
+__all__ = ["ExponentRow", "lookup"]
 
 
 def lookup(table: Sequence[int], index: Value) -> Value:
@@ -18,13 +19,6 @@ def lookup(table: Sequence[int], index: Value) -> Value:
     width = max(table).bit_length()
     columns = [sum((entry >> bit & 1) << row for row, entry in enumerate(table)) for bit in range(width)]
     return Cat(*(Const(column, len(table)).bit_select(index, 1) for column in columns))
-
-
-def rounded_shift(m: Module, value: Value, amount: Value, name: str) -> Value:
-    """`rshift` of docs/numerics.md for an unsigned value; any amount, the result is as wide as the value."""
-    doubled = Signal(len(value) + 1, name=name)
-    m.d.comb += doubled.eq(Cat(0, value) >> amount)
-    return doubled[1:] + doubled[0]
 
 
 class ExponentRow(wiring.Component):

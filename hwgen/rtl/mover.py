@@ -10,6 +10,7 @@ from amaranth.utils import ceil_log2
 from hwgen.params import HwParams
 
 from .ram import select_bits
+from .rounding import saturated_half
 
 __all__ = ["Mover"]
 
@@ -98,19 +99,22 @@ class Mover(wiring.Component):
         left = Signal(p.row_bits)
         accepted, asking, product_valid = Signal(), Signal(), Signal()
         bank, product_bank = Signal(row_log, reset_less=True), Signal(row_log, reset_less=True)
-        product, base = Signal(bits, reset_less=True), Signal(bits, reset_less=True)
+        base = Signal(bits, reset_less=True)
+        # row group · stride, as shifts and sums: in this cycle those of four bits each, in the next one their total
+        terms = [self.a_stride[:bits] << i & group.replicate(bits) for i, group in enumerate(self.q_token[row_log:])]
+        sums = [Signal(bits, name=f"product{i}", reset_less=True) for i in range(0, len(terms), 4)]
         m.d.comb += accepted.eq(self.q_en & self.q_ready)
+        m.d.sync += [total.eq(sum(terms[4 * i : 4 * i + 4])) for i, total in enumerate(sums)]
         m.d.sync += [
             asking.eq(accepted),
             self.q_expert.eq(self.expert),
-            product.eq(self.q_token[row_log:] * self.a_stride[:bits]),
             product_bank.eq(self.q_token),
             product_valid.eq(asking),
         ]
         with m.If(taken):
             m.d.sync += known.eq(0)
         with m.If(product_valid):
-            m.d.sync += [known.eq(1), bank.eq(product_bank), base.eq(self.a_base + product)]
+            m.d.sync += [known.eq(1), bank.eq(product_bank), base.eq(sum(sums, self.a_base))]
         with m.If(accepted):
             m.d.sync += [self.q_en.eq(0), self.q_index.eq(self.q_index + 1), left.eq(left - 1)]
         with m.Elif((left != 0) & ~(known | asking | product_valid)):
@@ -128,8 +132,9 @@ class Mover(wiring.Component):
         row_log, part_log = ceil_log2(p.t), ceil_log2(p.word // p.c)
         known, taken, next_bank, next_base = self._rows(m)
         reading, issue = Signal(), Signal()
-        word = Signal(16, reset_less=True)
-        rows_left = Signal(16, reset_less=True)
+        word, tiles_left, rows_left = (
+            Signal(16, reset_less=True, name=name) for name in ("word", "tiles_left", "rows_left")
+        )
         bank = Signal(row_log, reset_less=True)
         base = Signal(self.m_addr.shape(), reset_less=True)
         first, last = Signal(reset_less=True), Signal()
@@ -157,14 +162,14 @@ class Mover(wiring.Component):
         with m.Else():
             ends = Signal()
             m.d.comb += [
-                ends.eq(issue & (word == self.tiles - 1)),
+                ends.eq(issue & (tiles_left == 1)),
                 begin.eq(known & (~reading | ends)),
                 taken.eq(begin),
             ]
             with m.If(issue):
-                m.d.sync += word.eq(word + 1)
+                m.d.sync += [word.eq(word + 1), tiles_left.eq(tiles_left - 1)]
             with m.If(begin):
-                m.d.sync += word.eq(0)
+                m.d.sync += [word.eq(0), tiles_left.eq(self.tiles)]
             with m.Elif(ends):
                 m.d.sync += reading.eq(0)
         with m.If(begin):
@@ -205,15 +210,12 @@ class Mover(wiring.Component):
         product = Signal(signed(shape.width + 16), reset_less=True)
         # rshift(v, s) = ((2·v >> s) + 1) >> 1
         doubled = Signal(signed(shape.width + 17), reset_less=True)
-        rounded = Signal(signed(shape.width + 17))
         byte = Signal(signed(8), reset_less=True)
         result = Signal(8 * p.c, reset_less=True)
-        sign = rounded[7:]
-        m.d.comb += rounded.eq((doubled + 1) >> 1)
         m.d.sync += [
             product.eq(sums[0] * self.mult),
             doubled.eq(Cat(Const(0, 1), product).as_signed() >> self.shift),
-            byte.eq(Mux(sign.all() | ~sign.any(), rounded, Mux(rounded[-1], -128, 127))),
+            byte.eq(saturated_half(m, doubled, 8, "rounded")),
         ]
         with m.If(valids[2]):
             m.d.sync += result.eq(Cat(result[8:], byte))
@@ -226,26 +228,34 @@ class Mover(wiring.Component):
         p = self.p
         row_log, part_log = ceil_log2(p.t), ceil_log2(p.word // p.c)
         group = Signal(self.h_addr.shape(), reset_less=True)
-        row = Signal(p.row_bits, reset_less=True)
-        word = Signal(16, reset_less=True)
+        row = Signal(row_log, reset_less=True)
+        rows_left = Signal(p.row_bits, reset_less=True)
+        word, tiles_left = (Signal(16, reset_less=True, name=name) for name in ("h_word", "h_tiles_left"))
         ended = Signal()
-        m.d.comb += self.row_ends.eq(word == self.tiles - 1)
+        m.d.comb += self.row_ends.eq(tiles_left == 1)
         m.d.sync += [
             self.h_en.eq(self.written),
             self.h_bank.eq(row),
             self.h_addr.eq(group + (word >> part_log)),
             self.h_sub.eq(word[:part_log]),
             self.h_data.eq(data),
-            ended.eq((self.written & self.row_ends & (self.mean | (row == self.count - 1))) | self.empty),
+            ended.eq((self.written & self.row_ends & (self.mean | (rows_left == 1))) | self.empty),
             self.done.eq(ended),
         ]
         with m.If(self.written):
-            m.d.sync += word.eq(word + 1)
+            m.d.sync += [word.eq(word + 1), tiles_left.eq(tiles_left - 1)]
             with m.If(self.row_ends):
-                m.d.sync += [word.eq(0), row.eq(row + 1)]
-                with m.If(row[:row_log].all()):
+                m.d.sync += [word.eq(0), tiles_left.eq(self.tiles), row.eq(row + 1), rows_left.eq(rows_left - 1)]
+                with m.If(row.all()):
                     m.d.sync += group.eq(group + self.d_stride)
         with m.If(self.done):
             m.d.sync += self.busy.eq(0)
         with m.If(self.start):
-            m.d.sync += [self.busy.eq(1), word.eq(0), row.eq(0), group.eq(self.d_base)]
+            m.d.sync += [
+                self.busy.eq(1),
+                word.eq(0),
+                tiles_left.eq(self.tiles),
+                row.eq(0),
+                rows_left.eq(self.count),
+                group.eq(self.d_base),
+            ]

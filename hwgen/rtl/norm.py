@@ -11,6 +11,7 @@ from amaranth.utils import bits_for, ceil_log2
 from hwgen.params import HwParams
 
 from .ram import Ram, select_bits
+from .rounding import saturated_half
 from .rsqrt import Rsqrt
 
 __all__ = ["Norm"]
@@ -27,8 +28,8 @@ class Norm(wiring.Component):
     delay line until its sums are complete and its reciprocal root is known, which takes the same L cycles after its
     last word for every row. Its pass takes `tiles` cycles, and reads need no flow control however X is held: at most a
     word arrives per cycle, so last words are at least `tiles` cycles apart and a pass ends before the next one begins.
-    A pass reads nothing that has not arrived, as its row did so L cycles earlier. And before row r's pass begins, only
-    the words of the last L cycles can be of rows behind r, so the line never holds more than tiles + L words.
+    What it reads has arrived L cycles earlier at the latest. The line never holds more than tiles + L words: when word
+    j of a row is read there are tiles - j of that row, and what is behind it arrived in the L + j cycles since its end.
 
     A command takes about (rows + 1)·tiles + statistics_latency + 20 cycles and the held ones.
 
@@ -45,7 +46,7 @@ class Norm(wiring.Component):
         self.p = p
         self.dim_max = min(p.norm_depth * p.c, self.MAX_DIM)
         self.levels = ceil_log2(p.c)
-        #: cycles from a row's last word in `x_in` to the start of its pass: square, tree, sum, two products, V, root
+        #: cycles from a row's last word in `x_in` to the start of its pass: square, tree, sum, D·Σx² and (Σx)², V, root
         self.statistics_latency = 1 + self.levels + 1 + 4 + Rsqrt.LATENCY
         self.norm_words = 1 << ceil_log2(p.norm_depth)
         super().__init__(
@@ -179,15 +180,14 @@ class Norm(wiring.Component):
                 square_total.eq(Mux(sum_first, 0, square_total) + squares[0]),
                 value_total.eq(Mux(sum_first, 0, value_total) + values[0]),
             ]
-        # the products get a second register: both are wider than one DSP
         dim = self.dim[: bits_for(rows)]
-        v_bits = Rsqrt.V_BITS
-        weighted = self._register(m, self._register(m, dim * square_total, v_bits, "weighted_m"), v_bits, "weighted")
-        squared = self._register(
-            m, self._register(m, value_total * value_total, v_bits, "squared_m"), v_bits, "squared"
-        )
-        difference = self._register(m, weighted - squared, v_bits, "difference")
-        v = self._register(m, difference + self.eps, v_bits, "v")
+        weighted = self._product(m, dim, square_total[:17], square_total[17:], "weighted")
+        squared = self._product(m, value_total, value_total[:17], value_total[17:].as_signed(), "squared")
+        # in two halves, one after the other: carries of 52 bits take long
+        cut = Rsqrt.V_BITS // 2
+        low = self._register(m, weighted[:cut] - squared[:cut] + self.eps[:cut], signed(cut + 2), "v_low")
+        high = self._register(m, weighted[cut:] - squared[cut:] + self.eps[cut:], Rsqrt.V_BITS - cut, "v_high")
+        v = self._register(m, Cat(low[:cut], high + low[cut:].as_signed()), Rsqrt.V_BITS, "v")
         root = m.submodules.root = Rsqrt()
         m.d.comb += [root.v.eq(v), root.valid.eq(self._delay(m, sum_last, 5, "root", reset=True))]
         total = self._delay(m, value_total, 4 + Rsqrt.LATENCY, "total")
@@ -195,10 +195,12 @@ class Norm(wiring.Component):
         offset = Signal(signed(bits_for(rows * Rsqrt.Y1_MAX << 15) + 1), reset_less=True)
         right = Signal(5, reset_less=True)
         m.d.sync += [factor.eq(dim * root.y1), offset.eq(total * root.y1), right.eq(25 - root.half_lz)]
-        with m.If(~self.statistics):
-            # rshift(64·x, 6) = x
-            m.d.sync += [factor.eq(64), offset.eq(0), right.eq(0)]
         return root.out_valid, factor, offset, right
+
+    def _product(self, m: Module, a: Value, low: Value, high: Value, name: str) -> Signal:
+        """a · (high · 2^17 + low), two cycles later: a DSP for each part, then the sum."""
+        parts = [self._register(m, a * part, (a * part).shape(), f"{name}_{i}") for i, part in enumerate((low, high))]
+        return self._register(m, parts[0] + (parts[1] << 17), Rsqrt.V_BITS, name)
 
     def _normalise(
         self, m: Module, x_in: Signal, en: Signal, go: Value, factor: Signal, offset: Signal, right: Signal
@@ -208,21 +210,30 @@ class Norm(wiring.Component):
         depth = 1 << ceil_log2(p.norm_depth + self.statistics_latency + 4)
         line = m.submodules.line = Ram(width=16 * p.c, depth=depth)
         fill, drain = Signal(range(depth)), Signal(range(depth))
-        following = Signal(16, reset_less=True)
-        word = Signal(16)
+        word_bits = ceil_log2(p.norm_depth + 1)
+        following, word, tiles_left, others = (
+            Signal(word_bits, reset_less=True, name=name) for name in ("following", "word", "tiles_left", "others")
+        )
         active, issue, first, last = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             word.eq(Mux(go, 0, following)),
             issue.eq(go | active),
             first.eq(go),
-            last.eq(issue & (word == self.tiles - 1)),
+            last.eq(Mux(go, others == 0, active & (tiles_left == 1))),
             line.w_en.eq(en),
             line.w_addr.eq(fill),
             line.w_data.eq(x_in),
             line.r_en.eq(1),
             line.r_addr.eq(drain),
         ]
-        m.d.sync += [fill.eq(fill + en), drain.eq(drain + issue), following.eq(word + 1), active.eq(issue & ~last)]
+        m.d.sync += [
+            others.eq(self.tiles - 1),
+            fill.eq(fill + en),
+            drain.eq(drain + issue),
+            following.eq(word + 1),
+            tiles_left.eq(Mux(go, others, tiles_left - 1)),
+            active.eq(issue & ~last),
+        ]
         flags = [(issue, first, last)]
         for stage in range(1, self.PIPELINE):
             copy = tuple(Signal(name=f"{n}{stage}") for n in ("pass_valid", "pass_first", "pass_last"))
@@ -234,7 +245,13 @@ class Norm(wiring.Component):
             for n, s in (("factor", factor), ("offset", offset), ("right", right))
         )
         with m.If(flags[1][1]):
-            m.d.sync += [row_factor.eq(factor), row_offset.eq(offset), row_right.eq(right)]
+            # rshift(64·x, 6) = x
+            rescale = ~self.statistics
+            m.d.sync += [
+                row_factor.eq(Mux(rescale, 64, factor)),
+                row_offset.eq(Mux(rescale, 0, offset)),
+                row_right.eq(Mux(rescale, 0, right)),
+            ]
         row_offset = self._delay(m, row_offset, 1, "row_offset")
         row_right = self._delay(m, row_right, 2, "row_right")
         # gamma and beta are looked up when x has become xhat
@@ -250,28 +267,18 @@ class Norm(wiring.Component):
             centred = self._register(m, product - row_offset, wide, f"centred{i}")
             # rshift(v, 6 + n) = ((v >> 5 >> n) + 1) >> 1
             moved = self._register(m, centred[5:].as_signed() >> row_right, signed(wide.width - 5), f"moved{i}")
-            xhat = self._rounded(m, moved, 18, f"xhat{i}")
+            half = saturated_half(m, moved, 18, f"half{i}")
+            xhat = self._register(m, half, signed(18), f"xhat{i}")
             gamma = gammas.word_select(i, 16).as_signed()
             both = Cat(lows.word_select(i, 16), highs.word_select(i, 16)).as_signed()
             beta = self._register(m, both, signed(32), f"beta{i}")
             scaled = self._register(m, xhat * gamma, signed(34), f"scaled{i}")
             biased = self._register(m, scaled + beta, signed(35), f"biased{i}")
             shifted = self._register(m, Cat(Const(0, 1), biased).as_signed() >> self.shift, signed(36), f"shifted{i}")
-            outputs.append(self._rounded(m, shifted, 8, f"out{i}"))
+            half = saturated_half(m, shifted, 8, f"out_half{i}")
+            outputs.append(self._register(m, half, signed(8), f"out{i}"))
         m.d.comb += self.y_data.eq(Cat(*outputs))
         return flags[-1][0], flags[-1][2]
-
-    def _rounded(self, m: Module, doubled: Value, bits: int, name: str) -> Signal:
-        """Registered: the last step of a rounding shift, `(doubled + 1) >> 1`, saturated to `bits`."""
-        rounded = Signal(signed(len(doubled)), name=f"{name}_rounded")
-        out = Signal(signed(bits), reset_less=True, name=name)
-        m.d.comb += rounded.eq((doubled + 1) >> 1)
-        sign = rounded[bits - 1 :]
-        with m.If(sign.all() | ~sign.any()):
-            m.d.sync += out.eq(rounded)
-        with m.Else():
-            m.d.sync += out.eq(Mux(rounded[-1], -(1 << bits - 1), (1 << bits - 1) - 1))
-        return out
 
     def _write(self, m: Module, valid: Value, last: Value) -> None:
         """Y address counters, `done`."""
@@ -281,22 +288,23 @@ class Norm(wiring.Component):
         group = Signal(bits, reset_less=True)
         step = Signal(bits, reset_less=True)
         groups = Signal(16 - row_log)
-        row = Signal(16, reset_less=True)
+        row = Signal(row_log, reset_less=True)
         word = Signal(16, reset_less=True)
+        rows_left = Signal(16, reset_less=True)
         ended = Signal()
         m.d.sync += [
             self.y_en.eq(valid),
             self.y_bank.eq(row),
             self.y_addr.eq(group + (word >> part_log)),
             self.y_sub.eq(word[:part_log]),
-            ended.eq(valid & last & (row == (self.row_end - 1)[:16])),
+            ended.eq(valid & last & (rows_left == 1)),
             self.done.eq(ended | self.empty),
         ]
         with m.If(valid):
             m.d.sync += word.eq(word + 1)
             with m.If(last):
-                m.d.sync += [word.eq(0), row.eq(row + 1)]
-                with m.If(row[:row_log].all()):
+                m.d.sync += [word.eq(0), row.eq(row + 1), rows_left.eq(rows_left - 1)]
+                with m.If(row.all()):
                     m.d.sync += group.eq(group + self.d_stride)
         # the stride times the groups in front of row_begin, bit by bit: the first word is more than 16 cycles away
         m.d.sync += [groups.eq(groups >> 1), step.eq(step << 1)]
@@ -311,5 +319,6 @@ class Norm(wiring.Component):
                 groups.eq(self.row_begin[row_log:]),
                 step.eq(self.d_stride),
                 row.eq(self.row_begin),
+                rows_left.eq(self.row_end - self.row_begin),
                 word.eq(0),
             ]

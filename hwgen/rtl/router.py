@@ -10,8 +10,9 @@ from amaranth.utils import bits_for, ceil_log2
 from ..params import HwParams
 from ..tables import GATE_EXP
 from .divider import SerialDivider
-from .exponent import lookup, rounded_shift
+from .exponent import lookup
 from .ram import Ram, select_bits
+from .rounding import rounded_shift
 
 __all__ = ["Router"]
 
@@ -204,17 +205,15 @@ class Router(wiring.Component):
         u = Signal(17, reset_less=True)
         value = Signal(16, reset_less=True)
         amount = Signal(5, reset_less=True)
-        small = Signal(reset_less=True)
         power = Signal(16, reset_less=True)
         rounded = Signal(25)
         m.d.comb += rounded.eq(below + 128)
         m.d.sync += [
             below.eq(maximum - logit.as_signed()),
             u.eq(rounded[8:]),
-            value.eq(lookup(GATE_EXP, u[:8])),
+            value.eq(lookup(GATE_EXP, u[:8]) & (~u[13:].any()).replicate(16)),
             amount.eq(u[8:13]),
-            small.eq(~u[13:].any()),
-            power.eq(rounded_shift(m, value, amount, "doubled") & small.replicate(16)),
+            power.eq(rounded_shift(m, value, amount, "doubled")),
         ]
         den = Signal(bits_for(65535 * p.max_experts), reset_less=True)
         won_count = Signal(range(p.max_topk + 1), reset_less=True)

@@ -110,24 +110,24 @@ class Softmax(wiring.Component):
         level: list[Value] = []
         for lane in range(self.c):
             level.append(Mux(self.w_mask[lane], self.w_data.word_select(lane, 16).as_signed(), lowest))
-        stages = 0
-        while len(level) > 1:  # a pipeline stage for every two levels of comparisons
-            for _ in range(min(2, ceil_log2(len(level)))):
+        # The update is visible in cycle stages + 1 after the write, the selection below is made one cycle after a read.
+        stages = min(ceil_log2(self.c), self.WRITE_LATENCY)
+        for stage in range(stages):
+            # levels of comparisons in this stage: the earlier ones, with the mask in front, have the fewer
+            for _ in range((ceil_log2(self.c) + stage) // stages):
                 above: list[Value] = []
                 for index in range(0, len(level), 2):
-                    larger = Signal(signed(16), name=f"larger{stages}_{len(level)}_{index}")
+                    larger = Signal(signed(16), name=f"larger{stage}_{len(level)}_{index}")
                     m.d.comb += larger.eq(Mux(level[index] > level[index + 1], level[index], level[index + 1]))
                     above.append(larger)
                 level = above
             registers: list[Value] = []
             for index, value in enumerate(level):
-                register = Signal(signed(16), name=f"word_maximum{stages}_{index}", reset_less=True)
+                register = Signal(signed(16), name=f"word_maximum{stage}_{index}", reset_less=True)
                 m.d.sync += register.eq(value)
                 registers.append(register)
             level = registers
-            stages += 1
-        # The update is visible in cycle stages + 1 after the write, the selection below is made one cycle after a read.
-        assert stages <= self.WRITE_LATENCY
+        assert len(level) == 1
         enable = _delay(m, self.w_en, stages, "update")
         command = _delay(m, Cat(self.w_first, self.w_half, self.w_row), stages, "update_command", reset_less=True)
         first, half, update_row = command[0], command[1], command[2:]
