@@ -6,11 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from amaranth.utils import ceil_log2
+
+from hwgen.compiler.areas import Area
 from hwgen.description import Description, MoeMlp, Task
 from hwgen.errors import HwgenError
 from hwgen.params import HwParams
 
-__all__ = ["Layout", "auto_params", "buffer_needs", "check_fits", "div_up", "output_shape", "stored_words"]
+__all__ = ["ALIGN", "Layout", "auto_params", "buffer_needs", "check_fits", "div_up", "output_shape", "stored_words"]
+
+#: What instructions name in a region starts at multiples of so many bytes.
+ALIGN = 64
 
 
 def div_up(value: int, unit: int) -> int:
@@ -33,20 +39,27 @@ def stored_words(desc: Description, p: HwParams, task: Task) -> int:
 
 @dataclass(frozen=True)
 class Layout:
-    """Strides of a model's tensors in the buffers of `p`.
+    """Strides and areas of a model's tensors in the buffers of `p`, for `batch` images at once.
 
     A `*_words` is a row's length in C-words, a `*_stride` in words of W bytes (the last one may be written in part:
     what is behind a row's channels meets zero weights only). Attention reads whole words of q and k, so there the heads
-    are padded to whole words, and the padding is written with zeros.
+    are padded to whole words, and the padding is written with zeros. Rows of images lie densely, one image after
+    another. Areas of one buffer overlap where their tensors are not needed at the same time.
     """
 
     desc: Description
     p: HwParams
+    batch: int = 1
+
+    @property
+    def rows(self) -> int:
+        """Rows of the residual stream."""
+        return self.batch * self.desc.model.tokens
 
     @cached_property
     def groups(self) -> int:
         """Row tiles of T tokens."""
-        return div_up(self.desc.model.tokens, self.p.t)
+        return div_up(self.rows, self.p.t)
 
     def words(self, channels: int) -> int:
         """C-words of a row, which is also its number of tiles."""
@@ -89,22 +102,91 @@ class Layout:
         model = self.desc.model
         return tuple(h * self.head_pitch + i for h in range(model.heads) for i in range(model.head_dim))
 
-    def hidden_base(self, layer: int) -> int:
-        """H word of the hidden activations: experts gather their tokens in front of them."""
-        moe = isinstance(self.desc.model.layers[layer].mlp, MoeMlp)
-        return self.groups * self.dim_stride if moe else 0
+    @property
+    def image_stride(self) -> int:
+        """Bytes from one image to the next in the input region."""
+        image = self.desc.model.image
+        return div_up(image.height * image.width * image.channels, ALIGN) * ALIGN
+
+    # Areas.
+
+    def x(self, words: int) -> Area:
+        return Area("X", stride=words)
+
+    def banked(self, buffer: str, stride: int, base: int = 0) -> Area:
+        """Of Y or H."""
+        return Area(buffer, base, stride, self.p.t, self.p.word // self.p.c)
+
+    @property
+    def norm(self) -> Area:
+        return self.banked("Y", self.dim_stride)
+
+    @property
+    def context(self) -> Area:
+        """Beside the norms: those of some rows are made while the context of others is read."""
+        return self.banked("Y", self.attn_stride, self.groups * self.dim_stride)
+
+    def patches(self, image: int) -> Area:
+        """Two images take turns. Behind the norms, as those of one image meet the patches of others; the only image's
+        end with the context, so that its norms stay behind the patches already read."""
+        stride = self.stride(self.desc.model.patch_size)
+        norms, end = self.groups * self.dim_stride, self.groups * (self.dim_stride + self.attn_stride)
+        base = norms + image % 2 * self._patch_groups * stride if self.batch > 1 else max(0, end - self.groups * stride)
+        return self.banked("Y", stride, base - self.patch_row(image) // self.p.t * stride)
+
+    def patch_row(self, image: int) -> int:
+        """First row of the group in which the image's patches begin."""
+        return image * self.desc.model.tokens // self.p.t * self.p.t
+
+    @property
+    def _patch_groups(self) -> int:
+        """Groups an image's patches may touch."""
+        tokens, t = self.desc.model.tokens, self.p.t
+        return max(div_up((image + 1) * tokens - self.patch_row(image), t) for image in range(self.batch))
+
+    @property
+    def q(self) -> Area:
+        return self.banked("H", self.attn_stride)
+
+    @property
+    def k(self) -> Area:
+        return Area("K", 0, self.attn_stride, self.p.c, self.p.word // self.p.c)
+
+    @property
+    def v(self) -> Area:
+        return Area("V", 0, self.words(self.attn_used), self.p.k)
+
+    def gathered(self, expert: int) -> Area:
+        """The rows of an expert's queue: the next one's are gathered while this one works."""
+        return self.banked("H", self.dim_stride, expert % 2 * self.groups * self.dim_stride)
+
+    def hidden(self, layer: int) -> Area:
+        """Hidden activations; experts have their gathered rows in front of them."""
+        mlp = self.desc.model.layers[layer].mlp
+        front = 2 * self.groups * self.dim_stride if isinstance(mlp, MoeMlp) else 0
+        return self.banked("H", self.stride(mlp.hidden), front)
+
+    def mean(self, image: int) -> Area:
+        return self.banked("H", self.dim_stride, image * self.dim_stride)
+
+    @property
+    def logits(self) -> Area:
+        return Area("LOGITS", stride=1 << ceil_log2(div_up(self.p.max_experts, self.p.c)))
+
+    # Sizes.
 
     def needs(self) -> Iterator[tuple[str, int, str]]:
         """(field of HwParams, least value, what needs it), in no particular order."""
-        model, p, n = self.desc.model, self.p, self.desc.model.tokens
+        model, p, n = self.desc.model, self.p, self.rows
         yield "max_tokens", n, "tokens"
         yield "max_experts", 2, "no experts; the router is there all the same"
         yield "max_topk", 1, "no experts"
         yield "norm_depth", self.dim_words, "dim"
         yield "x_depth", n * self.dim_words, "the residual stream"
-        yield "y_depth", self.groups * self.stride(model.patch_size), "patches"
-        yield "y_depth", self.groups * self.dim_stride, "norm1"
-        yield "y_depth", self.groups * self.attn_stride, "context"
+        patches = self.patches(min(self.batch, 2) - 1)
+        first = self.patch_row(min(self.batch, 2) - 1)
+        yield "y_depth", patches.at(first) + self._patch_groups * patches.stride, "patches"
+        yield "y_depth", self.context.base + self.groups * self.attn_stride, "norm2 and context"
         yield "h_depth", self.groups * self.attn_stride, "queries"
         yield "k_depth", div_up(n, p.c) * self.attn_stride, "keys"
         yield "v_depth", div_up(n, p.k) * self.words(self.attn_used), "values"
@@ -112,8 +194,8 @@ class Layout:
         yield self._ring("attn.q", model.dim)
         yield self._ring("attn.proj", self.attn_used)
         for index, layer in enumerate(model.layers):
-            name, mlp = f"layers.{index}", layer.mlp
-            depth = self.hidden_base(index) + self.groups * self.stride(mlp.hidden)
+            name, mlp, hidden = f"layers.{index}", layer.mlp, self.hidden(index)
+            depth = hidden.base + self.groups * hidden.stride
             yield "h_depth", depth, f"{name}: " + ("tokens and " * isinstance(mlp, MoeMlp)) + "hidden"
             yield self._ring(f"{name} fc2", mlp.hidden)
             if isinstance(mlp, MoeMlp):
@@ -121,14 +203,22 @@ class Layout:
                 yield "max_topk", mlp.top_k, f"{name}: top_k"
         for task in model.tasks:
             if task.head == "mean":
-                yield "h_depth", self.dim_stride, f"{task.name}: mean"
+                yield "h_depth", self.batch * self.dim_stride, f"{task.name}: mean"
             if task.outputs is not None:
-                last = n if task.head == "every_token" else 1
-                yield "x_depth", last * self.words(task.outputs), f"outputs of {task.name}"
+                last_rows = self.batch * output_shape(self.desc, task)[0]
+                yield "x_depth", last_rows * self.words(task.outputs), f"outputs of {task.name}"
 
     def _ring(self, name: str, inputs: int) -> tuple[str, int, str]:
         """Two tiles: one is in use while the next one arrives."""
         return "weight_depth", 2 * (self.p.param_words + div_up(inputs, self.p.k)), f"two tiles of {name}"
+
+    def kept(self) -> int:
+        """Ring words of the weights that the attention's row blocks share, if the ring has so many."""
+        tile = self.p.param_words + div_up(self.desc.model.dim, self.p.k)
+        proj = self.dim_words * (self.p.param_words + div_up(self.attn_used, self.p.k))
+        experts = [layer.mlp.experts for layer in self.desc.model.layers if isinstance(layer.mlp, MoeMlp)]
+        gate = self.words(max(experts)) * tile if experts else 0
+        return max(self.words(self.attn_channels) * tile, proj + gate)
 
     def worst(self) -> dict[str, tuple[int, str]]:
         """Per field the largest of `needs` and what needs it."""
@@ -139,16 +229,16 @@ class Layout:
         return worst
 
 
-def buffer_needs(desc: Description, p: HwParams) -> dict[str, int]:
+def buffer_needs(desc: Description, p: HwParams, batch: int = 1) -> dict[str, int]:
     """Least values of the size fields of HwParams for all tasks of `desc` on an array shaped like `p`."""
-    return {name: value for name, (value, _) in Layout(desc, p).worst().items()}
+    return {name: value for name, (value, _) in Layout(desc, p, batch).worst().items()}
 
 
-def check_fits(desc: Description, p: HwParams) -> None:
+def check_fits(desc: Description, p: HwParams, batch: int = 1) -> None:
     """Raises HwgenError naming every buffer that is too small, what needs it, and by how much."""
     short = [
         (name, getattr(p, name), need, what)
-        for name, (need, what) in Layout(desc, p).worst().items()
+        for name, (need, what) in Layout(desc, p, batch).worst().items()
         if need > getattr(p, name)
     ]
     if short:
@@ -162,17 +252,19 @@ def check_fits(desc: Description, p: HwParams) -> None:
 
 
 def auto_params(
-    descs: Sequence[Description], t: int, c: int, k: int, *, weight_bus: int = 256, data_bus: int = 128
+    descs: Sequence[Description], t: int, c: int, k: int, *, weight_bus: int = 256, data_bus: int = 128, batch: int = 1
 ) -> HwParams:
-    """An accelerator of this array shape just large enough for all of `descs`.
+    """An accelerator of this array shape just large enough for all of `descs`, `batch` images at once.
 
-    Depths are rounded up to what block RAM gives for nothing: powers of two up to 512, then multiples of 512.
+    Depths are rounded up to what block RAM gives for nothing: powers of two up to 512, then multiples of 512. The
+    weight ring also holds what the attention's row blocks share: without that, units wait for each other.
     """
     shape = HwParams(t=t, c=c, k=k, weight_bus=weight_bus, data_bus=data_bus)
     sizes: dict[str, int] = {}
     for desc in descs:
-        for name, need in buffer_needs(desc, shape).items():
+        for name, need in buffer_needs(desc, shape, batch).items():
             sizes[name] = max(need, sizes.get(name, 0))
+        sizes["weight_depth"] = max(sizes["weight_depth"], Layout(desc, shape, batch).kept())
     for name in sizes:
         if name == "weight_depth":  # a ring: its counters wrap
             sizes[name] = _power_of_two(sizes[name])

@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hwgen.compiler.layout import div_up
+from hwgen.compiler.layout import ALIGN, div_up
 from hwgen.params import HwParams
 
-__all__ = ["ALIGN", "Block", "WeightRegion", "pack_linear", "pack_norm", "pack_rows", "spread"]
-
-ALIGN = 64  #: blocks start at multiples of this many bytes
+__all__ = ["Block", "WeightRegion", "pack_linear", "pack_norm", "pack_rows", "spread"]
 
 
 def spread(array: NDArray, positions: Sequence[int], size: int, axis: int = 0) -> NDArray:

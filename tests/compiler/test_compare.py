@@ -46,7 +46,9 @@ def test_finds_a_changed_element(run, tensor, index):
     assert (difference.expected, difference.found) == (changed[tensor][index], tensors[tensor][index])
     head = index[0] if len(index) > 2 else None
     probe = next(p for p in probes if (p.tensor, p.head) == (tensor, head)
-                 and p.column <= index[-1] < p.column + len(p.channels))  # fmt: skip
+                 and p.column <= index[-1] < p.column + len(p.channels)
+                 and (p.row_end is None or p.tensor_row <= index[-2] < p.tensor_row + p.row_end - p.row_begin)
+                 )  # fmt: skip
     assert difference.instruction == probe.instruction
 
 
@@ -84,8 +86,10 @@ def test_queues(run):
 
 def test_read_probe_gives_the_tensor(run):
     probes, dumps, tensors = run
-    probe = next(p for p in probes if p.tensor == "layers.0.attn")
-    assert np.array_equal(read_probe(probe, dumps[probe.instruction], 9), tensors["layers.0.attn"])
+    blocks = [p for p in probes if p.tensor == "layers.0.attn"]
+    found = [read_probe(probe, dumps[probe.instruction], probe.row_end - probe.row_begin) for probe in blocks]
+    assert len(found) > 1
+    assert np.array_equal(np.concatenate(found), tensors["layers.0.attn"])
 
 
 def test_output_arrays():

@@ -35,7 +35,7 @@ def test_a_program_with_its_names():
     lines = disassemble(compiled.program, compiled.comments)
     assert len(lines) == sum(len(program) for program in compiled.instructions.values())
     for task, entry in compiled.entries.items():
-        assert lines[entry // 64].endswith(f"; {task}: patches")
+        assert lines[entry // 64].endswith(f"; {task}: position")
 
 
 def test_page_is_current():

@@ -25,8 +25,8 @@ def test_needs_by_hand():
         "max_tokens": 17, "max_experts": 5, "max_topk": 2,
         "norm_depth": 3,  # 24 channels in words of 8
         "x_depth": 17 * 3,
-        "y_depth": 5 * 2,
-        "h_depth": 5 * 2 + 5 * 3,  # gathered tokens of 24 channels, then 40 hidden ones
+        "y_depth": 5 * 2 + 5 * 2,  # norm2 of 24 channels, context of two heads
+        "h_depth": 2 * 5 * 2 + 5 * 3,  # gathered tokens of two experts, 24 channels, then 40 hidden ones
         "k_depth": 3 * 2, "v_depth": 2 * 4,
         "weight_depth": 2 * (1 + 4),  # fc2 of the dense layer: 50 inputs
     }  # fmt: skip
@@ -60,8 +60,8 @@ def test_message():
         check_fits(desc, p)
     assert str(error.value) == (
         "model random: h_depth, v_depth\n"
-        "  expected: h_depth of at least 25 (layers.1: tokens and hidden), v_depth of at least 8 (values)\n"
-        "  found:    h_depth = 20, too small by 5, v_depth = 7, too small by 1\n"
+        "  expected: h_depth of at least 35 (layers.1: tokens and hidden), v_depth of at least 8 (values)\n"
+        "  found:    h_depth = 20, too small by 15, v_depth = 7, too small by 1\n"
         "  mend:     enlarge the buffers, or generate an accelerator sized for this model"
     )
 

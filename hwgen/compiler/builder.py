@@ -1,0 +1,139 @@
+"""What the parts of a model share: weights and their place in the ring, norms and what happens beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hwgen.compiler import engine, units
+from hwgen.compiler.areas import Area, Span
+from hwgen.compiler.emit import Emitter
+from hwgen.compiler.layout import Layout, div_up
+from hwgen.compiler.packing import Block, WeightRegion, pack_norm
+from hwgen.compiler.ring import Channels, Matrix, Ring
+from hwgen.compiler.schedule import Emit, Stage, growing_blocks, in_two, pipeline, row_blocks
+from hwgen.description import Task
+from hwgen.isa import Dest
+
+__all__ = ["Builder"]
+
+#: Cycles of a NORM beside those of its rows.
+NORM_LATENCY = 50
+
+
+class Builder(Emitter):
+    """Emits one task's program.
+
+    A part that ends in an addition to the residual stream leaves its last stages in `before`: they are emitted with the
+    norm behind them and what uses it, block by block.
+    """
+
+    def __init__(self, layout: Layout, region: WeightRegion, task: Task) -> None:
+        super().__init__(layout.p)
+        self.layout, self.region, self.task = layout, region, task
+        self.desc, self.model = layout.desc, layout.desc.model
+        self.ring = Ring(layout.p.weight_depth)
+        self.all, self.dim, self.x = (0, layout.rows), range(self.model.dim), layout.x(layout.dim_words)
+        self.before: list[Stage] = []
+        self.kept: list[Matrix] = []  #: whose weights the stages before keep
+        self.first_tiles = 1  #: of the first block of a norm with nothing before it
+        self.norms = [f"layers.{index}.norm{n}" for index in range(len(self.model.layers)) for n in (1, 2)]
+        if task.norm or task.outputs is not None:
+            self.norms.append(f"tasks.{task.name}." + ("norm" if task.norm else "rescale"))
+        self._next_norm = 0
+
+    def value(self, name: str) -> int:
+        """A tensor of one element."""
+        return int(self.desc.tensors[name][0])
+
+    def gelu(self, mlp: str) -> dict[str, int]:
+        return {"gelu": 1} | {f"gelu_{part}": self.value(f"{mlp}.gelu.{part}") for part in ("mult", "shift", "zero")}
+
+    def matrix(self, weights: str, *, outputs: Channels | None = None, inputs: Channels | None = None) -> Matrix:
+        return Matrix(self.desc, self.p, weights, outputs, inputs)
+
+    def matmul(
+        self, matrix: Matrix, name: str, source: Area, dest: Dest, target: Area, rows: Span | None = None, *,
+        last: bool = True, expert: int | None = None, fields: Mapping[str, int] | None = None,
+    ) -> None:  # fmt: skip
+        """`last`: no later block uses the matrix; else it stays in the ring, if the ring has room for it."""
+        last = last or not self.ring.holds(matrix)
+        fetch, offset = self.ring.use(matrix, last)
+        block = self.region.add(matrix.name, matrix.pack) if fetch else Block(0, 0)
+        self.emit(engine.matmul(
+            self.layout, matrix, name, source, dest, target, rows, expert, keep=not last, ring_offset=offset,
+            offset=block.offset, bytes=block.bytes, **(fields or {}),
+        ))  # fmt: skip
+
+    def adds(self, matrix: Matrix, emit: Emit) -> None:
+        """A matmul of all rows into the residual stream, left for the norm that follows."""
+        keeps = self.ring.holds(matrix)
+        self.before = [Stage(row_blocks(self.layout.rows, self.p.t) if keeps else [self.all], emit)]
+        self.kept = [matrix] if keeps else []
+
+    def norm(
+        self, matrix: Matrix | None = None, use: Emit | None = None, *, behind: Emit | None = None,
+        behind_cycles: int = 0, tensor: str = "", tokens: range | None = None, whole: bool = False,
+    ) -> None:  # fmt: skip
+        """The next norm, between what was left for it and its `use`, a matmul by `matrix`.
+
+        behind: what works on the results of `use`, in so many cycles per row tile. tensor: if not named as its weights.
+        tokens: those wanted of each image, if not all; the norm's rows are dense. whole: `use` comes in one piece.
+        """
+        rows = self.layout.batch * len(tokens or range(self.model.tokens))
+        earlier = self.before[-1].blocks if self.before else []
+        keeps = matrix is not None and not whole and self.ring.holds(*self.kept, matrix)
+        blocks = uses = [(0, rows)]
+        if len(earlier) > 1:
+            blocks = row_blocks(rows, self.p.t) if tokens else earlier
+            uses = blocks if behind else in_two(blocks)
+        elif matrix is not None and keeps:
+            blocks = uses = growing_blocks(
+                rows, self.p.t, first=self.first_tiles, produce=self.p.t * self.layout.dim_words,
+                consume=max(matrix.tiles * matrix.k_steps, behind_cycles), latency=NORM_LATENCY,
+            )  # fmt: skip
+        stages = [*self.before, self._norm_stage(tensor, blocks, tokens)]
+        uses = uses if keeps else [(0, rows)]
+        if use and behind:
+            used = Stage(uses, use, stages[-1], behind=0)
+            stages += [Stage(uses, behind, used, behind=0), used]
+        elif use:
+            stages.append(Stage(uses, use, stages[-1]))
+        pipeline(*stages)
+        self.before, self.kept, self.first_tiles = [], [], 1
+
+    def _norm_stage(self, tensor: str, blocks: list[Span], tokens: range | None) -> Stage:
+        number, count = self._next_norm, self.model.tokens
+        weights = self.norms[number]
+        self._next_norm += 1
+        tokens = tokens or range(self.layout.rows)  # all: images do not matter
+        statistics = f"{weights}.eps" in self.desc.tensors
+        eps = self.value(f"{weights}.eps") if statistics else 0
+        fields = {
+            "statistics": statistics, "norm_shift": self.value(f"{weights}.shift"), "eps_high": eps >> 32,
+            "eps_low": eps & 0xFFFFFFFF,
+        }  # fmt: skip
+
+        def x_row(row: int) -> int:
+            return row // len(tokens) * count + tokens[row % len(tokens)]
+
+        def emit(begin: int, end: int, last: bool) -> None:
+            if begin == number == 0:
+                self._load_norm(0)
+            for image in range(begin // len(tokens), div_up(end, len(tokens))):
+                rows = max(begin, image * len(tokens)), min(end, (image + 1) * len(tokens))
+                first = x_row(rows[0])
+                self.emit(units.norm(self.layout, tensor or weights, rows, first, number % 2, **fields))
+                self.probe(tensor or weights, self.layout.norm, rows, self.dim, tensor_row=first)
+            if begin == 0:
+                self._load_norm(number + 1)
+
+        source = self.before[-1] if self.before else None
+        return Stage(blocks, emit, source, source_rows=lambda end: x_row(end - 1) + 1)
+
+    def _load_norm(self, number: int) -> None:
+        """Parameters of a norm, ahead of it: the norm before it uses the other half of the table."""
+        if number < len(self.norms):
+            name, tensors = self.norms[number], self.desc.tensors
+            block = self.region.add(name, lambda: pack_norm(self.p, tensors[f"{name}.gamma"], tensors[f"{name}.beta"]))
+            self.emit(units.load_norm(self.layout, f"parameters of {name}", number % 2, offset=block.offset,
+                                      bytes=block.bytes))

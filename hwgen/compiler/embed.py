@@ -1,0 +1,83 @@
+"""Patch embedding: images are loaded in pieces while the engine works on earlier ones."""
+
+from __future__ import annotations
+
+from math import gcd
+
+from hwgen.compiler import units
+from hwgen.compiler.areas import Span
+from hwgen.compiler.builder import Builder
+from hwgen.compiler.layout import ALIGN, div_up
+from hwgen.compiler.packing import pack_rows
+from hwgen.compiler.schedule import Stage
+from hwgen.isa import Dest
+
+__all__ = ["embed"]
+
+#: Pieces in which the images are loaded, if they have so many lines of patches.
+PIECES = 8
+
+
+def embed(b: Builder) -> None:
+    """Position table and patches of all images, then the embedding: left for the first norm."""
+    model, layout, p = b.model, b.layout, b.p
+    matrix = b.matrix("embed")
+    keeps = b.ring.holds(matrix)
+    pieces = _pieces(b)
+    position = b.region.add("position", lambda: pack_rows(p, b.desc.tensors["position"]))
+    row_bytes = 2 * p.c * layout.dim_words
+    step = ALIGN // gcd(ALIGN, row_bytes)  # LOADs begin at rows of the table that are multiples of this
+    loaded = 0
+
+    def first_patch(row: int) -> int:
+        """`row`, or the row behind it if that is a class token."""
+        return row + (model.class_token and row % model.tokens == 0)
+
+    def load(begin: int, end: int, last: bool) -> None:
+        nonlocal loaded
+        image = begin // model.tokens
+        origin = image * model.tokens
+        upto = min(origin + div_up(end - origin, step) * step, origin + model.tokens)
+        if upto > loaded:
+            offset = position.offset + (loaded - origin) * row_bytes
+            b.emit(units.load_x(layout, "position", loaded, upto - loaded, offset=offset,
+                                bytes=(upto - loaded) * row_bytes))
+            loaded = upto
+        b.emit(units.patches(layout, image, pieces[begin, end]))
+        rows = first_patch(begin), end
+        b.probe("patches", layout.patches(image), rows, range(model.patch_size), unsigned=True)
+
+    def multiply(begin: int, end: int, last: bool) -> None:
+        area, rows = layout.patches(begin // model.tokens), (first_patch(begin), end)
+        b.matmul(matrix, "embed", area, Dest.X_ADD, b.x, rows, last=last,
+                 fields={"a_unsigned": 1})
+        b.probe("embed", b.x, (begin, end), b.dim)
+
+    # Blocks of the embedding end with a row tile or an image; without a place in the ring only with an image.
+    blocks: list[Span] = []
+    done = 0
+    for _, end in pieces:
+        whole = end if end % model.tokens == 0 else end // p.t * p.t if keeps else 0
+        if whole > first_patch(done):
+            blocks.append((done, whole))
+            done = whole
+    loads = Stage(list(pieces), load)
+    b.before, b.kept = [loads, Stage(blocks, multiply, loads)], [matrix] if keeps else []
+
+
+def _pieces(b: Builder) -> dict[Span, Span]:
+    """Rows of the residual stream, and the lines of patches of their image that they are."""
+    model, p = b.model, b.p
+    lines, per_line = model.image.height // model.patch.height, model.image.width // model.patch.width
+    aligned = ALIGN // gcd(ALIGN, model.patch.height * model.image.width * model.image.channels)
+    size = max(div_up(lines * b.layout.batch, PIECES), div_up(p.t, per_line))
+    size = div_up(size, aligned) * aligned
+    pieces = {}
+    row = 0
+    for image in range(b.layout.batch):
+        for begin in range(0, lines, size):
+            end = min(begin + size, lines)
+            behind = image * model.tokens + model.class_token + end * per_line
+            pieces[row, behind] = begin, end
+            row = behind
+    return pieces

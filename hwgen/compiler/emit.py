@@ -1,0 +1,78 @@
+"""A program under way: instructions get their ORDER fields, probes stay as long as their tensor is sure to be found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hwgen import isa
+from hwgen.compiler.areas import Access, Area, Span
+from hwgen.compiler.order import Order, Work
+from hwgen.compiler.probes import Probe
+from hwgen.compiler.units import Draft
+from hwgen.isa import Op
+from hwgen.params import HwParams
+
+__all__ = ["Emitter", "Instr"]
+
+
+@dataclass(frozen=True)
+class Instr:
+    """One instruction: field values as in `hwgen.isa`, and the tensor it computes."""
+
+    op: Op
+    fields: dict[str, int]
+    name: str
+
+    def encode(self) -> bytes:
+        return isa.encode(self.op, **self.fields)
+
+
+class Emitter:
+    """Collects a task's instructions and probes in program order."""
+
+    def __init__(self, p: HwParams) -> None:
+        self.p = p
+        self.instructions: list[Instr] = []
+        self._order = Order(p.t)
+        self._last = Work(unit="data")
+        self._probes: list[tuple[Probe, Work, Access]] = []
+
+    @property
+    def probes(self) -> tuple[Probe, ...]:
+        return tuple(probe for probe, _, _ in self._probes)
+
+    def emit(self, draft: Draft) -> None:
+        fields = draft.fields | self._order.place(draft.work)
+        self.instructions.append(Instr(draft.op, fields, draft.name))
+        self._last = draft.work
+        self._probes = [entry for entry in self._probes if not self._spoils(draft.work, *entry)]
+
+    def end(self) -> None:
+        self.instructions.append(Instr(Op.END, {}, "end"))
+
+    def probe(
+        self, tensor: str, area: Area, rows: Span | None, channels: Sequence[int], *, tensor_row: int | None = None,
+        column: int = 0, unsigned: bool = False, expert: int | None = None, head: int | None = None,
+        access: Access | None = None,
+    ) -> None:
+        """`tensor` is in `area` when the last instruction retires, by default at its own row numbers; without `rows`,
+        it is the expert's queue, or the area's first rows are those of the queue. `access`: what may overwrite it."""
+        begin, end = rows or (0, None)
+        probe = Probe(
+            instruction=len(self.instructions) - 1, tensor=tensor, buffer=area.buffer, base=area.base,
+            stride=area.stride, row_begin=begin, row_end=end, tensor_row=begin if tensor_row is None else tensor_row,
+            column=column, channels=channels, unsigned=unsigned, expert=expert, head=head,
+        )  # fmt: skip
+        words = (min(channels) // self.p.c, max(channels) // self.p.c + 1) if channels else (0, 1)
+        access = access or Access(area, rows or (0, self.p.max_tokens), words)
+        self._probes.append((probe, self._last, access))
+
+    def _spoils(self, work: Work, probe: Probe, probed: Work, access: Access) -> bool:
+        """The new instruction may overwrite the tensor before the probed one retires."""
+        if work is probed or not self._order.running(probed):
+            return False
+        return any(
+            write.overlaps(access) and not self._order.retires_before(probed, work, write, access, probe.expert)
+            for write in work.writes
+        )

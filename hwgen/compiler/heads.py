@@ -1,0 +1,59 @@
+"""Task heads: final norm or rescale, mean, linear, output; only the rows that are stored are computed."""
+
+from __future__ import annotations
+
+from hwgen.compiler import units
+from hwgen.compiler.areas import Area
+from hwgen.compiler.builder import Builder
+from hwgen.compiler.schedule import pipeline
+from hwgen.isa import Dest
+
+__all__ = ["head"]
+
+
+def head(b: Builder) -> None:
+    """The chosen rows of all images, densely, to the output region."""
+    task, layout = b.task, b.layout
+    tokens = range(b.model.tokens)
+    if task.head == "class_token":
+        tokens = tokens[:1]
+    elif task.head != "none":
+        tokens = tokens[b.model.class_token :]
+    norm, output = f"{task.name}.norm", f"{task.name}.output"
+    rows, area, words, channels = layout.batch * len(tokens), b.x, layout.dim_words, b.dim
+    if task.outputs is not None:
+        channels = range(task.outputs)
+        words = layout.words(task.outputs)
+        matrix, area = b.matrix(f"tasks.{task.name}.head"), layout.x(words)
+        if task.head == "mean":
+            b.norm(tensor=norm, tokens=tokens)
+            rows = layout.batch
+            for image in range(rows):
+                _mean(b, image, len(tokens))
+            for image in range(rows):
+                b.matmul(matrix, output, layout.mean(image), Dest.X, Area("X", image * words, words), (0, 1),
+                         last=image == rows - 1)
+        else:
+
+            def linear(begin: int, end: int, last: bool) -> None:
+                b.matmul(matrix, output, layout.norm, Dest.X, area, (begin, end), last=last)
+
+            # Outputs take the place of the residual stream: from the front, while later rows of it are still needed.
+            b.norm(matrix, linear, tensor=norm, tokens=tokens, whole=words > layout.dim_words)
+    elif task.norm:
+        b.norm(tensor=norm, tokens=tokens)
+        area = layout.norm
+    else:
+        pipeline(*b.before)
+    b.emit(units.store(layout, output, area, rows, words))
+    b.probe(output, area, (0, rows), channels)
+
+
+def _mean(b: Builder, image: int, count: int) -> None:
+    """Of the `count` rows of an image."""
+    name, area = b.task.name, b.layout.mean(image)
+    b.emit(units.mean(
+        b.layout, f"{name}.mean", (image * count, (image + 1) * count), image,
+        out_mult=b.value(f"tasks.{name}.mean.mult"), out_shift=b.value(f"tasks.{name}.mean.shift"),
+    ))  # fmt: skip
+    b.probe(f"{name}.mean", area, (0, 1), b.dim, tensor_row=image)

@@ -1,0 +1,79 @@
+"""The MLP of a layer: of all tokens, or as a mixture of experts."""
+
+from __future__ import annotations
+
+from hwgen.compiler import units
+from hwgen.compiler.builder import Builder
+from hwgen.compiler.layout import div_up
+from hwgen.description import DenseMlp, MoeMlp
+from hwgen.isa import Dest
+
+__all__ = ["dense", "experts"]
+
+#: Cycles the router takes for a token: experts and these, or winners and these, whichever is more.
+PER_EXPERT, PER_WINNER = 6, 18
+
+
+def dense(b: Builder, layer: int, mlp: DenseMlp) -> None:
+    """fc1, GELU, fc2 of all tokens; fc2 is left for the next norm."""
+    name, hidden = f"layers.{layer}", b.layout.hidden(layer)
+    fc1, fc2 = (b.matrix(f"{name}.mlp.{part}") for part in ("fc1", "fc2"))
+    gelu = b.gelu(f"{name}.mlp")
+
+    def first(begin: int, end: int, last: bool) -> None:
+        b.matmul(fc1, f"{name}.hidden", b.layout.norm, Dest.H, hidden, (begin, end), last=last, fields=gelu)
+        b.probe(f"{name}.hidden", hidden, (begin, end), range(mlp.hidden), unsigned=True)
+
+    def second(begin: int, end: int, last: bool) -> None:
+        b.matmul(fc2, f"{name}.mlp", hidden, Dest.X_ADD, b.x, (begin, end), last=last,
+                 fields={"a_unsigned": 1})
+        b.probe(f"{name}.mlp", b.x, (begin, end), b.dim)
+
+    b.norm(fc1, first)
+    b.adds(fc2, second)
+
+
+def experts(b: Builder, layer: int, mlp: MoeMlp) -> None:
+    """Gate, routing, then expert by expert the rows of its queue, while those of the next one are gathered."""
+    name, layout, p = f"layers.{layer}", b.layout, b.p
+    _route(b, name, mlp)
+    _gather(b, name, 0)
+    for expert in range(mlp.experts):
+        if expert + 1 < mlp.experts:
+            _gather(b, name, expert + 1)
+        _expert(b, layer, mlp, expert)
+    b.probe(f"{name}.mlp", b.x, b.all, b.dim)
+    # With few rows per expert its weights are used faster than they come, and none are there for what follows.
+    pace = div_up(8 * p.ring_bytes, p.weight_bus)
+    if div_up(layout.rows * mlp.top_k, mlp.experts * p.t) < pace:
+        b.first_tiles = pace
+
+
+def _route(b: Builder, name: str, mlp: MoeMlp) -> None:
+    logits, gate = b.layout.logits, b.matrix(f"{name}.moe.gate.{b.task.name}")
+
+    def multiply(begin: int, end: int, last: bool) -> None:
+        b.matmul(gate, f"{name}.logits", b.layout.norm, Dest.LOGITS, logits, (begin, end), last=last)
+        b.probe(f"{name}.logits", logits, (begin, end), range(mlp.experts))
+
+    def route(begin: int, end: int, last: bool) -> None:
+        b.emit(units.route(b.layout, f"{name}.experts", (begin, end), mlp.experts, append=begin > 0, k_steps=mlp.top_k,
+                           renormalize=mlp.gate == "topk_softmax"))
+        for expert in range(mlp.experts if last else 0):
+            b.probe(f"{name}.expert.{expert}.tokens", units.QUEUES.area, None, (), expert=expert)
+
+    b.norm(gate, multiply, behind=route, behind_cycles=b.p.t * max(mlp.experts + PER_EXPERT, mlp.top_k + PER_WINNER))
+
+
+def _gather(b: Builder, name: str, expert: int) -> None:
+    b.emit(units.gather(b.layout, f"{name}.norm2 rows of expert {expert}", expert))
+
+
+def _expert(b: Builder, layer: int, mlp: MoeMlp, expert: int) -> None:
+    weights, tensor = f"layers.{layer}.moe.experts.{expert}", f"layers.{layer}.expert.{expert}.hidden"
+    fc1, fc2 = (b.matrix(f"{weights}.{part}") for part in ("fc1", "fc2"))
+    gathered, hidden = b.layout.gathered(expert), b.layout.hidden(layer)
+    b.matmul(fc1, tensor, gathered, Dest.H, hidden, expert=expert, fields=b.gelu(weights))
+    b.probe(tensor, hidden, None, range(mlp.hidden), unsigned=True, expert=expert)
+    b.matmul(fc2, f"{weights} into mlp", hidden, Dest.X_ADD, b.x, expert=expert,
+             fields={"a_unsigned": 1, "scatter": 1})

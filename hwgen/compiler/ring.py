@@ -1,0 +1,79 @@
+"""Weights on their way to the engine: matrices as they are streamed, and which of them stay in the ring."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hwgen.compiler.layout import div_up
+from hwgen.compiler.packing import pack_linear, spread
+from hwgen.description import Description
+from hwgen.isa import BY_NAME
+from hwgen.params import HwParams
+
+__all__ = ["Channels", "Matrix", "Ring"]
+
+#: Where heads are padded: the buffer channel of each channel, and the number of buffer channels.
+Channels = tuple[Sequence[int], int]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Weights and parameters of a linear layer on one accelerator, its channels spread to where buffers have them."""
+
+    desc: Description
+    p: HwParams
+    name: str
+    outputs: Channels | None = None
+    inputs: Channels | None = None
+
+    @property
+    def tiles(self) -> int:
+        return div_up(self._size(0, self.outputs), self.p.c)
+
+    @property
+    def k_steps(self) -> int:
+        return div_up(self._size(1, self.inputs), self.p.k)
+
+    @property
+    def words(self) -> int:
+        """In the ring."""
+        return self.tiles * (self.p.param_words + self.k_steps)
+
+    def pack(self) -> bytes:
+        weight, *parameters = (self.desc.tensors[f"{self.name}.{part}"] for part in ("weight", "bias", "mult", "shift"))
+        if self.inputs:
+            weight = spread(weight, *self.inputs, axis=1)
+        if self.outputs:
+            weight, *parameters = (spread(array, *self.outputs) for array in (weight, *parameters))
+        return pack_linear(self.p, weight, *parameters)
+
+    def _size(self, axis: int, channels: Channels | None) -> int:
+        return channels[1] if channels else self.desc.tensors[f"{self.name}.weight"].shape[axis]
+
+
+@dataclass
+class Ring:
+    """What stays in the weight ring for later row blocks, in the order in which it came; the first leaves first."""
+
+    depth: int
+    kept: dict[str, int] = field(default_factory=dict)  #: words by the matrix's name
+
+    def holds(self, *matrices: Matrix) -> bool:
+        """They may be kept at the same time."""
+        limit = min(self.depth, (1 << BY_NAME["ring_offset"].bits) - 1)
+        return sum(matrix.words for matrix in matrices) <= limit
+
+    def use(self, matrix: Matrix, last: bool) -> tuple[bool, int]:
+        """Whether the matrix is to be fetched, and where it lies; `last`: it leaves."""
+        fetch = matrix.name not in self.kept
+        offset = 0
+        for name, words in self.kept.items():
+            if name == matrix.name:
+                break
+            offset += words
+        self.kept[matrix.name] = matrix.words
+        if last:
+            assert offset == 0, f"{matrix.name} cannot leave before {next(iter(self.kept))}"
+            del self.kept[matrix.name]
+        return fetch, offset

@@ -1,0 +1,117 @@
+"""The instructions of the units beside the engine: fields, and what they read and write."""
+
+from __future__ import annotations
+
+from amaranth.utils import ceil_log2
+
+from hwgen import isa
+from hwgen.compiler.areas import Access, Area, Span
+from hwgen.compiler.layout import Layout
+from hwgen.compiler.order import Work
+from hwgen.isa import Dest, Op
+
+__all__ = [
+    "QUEUES", "READS_Y", "WRITES_Y", "Draft", "gather", "load_norm", "load_x", "mean", "norm", "patches", "route",
+    "store",
+]  # fmt: skip
+
+UNIT_OF = {op: unit for unit, ops in isa.UNITS.items() for op in ops}
+#: Ports of Y that units do not share.
+WRITES_Y, READS_Y = frozenset(["row writes of Y"]), frozenset(["row reads of Y"])
+#: The router's queues; the LayerNorm unit's parameter table, whose rows are its halves.
+QUEUES, TABLE = Access(Area("QUEUE"), (0, 1), (0, 1)), Area("TABLE")
+
+
+class Draft:
+    """An instruction but for its ORDER fields, and what these follow from."""
+
+    def __init__(
+        self, op: Op, name: str, fields: dict[str, int], *, reads: tuple[Access, ...] = (),
+        writes: tuple[Access, ...] = (), ports: frozenset[str] = frozenset(), alone: bool = False, steps: int = 0,
+        expert: int | None = None,
+    ) -> None:  # fmt: skip
+        self.op, self.name, self.fields = op, name, {key: int(value) for key, value in fields.items()}
+        self.work = Work(
+            unit=UNIT_OF[op], reads=reads, writes=writes, ports=ports, alone=alone, steps=steps, expert=expert
+        )
+
+
+def patches(layout: Layout, number: int, lines: Span) -> Draft:
+    """Rows of patches of an image: raster to Y."""
+    model = layout.desc.model
+    image, area = model.image, layout.patches(number)
+    row_bytes = model.patch.height * image.width * image.channels
+    per_row = image.width // model.patch.width
+    begin, shift = number * model.tokens + int(model.class_token), layout.patch_row(number)
+    rows = begin + lines[0] * per_row, begin + lines[1] * per_row
+    fields = {
+        "offset": number * layout.image_stride + lines[0] * row_bytes, "bytes": (lines[1] - lines[0]) * row_bytes,
+        "a_stride": model.patch.height, "row_begin": rows[0] - shift, "k_steps": model.patch.width * image.channels,
+        "tiles": per_row, "d_base": area.at(shift), "d_stride": area.stride,
+    }  # fmt: skip
+    write = Access(area, rows, (0, layout.words(model.patch_size)))
+    return Draft(Op.IMAGE, "patches", fields, writes=(write,), ports=WRITES_Y)
+
+
+def load_x(layout: Layout, name: str, row: int, rows: int, **block: int) -> Draft:
+    """Rows of a table in the weights region to X, from `row` on. `block`: offset and bytes."""
+    x = layout.x(layout.dim_words)
+    write = Access(x, (row, row + rows), (0, layout.dim_words))
+    return Draft(Op.LOAD, name, block | {"dest": Dest.X, "d_base": x.at(row)}, writes=(write,))
+
+
+def load_norm(layout: Layout, name: str, half: int, **block: int) -> Draft:
+    """A norm's parameters to a half of the table."""
+    base = 4 * half << ceil_log2(layout.p.norm_depth)
+    write = Access(TABLE, (half, half + 1), (0, 1))
+    return Draft(Op.LOAD, name, block | {"dest": Dest.NORM, "d_base": base}, writes=(write,))
+
+
+def norm(layout: Layout, name: str, rows: Span, x_row: int, half: int, **fields: int) -> Draft:
+    """Rows of X from `x_row` on to `rows` of the norm area. `fields`: how."""
+    x, y, words = layout.x(layout.dim_words), layout.norm, (0, layout.dim_words)
+    fields |= {
+        "table": half, "a_base": x.at(x_row), "a_stride": x.stride, "row_begin": rows[0], "row_end": rows[1],
+        "tiles": layout.dim_words, "d_base": y.base, "d_stride": y.stride, "dim": layout.desc.model.dim,
+    }  # fmt: skip
+    reads = Access(x, (x_row, x_row + rows[1] - rows[0]), words), Access(TABLE, (half, half + 1), (0, 1))
+    return Draft(Op.NORM, name, fields, reads=reads, writes=(Access(y, rows, words),), ports=WRITES_Y)
+
+
+def route(layout: Layout, name: str, rows: Span, experts: int, **fields: int) -> Draft:
+    """Logits of `rows` to the experts' queues."""
+    fields |= {"row_begin": rows[0], "row_end": rows[1], "tiles": experts}
+    logits = Access(layout.logits, rows, (0, layout.words(experts)))
+    return Draft(Op.ROUTE, name, fields, reads=(logits, QUEUES), writes=(QUEUES,))
+
+
+def gather(layout: Layout, name: str, expert: int) -> Draft:
+    """The norm area's rows of an expert's queue to its gathered rows."""
+    y, h, words = layout.norm, layout.gathered(expert), (0, layout.dim_words)
+    fields = {
+        "expert": expert, "use_queue": 1, "a_base": y.base, "a_stride": y.stride, "tiles": layout.dim_words,
+        "d_base": h.base, "d_stride": h.stride,
+    }  # fmt: skip
+    rows = 0, layout.rows
+    return Draft(Op.GATHER, name, fields, reads=(Access(y, rows, words), QUEUES), writes=(Access(h, rows, words),),
+                 ports=READS_Y)
+
+
+def mean(layout: Layout, name: str, rows: Span, image: int, **fields: int) -> Draft:
+    """The mean of `rows` of the norm area. `fields`: multiplier and shift."""
+    y, h, words = layout.norm, layout.mean(image), (0, layout.dim_words)
+    fields |= {
+        "a_base": y.at(rows[0]), "a_stride": y.stride, "row_begin": rows[0], "row_end": rows[1],
+        "tiles": layout.dim_words, "d_base": h.base, "d_stride": h.stride,
+    }  # fmt: skip
+    return Draft(Op.MEAN, name, fields, reads=(Access(y, rows, words),), writes=(Access(h, (0, 1), words),),
+                 ports=READS_Y)
+
+
+def store(layout: Layout, name: str, area: Area, rows: int, words: int) -> Draft:
+    """The first rows of an area to the output. It shares the ports of X and Y with nobody, and nothing comes behind."""
+    fields = {
+        "source": area.source, "bytes": 2 * layout.p.c * words * rows, "a_base": area.base, "a_stride": area.stride,
+        "row_begin": 0, "row_end": rows, "tiles": words,
+    }  # fmt: skip
+    return Draft(Op.STORE, name, fields, reads=(Access(area, (0, rows), (0, words)),), alone=True)
