@@ -1,0 +1,164 @@
+"""No compiled program lets units get in each other's way, and a single bit too many is found."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwgen import description
+from hwgen.compiler import auto_params, compile_model
+from hwgen.description import Description, parse_model
+from hwgen.isa import BYTES, NO_WAIT, ORDER, UNITS, Dest, Op, Source, encode
+from hwgen.params import HwParams
+from hwgen.strict_yaml import read_yaml
+from hwgen.synthetic import RandomWeights
+from sim.hazards import find_hazards
+from tests.random_model import random_description
+from tests.sim.test_isa_model import HEADS, SHAPES
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def check(desc, p):
+    compiled = compile_model(desc, p)
+    for task, entry in compiled.entries.items():
+        found = [str(hazard) for hazard in find_hazards(p, compiled.program, entry)]
+        assert found == [], task
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("seed", range(8))
+def test_random_models(seed, shape):
+    desc = random_description(seed)
+    check(desc, auto_params([desc], *shape))
+
+
+@pytest.mark.parametrize("class_token", [True, False])
+def test_every_head(class_token):
+    desc = random_description(40, class_token=class_token, tasks=HEADS[not class_token :])
+    check(desc, auto_params([desc], 4, 8, 8))
+
+
+@pytest.mark.parametrize("weight_depth", [512, 4096])
+@pytest.mark.parametrize("model", ["edge_moe", "deit_tiny", "mnist_m3vit"])
+def test_examples(model, weight_depth):
+    """With few and with many matrices kept in the ring."""
+    path = EXAMPLES / model
+    if (path / "model").is_dir():
+        desc = description.load(path / "model")
+    else:
+        structure = parse_model(read_yaml(path / "model.yaml"), model)
+        desc = Description(structure, RandomWeights(np.random.default_rng(0), structure).tensors)
+    p = auto_params([desc], 8, 16, 8)
+    assert p.weight_depth <= 512
+    check(desc, HwParams(**p.as_dict() | {"weight_depth": weight_depth}))
+
+
+def relaxed(instructions, settle):
+    """Number of an instruction, and its fields with one thing less waited for."""
+    for number, instr in enumerate(instructions[:-1]):
+        fields = instr.fields
+        for name in ORDER[1:]:
+            if not fields.get(name) and instr.op not in UNITS[name.removeprefix("beside_")]:
+                yield number, {name: 1}
+        if fields["engine_lag"] < 4:
+            yield number, {"engine_lag": fields["engine_lag"] + 1}
+        if fields.get("slack", settle) < settle:
+            yield number, {"slack": fields["slack"] + 1}
+
+
+@pytest.mark.parametrize("seed, shape", [(1, (4, 8, 8)), (2, (2, 4, 1)), (7, (4, 2, 32))])
+def test_every_wait_is_needed(seed, shape):
+    desc = random_description(seed)
+    p = auto_params([desc], *shape)
+    compiled = compile_model(desc, p)
+    task, entry = next(iter(compiled.entries.items()))
+    changes = list(relaxed(compiled.instructions[task], 64 + p.t))
+    assert {name for _, change in changes for name in change} >= {"engine_lag", "slack", "beside_norm", "beside_data"}
+    for number, change in changes:
+        instr = compiled.instructions[task][number]
+        program, at = bytearray(compiled.program), entry + number * BYTES
+        program[at : at + BYTES] = encode(instr.op, **instr.fields | change)
+        hazard = next(find_hazards(p, bytes(program), entry), None)
+        assert hazard is not None, (number, instr.name, change)
+        assert hazard.second >= number
+
+
+P = HwParams(t=4, c=8, k=8)
+BESIDE = {"engine_lag": 7} | dict.fromkeys(ORDER[1:], 1)
+#: Four row tiles, 16 steps; a tile's results leave every second step.
+FC = {"bytes": 1, "row_end": 16, "k_steps": 2, "tiles": 2, "a_stride": 2, "d_stride": 2}
+
+
+def hazards(*instructions, settle=50):
+    return [str(hazard) for hazard in find_hazards(P, b"".join(instructions), settle=settle)]
+
+
+def matmul(**fields):
+    return encode(Op.MATMUL, **FC | BESIDE | {"slack": NO_WAIT} | fields)
+
+
+def test_results_read_too_early():
+    """The last result leaves with the last step; its words are read from step 1 + 3 · 2 on."""
+    first = matmul(source=Source.Y, dest=Dest.H)
+    assert hazards(first, matmul(source=Source.H, dest=Dest.X, slack=7)) == []
+    assert hazards(first, matmul(source=Source.H, dest=Dest.X, slack=8)) == ["1 beside 0: RAW on H, 49 cycles of 50"]
+    other = matmul(source=Source.Y, dest=Dest.K)
+    assert hazards(first, other, matmul(source=Source.H, dest=Dest.X, slack=23)) == []
+    assert hazards(first, other, matmul(source=Source.H, dest=Dest.X, slack=24)) == [
+        "2 beside 0: RAW on H, 49 cycles of 50"
+    ]
+
+
+def test_queue_of_one_row():
+    """Whatever the queue's length: between two matmuls of another expert there may be no step."""
+    route = encode(Op.ROUTE, row_end=16, k_steps=1, tiles=2)
+    queue = {"use_queue": 1, "row_end": 0, "beside_router": 0}
+    first, second = matmul(source=Source.Y, dest=Dest.H), matmul(source=Source.Y, dest=Dest.K, expert=1, **queue)
+    assert hazards(route, first, second, matmul(source=Source.H, dest=Dest.X, slack=8)) == [
+        "3 beside 1: RAW on H, 49 cycles of 50"
+    ]
+    first = matmul(source=Source.Y, dest=Dest.H, **queue)
+    assert hazards(route, first, matmul(source=Source.H, dest=Dest.X, slack=1, **queue)) == []
+    assert "2 beside 1: RAW on H, 49 cycles of 50" in hazards(
+        route, first, matmul(source=Source.H, dest=Dest.X, slack=2, **queue)
+    )
+
+
+def test_sums_onto_sums():
+    add = {"source": Source.H, "dest": Dest.X_ADD, "row_end": 4, "tiles": 1}
+    assert hazards(matmul(**add), matmul(**add)) == ["1 beside 0: RAW on X, sums 2 cycles apart"]
+    assert hazards(matmul(**add), matmul(**add | {"slack": 47})) == []
+
+
+def test_units():
+    norm = encode(Op.NORM, row_end=8, tiles=2, a_stride=2, d_stride=2, **BESIDE)
+    load = encode(Op.LOAD, dest=Dest.X, bytes=16 * 2, d_base=15, **BESIDE)
+    table = encode(Op.LOAD, dest=Dest.NORM, bytes=16 * 4, **BESIDE)
+    add = matmul(source=Source.H, dest=Dest.X_ADD)
+    assert hazards(norm, load) == ["1 beside 0: WAR on X, 1 words"]
+    assert hazards(load, norm) == ["1 beside 0: RAW on X, 1 words"]
+    assert hazards(table, norm) == ["1 beside 0: RAW on TABLE, 4 words"]
+    assert hazards(add, norm) == ["1 beside 0: RAW on X, 16 words"]
+    assert hazards(add, load) == ["1 beside 0: WAW on X, 2 words"]
+    # What a unit's own next instruction, or a wait in between, has made sure of.
+    assert hazards(load, table, norm) == ["2 beside 1: RAW on TABLE, 4 words"]
+    assert hazards(norm, encode(Op.GATHER, use_queue=1, tiles=1, engine_lag=7), load) == []
+    other = matmul(source=Source.H, dest=Dest.K)
+    assert hazards(add, *[other] * 4, norm) == []
+    assert hazards(add, *[other] * 3, norm) == ["4 beside 0: RAW on X, 16 words"]
+
+
+def test_ports():
+    norm = encode(Op.NORM, row_end=8, tiles=2, a_stride=2, d_stride=2, d_base=50, **BESIDE)
+    mean = encode(Op.MEAN, row_end=4, tiles=1, d_base=90, **BESIDE)
+    attention = encode(Op.ATTENTION, row_end=4, k_steps=1, tiles=1, key_tiles=1, pv_steps=1, slack=NO_WAIT, **BESIDE)
+    store = encode(Op.STORE, source=Source.X, row_begin=200, row_end=201, tiles=1, **BESIDE)
+    image = encode(Op.IMAGE, bytes=4, a_stride=1, k_steps=4, tiles=1, **BESIDE)
+    port = "1 beside 0: port on row"
+    assert hazards(attention, norm) == [f"{port} writes of Y, ATTENTION and NORM"]
+    assert hazards(norm, image) == [f"{port} writes of Y, NORM and IMAGE"]
+    assert hazards(mean, matmul(source=Source.Y, dest=Dest.K)) == [f"{port} reads of Y, MEAN and MATMUL"]
+    assert hazards(mean, matmul(source=Source.H, dest=Dest.K)) == []
+    assert hazards(norm, matmul(source=Source.Y, dest=Dest.K)) == []
+    assert hazards(norm, store) == ["1 beside 0: port on reads of X by NORM, NORM and STORE"]
