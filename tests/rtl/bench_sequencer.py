@@ -1,6 +1,7 @@
 """cocotb bench of the sequencer: units, ports and the instruction fetch are played here, with random delays.
 
-A run gives a list of events (commands, starts, retirements, the end); a model in Python says which it must be.
+A run gives a list of events (commands, instructions dispatched), compared with a model. What may overlap, and how soon
+an instruction must start, is checked cycle by cycle.
 """
 
 import json
@@ -9,245 +10,258 @@ import os
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
-from cocotb.triggers import ReadOnly, ReadWrite, RisingEdge
+from cocotb.triggers import ClockCycles, ReadOnly, ReadWrite, RisingEdge
 
-from hwgen.isa import BYTES, Op, Source, decode, encode
+from hwgen.isa import BYTES, UNITS, Op, decode
 from hwgen.params import HwParams
 from hwgen.regmap import Error
+from tests.rtl.sequencer_model import MASK, UNIT, Programs, Routing
 
 P = json.loads(os.environ.get("HWGEN_PARAMETERS", "{}"))
 HW = HwParams(**P.get("p", {}))
-UNIT = {Op.MATMUL: "engine", Op.ATTENTION: "engine", Op.NORM: "norm", Op.ROUTE: "router", Op.GATHER: "mover",
-        Op.MEAN: "mover", Op.IMAGE: "image", Op.LOADX: "loadx", Op.STORE: "store"}  # fmt: skip
-UNITS = sorted(set(UNIT.values()))
-REGIONS = ("program", "weights", "input", "output")
+PORTS = ("engine", "norm", "router", "mover", "image", "load", "store")
+DATA = ("image", "load", "store")
 PULSES = ("read0_error", "read1_error", "write1_error")
 FAULTS = {"read0_error": Error.READ_GMEM0, "read1_error": Error.READ_GMEM1, "write1_error": Error.WRITE_GMEM1}
-X_WORD, RING, PK = 2 * HW.c, HW.c * HW.k, HW.param_words
-MASK = (1 << 64) - 1
+CONTEXTS = 4
+STARVED_CYCLES = 1 << 16
+#: Cycles from taking an instruction to the first in which it may wait for units; from the last of what it waits for to
+#: its start.
+CHECK, FREED = 6, 4
+NEVER = 1 << 60
+#: Cycles that the arguments are there before the start.
+ARGUMENTS = 4
 
 
-def instruction(rng, op, **more):
-    """A legal instruction."""
-    rows = {"row_end": int(rng.integers(1, HW.max_tokens + 1))}
-    offset = {"offset": int(rng.integers(8)) * 64}
-    match op:
-        case Op.END:
-            f = {}
-        case Op.LOADX:
-            f = offset | {"bytes": int(rng.integers(1, 9)) * max(X_WORD, 64)}
-        case Op.IMAGE:
-            f = offset | {"bytes": int(rng.integers(1, 600)), "a_stride": 2, "k_steps": 6, "tiles": 3}
-        case Op.NORM:
-            f = rows | offset | {"tiles": 2, "bytes": 2 * PK * RING, "dim": 9}
-        case Op.MATMUL:
-            f = offset | {"tiles": 3, "k_steps": 5, "bytes": 3 * (PK + 5) * RING}
-            if rng.integers(2):
-                f |= {"use_queue": 1, "expert": int(rng.integers(HW.max_experts)), "scatter": int(rng.integers(2))}
-            else:
-                f |= rows
-        case Op.ATTENTION:
-            f = rows | {"tiles": 1, "k_steps": 2, "key_tiles": 3, "pv_steps": 4}
-        case Op.ROUTE:
-            f = rows | {"tiles": 4, "k_steps": 2}
-        case Op.GATHER:
-            f = {"use_queue": 1, "expert": int(rng.integers(HW.max_experts)), "tiles": 2}
-        case Op.MEAN:
-            f = rows | {"tiles": 2}
-        case Op.STORE:
-            source = int(rng.choice([Source.X, Source.Y]))
-            f = rows | offset | {"tiles": 2, "source": source, "bytes": 2 * X_WORD * rows["row_end"]}
-    return encode(op, **(f | more))
+class Units:
+    """The units at work. `active`: started and, in this cycle at the latest, done."""
+
+    def __init__(self, rng, lengthy):
+        self.rng, self.lengthy = rng, lengthy
+        self.active = dict.fromkeys(UNITS, False)
+        self.finish = dict.fromkeys(PORTS, NEVER)
+        self.engine, self.unfinished = [], 0  # cycles in which its instructions end; their number
+        self.writer, self.writer_was = -1, True  # idle from this cycle on; it was idle in the cycle before
+        self.storing = False
+
+    def done(self, cycle):
+        """The ports whose `done` comes in this cycle."""
+        return {port for port, at in self.finish.items() if at == cycle} | (
+            {"engine"} if cycle in self.engine else set()
+        )
+
+    def holds(self, f):
+        """The units that instruction `f` must wait for in this cycle."""
+        own = UNIT.get(f["op"])
+        full = own == "engine" and self.unfinished == CONTEXTS
+        others = {
+            unit for unit in list(UNITS)[1:] if self.active[unit] and (unit == own or not f.get(f"beside_{unit}", 0))
+        }
+        return others | ({"engine"} if full or self.unfinished > f.get("engine_lag", 0) else set())
+
+    def start(self, cycle, port):
+        end = cycle + 1 + int(self.rng.integers(self.lengthy))
+        if port == "engine":
+            self.engine.append(max([end, *(at + 1 for at in self.engine)]))
+            return
+        self.active["data" if port in DATA else port], self.finish[port] = True, end
+        if port == "store":  # the last response may come before `done`
+            self.writer = max(cycle + 1, end + int(self.rng.integers(-2, 15)))
+
+    def next(self, cycle, started, data_done):
+        """The cycle is over: `started` ports, `data_done` as the sequencer says."""
+        done = self.done(cycle)
+        for port in done - {"engine", *DATA}:
+            self.active[port] = False
+        if data_done:
+            self.active["data"] = False
+        for port in started:
+            self.start(cycle, port)
+        self.unfinished += ("engine" in started) - ("engine" in done)
+        self.storing = (self.storing and not data_done) or "store" in done
+        self.writer_was = cycle >= self.writer
 
 
-def random_code(rng, length, end=True):
-    ops = [op for op in Op if op != Op.END]
-    code = [instruction(rng, ops[int(rng.integers(len(ops)))]) for _ in range(length)]
-    return code + [instruction(rng, Op.END)] * end
+class Held:
+    """The instruction in the sequencer: `blocking` as of the cycle before; `freed`: the last cycle with any."""
 
-
-def registers(rng, code, entry=0, **more):
-    r = {f"{name}_base": int(rng.integers(1 << 56)) * 64 for name in REGIONS}
-    r |= {f"{name}_size": 1 << 14 for name in REGIONS}
-    r |= {"entry": entry, "batch": 1, "input_stride": 0, "output_stride": 0}
-    return r | {"program_size": entry + BYTES * len(code)} | more
-
-
-def model(code, r, queues):
-    """All events of a run without faults of the ports, and the error code with the number of its instruction."""
-    events = []
-    for image in range(max(r["batch"], 1)):
-        limit = max(r["program_size"] - r["entry"], 0)
-        events.append(("fetch", (r["program_base"] + r["entry"]) & MASK, limit))
-        for index, word in enumerate(code + [None]):
-            if word is None or (index + 1) * BYTES > limit:
-                return events, Error.PROGRAM_RANGE, index
-            f = decode(word)
-            if f["op"] not in list(Op):
-                return events, Error.OPCODE, index
-            op = Op(f["op"])
-            if op != Op.END and f["tiles"] == 0 and op != Op.LOADX:
-                return events, Error.FIELD, index
-            if op in (Op.IMAGE, Op.LOADX, Op.STORE, Op.MATMUL, Op.NORM):
-                region = {Op.IMAGE: "input", Op.STORE: "output"}.get(op, "weights")
-                shift = image * r.get(f"{region}_stride", 0)
-                if shift + f["offset"] + f["bytes"] > r[f"{region}_size"]:
-                    return events, Error[f"{region.upper()}_RANGE"], index
-                address = (r[f"{region}_base"] + shift + f["offset"]) & MASK
-                if op == Op.STORE:
-                    events.append(("write", address, f["bytes"]))
-                elif op in (Op.IMAGE, Op.LOADX):
-                    events.append(("read", address, f["bytes"], 1 if op == Op.IMAGE else 2))
-            rows = queues[f["expert"]] if f["use_queue"] else f["row_end"]
-            if op != Op.END and not (f["use_queue"] and rows == 0):
-                events.append(("start", UNIT[op], word, rows))
-            events.append(("retire", index))
-            if op == Op.ROUTE:
-                events.append(("route",))
-            if op == Op.END:
-                break
-    return events, Error.NONE, len(code)
+    def __init__(self, word, cycle):
+        self.f, self.taken, self.freed, self.blocking, self.ready = decode(word), cycle, 0, set(), 0
 
 
 class Bench:
     def __init__(self, dut):
         self.dut, self.rng = dut, np.random.default_rng(cocotb.RANDOM_SEED)
-        self.now = 0
+        self.programs = Programs(HW, self.rng)
 
     def get(self, name):
         return int(getattr(self.dut, name).value)
 
+    def drive(self, **values):
+        for name, value in values.items():
+            getattr(self.dut, name).value = value
+
     async def begin(self):
         cocotb.start_soon(Clock(self.dut.clk, 10, "ns").start())
-        self.dut.rst.value = 1
-        for name in ("start", "fetch_valid", "fetch_exhausted", *PULSES):
-            getattr(self.dut, name).value = 0
-        for unit in UNITS:
-            getattr(self.dut, f"{unit}_done").value = 0
+        self.drive(rst=1, starved=0, weights_idle=0, unfinished=0)
+        names = "start", "fetch_valid", "fetch_exhausted", *PULSES, *(f"{port}_done" for port in PORTS)
+        self.drive(**dict.fromkeys(names, 0))
         for _ in range(3):
             await RisingEdge(self.dut.clk)
         self.dut.rst.value = 0
         await ReadOnly()
         assert self.get("idle") and not self.get("running")
 
-    async def run(self, code, r, queues, *, fault=None, at=None):
-        """Start to `done`. `fault`: names raised at the given number of cycles. Returns events, code, index."""
-        dut, rng, get = self.dut, self.rng, self.get
-        slow = float(rng.choice([0.1, 0.5, 1.0]))
-        events, stream, unit, finish = [], [], None, None
-        aborting = cleared = False
-        idle_at = writer_at = done_at = None
-        stored = False
-        command = previous = None
-        limit = 400 * (len(code) + 2) * max(r["batch"], 1) + 2000
-        for cycle in range(limit):
-            await RisingEdge(dut.clk)
-            if cycle == 0:
-                for name, value in r.items():
-                    getattr(dut, name).value = value
-            dut.start.value = cycle == 0
-            if cleared:  # the fetch is reset
-                stream, cleared = [], False
-            valid = bool(stream) and rng.random() < slow and stream[0] is not None
-            dut.fetch_valid.value = valid
-            dut.fetch_data.value = int.from_bytes(stream[0], "little") if valid else int(rng.integers(1 << 62))
-            dut.fetch_exhausted.value = bool(stream) and stream[0] is None
-            for name in ("read_ready", "write_ready"):
-                getattr(dut, name).value = int(rng.random() < slow)
-            for name in UNITS:  # a unit that was not started may not be believed
-                getattr(dut, f"{name}_done").value = unit == name and cycle == finish
-            done_now = unit if unit and cycle == finish else None
-            if done_now:
-                stored = unit == "store"
-                unit = None
-            for name in PULSES:
-                getattr(dut, name).value = fault is not None and cycle == at and name in fault
-            dut.ports_idle.value = aborting and cycle >= idle_at
-            writer_idle = writer_at is None or cycle >= writer_at
-            dut.writer_idle.value = writer_idle
+    async def run(self, code, r, routing, decisions, *, fault=None, at=None):
+        """Start to `done`. `fault`: the name of a pulse, raised in cycle `at`. Returns events, error code, index."""
+        rng, get = self.rng, self.get
+        self.slow, lengthy = float(rng.choice([0.1, 0.5, 1.0, 1.0])), int(rng.choice([2, 15, 80]))
+        self.units, self.held, self.command, self.fault = Units(rng, lengthy), None, None, fault
+        self.events, self.executed, self.aborting = [], 0, False
+        stream, pending = [], []
+        cleared, done_at, idle_at, image, routed = False, None, NEVER, -1, 0
+        for _ in range(ARGUMENTS):
+            await RisingEdge(self.dut.clk)
+            self.drive(start=0, **r)
+        for cycle in range(500 * (len(code) + 2) * max(r["batch"], 1) + 2000):
+            await RisingEdge(self.dut.clk)
+            if cleared:  # the fetch and the units are reset
+                stream, pending, self.units, self.held, cleared = [], [], Units(rng, lengthy), None, False
+            units = self.units
+            valid = bool(stream) and stream[0] is not None and rng.random() < self.slow
+            decision = bool(pending) and rng.random() < self.slow
+            done = units.done(cycle)
+            self.drive(
+                start=cycle == 0,
+                fetch_valid=valid,
+                fetch_data=int.from_bytes(stream[0] if valid else rng.bytes(BYTES), "little"),
+                fetch_exhausted=bool(stream) and stream[0] is None,
+                decision_valid=decision,
+                decision_fetched=pending[0] if decision else int(rng.integers(2)),
+                read_ready=int(rng.random() < self.slow),
+                write_ready=int(rng.random() < self.slow),
+                unfinished=units.unfinished,
+                ports_idle=self.aborting and cycle >= idle_at,
+                writer_idle=cycle >= units.writer,
+                **{f"{port}_done": port in done for port in PORTS},
+                **{name: name == fault and self.faulty(cycle, at) for name in PULSES},
+            )
             await ReadWrite()
-            dut.queue_length.value = queues[min(get("instruction") >> 8 & 255, HW.max_experts - 1)]
+            expert = get("instruction") >> 8 & 255
+            noise = int(rng.integers(HW.max_tokens + 1))
+            self.drive(queue_length=noise if units.active["router"] else routing.length(routed, expert))
             await ReadOnly()
 
             assert get("idle") == (cycle == 0) or get("done")
             if cycle:
                 assert get("running") == (not get("done"))
             if get("fetch_start"):
-                assert not aborting
-                events.append(("fetch", get("fetch_address"), get("fetch_limit")))
-                count = min(get("fetch_limit") // BYTES, len(code))
-                stream = code[:count] + [None]
-            elif valid and get("fetch_ready"):
-                stream.pop(0)
-            for kind in ("read", "write"):
-                if get(f"{kind}_valid"):
-                    tag = (get("read_tag"),) if kind == "read" else ()
-                    now = (kind, get(f"{kind}_address"), get("data_bytes"), *tag)
-                    assert command in (None, now), "the command changed before it was taken"
-                    command = now
-                    if int(getattr(dut, f"{kind}_ready").value):
-                        events.append(now)
-                        command = None
-                        if kind == "write":
-                            writer_at = 1 << 60
-                elif command is not None and command[0] == kind:
-                    assert fault is not None, "a command was withdrawn"
-                    command = None
-            state = get("instruction"), get("rows")
-            if unit or done_now:
-                assert state == previous, "instruction or rows changed while a unit runs"
-            for name in UNITS:
-                if get(f"{name}_start"):
-                    assert unit is None and not aborting
-                    unit, finish = name, cycle + 1 + int(rng.integers(0, 9))
-                    events.append(("start", name, state[0].to_bytes(BYTES, "little"), state[1]))
-            previous = state
-            if done_now == "store":
-                writer_at = cycle + int(rng.integers(0, 15))
-            if get("retire"):
-                assert unit is None, "retired before its unit is done"
-                assert not stored or writer_idle, "retired before its writes were acknowledged"
-                stored = False
-                events.append(("retire", get("retire_index")))
-            if get("route_done"):
-                events.append(("route",))
-            if get("abort") and not aborting:
-                aborting, idle_at, writer_at = True, cycle + int(rng.integers(0, 12)), None
-            elif aborting and not get("abort"):
-                raise AssertionError("abort was let go")
+                assert not self.aborting
+                image, self.executed = image + 1, 0
+                self.events.append(("fetch", get("fetch_address"), get("fetch_limit")))
+                stream = code[: min(get("fetch_limit") // BYTES, len(code))] + [None]
+                pending = list(decisions[image])
+            assert get("wait_fetch") == (get("fetch_ready") and not valid)
+            self.commands(cycle)
+            self.order(cycle, decision)
+            if get("abort") and not self.aborting:
+                self.aborting, idle_at, self.held = True, cycle + int(rng.integers(12)), None
+            assert get("abort") == self.aborting, "abort was let go"
+            started = [port for port in PORTS if get(f"{port}_start")]
+            answered = cycle >= units.writer and units.writer_was
+            assert get("data_done") == bool(done & {"image", "load"} or (units.storing and answered))
+            units.next(cycle, started, get("data_done"))
+            routed += "router" in started
+            if get("decision_ready") and decision:
+                pending.pop(0)
+            if valid and get("fetch_ready"):
+                self.held = Held(stream.pop(0), cycle)
             if get("clear"):
-                assert aborting and cycle > idle_at, "cleared before the ports were idle"
-                aborting, cleared, unit, done_at = False, True, None, cycle
+                assert self.aborting and cycle > idle_at, "cleared before the ports were idle"
+                self.aborting, cleared, done_at = False, True, cycle
             if get("done"):
                 assert done_at == cycle - 1, "done without clear"
                 self.now = cycle
-                return events, get("error_code"), get("error_index")
-        raise AssertionError(f"not done after {limit} cycles: {events[-3:]}")
+                return self.events, get("error_code"), get("error_index")
+        raise AssertionError(f"not done after {cycle} cycles: {self.events[-3:]}")
+
+    def faulty(self, cycle, at):
+        """`at`: a cycle, or "answer": with the last response to a STORE."""
+        return cycle == (self.units.writer if at == "answer" else at)
 
     async def pause(self):
         for _ in range(int(self.rng.integers(1, 4))):
             await RisingEdge(self.dut.clk)
-            self.dut.start.value = 0
-            self.dut.fetch_valid.value = self.dut.fetch_exhausted.value = 0
+            self.drive(start=0, fetch_valid=0, fetch_exhausted=0, **dict.fromkeys(PULSES, 0))
             await ReadOnly()
             assert self.get("idle") and not any(
-                self.get(name) for name in ("done", "retire", "abort", "clear", "running", "fetch_start")
+                self.get(name) for name in ("done", "executed", "abort", "clear", "running", "fetch_start", "busy")
             )
 
+    def commands(self, cycle):
+        """Of the data ports: shown until taken."""
+        get = self.get
+        for kind in ("read", "write"):
+            if get(f"{kind}_valid"):
+                tag = (get("read_tag"),) if kind == "read" else ()
+                now = (kind, get(f"{kind}_address"), get("data_bytes"), *tag)
+                assert self.command in (None, now), "the command changed before it was taken"
+                self.command = now
+                if int(getattr(self.dut, f"{kind}_ready").value):
+                    self.events.append(now)
+                    self.command = None
+                    if self.held:
+                        self.held.ready = cycle + 2
+                    if kind == "write":
+                        self.units.writer = NEVER
+            elif self.command is not None and self.command[0] == kind:
+                assert self.fault, "a command was withdrawn"
+                self.command = None
 
-def random_queues(rng):
-    lengths = rng.integers(0, HW.max_tokens + 1, HW.max_experts)
-    return [int(length) for length in np.where(rng.random(HW.max_experts) < 0.4, 0, lengths)]
+    def order(self, cycle, decision):
+        """The instruction held starts when all that it waits for is done, soon after, and says meanwhile why not."""
+        get, units, held = self.get, self.units, self.held
+        busy = {unit for number, unit in enumerate(UNITS) if get("busy") >> number & 1}
+        assert busy == {unit for unit in UNITS if units.active[unit]} | ({"engine"} if units.unfinished else set())
+        waits = {unit for unit in UNITS if get(f"wait_{unit}")}
+        started = tuple(port for port in PORTS if get(f"{port}_start"))
+        if held is None:
+            assert not waits and not get("executed") and not started
+            return
+        f = held.f
+        if not self.fault:
+            assert waits == (held.blocking if cycle >= held.taken + CHECK and not get("abort") else set())
+        held.blocking = units.holds(f)
+        if held.blocking:
+            held.freed = cycle
+        due = max(held.taken + CHECK + 1, held.freed + FREED - 1)
+        weights = f["op"] == Op.MATMUL and f["bytes"]
+        data = f["op"] in list(Op) and UNIT.get(Op(f["op"])) == "data"
+        if cycle == due and not self.fault:
+            assert not data or get("write_valid" if f["op"] == Op.STORE else "read_valid")
+            assert not weights or get("decision_ready")
+        if weights and decision and get("decision_ready"):
+            held.ready = cycle + 1
+        if not get("executed"):
+            assert not started
+            return
+        assert not held.blocking, f"{Op(f['op']).name} beside {held.blocking}"
+        assert self.fault or cycle <= max(due + 1, held.ready), f"{Op(f['op']).name} late"
+        assert self.fault or f["op"] == Op.END or get("fetch_ready")
+        rows = get("rows") if "row_end" in f or f.get("use_queue") else None
+        word = get("instruction").to_bytes(BYTES, "little")
+        self.events.append(("run", get("number"), started, word, rows, get("fetched")))
+        self.held, self.executed = None, self.executed + 1
 
 
-async def expect(bench, code, r, queues=None):
-    queues = random_queues(bench.rng) if queues is None else queues
-    wanted, error, index = model(code, r, queues)
-    events, got_error, got_index = await bench.run(code, r, queues)
+async def expect(bench, code, r, routing=None):
+    routing = routing or Routing(HW, bench.rng)
+    wanted, stop, decisions = routing.run(code, r)
+    events, *got_stop = await bench.run(code, r, routing, decisions)
     for got, want in zip(events, wanted):
         assert got == want
     assert len(events) == len(wanted), f"{events[len(wanted) :]} instead of {wanted[len(events) :]}"
-    assert (got_error, got_index) == (error, index), f"{Error(got_error)!r}"
+    assert tuple(got_stop) == stop, f"{Error(got_stop[0])!r} at {got_stop[1]} instead of {stop}"
     await bench.pause()
 
 
@@ -255,30 +269,46 @@ async def expect(bench, code, r, queues=None):
 async def programs(dut):
     bench = Bench(dut)
     await bench.begin()
-    for trial in range(15):
-        code = random_code(bench.rng, int(bench.rng.integers(0, 14)))
-        await expect(bench, code, registers(bench.rng, code, entry=64 * int(bench.rng.integers(5)) if trial else 0))
-    code = [instruction(bench.rng, op) for op in [*list(Op)[1:], Op.END]]
-    for queues in ([0] * HW.max_experts, [HW.max_tokens] * HW.max_experts):
-        await expect(bench, code, registers(bench.rng, code), queues)
+    programs = bench.programs
+    for trial in range(25):
+        code = programs.code(int(bench.rng.integers(0, 40)))
+        await expect(bench, code, programs.registers(code, entry=64 * int(bench.rng.integers(5)) if trial else 0))
+    for fill in (0, HW.max_tokens):
+        code = [programs.instruction(op) for op in [*list(Op)[1:], Op.END]]
+        await expect(bench, code, programs.registers(code), Routing(HW, bench.rng, fill))
+
+
+@cocotb.test()
+async def pairs(dut):
+    """Each opcode beside each other one, with the bit that allows it and without; END beside all."""
+    bench = Bench(dut)
+    await bench.begin()
+    ops = [op for op in Op if op != Op.END]
+    for allowed in (0, 1):
+        fields = {f"beside_{unit}": allowed for unit in list(UNITS)[1:]} | {"engine_lag": 7 * allowed}
+        code = []
+        for first in ops:
+            for second in ops:
+                code += [bench.programs.instruction(first, **fields), bench.programs.instruction(second, **fields)]
+        await expect(bench, [*code, bench.programs.instruction(Op.END)], bench.programs.registers([*code, b""]))
 
 
 @cocotb.test()
 async def batches(dut):
     bench = Bench(dut)
     await bench.begin()
+    programs = bench.programs
     for batch in (0, 2, 5):
-        code = random_code(bench.rng, 3)
-        code = [instruction(bench.rng, Op.IMAGE), *code[:-1], instruction(bench.rng, Op.STORE), code[-1]]
+        code = programs.code(8)
+        code = [programs.instruction(Op.IMAGE), *code[:-1], programs.instruction(Op.STORE), code[-1]]
         strides = {"input_stride": 640, "output_stride": 1 << 12}
-        r = registers(bench.rng, code, batch=batch, output_size=1 << 16, input_base=MASK - 1087, **strides)
-        await expect(bench, code, r)
+        r = programs.registers(code, batch=batch, output_size=1 << 16, input_size=1 << 16, **strides)
+        await expect(bench, code, r | {"input_base": MASK - 1087})
     # The region ends within the third image, and with strides beyond 32 bits in all.
-    code = [instruction(bench.rng, Op.NORM), instruction(bench.rng, Op.IMAGE, offset=64, bytes=100), code[-1]]
+    code = [programs.instruction(Op.NORM), programs.instruction(Op.IMAGE, offset=64, bytes=100), code[-1]]
     for size in (163 + 1280, 164 + 1280):
-        r = registers(bench.rng, code, batch=3, input_stride=640, input_size=size)
-        await expect(bench, code, r)
-    r = registers(bench.rng, code, batch=4, input_stride=0xFFFF_FFC0, input_size=0xFFFF_FFFF)
+        await expect(bench, code, programs.registers(code, batch=3, input_stride=640, input_size=size))
+    r = programs.registers(code, batch=4, input_stride=0xFFFF_FFC0, input_size=0xFFFF_FFFF)
     await expect(bench, code, r)
 
 
@@ -287,36 +317,44 @@ async def ranges(dut):
     """Each region to its last byte, and a byte less; then the next run is a good one."""
     bench = Bench(dut)
     await bench.begin()
-    rng = bench.rng
-    for op, region in ((Op.IMAGE, "input"), (Op.LOADX, "weights"), (Op.STORE, "output")):
-        code = [instruction(rng, Op.MEAN), instruction(rng, op), instruction(rng, Op.END)]
+    programs = bench.programs
+    weights = {"use_queue": 0, "scatter": 0, "expert": 0, "bytes": 0, "row_end": 3}  # kept ones: none are fetched
+    for op, region, more in (
+        (Op.IMAGE, "input", {}),
+        (Op.LOAD, "weights", {}),
+        (Op.MATMUL, "weights", {"bytes": 27 * HW.ring_bytes}),
+        (Op.STORE, "output", {}),
+    ):
+        code = [programs.instruction(Op.MEAN), programs.instruction(op, **more), programs.instruction(Op.END)]
         f = decode(code[1])
         for size in (f["offset"] + f["bytes"], f["offset"] + f["bytes"] - 1, 0):
-            await expect(bench, code, registers(rng, code, **{f"{region}_size": size}))
-        huge = [instruction(rng, op, offset=0xFFFF_FFC0), code[2]]  # offset + bytes exceeds 32 bits
-        await expect(bench, huge, registers(rng, huge, **{f"{region}_size": 0xFFFF_FFFF}))
-        await expect(bench, code, registers(rng, code))
+            await expect(bench, code, programs.registers(code, **{f"{region}_size": size}))
+        huge = [programs.instruction(op, offset=0xFFFF_FFC0, **more), code[2]]  # offset + bytes exceeds 32 bits
+        await expect(bench, huge, programs.registers(huge, **{f"{region}_size": 0xFFFF_FFFF}))
+        await expect(bench, code, programs.registers(code))
+    code = [programs.instruction(Op.MATMUL, offset=0, **weights), programs.instruction(Op.END)]
+    await expect(bench, code, programs.registers(code, weights_size=0))
 
 
 @cocotb.test()
 async def illegal(dut):
     bench = Bench(dut)
     await bench.begin()
-    rng = bench.rng
-    for bad in (bytes(BYTES), bytes([11]) + bytes(63), b"\xff" * BYTES, instruction(rng, Op.MEAN, tiles=0)):
+    programs = bench.programs
+    for bad in (bytes(BYTES), bytes([11]) + bytes(63), b"\xff" * BYTES, programs.instruction(Op.MEAN, tiles=0)):
         for before in (0, 1, 6):
-            code = [*random_code(rng, before, end=False), bad, *random_code(rng, 2)]
-            await expect(bench, code, registers(rng, code))
+            code = [*programs.code(before, end=False), bad, *programs.code(2)]
+            await expect(bench, code, programs.registers(code))
     # Not a whole instruction is left; no END; an entry behind the program.
-    code = random_code(rng, 4, end=False)
+    code = programs.code(4, end=False)
     for cut in (0, 1, 63, 64):
-        r = registers(rng, code)
+        r = programs.registers(code)
         await expect(bench, code, r | {"program_size": r["program_size"] - cut})
     for entry in (64, 640):
-        await expect(bench, code, registers(rng, code, entry=entry, program_size=64))
-    await expect(bench, code, registers(rng, code, program_size=0))
-    code = random_code(rng, 3)
-    await expect(bench, code, registers(rng, code))
+        await expect(bench, code, programs.registers(code, entry=entry, program_size=64))
+    await expect(bench, code, programs.registers(code, program_size=0))
+    code = programs.code(3)
+    await expect(bench, code, programs.registers(code))
 
 
 @cocotb.test()
@@ -324,29 +362,41 @@ async def port_faults(dut):
     """At any moment: nothing new starts, the ports come to rest, the units are reset; afterwards all is well."""
     bench = Bench(dut)
     await bench.begin()
-    rng = bench.rng
-    codes = set()
-    for trial in range(100):
-        code = random_code(rng, int(rng.integers(1, 6)))
-        r, queues = registers(rng, code), random_queues(rng)
-        wanted, _, _ = model(code, r, queues)
+    rng, codes = bench.rng, set()
+    for trial in range(120):
+        code = bench.programs.code(int(rng.integers(1, 8)))
+        r, routing = bench.programs.registers(code), Routing(HW, rng)
+        wanted, _, decisions = routing.run(code, r)
         name = list(FAULTS)[trial % len(FAULTS)]
-        at = int(rng.integers(2, 50))
-        events, error, index = await bench.run(code, r, queues, fault=(name,), at=at)
-        retired = sum(event[0] == "retire" for event in events)
+        at = int(rng.integers(2, 80))
+        events, error, index = await bench.run(code, r, routing, decisions, fault=name, at=at)
+        ended = bench.executed == len(code)
         if bench.now > at + 12 + 15:  # else the program may have come to its end before
-            assert error == FAULTS[name] or retired == len(code)
+            assert error == FAULTS[name] or ended
         assert error in (FAULTS[name], Error.NONE)
         assert events == wanted[: len(events)], f"{name} in cycle {at}"
         if error:
-            assert index == retired
+            assert index == bench.executed
             codes.add(error)
         else:
             assert len(events) == len(wanted)
         await bench.pause()
         if trial % 5 == 0:
-            await expect(bench, code, r, queues)
+            await expect(bench, code, r, routing)
     assert len(codes) == len(FAULTS)
+
+
+@cocotb.test()
+async def last_response(dut):
+    """An error in the last response to a STORE is known before the program is over."""
+    bench = Bench(dut)
+    await bench.begin()
+    code = [bench.programs.instruction(Op.STORE), bench.programs.instruction(Op.END)]
+    for _ in range(12):
+        r, routing = bench.programs.registers(code), Routing(HW, bench.rng)
+        _, error, index = await bench.run(code, r, routing, [[]], fault="write1_error", at="answer")
+        assert (error, index) == (Error.WRITE_GMEM1, 1)
+        await bench.pause()
 
 
 @cocotb.test()
@@ -354,10 +404,10 @@ async def first_fault_wins(dut):
     """An error that comes while a stopped program winds up does not replace the cause."""
     bench = Bench(dut)
     await bench.begin()
-    rng = bench.rng
-    code = [instruction(rng, Op.MEAN, tiles=0)]
+    code = [bench.programs.instruction(Op.MEAN, tiles=0)]
     for at in range(4, 16):
-        _, error, index = await bench.run(code, registers(rng, code), random_queues(rng), fault=("read1_error",), at=at)
+        r, routing = bench.programs.registers(code), Routing(HW, bench.rng)
+        _, error, index = await bench.run(code, r, routing, [[]], fault="read1_error", at=at)
         assert error in (Error.FIELD, Error.READ_GMEM1) and index == 0
         if error == Error.READ_GMEM1:
             assert at < bench.now - 2
@@ -369,7 +419,41 @@ async def unaligned_entry(dut):
     """The port ignores the low bits of an address: such a program would start in the middle of an instruction."""
     bench = Bench(dut)
     await bench.begin()
-    code = random_code(bench.rng, 2)
-    r = registers(bench.rng, code, program_size=1 << 12) | {"entry": 32}
-    _, error, index = await bench.run(code, r, random_queues(bench.rng))
+    code = bench.programs.code(2)
+    r = bench.programs.registers(code, program_size=1 << 12) | {"entry": 32}
+    _, error, index = await bench.run(code, r, Routing(HW, bench.rng), [[]])
     assert (error, index) == (Error.PROGRAM_RANGE, 0)
+
+
+@cocotb.test()
+async def starved(dut):
+    """Weights that nobody asked for: an error, but not as long as any may still come."""
+    bench = Bench(dut)
+    await bench.begin()
+    code = [bench.programs.instruction(Op.ATTENTION), bench.programs.instruction(Op.END)]
+    word = int.from_bytes(code[0], "little")
+    await RisingEdge(dut.clk)
+    bench.drive(ports_idle=1, writer_idle=1, **bench.programs.registers(code))
+    await ClockCycles(dut.clk, ARGUMENTS)
+    bench.drive(start=1)
+    await RisingEdge(dut.clk)
+    bench.drive(start=0, fetch_valid=1, fetch_data=word)
+    started = False
+    while not started:
+        await ReadOnly()
+        started = bench.get("engine_start")
+        await RisingEdge(dut.clk)
+    bench.drive(fetch_valid=0, unfinished=1, starved=1, weights_idle=0)
+    await ClockCycles(dut.clk, STARVED_CYCLES + 10)
+    bench.drive(weights_idle=1)
+    await ClockCycles(dut.clk, STARVED_CYCLES - 10)
+    bench.drive(starved=0)
+    await RisingEdge(dut.clk)
+    bench.drive(starved=1)
+    await ClockCycles(dut.clk, STARVED_CYCLES - 2)
+    await ReadOnly()
+    assert not bench.get("abort")
+    for _ in range(10):
+        await RisingEdge(dut.clk)
+        await ReadOnly()
+    assert bench.get("idle") and (bench.get("error_code"), bench.get("error_index")) == (Error.STARVED, 1)

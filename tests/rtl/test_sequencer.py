@@ -4,7 +4,7 @@ from hwgen.params import HwParams
 from hwgen.rtl.sequencer import Sequencer
 from sim.unit import run_unit
 
-SHAPE = {"t": 4, "c": 8, "k": 2, "max_tokens": 21, "weight_depth": 16, "norm_depth": 3, "max_experts": 6, "max_topk": 3}
+SHAPE = {"t": 4, "c": 8, "k": 2, "max_tokens": 21, "weight_depth": 64, "norm_depth": 3, "max_experts": 6, "max_topk": 3}
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -1,0 +1,214 @@
+"""What the issuer must do: random programs with the weight stream their instructions share, and all steps in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hwgen.isa import NO_WAIT, Dest, Op, Source, encode
+from hwgen.params import HwParams
+
+__all__ = ["CONTEXT", "MATMUL", "SCORE", "Instruction", "Program"]
+
+MATMUL, SCORE, CONTEXT = range(3)
+
+
+@dataclass
+class Instruction:
+    """`events` are parameter words (`param`), steps (`kind`) and discards, in order. What they read: `a` (source,
+    word, part), `k`, `v`, `s`, `word` (of the weight stream; `fresh`: nobody read it before). `pop`: words that leave
+    the ring with the event. `opens`: the first event of a pass over operands."""
+
+    op: Op
+    f: dict[str, int]
+    rows: int
+    fetched: int = 0
+    events: list[dict] = field(default_factory=list)
+
+    @property
+    def code(self) -> int:
+        return int.from_bytes(encode(self.op, **self.f), "little")
+
+    @property
+    def slack(self) -> int:
+        return self.f["slack"]
+
+
+@dataclass
+class Matrix:
+    """Weights in the ring: their place in the stream and shape."""
+
+    base: int
+    tiles: int
+    k_steps: int
+
+
+class Program:
+    """Random instructions; weights kept in the ring are planned as a compiler would."""
+
+    def __init__(self, hw: HwParams, rng: np.random.Generator, *, settle: int) -> None:
+        self.hw, self.rng, self.settle = hw, rng, settle
+        self.instructions: list[Instruction] = []
+        self.stream = 0  # words fetched so far
+        self.kept: list[Matrix] = []  # in the ring's order
+
+    def add(self, what: str | None = None) -> Instruction:
+        """`what`: attention, once, queue, keep (fetch and keep), again or last (read kept weights); None: any."""
+        possible = ["attention"] + (["again", "last"] if self.kept else ["once", "once", "queue"])
+        if self._room() > self.hw.param_words:
+            possible += ["keep"]
+        what = what or str(self.rng.choice(possible))
+        assert what in possible
+        instruction = self._attention() if what == "attention" else self._matmul(what)
+        self.instructions.append(instruction)
+        return instruction
+
+    def _words(self, matrix: Matrix) -> int:
+        return matrix.tiles * (self.hw.param_words + matrix.k_steps)
+
+    def _room(self) -> int:
+        return self.hw.weight_depth - sum(map(self._words, self.kept))
+
+    def _slack(self) -> int:
+        settle = self.settle
+        return int(self.rng.choice([0, 0, settle // 2, settle - 1, settle, settle + 1, 254, NO_WAIT, NO_WAIT, NO_WAIT]))
+
+    def _matmul(self, what: str) -> Instruction:
+        hw, rng = self.hw, self.rng
+        fresh = what in ("once", "queue", "keep")
+        fetched = int(fresh and (what != "queue" or rng.random() < 0.8))
+        if fresh:
+            longest = self._room() - hw.param_words
+            k_steps = int(rng.choice([1, longest, rng.integers(1, longest + 1)]))
+            tiles = int(rng.integers(1, 5))
+            if what == "keep":
+                tiles = min(tiles, self._room() // (hw.param_words + k_steps))
+            matrix = Matrix(self.stream, tiles, k_steps)
+            self.stream += fetched * self._words(matrix)
+        else:
+            matrix = self.kept[0 if what == "last" else int(rng.integers(len(self.kept)))]
+        row_end = int(rng.integers(1, hw.max_tokens + 1))
+        row_begin = int(rng.integers(row_end)) if rng.integers(2) else max(0, row_end - 1)
+        rows = row_end
+        if what == "queue":
+            rows = 0 if not fetched or rng.integers(2) else row_end
+            row_begin = row_end = 0
+        f = {
+            "dest": int(rng.choice([Dest.Y, Dest.K, Dest.V, Dest.X_ADD])),
+            "source": int(rng.choice([Source.Y, Source.H])),
+            "a_unsigned": int(rng.integers(2)),
+            "a_base": int(rng.integers(1 << 16)),
+            "a_stride": int(rng.integers(1, 300)),
+            "row_begin": row_begin,
+            "row_end": row_end,
+            "k_steps": matrix.k_steps,
+            "tiles": matrix.tiles,
+            "d_word": int(rng.integers(100)),
+            "use_queue": int(what == "queue"),
+            "keep": int(what in ("keep", "again")),
+            "bytes": hw.ring_bytes * self._words(matrix) * fresh,
+            "ring_offset": 0 if what == "again" else hw.weight_depth - self._room(),
+            "slack": self._slack(),
+        }
+        if what == "again":
+            f["ring_offset"] = sum(map(self._words, self.kept[: self.kept.index(matrix)]))
+        if what == "last":
+            f["ring_offset"] = 0
+            self.kept.pop(0)
+        if what == "keep":
+            self.kept.append(matrix)
+        instruction = Instruction(Op.MATMUL, f, rows, fetched)
+        instruction.events = list(self._matmul_events(f, rows, matrix, fetched))
+        return instruction
+
+    def _matmul_events(self, f, rows, matrix, fetched):
+        t, parameters, parts = self.hw.t, self.hw.param_words, self.hw.word // self.hw.k
+        words = parameters + f["k_steps"]
+        first, count, fresh = f["row_begin"] // t, -(-rows // t), f["bytes"] != 0
+        for tile in range(f["tiles"]):
+            base = matrix.base + tile * words
+            if not rows:
+                if fetched:
+                    yield {"discard": words, "word": base + words - 1, "fresh": True, "pop": words}
+                continue
+            for index in range(parameters):
+                yield {"param": index, "word": base + index, "fresh": fresh}
+            for row_tile in range(first, count):
+                for s in range(f["k_steps"]):
+                    last = s == f["k_steps"] - 1
+                    address = f["a_base"] + (row_tile - first) * f["a_stride"] + s // parts
+                    yield {
+                        "kind": MATMUL,
+                        "a": (f["source"], address & 0xFFFF, s % parts),
+                        "word": base + parameters + s,
+                        "fresh": fresh and row_tile == first,
+                        "first": s == 0,
+                        "last": last,
+                        "tile": {"row_tile": row_tile, "word": f["d_word"] + tile, "first": row_tile == first},
+                        "pop": words if last and row_tile == count - 1 and not f["keep"] else 0,
+                    }
+
+    def _attention(self) -> Instruction:
+        hw, rng = self.hw, self.rng
+        row_end = int(rng.integers(1, hw.max_tokens + 1))
+        row_begin = max(0, row_end - int(rng.integers(1, 5 * hw.t)))
+        keys = row_end - row_begin // hw.word * hw.word
+        f = {name: int(rng.integers(1 << 16)) for name in ("a_base", "k_base", "v_base")}
+        f |= {name: int(rng.integers(1, 200)) for name in ("a_stride", "k_stride", "v_stride")}
+        f |= {
+            "row_begin": row_begin,
+            "row_end": row_end,
+            "k_steps": int(rng.integers(1, 5)),
+            "tiles": int(rng.integers(1, 4)),
+            "d_word": int(rng.integers(50)),
+            "key_tiles": -(-keys // hw.c),
+            "pv_steps": -(-keys // hw.k),
+            "slack": self._slack(),
+        }
+        instruction = Instruction(Op.ATTENTION, f, row_end)
+        # The scores of the next query tile are computed before the context of this one: softmax has time meanwhile.
+        count = -(-row_end // hw.t) - row_begin // hw.t
+        events = instruction.events
+        events += self._scores(f, 0)
+        for query in range(count):
+            if query + 1 < count:
+                events += self._scores(f, query + 1)
+            events += self._context(f, query)
+        return instruction
+
+    def _scores(self, f, query):
+        first, parts = f["row_begin"] // self.hw.t, self.hw.word // self.hw.k
+        for key_tile in range(f["key_tiles"]):
+            for s in range(f["k_steps"]):
+                query_word = f["a_base"] + query * f["a_stride"] + s // parts
+                key_word = f["k_base"] + key_tile * f["k_stride"] + s // parts
+                yield {
+                    "kind": SCORE,
+                    "query": query,
+                    "opens": s == 0 and key_tile == 0,
+                    "a": (Source.H, query_word & 0xFFFF, s % parts),
+                    "k": (key_word & 0xFFFF, s % parts),
+                    "first": s == 0,
+                    "last": s == f["k_steps"] - 1,
+                    "tile": {"row_tile": first + query, "word": key_tile, "half": query % 2, "first": key_tile == 0},
+                }
+
+    def _context(self, f, query):
+        first = f["row_begin"] // self.hw.t
+        for tile in range(f["tiles"]):
+            for s in range(f["pv_steps"]):
+                last = s == f["pv_steps"] - 1
+                word = f["d_word"] + tile
+                yield {
+                    "kind": CONTEXT,
+                    "query": query,
+                    "opens": s == 0 and tile == 0,
+                    "v": f["v_base"] + s * f["v_stride"] + tile & 0xFFFF,
+                    # s_first and s_last count with s_sum only
+                    "s": {"half": query % 2, "step": s, "sum": tile == 0}
+                    | ({"first": s == 0, "last": last} if tile == 0 else {}),
+                    "first": s == 0,
+                    "last": last,
+                    "tile": {"row_tile": first + query, "word": word, "half": query % 2, "first": tile == 0},
+                }
