@@ -67,7 +67,8 @@ def build(config: Path, output: Path, *, force: bool = False, progress: Progress
     project = load_project(config)
     with new_directory(output, MANIFEST, force=force) as directory:
         say("compile " + ", ".join(desc.model.name for desc in project.models))
-        compiled = [compile_model(desc, project.params) for desc in project.models]
+        batch = project.config.batch
+        compiled = [compile_model(desc, project.params, batch=batch) for desc in project.models]
         for index, (desc, result) in enumerate(zip(project.models, compiled, strict=True)):
             _write_model(directory if index == 0 else directory / "models" / desc.model.name, desc, result)
         say("generate Verilog")
@@ -114,7 +115,7 @@ def load_build(path: Path, model: str | None = None) -> Build:
     home = path if name == names[0] else path / "models" / name
     params = HwParams(**manifest["parameters"])
     desc = description.load(home / "model")
-    compiled = compile_model(desc, params)
+    compiled = compile_model(desc, params, batch=manifest.get("batch", 1))
     for file, data in (("program.bin", compiled.program), ("weights.bin", compiled.weights)):
         if not (home / file).exists() or (home / file).read_bytes() != data:
             raise HwgenError(
@@ -229,12 +230,13 @@ def _memory_map(desc: Description, compiled: Compiled) -> dict[str, Any]:
                 "type": "int16 little endian",
                 "rows": rows,
                 "columns": columns,
-                "row_pitch": size // rows,
+                "row_pitch": size // (rows * compiled.batch),
             },
         }
     return {
         "model": desc.model.name,
         "alignment": 64,
+        "batch": compiled.batch,
         "program": {"file": "program.bin", "bytes": len(compiled.program)},
         "weights": {"file": "weights.bin", "bytes": len(compiled.weights)},
         "input": {
@@ -258,7 +260,8 @@ def _manifest(project: Project, number: int, directory: Path) -> dict[str, Any]:
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     return {
         "format": FORMAT, "version": VERSION, "versions": versions, "build_hash": f"0x{number:016x}",
-        "parameters": project.params.as_dict(), "config_sha256": _sha256(project.path), "models": models,
+        "parameters": project.params.as_dict(), "batch": project.config.batch,
+        "config_sha256": _sha256(project.path), "models": models,
         "files": {path.relative_to(directory).as_posix(): _sha256(path) for path in files},
     }  # fmt: skip
 

@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,6 +18,9 @@ from rich.table import Table
 
 import hwgen
 from hwgen.errors import HwgenError
+
+if TYPE_CHECKING:
+    from hwgen.cycles import CycleEstimate
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -144,50 +147,68 @@ def quantize(
 
 @app.command()
 def info(
-    path: Annotated[Path, typer.Argument(help="A quantized description, or a directory written by `hwgen build`.")],
-    program: Annotated[bool, typer.Option("--program", help="List the instructions (of a build).")] = False,
+    path: Annotated[
+        Path, typer.Argument(help="A directory written by `hwgen build`, a config.yaml, or a quantized description.")
+    ],
+    model: Annotated[str | None, typer.Option(help="Name of the model, where there are several.")] = None,
+    program: Annotated[bool, typer.Option("--program", help="List the instructions.")] = False,
+    latency: Annotated[int, typer.Option(min=0, max=100_000, help="Memory latency of the estimate, in cycles.")] = 40,
 ) -> None:
-    """What is in a description or a build."""
+    """What is in a build, a configuration or a description; what a run is estimated to cost."""
     from hwgen import description
     from hwgen.build import MANIFEST, load_build
-    from hwgen.compiler import disassemble
+    from hwgen.compiler import compile_model, disassemble
+    from hwgen.config import is_config, load_project
+    from hwgen.cycles import estimate
     from hwgen.isa import BYTES
     from hwgen.macs import macs
 
-    if not (path / MANIFEST).exists():
-        if program:
-            raise HwgenError(
-                str(path),
-                "--program",
-                expected="a directory written by `hwgen build`",
-                found="a description",
-                mend="a program exists for a build only",
-            )
-        desc = description.load(path)
+    compiled = None
+    if (path / MANIFEST).exists():
+        made = load_build(path, model)
+        desc, p, compiled = made.model, made.params, made.compiled
+        title = f"accelerator, build {made.manifest['build_hash']}"
+    elif is_config(path):
+        project = load_project(path)
+        desc, p, title = project.model(model), project.params, "accelerator"
+        compiled = compile_model(desc, p, project.config.batch)
     else:
-        made = load_build(path)
-        desc = made.model
-        table = Table(title=f"accelerator, build {made.manifest['build_hash']}", show_header=False)
-        for name, value in made.params.as_dict().items():
+        desc = description.load(path)
+    if compiled is None and program:
+        raise HwgenError(
+            str(path),
+            "--program",
+            expected="a directory written by `hwgen build`, or a config.yaml",
+            found="a description",
+            mend="a program exists for a build only",
+        )
+    if compiled is not None:
+        table = Table(title=title, show_header=False)
+        for name, value in (p.as_dict() | {"batch": compiled.batch}).items():
             table.add_row(name, str(value))
         out.print(table)
-    model = desc.model
-    experts = sum(layer.mlp.kind == "moe" for layer in model.layers)
+    structure = desc.model
+    experts = sum(layer.mlp.kind == "moe" for layer in structure.layers)
     out.print(
-        f"model {model.name}: {model.tokens} tokens of {model.dim}, "
-        f"{len(model.layers)} layers ({experts} with experts), "
-        f"{model.heads} heads of {model.head_dim}"
+        f"model {structure.name}: {structure.tokens} tokens of {structure.dim}, "
+        f"{len(structure.layers)} layers ({experts} with experts), "
+        f"{structure.heads} heads of {structure.head_dim}"
     )
     table = Table("task", "head", "outputs", "MACs per image")
-    for task in model.tasks:
+    for task in structure.tasks:
         table.add_row(task.name, task.head, str(task.outputs or "-"), f"{macs(desc, task.name):,}")
     out.print(table)
+    if compiled is None:
+        return
+    guesses = {task.name: estimate(compiled, task.name, p, latency=latency) for task in structure.tasks}
+    out.print(f"estimate per image, memory latency {latency}, experts evenly loaded:", highlight=False)
+    show_estimates(guesses, {name: macs(desc, name) / p.macs for name in guesses}, compiled.batch)
     if program:
-        for name, instructions in made.compiled.instructions.items():
+        for name, instructions in compiled.instructions.items():
             out.print(f"task {name}:")
-            entry = made.compiled.entries[name]
+            entry = compiled.entries[name]
             comments = {entry + i * BYTES: instr.name for i, instr in enumerate(instructions)}
-            data = made.compiled.program[: entry + len(instructions) * BYTES]
+            data = compiled.program[: entry + len(instructions) * BYTES]
             for line in disassemble(data, comments)[entry // BYTES :]:
                 print(line)
 
@@ -232,6 +253,24 @@ def show_report(result: dict[str, Any], console: Console = out) -> None:
             console.print(
                 f"[red]first difference:[/] {escape(task['first_difference'])}", soft_wrap=True, highlight=False
             )
+
+
+def show_estimates(guesses: dict[str, CycleEstimate], floors: dict[str, float], batch: int) -> None:
+    """The last table of `hwgen info`. floors: array steps that an image's useful MACs need, per task."""
+    table = Table("", *guesses)
+
+    def row(name: str, show: Callable[[str, CycleEstimate], str]) -> None:
+        table.add_row(name, *(show(task, guess) for task, guess in guesses.items()))
+
+    row("cycles", lambda task, guess: f"{guess.cycles / batch:,.0f}")
+    row("floor of the MACs", lambda task, guess: f"{floors[task]:,.0f}")
+    row("floor of the memory", lambda task, guess: f"{guess.memory_floor / batch:,.0f}")
+    row("DRAM bytes", lambda task, guess: f"{sum(guess.dram_bytes.values()) / batch:,.0f}")
+    row("array utilization", lambda task, guess: f"{batch * floors[task] / guess.cycles:.1%}")
+    row("steps on padding", lambda task, guess: f"{(guess.array_busy - batch * floors[task]) / guess.cycles:.1%}")
+    for cause in next(iter(guesses.values())).stalls:
+        row(f"stall: {cause}", lambda task, guess, cause=cause: f"{guess.stalls[cause] / guess.cycles:.1%}")  # type: ignore[misc]
+    out.print(table)
 
 
 @contextlib.contextmanager

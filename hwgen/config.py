@@ -15,7 +15,11 @@ from hwgen.errors import HwgenError
 from hwgen.params import HwParams
 from hwgen.strict_yaml import Strict, read_yaml, validate
 
-__all__ = ["Buffers", "Config", "Project", "load_project"]
+__all__ = ["Buffers", "Config", "Project", "is_config", "load_project"]
+
+
+#: Images one run of a program may handle; buffers grow with them.
+MAX_BATCH = 64
 
 
 class Array(Strict):
@@ -64,6 +68,7 @@ class Config(Strict):
     array: Array = Array()
     buses: Buses = Buses()
     buffers: Annotated[Buffers, BeforeValidator(_auto)] = Buffers()
+    batch: Annotated[int, Field(ge=1, le=MAX_BATCH)] = 1
     images: str | None = None
 
     @property
@@ -81,9 +86,22 @@ class Project:
     params: HwParams
     images: Path | None
 
+    def model(self, name: str | None) -> Description:
+        """The model of this name; None: the default."""
+        names = [desc.model.name for desc in self.models]
+        if name is not None and name not in names:
+            raise HwgenError(str(self.path), "model", expected=" or ".join(names), found=name)
+        return self.models[names.index(name) if name else 0]
+
 
 #: Where in `config.yaml` a parameter of `HwParams` comes from.
 _KEYS = {"t": "array.t", "c": "array.c", "k": "array.k", "weight_bus": "buses.weights", "data_bus": "buses.data"}
+
+
+def is_config(path: Path) -> bool:
+    """Whether this is a configuration, and not a description."""
+    document = read_yaml(path) if path.is_file() else None
+    return isinstance(document, dict) and not document.keys().isdisjoint(("model", "models"))
 
 
 def load_project(path: Path) -> Project:
@@ -115,16 +133,22 @@ def _params(config: Config, models: tuple[Description, ...], path: Path) -> HwPa
     try:
         # The shape alone first, so that its errors do not come from sizing buffers.
         HwParams(t=array.t, c=array.c, k=array.k, weight_bus=buses.weights, data_bus=buses.data)
-        p = compiler.auto_params(models, array.t, array.c, array.k, weight_bus=buses.weights, data_bus=buses.data)
+        p = compiler.auto_params(
+            models, array.t, array.c, array.k, weight_bus=buses.weights, data_bus=buses.data, batch=config.batch
+        )
         p = replace(p, **config.buffers.model_dump(exclude_none=True))
     except HwgenError as error:
         if error.where != "array parameters":
             raise
         key = _KEYS.get(error.key, f"buffers.{error.key}")
-        raise HwgenError(str(path), key, expected=error.expected, found=error.found, mend=error.mend) from None
+        given = config.buffers.model_dump().get(error.key) is not None or error.key in _KEYS
+        found, mend = error.found, error.mend
+        if config.batch > 1 and not given:
+            found, mend = f"{found}, what `batch: {config.batch}` needs", "lower `batch`"
+        raise HwgenError(str(path), key, expected=error.expected, found=found, mend=mend) from None
     for model in models:
         try:
-            compiler.check_fits(model, p)
+            compiler.check_fits(model, p, batch=config.batch)
         except HwgenError as error:
             keys = ", ".join(f"buffers.{name}" for name in error.key.split(", "))
             raise HwgenError(
@@ -132,7 +156,7 @@ def _params(config: Config, models: tuple[Description, ...], path: Path) -> HwPa
                 keys,
                 expected=error.expected,
                 found=error.found,
-                mend="enlarge them, or write `buffers: auto`",
+                mend="enlarge them, or write `buffers: auto`" + ", or lower `batch`" * (config.batch > 1),
             ) from None
     return p
 

@@ -34,9 +34,9 @@ UNIT_OF = {op: unit for unit, ops in UNITS.items() for op in ops}
 # Of the AXI readers: bursts under way, beats of a burst.
 OUTSTANDING, BURST = 8, 64
 # Cycles that no formula below explains: from the start bit to the first instruction's request and from END to done;
-# between two dispatches; from what a dispatch waited for to the unit's first cycle, in the engine to its first step;
-# of a read command besides latency and beats.
-START_UP, DISPATCH, BEGIN, ENGINE_BEGIN, READ = 12, 8, 4, 7, 3
+# between two dispatches; from what a dispatch waited for to the unit's first cycle, in the engine from there to its
+# first step; of a read command besides latency and beats.
+START_UP, DISPATCH, BEGIN, ENGINE_BEGIN, READ = 12, 8, 4, 2, 3
 # Of a command: the pipelines of the LayerNorm unit, the mover and the router (which has three tokens in work).
 NORM_TAIL, MOVER_TAIL, ROUTER_TAIL, ROUTER_TOKENS = 35, 11, 2, 2
 
@@ -90,8 +90,9 @@ class _WeightStream:
 
     def __post_init__(self) -> None:
         beat = self.p.weight_bus // 8
-        self.pace = max(1.0, self.p.ring_bytes / beat)  # cycles per word
         self.window = OUTSTANDING * BURST * beat // self.p.ring_bytes  # words asked for ahead of the one that comes
+        round_trip = self.latency + READ + BURST
+        self.pace = max(1.0, self.p.ring_bytes / beat, round_trip / self.window)  # cycles per word
         self._full = 1  # first pop not yet waited for
 
     def asked(self, known: float) -> float:
@@ -103,7 +104,6 @@ class _WeightStream:
         """The next piece of the stream."""
         begin, end = self.ends[-1], self.ends[-1] + words
         ready = max(self.times[-1], asked + READ + self.latency) + words * self.pace
-        ready = max(ready, self.there(end - self.window) + READ + self.latency + BURST)
         while self._full < len(self.freed):
             admitted = self.freed[self._full - 1] + self.p.weight_depth  # words that had room without this pop
             if admitted >= end:
@@ -233,7 +233,9 @@ class _Walk:
 
     def _begin(self, f: dict[str, int], start: float) -> None:
         """The cycle in which an engine instruction may take its first step."""
-        self._idle(start + ENGINE_BEGIN)
+        self._idle(start + BEGIN + 1)
+        self.now += ENGINE_BEGIN
+        self.stalls["issue"] += ENGINE_BEGIN
         results = self.last_step + 1 + max(0, self.settle - f["slack"]) if f["slack"] != NO_WAIT else 0
         if results > self.now:
             self.stalls["pipeline"] += results - self.now

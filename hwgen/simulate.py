@@ -15,18 +15,19 @@ from numpy.typing import NDArray
 from golden.model import Golden
 from hwgen import compiler, regmap
 from hwgen.build import Build
+from hwgen.compiler.layout import div_up
 from hwgen.errors import HwgenError
 from hwgen.evaluate import quality
 from hwgen.isa import BYTES
 from hwgen.macs import macs
 from hwgen.params import HwParams
 from hwgen.rtl.emit import TOP, debug_map
-from sim.compare import WIDE, Difference, compare_arrays, first_difference, image_tensors
+from sim.compare import WIDE, Difference, compare_arrays, first_difference
 from sim.harness import Job, JobResult, Probe, Timing, build_harness
 
-__all__ = ["Probes", "Report", "TaskReport", "load_images", "simulate"]
+__all__ = ["Probes", "Report", "TaskReport", "batch_tensors", "load_images", "simulate"]
 
-#: Images simulated by one process: bounds the dumps kept on disk and the golden tensors kept in memory.
+#: Images simulated by one process, at least: bounds the dumps kept on disk and the golden tensors kept in memory.
 CHUNK = 64
 Progress = Callable[[str, int, int], None]  # what, done, of how many
 
@@ -50,12 +51,12 @@ class Engine(Protocol):
 
 @dataclass
 class TaskReport:
-    """Measurements of one task; `counters` are means per image."""
+    """Measurements of one task; `cycles` and the means `counters` are per image, a run's shared by its images."""
 
     task: str
     macs: int
     outputs: list[NDArray[np.int16]] = field(default_factory=list)
-    cycles: list[int] = field(default_factory=list)
+    cycles: list[float] = field(default_factory=list)
     counters: dict[str, float] = field(default_factory=dict)
     accuracy: float | None = None
     tensors: int = 0  #: intermediate tensors compared
@@ -144,6 +145,7 @@ def simulate(
     progress: Progress | None = None,
 ) -> Report:
     """Run every image through every task, the tasks taking turns, on one machine that is never reset in between.
+    A build for batches gets as many images per run; the last ones are filled up with the last image.
 
     labels: per task the classes [images, rows], for the accuracy. With `probe`, all intermediate tensors are compared,
     not only the outputs. engine: harness or cocotb; trace: where to write a waveform, a name that
@@ -179,11 +181,13 @@ def simulate(
     report = Report(build.params, engine, timing, {name: TaskReport(name, macs(build.model, name)) for name in chosen})
     golden = Golden(build.model)
     probes = {name: Probes(build, name) for name in chosen} if probe else {}
-    for first in range(0, len(images), CHUNK):
-        part = images[first : first + CHUNK]
+    batch = build.compiled.batch
+    chunk = div_up(CHUNK, batch) * batch
+    for first in range(0, len(images), chunk):
+        part = images[first : first + chunk]
 
         def count(done: int, before: int = first * len(chosen)) -> None:
-            say("simulate", before + done, len(images) * len(chosen))
+            say("simulate", min(before + done * batch, len(images) * len(chosen)), len(images) * len(chosen))
 
         results = _run(build, harness, part, chosen, probes, timing, trace, count)
         for number, name in enumerate(chosen):
@@ -202,10 +206,13 @@ def _run(
 ) -> Sequence[JobResult]:  # fmt: skip
     compiled = build.compiled
     jobs = [
-        Job(compiled.entries[name], image.tobytes(), compiled.output_bytes[name], name if name in probes else None)
-        for image in images
+        Job(
+            compiled.entries[name], compiled.pack_input(images[batch]), compiled.output_bytes[name],
+            name if name in probes else None,
+        )
+        for batch in _batches(len(images), compiled.batch)
         for name in tasks
-    ]
+    ]  # fmt: skip
     return harness.run(
         jobs, program=compiled.program, weights=compiled.weights, probes={n: p.ranges for n, p in probes.items()},
         counters={name: regmap.BY_NAME[name].offset for name in regmap.COUNTERS}, timing=timing, trace=trace,
@@ -217,30 +224,52 @@ def _compare(
     build: Build, golden: Golden, report: TaskReport, images: NDArray[np.uint8], results: Sequence[JobResult],
     probes: Probes | None,
 ) -> None:  # fmt: skip
+    compiled = build.compiled
     expected = golden.run(images, report.task, keep=probes is not None)
-    for image, result in enumerate(results):
-        output = build.compiled.unpack_output(report.task, result.output)
+    for batch, result in zip(_batches(len(images), compiled.batch), results, strict=True):
+        outputs = compiled.unpack_output(report.task, result.output).reshape(-1, *compiled.output_shapes[report.task])
         found: list[Difference | str] = []
+        count = len(set(batch))
         if probes is not None:
-            tensors = image_tensors(expected.tensors, image)
+            tensors = batch_tensors(expected.tensors, batch)
             difference = probes.missing(result, tensors) or probes.compare(result, tensors)
-            report.wrong_tensors += difference is not None
-            report.tensors += len(probes.probes)
+            report.wrong_tensors += count if difference is not None else 0
+            report.tensors += count * len(probes.probes)
             found += [difference] if difference else []
-        difference = compare_arrays(None, f"{report.task}.output", expected.output[image], output)
-        report.wrong_outputs += difference is not None
-        found += [difference] if difference else []
+        for image, output in zip(batch[:count], outputs):
+            difference = compare_arrays(None, f"{report.task}.output", expected.output[image], output)
+            report.wrong_outputs += difference is not None
+            found += [difference] if difference else []
+            report.outputs.append(output)
         if found and report.first_difference is None:
-            report.first_difference = (
-                f"image {len(report.cycles)}, task {report.task}, {_located(build, report.task, found[0])}"
-            )
-        report.outputs.append(output)
+            first = len(report.cycles)
+            where = f"image {first}" if compiled.batch == 1 else f"images {first} to {first + count - 1}"
+            report.first_difference = f"{where}, task {report.task}, {_located(build, report.task, found[0])}"
         counters = dict(result.counters)
-        report.cycles.append(counters.pop("cycles", result.cycles))  # the hardware's count: without register accesses
+        cycles = counters.pop("cycles", result.cycles)  # the hardware's count: without register accesses
+        before = len(report.cycles)
+        report.cycles += [cycles / compiled.batch] * count
         for name, value in counters.items():
-            report.counters[name] = report.counters.get(name, 0) + (value - report.counters.get(name, 0)) / len(
-                report.cycles
-            )
+            mean = report.counters.get(name, 0.0)
+            report.counters[name] = mean + (value / compiled.batch - mean) * count / (before + count)
+
+
+def _batches(images: int, size: int) -> list[list[int]]:
+    """The images of each run; the last one's are repeated where there are too few."""
+    return [[min(image, images - 1) for image in range(first, first + size)] for first in range(0, images, size)]
+
+
+def batch_tensors(tensors: Mapping[str, Any], images: Sequence[int]) -> dict[str, NDArray]:
+    """The golden model's tensors of the images of a run, as they lie in the buffers: one image's rows behind the
+    other's. The scores keep their axis of heads in front, queues name rows of the run."""
+    joined: dict[str, NDArray] = {}
+    for name, tensor in tensors.items():
+        parts = [tensor[image] for image in images]
+        if name.endswith(".tokens"):
+            rows = len(tensors["embed"][0])
+            parts = [part + number * rows for number, part in enumerate(parts)]
+        joined[name] = np.concatenate(parts, axis=1 if name.endswith(".score") else 0)
+    return joined
 
 
 def _located(build: Build, task: str, difference: Difference | str) -> str:
@@ -261,7 +290,7 @@ class Probes:
     def __init__(self, build: Build, task: str) -> None:
         self.params = build.params
         self.buffers = cast("dict[str, Any]", debug_map(build.params))
-        self.rows = build.model.model.tokens
+        self.rows = build.compiled.batch * build.model.model.tokens
         self.probes = build.compiled.probes[task]
         self.windows: dict[int, list[tuple[str, int, int]]] = {}  #: buffer, first word and end, in the harness's order
         self.ranges: dict[int, list[Probe]] = {}

@@ -132,7 +132,13 @@ def test_info(hwgen, project):
     assert code == 0
     tasks = random_description(1).model.tasks
     assert out.count("END ") == len(tasks) == out.count("IMAGE ")
-    assert "000000  IMAGE" in out
+    assert "000000  LOAD" in out
+    estimate = out[out.index("estimate per image, memory latency 40") : out.index("task digit:")]
+    assert all(text in estimate for text in ("cycles", "floor of the MACs", "array utilization", "stall: weights"))
+    assert hwgen("info", project / "config.yaml", "--program")[1].endswith(out[out.index("model random: ") :])
+    slow = hwgen("info", project / "config.yaml", "--latency", "1000")[1]
+    assert "memory latency 1000" in slow
+    refused(hwgen, project, "expected: random", args=("info", project / "config.yaml", "--model", "other"))
 
 
 def test_sim_refuses(hwgen, project):

@@ -53,6 +53,9 @@ def test_sized_for_all_models(write, tmp_path):
         ("model: model\nbuffers: large\n", "buffers", "`auto` or a mapping of sizes", "'large'"),
         ("model: model\nbuffers: {x_depth: 0}\n", "buffers.x_depth", "an integer from 1 to 65536", "0"),
         ("model: model\nbuffers: {xdepth: 9}\n", "buffers.xdepth", "no such key here", "unknown key `xdepth`"),
+        ("model: model\nbatch: 0\n", "batch", "at least 1", "0"),
+        ("model: model\nbatch: 65\n", "batch", "at most 64", "65"),
+        ("model: model\nbatch: '2'\n", "batch", "an integer", "'2'"),
         ("array: {t: 8}\n", "model", "either `model` or `models`", "neither"),
         ("model: model\nmodels: [model]\n", "model", "either `model` or `models`", "both"),
         ("models: []\n", "models", "a list of at least 1", "[]"),
@@ -75,6 +78,24 @@ def test_too_small_buffers(write):
     assert error.value.key == "buffers.x_depth, buffers.y_depth"
     assert re.search(r"x_depth of at least \d+ \(the residual stream\)", error.value.expected)
     assert re.search(r"x_depth = 3, too small by \d+, y_depth = 1, too small by", error.value.found)
+
+
+def test_batch(write, tmp_path):
+    """Buffers are sized for all images of a run; the errors say what to do."""
+    one, four = (load_project(write(f"model: model\nbatch: {batch}\n")).params for batch in (1, 4))
+    tokens = random_description(1).model.tokens
+    assert (one.max_tokens, four.max_tokens) == (tokens, 4 * tokens)
+    assert four.x_depth > one.x_depth
+    with pytest.raises(HwgenError) as error:
+        load_project(write(f"model: model\nbatch: 4\nbuffers: {{max_tokens: {tokens}}}\n"))
+    assert error.value.key == "buffers.max_tokens"
+    assert error.value.mend.endswith("or lower `batch`")
+    large = random_description(2, image={"height": 64, "width": 64, "channels": 1})
+    description.save(large, tmp_path / "large")
+    with pytest.raises(HwgenError) as error:
+        load_project(write("model: large\nbatch: 64\n"))
+    assert (error.value.key, error.value.mend) == ("buffers.max_tokens", "lower `batch`")
+    assert error.value.found == f"{64 * large.model.tokens}, what `batch: 64` needs"
 
 
 def test_missing_files(write, tmp_path):
