@@ -1,6 +1,7 @@
 import pytest
 
 from hwgen.params import HwParams
+from hwgen.rtl.array import ComputeArray
 from hwgen.rtl.drain import Drain
 from sim.unit import run_unit
 from tests.rtl.bundle import Bundle
@@ -16,6 +17,5 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_drain(shape):
     component = Bundle(**{name: Drain(HwParams(**s["p"]), hold=s["hold"]) for name, s in SHAPES.items()})
-    run_unit(
-        component, bench="tests.rtl.bench_drain", parameters={"part": shape, "latency": Drain.LATENCY} | SHAPES[shape]
-    )
+    parameters = {"part": shape, "latency": Drain.LATENCY, "array": ComputeArray.LATENCY}
+    run_unit(component, bench="tests.rtl.bench_drain", parameters=parameters | SHAPES[shape])
