@@ -67,7 +67,7 @@ class Builder(Emitter):
     def adds(self, matrix: Matrix, emit: Emit) -> None:
         """A matmul of all rows into the residual stream, left for the norm that follows."""
         keeps = self.ring.holds(matrix)
-        self.before = [Stage(row_blocks(self.layout.rows, self.p.t) if keeps else [self.all], emit)]
+        self.before = [Stage(self._row_blocks(self.layout.rows) if keeps else [self.all], emit)]
         self.kept = [matrix] if keeps else []
 
     def norm(
@@ -84,11 +84,11 @@ class Builder(Emitter):
         keeps = matrix is not None and not whole and self.ring.holds(*self.kept, matrix)
         blocks = uses = [(0, rows)]
         if len(earlier) > 1:
-            blocks = row_blocks(rows, self.p.t) if tokens else earlier
+            blocks = self._row_blocks(rows) if tokens else earlier
             uses = blocks if behind else in_two(blocks)
         elif matrix is not None and keeps:
             blocks = uses = growing_blocks(
-                rows, self.p.t, first=self.first_tiles, produce=self.p.t * self.layout.dim_words,
+                rows, self.p.t, first=max(self.first_tiles, self._least), produce=self.p.t * self.layout.dim_words,
                 consume=max(matrix.tiles * matrix.k_steps, behind_cycles), latency=NORM_LATENCY,
             )  # fmt: skip
         stages = [*self.before, self._norm_stage(tensor, blocks, tokens)]
@@ -100,6 +100,14 @@ class Builder(Emitter):
             stages.append(Stage(uses, use, stages[-1]))
         pipeline(*stages)
         self.before, self.kept, self.first_tiles = [], [], 1
+
+    @property
+    def _least(self) -> int:
+        """Row tiles of a block. Where a norm of one would take longer for its latency than for its rows, two."""
+        return 1 if self.p.t * self.layout.dim_words >= NORM_LATENCY else 2
+
+    def _row_blocks(self, rows: int) -> list[Span]:
+        return row_blocks(rows, self.p.t, self._least)
 
     def _norm_stage(self, tensor: str, blocks: list[Span], tokens: range | None) -> Stage:
         number, count = self._next_norm, self.model.tokens

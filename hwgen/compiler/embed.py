@@ -14,8 +14,9 @@ from hwgen.isa import Dest
 
 __all__ = ["embed"]
 
-#: Pieces in which the images are loaded, if they have so many lines of patches.
-PIECES = 8
+#: Pieces in which the first image and each of the others are loaded, if they have so many lines of patches: while the
+#: first one comes, the engine waits.
+PIECES, LATER_PIECES = 8, 2
 
 
 def embed(b: Builder) -> None:
@@ -70,11 +71,11 @@ def _pieces(b: Builder) -> dict[Span, Span]:
     model, p = b.model, b.p
     lines, per_line = model.image.height // model.patch.height, model.image.width // model.patch.width
     aligned = ALIGN // gcd(ALIGN, model.patch.height * model.image.width * model.image.channels)
-    size = max(div_up(lines * b.layout.batch, PIECES), div_up(p.t, per_line))
-    size = div_up(size, aligned) * aligned
     pieces = {}
     row = 0
     for image in range(b.layout.batch):
+        size = max(div_up(lines, LATER_PIECES if image else PIECES), div_up(p.t, per_line))
+        size = div_up(size, aligned) * aligned
         for begin in range(0, lines, size):
             end = min(begin + size, lines)
             behind = image * model.tokens + model.class_token + end * per_line

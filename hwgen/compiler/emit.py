@@ -1,4 +1,4 @@
-"""A program under way: instructions get their ORDER fields, probes stay as long as their tensor is sure to be found."""
+"""A program under way: instructions get their ORDER fields; probes are dropped when their tensor may be overwritten."""
 
 from __future__ import annotations
 
@@ -36,17 +36,24 @@ class Emitter:
         self.instructions: list[Instr] = []
         self._order = Order(p.t)
         self._last = Work(unit="data")
-        self._probes: list[tuple[Probe, Work, Access]] = []
+        self._safe: list[Probe] = []
+        self._open: list[tuple[Probe, Work, Access]] = []  #: of instructions that may be under way
 
     @property
     def probes(self) -> tuple[Probe, ...]:
-        return tuple(probe for probe, _, _ in self._probes)
+        """In program order."""
+        return tuple(sorted([*self._safe, *(probe for probe, *_ in self._open)], key=lambda probe: probe.instruction))
 
     def emit(self, draft: Draft) -> None:
         fields = draft.fields | self._order.place(draft.work)
         self.instructions.append(Instr(draft.op, fields, draft.name))
         self._last = draft.work
-        self._probes = [entry for entry in self._probes if not self._spoils(draft.work, *entry)]
+        entries, self._open = self._open, []
+        for probe, probed, access in entries:
+            if not self._order.running(probed):
+                self._safe.append(probe)
+            elif not self._spoils(draft.work, probed, access, probe.expert):
+                self._open.append((probe, probed, access))
 
     def end(self) -> None:
         self.instructions.append(Instr(Op.END, {}, "end"))
@@ -66,13 +73,11 @@ class Emitter:
         )  # fmt: skip
         words = (min(channels) // self.p.c, max(channels) // self.p.c + 1) if channels else (0, 1)
         access = access or Access(area, rows or (0, self.p.max_tokens), words)
-        self._probes.append((probe, self._last, access))
+        self._open.append((probe, self._last, access))
 
-    def _spoils(self, work: Work, probe: Probe, probed: Work, access: Access) -> bool:
+    def _spoils(self, work: Work, probed: Work, access: Access, expert: int | None) -> bool:
         """The new instruction may overwrite the tensor before the probed one retires."""
-        if work is probed or not self._order.running(probed):
-            return False
         return any(
-            write.overlaps(access) and not self._order.retires_before(probed, work, write, access, probe.expert)
+            write.overlaps(access) and not self._order.retires_before(probed, work, write, access, expert)
             for write in work.writes
         )

@@ -17,6 +17,8 @@ __all__ = ["ALIGN", "Layout", "auto_params", "buffer_needs", "check_fits", "div_
 
 #: What instructions name in a region starts at multiples of so many bytes.
 ALIGN = 64
+#: What row blocks share gets a place in the weight ring of an accelerator sized for its models, if it is not more.
+RING_BYTES = 1 << 18
 
 
 def div_up(value: int, unit: int) -> int:
@@ -212,13 +214,21 @@ class Layout:
         """Two tiles: one is in use while the next one arrives."""
         return "weight_depth", 2 * (self.p.param_words + div_up(inputs, self.p.k)), f"two tiles of {name}"
 
-    def kept(self) -> int:
-        """Ring words of the weights that the attention's row blocks share, if the ring has so many."""
-        tile = self.p.param_words + div_up(self.desc.model.dim, self.p.k)
-        proj = self.dim_words * (self.p.param_words + div_up(self.attn_used, self.p.k))
-        experts = [layer.mlp.experts for layer in self.desc.model.layers if isinstance(layer.mlp, MoeMlp)]
-        gate = self.words(max(experts)) * tile if experts else 0
-        return max(self.words(self.attn_channels) * tile, proj + gate)
+    def kept(self) -> Iterator[int]:
+        """Ring words of weights that row blocks share: they are as many as there is room for."""
+        model, params = self.desc.model, self.p.param_words
+
+        def words(inputs: int, outputs: int) -> int:
+            return self.words(outputs) * (params + div_up(inputs, self.p.k))
+
+        q, proj = words(model.dim, self.attn_channels), words(self.attn_used, model.dim)
+        yield from (q, proj, words(model.patch_size, model.dim) + q)
+        for layer in model.layers:
+            if isinstance(layer.mlp, MoeMlp):
+                yield proj + words(model.dim, layer.mlp.experts)
+            else:
+                yield proj + words(model.dim, layer.mlp.hidden)
+                yield words(layer.mlp.hidden, model.dim) + q
 
     def worst(self) -> dict[str, tuple[int, str]]:
         """Per field the largest of `needs` and what needs it."""
@@ -257,14 +267,15 @@ def auto_params(
     """An accelerator of this array shape just large enough for all of `descs`, `batch` images at once.
 
     Depths are rounded up to what block RAM gives for nothing: powers of two up to 512, then multiples of 512. The
-    weight ring also holds what the attention's row blocks share: without that, units wait for each other.
+    weight ring also holds what row blocks share, up to RING_BYTES: else units wait for each other.
     """
     shape = HwParams(t=t, c=c, k=k, weight_bus=weight_bus, data_bus=data_bus)
     sizes: dict[str, int] = {}
     for desc in descs:
         for name, need in buffer_needs(desc, shape, batch).items():
             sizes[name] = max(need, sizes.get(name, 0))
-        sizes["weight_depth"] = max(sizes["weight_depth"], Layout(desc, shape, batch).kept())
+        kept = [words for words in Layout(desc, shape, batch).kept() if words * shape.ring_bytes <= RING_BYTES]
+        sizes["weight_depth"] = max([sizes["weight_depth"], *kept])
     for name in sizes:
         if name == "weight_depth":  # a ring: its counters wrap
             sizes[name] = _power_of_two(sizes[name])

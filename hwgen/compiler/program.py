@@ -58,10 +58,10 @@ class Compiled:
         return b"".join(image.tobytes().ljust(self.image_stride, b"\0") for image in images)[: self.input_bytes]
 
     def unpack_output(self, task: str, raw: bytes) -> NDArray[np.int16]:
-        """int16 [rows, outputs] from the bytes of the output region."""
+        """int16 [batch, rows, outputs] from the bytes of the output region."""
         rows, columns = self.output_shapes[task]
-        words = np.frombuffer(raw, "<i2", self.output_bytes[task] // 2).reshape(rows, -1)
-        return words[:, :columns].astype(np.int16)
+        words = np.frombuffer(raw, "<i2", self.output_bytes[task] // 2).reshape(self.batch, rows, -1)
+        return words[:, :, :columns].astype(np.int16)
 
 
 def compile_model(desc: Description, p: HwParams, batch: int = 1) -> Compiled:

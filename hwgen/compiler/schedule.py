@@ -13,7 +13,6 @@ __all__ = ["Emit", "Stage", "growing_blocks", "in_two", "pipeline", "row_blocks"
 #: Row tiles of a block, unless there are more than BLOCKS times as many.
 BLOCK_TILES, BLOCKS = 4, 5
 
-
 #: Emits a block: first row, row after the last, whether it is the last block.
 Emit = Callable[[int, int, bool], None]
 
@@ -59,13 +58,14 @@ def pipeline(*stages: Stage) -> None:
                 stage.emit(begin, end, emitted[id(stage)] == len(stage.blocks))
 
 
-def row_blocks(rows: int, t: int) -> list[Span]:
-    """For what many stages follow: equal blocks; at the end smaller ones, so that little is left to do behind them."""
+def row_blocks(rows: int, t: int, least: int) -> list[Span]:
+    """For what other stages follow: equal blocks; at the end smaller ones, of `least` row tiles, so that little is left
+    to do behind them."""
     left = div_up(rows, t)
     size = max(BLOCK_TILES, div_up(left, BLOCKS))
     sizes = []
     while left:
-        sizes.append(min(size, div_up(left, 3)))
+        sizes.append(min(size, max(least, div_up(left, 3)), left))
         left -= sizes[-1]
     return _spans(sizes, rows, t)
 
@@ -76,7 +76,7 @@ def growing_blocks(rows: int, t: int, *, first: int, produce: int, consume: int,
     produce, consume: cycles of a row tile in this stage and in the next; latency: of a block in this stage.
     """
     left = div_up(rows, t)
-    least = max(first, div_up(left, BLOCKS)) if consume <= produce else first
+    least = first if consume >= 2 * produce else max(first, div_up(left, BLOCKS))
     sizes = [min(first, left)]
     left -= sizes[0]
     while left:

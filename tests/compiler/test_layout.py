@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from hwgen.compiler import auto_params, buffer_needs, check_fits, compile_model
+from hwgen.compiler.layout import Layout
 from hwgen.errors import HwgenError
 from hwgen.params import HwParams
 from sim.isa_model import IsaError, run_task
@@ -32,23 +33,24 @@ def test_needs_by_hand():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("name", ["x_depth", "y_depth", "h_depth", "k_depth", "v_depth", "max_tokens", "max_experts"])
 @pytest.mark.parametrize("shape", [(4, 8, 8), (2, 4, 16), (8, 8, 1)])
-def test_one_less_is_too_small(name, shape):
+def test_one_less_is_too_small(name, shape, batch):
     """The needs are tight: with one word less the compiler refuses, and the program leaves the buffer."""
     desc = random_description(2, **SMALL)
     for part in ("weight", "bias"):
         desc.tensors[f"layers.1.moe.gate.map.{part}"][:] = 0  # so that the first experts get every token
-    need = buffer_needs(desc, HwParams(t=shape[0], c=shape[1], k=shape[2]))
+    need = buffer_needs(desc, HwParams(t=shape[0], c=shape[1], k=shape[2]), batch)
     exact = replace(HwParams(t=shape[0], c=shape[1], k=shape[2]), **need)
-    check_fits(desc, exact)
-    compiled = compile_model(desc, exact)
-    image = random_images(desc, 1, 0).tobytes()
-    files = compiled.program, compiled.weights, compiled.entries["map"], image, compiled.output_bytes["map"]
+    check_fits(desc, exact, batch)
+    compiled = compile_model(desc, exact, batch)
+    images = compiled.pack_input(random_images(desc, batch, 0))
+    files = compiled.program, compiled.weights, compiled.entries["map"], images, compiled.output_bytes["map"]
     run_task(exact, *files)
     less = replace(exact, **{name: need[name] - 1})
     with pytest.raises(HwgenError, match=name):
-        compile_model(desc, less)
+        compile_model(desc, less, batch)
     with pytest.raises((IsaError, IndexError)):
         run_task(less, *files)
 
@@ -75,4 +77,15 @@ def test_auto_params_fit_every_model():
     needs = [buffer_needs(desc, p) for desc in descs]
     for name in needs[0]:
         need = max(n[name] for n in needs)
-        assert getattr(p, name) <= (2 * need if name.endswith("_depth") else need)
+        if name != "weight_depth":
+            assert getattr(p, name) <= (2 * need if name.endswith("_depth") else need)
+
+
+def test_ring_of_an_accelerator_made_for_its_models():
+    """24 channels: row blocks of the projection (3 tiles of 1 + 2 words) and of fc1 (7 of 1 + 2) follow each other."""
+    desc = random_description(1, **SMALL)
+    assert auto_params([desc], 4, 8, 16).weight_depth == 32
+    assert max(Layout(desc, HwParams(t=4, c=8, k=16)).kept()) == 3 * 3 + 7 * 3 == 30
+    # fc1 alone would take 375 tiles of 1 + 38 words of 128 bytes, which is too much; fc2 needs two of 1 + 188.
+    wide = random_description(1, **SMALL | {"dim": 600, "layers": [{"mlp": {"kind": "dense", "hidden": 3000}}]})
+    assert auto_params([wide], 4, 8, 16).weight_depth == 512

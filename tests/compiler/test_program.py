@@ -53,9 +53,10 @@ def test_binary_is_the_instructions(model):
     assert at == len(compiled.program)
 
 
-def test_order_of_opcodes(model):
-    """Seven tokens in tiles of four: two row blocks, a stage's next block before the last one's results are read."""
-    _, _, compiled = model
+def test_order_of_opcodes():
+    """Seven tokens in tiles of two: two row blocks, a stage's next block before the last one's results are read."""
+    desc = random_description(0, **FIXED)
+    compiled = compile_model(desc, auto_params([desc], 2, 8, 8))
     text = " ".join(
         f"{instr.op.name}{instr.fields['row_begin'] if instr.op in (Op.NORM, Op.MATMUL, Op.ROUTE) else ''}"
         for instr in compiled.instructions["area"]
@@ -111,7 +112,7 @@ def test_unpack_output(model):
     raw = np.arange(6 * 16, dtype="<i2") - 20
     output = compiled.unpack_output("map", raw.tobytes() + b"more of the region")
     assert output.dtype == np.int16
-    assert np.array_equal(output, raw.reshape(6, 16)[:, :11])
+    assert np.array_equal(output, raw.reshape(1, 6, 16)[:, :, :11])
 
 
 def test_probes_cover_the_documented_tensors(model):

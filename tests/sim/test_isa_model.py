@@ -1,36 +1,49 @@
 """Compiled programs on the instruction-level model give the golden model's outputs and intermediate tensors."""
 
+from collections import defaultdict
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from golden.model import Golden
+from hwgen import description
 from hwgen.compiler import auto_params, compile_model
 from hwgen.isa import Dest, Op, Source, encode
 from hwgen.params import HwParams
-from sim.compare import compare_arrays, first_difference, image_tensors
-from sim.isa_model import IsaError, Machine, run_task
+from hwgen.simulate import batch_tensors
+from hwgen.synthetic import synthetic
+from sim.compare import compare_arrays, first_difference
+from sim.isa_model import IsaError, Machine
 from tests.random_model import random_description, random_images
 
 #: T, C, K: square, T != C, one lane, lanes wider than columns, tiny, large.
 SHAPES = [(4, 8, 8), (8, 4, 2), (2, 4, 1), (4, 8, 16), (4, 2, 32), (16, 16, 4), (2, 64, 8), (64, 2, 1)]
 
 
-def check(desc, shape, images):
-    """Every task and image, with fresh garbage in the buffers."""
+def check(desc, shape, images, batch=1):
+    """Every task and all images, `batch` at once, with fresh garbage in the buffers."""
     golden = Golden(desc)
-    p = auto_params([desc], *shape)
-    compiled = compile_model(desc, p)
+    p = auto_params([desc], *shape, batch=batch)
+    compiled = compile_model(desc, p, batch)
     for task in compiled.entries:
         expected = golden.run(images, task, keep=True)
-        wanted = {probe.instruction for probe in compiled.probes[task]}
-        for i, image in enumerate(images):
-            raw, dumps = run_task(
-                p, compiled.program, compiled.weights, compiled.entries[task], image.tobytes(),
-                compiled.output_bytes[task], wanted=wanted, seed=i,
-            )  # fmt: skip
-            assert first_difference(compiled.probes[task], dumps, image_tensors(expected.tensors, i)) is None
-            found = compiled.unpack_output(task, raw)
-            assert compare_arrays(None, f"{task}.output", expected.output[i], found) is None
+        probes = defaultdict(list)
+        for probe in compiled.probes[task]:
+            probes[probe.instruction].append(probe)
+        for first in range(0, len(images), batch):
+            together = range(first, first + batch)
+            tensors = batch_tensors(expected.tensors, together)
+            machine = Machine(p, compiled.program, compiled.weights, compiled.pack_input(images[together]),
+                              compiled.output_bytes[task], seed=first)
+
+            def compare(number, machine=machine, tensors=tensors, probes=probes):
+                if number in probes:
+                    assert first_difference(probes[number], {number: machine.dump()}, tensors) is None
+
+            found = compiled.unpack_output(task, machine.run(compiled.entries[task], compare))
+            output = np.concatenate(expected.output[together])
+            assert compare_arrays(None, f"{task}.output", output, np.concatenate(found)) is None
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -40,11 +53,31 @@ def test_random_models(seed, shape):
     check(desc, shape, random_images(desc, 2, seed))
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("seed", range(16, 22))
+def test_batches(seed, shape):
+    """Three images at once: rows of images share row tiles, words of keys and of queues."""
+    desc = random_description(seed)
+    check(desc, shape, random_images(desc, 3, seed), batch=3)
+
+
 @pytest.mark.parametrize("gain", [0.05, 6.0])
 def test_saturating_and_vanishing_models(gain):
     for seed in range(4):
         desc = random_description(100 + seed, gain=gain)
         check(desc, (4, 8, 8), random_images(desc, 1, seed))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_example(batch):
+    desc = description.load(Path(__file__).parents[2] / "examples" / "mnist_m3vit" / "model")
+    check(desc, (4, 8, 8), random_images(desc, 2, 0), batch)
+
+
+@pytest.mark.slow
+def test_full_size():
+    desc = synthetic(Path(__file__).parents[2] / "examples" / "edge_moe" / "model.yaml", 1)
+    check(desc, (8, 16, 8), random_images(desc, 1, 0))
 
 
 HEADS = [
@@ -56,12 +89,13 @@ HEADS = [
 ]
 
 
+@pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("class_token", [True, False])
 @pytest.mark.parametrize("shape", [(4, 8, 8), (4, 4, 16)])
-def test_every_head(shape, class_token):
+def test_every_head(shape, class_token, batch):
     """Outputs wider than dim (X is reused), narrower than a word, all kinds of head."""
     desc = random_description(40, class_token=class_token, tasks=HEADS[not class_token :])
-    check(desc, shape, random_images(desc, 2, 0))
+    check(desc, shape, random_images(desc, 2, 0), batch)
 
 
 def routed(mlp, change):
@@ -118,7 +152,7 @@ def test_one_machine_runs_all_tasks():
             machine.image = images[0].reshape(-1)
             machine.output = np.zeros(compiled.output_bytes[task], np.uint8)
             found = compiled.unpack_output(task, machine.run(entry))
-            assert np.array_equal(found, Golden(desc).run(images, task).output[0])
+            assert np.array_equal(found, Golden(desc).run(images, task).output)
 
 
 #: Two words of weights stay in the ring.
