@@ -1,18 +1,20 @@
-"""`make bench`: full-size models in simulation, one row of bench/results.json per model, task and memory latency.
+"""`make bench`: full-size models in simulation, one row of bench/results.json per machine, model, task and latency.
 
-python -m bench.run [--tensors] [--workers N]: --tensors also compares every intermediate tensor (slower); rows run in
-N processes, which costs simulation speed when there are fewer free cores. The exit code is 1 when a bit differs.
+python -m bench.run [--tensors] [--only MODEL] [--machine N]: --tensors also compares every intermediate tensor
+(slower); --only and --machine (from 0 on) measure a part and write no results. The exit code is 1 when a bit differs.
+The first run's timeline, when each instruction began and retired on its unit, goes to bench/timeline.csv.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,156 +27,301 @@ from rich.table import Table
 from golden.model import Golden
 from hwgen import description, regmap
 from hwgen.build import Build, build, load_build
+from hwgen.compiler import Instr
 from hwgen.compiler.layout import div_up
 from hwgen.config import Array, Buffers, Buses
+from hwgen.cycles import CAUSES, CycleEstimate, estimate
+from hwgen.description import Description
 from hwgen.errors import HwgenError
-from hwgen.macs import macs
+from hwgen.isa import BYTES, Dest, Op
+from hwgen.macs import attention_macs, macs
 from hwgen.simulate import simulate
 from hwgen.strict_yaml import Strict, dump_yaml, read_yaml, validate
 from hwgen.synthetic import synthetic, synthetic_images
-from sim.harness import Harness, Job, Timing, build_harness
+from sim.harness import Harness, Job, JobResult, Timing, build_harness
 
 HERE = Path(__file__).parent
 WORK = HERE.parent / "build" / "bench"
-RESULTS = HERE / "results.json"
-#: Seed of the image every row runs on.
+RESULTS, TIMELINE, SYNTHESIS = HERE / "results.json", HERE / "timeline.csv", HERE / "synth.json"
+#: Seed of the images every row runs on.
 IMAGE = 1
 COUNTERS = {name: regmap.BY_NAME[name].offset for name in regmap.COUNTERS}
-STALLS = tuple(name for name in regmap.COUNTERS if name.startswith("stall_"))
+#: Layer whose attention block is a row of its own.
+BLOCK = 1
+
+Row = dict[str, Any]
 
 
 class BenchModel(Strict):
     structure: str
     seed: int
-    latencies: list[int]
+
+
+class Machine(Strict):
+    """An accelerator, and per model the memory latencies it runs at."""
+
+    array: Array
+    buses: Buses = Buses()
+    buffers: Buffers = Buffers()
+    batch: int = 1
+    runs: dict[str, list[int]] = Field(min_length=1)
 
 
 class Bench(Strict):
     """The whole of `bench.yaml`."""
 
-    array: Array
-    buses: Buses
-    buffers: Buffers
-    models: list[BenchModel] = Field(min_length=1)
+    models: dict[str, BenchModel] = Field(min_length=1)
+    machines: list[Machine] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row to measure: the build with the model loaded, and what golden says the output is."""
+    """One row to measure: the build with the model loaded, the images, and what golden says about them."""
 
     made: Build
     task: str
     latency: int
-    image: NDArray[np.uint8]
+    images: NDArray[np.uint8]
     expected: NDArray[np.int16]
+    queue_lengths: list[list[int]]  #: per layer with experts
+
+    @cached_property
+    def estimate(self) -> CycleEstimate:
+        return estimate(
+            self.made.compiled, self.task, self.made.params, latency=self.latency, queue_lengths=self.queue_lengths
+        )
 
 
 def read_bench(path: Path = HERE / "bench.yaml") -> Bench:
     return validate(Bench, read_yaml(path), str(path))
 
 
-def build_all(bench: Bench, work: Path = WORK) -> tuple[list[Build], float]:
-    """One build with all models, opened for each of them; and the seconds `hwgen build` took."""
-    names = []
-    for entry in bench.models:
+def build_machine(bench: Bench, machine: Machine, work: Path) -> tuple[dict[str, Build], float]:
+    """A build with all models of the machine, opened for each of them; and the seconds `hwgen build` took."""
+    names = {}
+    for key in machine.runs:
+        entry = bench.models[key]
         made = synthetic(HERE / entry.structure, entry.seed)
         description.save(made, work / "models" / made.model.name)
-        names.append(made.model.name)
-    sizes = bench.buffers.model_dump(exclude_none=True)
+        names[key] = made.model.name
+    sizes = machine.buffers.model_dump(exclude_none=True)
     config = work / "config.yaml"
     config.write_text(dump_yaml({
-        "models": [f"models/{name}" for name in names], "array": bench.array.model_dump(),
-        "buses": bench.buses.model_dump(), "buffers": sizes or "auto",
+        "models": [f"models/{name}" for name in names.values()], "array": machine.array.model_dump(),
+        "buses": machine.buses.model_dump(), "buffers": sizes or "auto", "batch": machine.batch,
     }))  # fmt: skip
     start = time.monotonic()
     build(config, work / "out", force=True)
     seconds = time.monotonic() - start
-    return [load_build(work / "out", name) for name in names], seconds
+    return {key: load_build(work / "out", name) for key, name in names.items()}, seconds
 
 
-def cases(bench: Bench, builds: list[Build]) -> Iterator[Case]:
-    for entry, made in zip(bench.models, builds, strict=True):
-        image = synthetic_images(made.model, 1, IMAGE)
+def cases(machine: Machine, builds: dict[str, Build]) -> Iterator[Case]:
+    for key, latencies in machine.runs.items():
+        made = builds[key]
+        images = synthetic_images(made.model, machine.batch, IMAGE)
         golden = Golden(made.model)
         for task in made.model.model.tasks:
-            expected = golden.run(image, task.name).output[0]
-            for latency in entry.latencies:
-                yield Case(made, task.name, latency, image, expected)
+            run = golden.run(images, task.name, keep=True)
+            lengths = queue_lengths(made.model, run.tensors)
+            for latency in latencies:
+                yield Case(made, task.name, latency, images, run.output, lengths)
 
 
-def measure(harness: Harness, case: Case, *, tensors: bool = False) -> dict[str, Any]:
-    """Run one image, image in DRAM to output in DRAM; a row of the results."""
+def queue_lengths(desc: Description, tensors: dict[str, Any]) -> list[list[int]]:
+    """How many rows of the whole batch go to each expert, layer by layer."""
+    return [
+        np.bincount(np.ravel(tensors[f"layers.{index}.experts"]), minlength=layer.mlp.experts).tolist()
+        for index, layer in enumerate(desc.model.layers)
+        if layer.mlp.kind == "moe"
+    ]
+
+
+def measure(harness: Harness, case: Case, *, tensors: bool = False) -> tuple[Row, JobResult]:
+    """Run one batch, images in DRAM to outputs in DRAM; a row of the results, and what it was made from."""
     made, compiled, p = case.made, case.made.compiled, case.made.params
-    timing = Timing(latency=case.latency)
-    job = Job(compiled.entries[case.task], case.image[0].tobytes(), compiled.output_bytes[case.task])
+    timing = Timing(latency=case.latency, watchdog=200_000_000)
+    job = Job(compiled.entries[case.task], compiled.pack_input(case.images), compiled.output_bytes[case.task])
     start = time.monotonic()
     (result,) = harness.run(
-        [job], program=compiled.program, weights=compiled.weights, counters=COUNTERS, timing=timing
+        [job], program=compiled.program, weights=compiled.weights, counters=COUNTERS, timing=timing, timeline=True
     )
     seconds = time.monotonic() - start
     count = result.counters
-    exact = not result.error and np.array_equal(compiled.unpack_output(case.task, result.output), case.expected)
+    output = compiled.unpack_output(case.task, result.output).reshape(case.expected.shape)
+    exact = not result.error and np.array_equal(output, case.expected)
     if tensors:
-        exact = exact and simulate(made, case.image, tasks=[case.task], timing=timing).identical
-    useful = macs(made.model, case.task)
+        exact = exact and simulate(made, case.images, tasks=[case.task], timing=timing).identical
+    batch, useful = len(case.images), len(case.images) * macs(made.model, case.task)
+    guess = case.estimate
     return {
-        "model": made.model.model.name, "task": case.task, "array": [p.t, p.c, p.k],
+        "model": made.model.model.name, "task": case.task, "part": "image", "array": [p.t, p.c, p.k],
         "weight_bytes_per_cycle": p.weight_bus // 8, "data_bytes_per_cycle": p.data_bus // 8,
-        "weight_ring_bytes": p.weight_depth * p.ring_bytes, "memory_latency": case.latency, "batch": 1,
-        "cycles": count["cycles"], "macs": useful, "utilization": round(useful / (p.macs * count["cycles"]), 4),
+        "weight_ring_bytes": p.weight_depth * p.ring_bytes, "memory_latency": case.latency, "batch": batch,
+        "cycles": count["cycles"], "cycles_per_image": round(count["cycles"] / batch), "macs": useful,
+        "utilization": round(useful / (p.macs * count["cycles"]), 4),
         "bit_exact": bool(exact), "compared": "every tensor" if tensors else "output",
         "compute_floor_cycles": div_up(useful, p.macs),
         "memory_floor_cycles": max(
             div_up(8 * count["gmem0_read_bytes"], p.weight_bus),
             div_up(8 * count["gmem1_read_bytes"], p.data_bus), div_up(8 * count["gmem1_write_bytes"], p.data_bus),
         ),
-        "dram_bytes": {name: count[f"{name}_bytes"] for name in ("gmem0_read", "gmem1_read", "gmem1_write")},
-        "array_busy_cycles": count["array_busy"], "stall_cycles": {name[6:]: count[name] for name in STALLS},
-        "instructions": count["instructions"], "harness_cycles_per_second": round(result.cycles / seconds),
+        "dram_bytes": dram_bytes(compiled.instructions[case.task], count),
+        "array_busy_cycles": count["array_busy"], "attention_busy_cycles": count["attention_busy"],
+        "stall_cycles": {cause: count[f"stall_{cause}"] for cause in CAUSES},
+        "kv_read_bytes": count["kv_read_bytes"], "instructions": count["instructions"],
+        "estimated_cycles": guess.cycles, "estimate_error": round(guess.cycles / count["cycles"] - 1, 4),
+        "harness_cycles_per_second": round(result.cycles / seconds),
+    }, result  # fmt: skip
+
+
+def dram_bytes(program: Sequence[Instr], count: dict[str, int]) -> dict[str, int]:
+    """Bytes on both ports by kind. Instructions fetched in vain behind END count as program."""
+
+    def total(op: Op, dest: Dest | None = None) -> int:
+        return sum(i.fields["bytes"] for i in program if i.op == op and dest in (None, i.fields.get("dest")))
+
+    parameters, position, image = total(Op.LOAD, Dest.NORM), total(Op.LOAD, Dest.X), total(Op.IMAGE)
+    instructions = count["gmem1_read_bytes"] - parameters - position - image
+    assert instructions >= BYTES * len(program)
+    return {
+        "weights": count["gmem0_read_bytes"] - count["gmem0_wasted_bytes"],
+        "wasted_weights": count["gmem0_wasted_bytes"], "program": instructions, "layernorm": parameters,
+        "position": position, "image": image, "output": count["gmem1_write_bytes"],
     }  # fmt: skip
 
 
-def show(rows: list[dict[str, Any]], console: Console) -> None:
-    """One table; stall columns in percent of the cycles."""
-    table = Table(title="Cycles per image, batch 1")
-    columns = ["model", "task", "latency", "cycles", "compute\nfloor", "memory\nfloor", "utiliz.", "array\nbusy",
-               *rows[0]["stall_cycles"], "DRAM\nMB", "exact", "sim\ncycles/s"]  # fmt: skip
-    for number, name in enumerate(columns):
-        table.add_column(name, justify="left" if number < 2 else "right", no_wrap=True)
+def attention_block(case: Case, row: Row, result: JobResult) -> Row:
+    """QKV, scores, PV and the projection of one layer, from q's first step to the last write of the projection.
+
+    Other work that the schedule puts in between (the next norm, the gate, the router) is in the cycles, not in the
+    MACs.
+    """
+    names = [instr.name for instr in case.made.compiled.instructions[case.task]]
+    spans = [(names[span.instruction], span) for span in result.timeline]
+
+    def of(*tensors: str) -> Iterator[Any]:
+        wanted = {f"layers.{BLOCK}.{tensor}" for tensor in tensors}
+        return (span for name, span in spans if name.split(" ")[0] in wanted)
+
+    cycles = max(span.retire for span in of("attn")) - min(span.begin for span in of("q"))
+    useful = row["batch"] * attention_macs(case.made.model)
+    same = ("model", "task", "array", "weight_bytes_per_cycle", "weight_ring_bytes", "memory_latency", "batch")
+    return {name: row[name] for name in same} | {
+        "part": f"attention block of layer {BLOCK}", "cycles": cycles, "macs": useful,
+        "cycles_per_image": round(cycles / row["batch"]),
+        "utilization": round(useful / (case.made.params.macs * cycles), 4),
+        "bit_exact": row["bit_exact"], "compute_floor_cycles": div_up(useful, case.made.params.macs),
+        "measured": "from the begin of the first q instruction to the retire of the last proj instruction",
+    }  # fmt: skip
+
+
+def write_timeline(case: Case, result: JobResult) -> None:
+    """One line per instruction, in program order."""
+    instructions = case.made.compiled.instructions[case.task]
+    with TIMELINE.open("w", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(["instruction", "unit", "opcode", "name", "begin", "retire"])
+        for span in sorted(result.timeline, key=lambda span: span.instruction):
+            instr = instructions[span.instruction]
+            table.writerow([span.instruction, span.unit, instr.op.name, instr.name, span.begin, span.retire])
+
+
+def show(rows: Sequence[Row], console: Console) -> None:
+    """Three tables: cycles, where they go, and what a machine of another size gains."""
+    whole = [row for row in rows if row["part"] == "image"]
+    cycles = _table("Cycles per image", "cycles", "floor", "memory\nfloor", "utiliz.", "DRAM\nMB", "estimate", "exact",
+                    "sim\ncycles/s")  # fmt: skip
     for row in rows:
-        cycles = row["cycles"]
-        table.add_row(
-            row["model"], row["task"], str(row["memory_latency"]), f"{cycles:,}", f"{row['compute_floor_cycles']:,}",
-            f"{row['memory_floor_cycles']:,}", f"{row['utilization']:.1%}", f"{row['array_busy_cycles'] / cycles:.1%}",
-            *(f"{stall / cycles:.1%}" for stall in row["stall_cycles"].values()),
-            f"{sum(row['dram_bytes'].values()) / 1e6:.2f}", "yes" if row["bit_exact"] else "NO",
-            f"{row['harness_cycles_per_second']:,}",
+        batch, is_whole = row["batch"], row["part"] == "image"
+        cycles.add_row(
+            *_label(row), f"{row['cycles_per_image']:,}", f"{row['compute_floor_cycles'] // batch:,}",
+            f"{row['memory_floor_cycles'] // batch:,}" if is_whole else "-", f"{row['utilization']:.1%}",
+            f"{sum(row['dram_bytes'].values()) / batch / 1e6:.2f}" if is_whole else "-",
+            f"{row['estimate_error']:+.1%}" if is_whole else "-", "yes" if row["bit_exact"] else "NO",
+            f"{row['harness_cycles_per_second']:,}" if is_whole else "-",
         )  # fmt: skip
-    console.print(table)
+    console.print(cycles)
+    shares = _table("Percent of the cycles in which the array took a step, or why it did not", "step", *CAUSES)
+    for row in whole:
+        counts = [row["array_busy_cycles"], *row["stall_cycles"].values()]
+        shares.add_row(*_label(row), *(f"{100 * count / row['cycles']:.1f}" for count in counts))
+    console.print(shares)
+    if SYNTHESIS.exists():
+        console.print(_synthesis(json.loads(SYNTHESIS.read_text())))
+    for line in scaling(whole):
+        console.print(line, highlight=False)
+
+
+def _synthesis(rows: Sequence[Row]) -> Table:
+    """What `python -m bench.synth` found."""
+    table = Table("what", "array", "DSP", "LUT", "BRAM36", title="FPGA resources, by Yosys for UltraScale+")
+    for row in rows:
+        if "bram36" in row:
+            figures = (f"{row[name]:,}" for name in ("dsp", "lut", "bram36"))
+            table.add_row(row["what"], "x".join(map(str, row["array"])), *figures)
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title)
+    labels = ("model", "task", "array", "bus\nB/cycle", "ring\nKB", "latency", "batch")
+    for number, name in enumerate((*labels, *columns)):
+        table.add_column(name, justify="left" if number < 3 else "right", no_wrap=True)
+    return table
+
+
+def _label(row: Row) -> tuple[str, ...]:
+    part = "" if row["part"] == "image" else f", {row['part'].split(' of ')[0]}"
+    return (
+        row["model"] + part, row["task"], "x".join(map(str, row["array"])), str(row["weight_bytes_per_cycle"]),
+        str(row["weight_ring_bytes"] // 1024), str(row["memory_latency"]), str(row["batch"]),
+    )  # fmt: skip
+
+
+def scaling(rows: Sequence[Row]) -> Iterator[str]:
+    """What more MACs gain a model, on machines that differ in the array only."""
+    same = ("model", "task", "weight_bytes_per_cycle", "weight_ring_bytes", "memory_latency", "batch")
+    groups: dict[tuple[Any, ...], dict[int, int]] = {}
+    for row in rows:
+        sizes = groups.setdefault(tuple(row[key] for key in same), {})
+        sizes[int(np.prod(row["array"]))] = row["cycles"]
+    for (model, task, *_), sizes in groups.items():
+        for small, large in zip(sorted(sizes), sorted(sizes)[1:]):
+            yield f"{model} {task}: {small} -> {large} MACs, {sizes[small] / sizes[large]:.2f} times as fast"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tensors", action="store_true", help="compare every intermediate tensor, too")
-    parser.add_argument("--workers", type=int, default=1, help="rows simulated at the same time (default 1)")
+    parser.add_argument("--only", metavar="MODEL", help="this model only")
+    parser.add_argument("--machine", type=int, metavar="N", help="this machine of bench.yaml only, the first is 0")
     options = parser.parse_args()
     console, progress = Console(width=None if sys.stdout.isatty() else 176), Console(stderr=True)
     bench = read_bench()
-    with progress.status("draw the models, build"):
-        builds, build_seconds = build_all(bench)
-    with progress.status("compile the simulator, run golden"):
-        first = builds[0]
-        harness = build_harness(first.verilog, header=first.header, sources=first.path / "harness")
-        todo = list(cases(bench, builds))
-
-    def run(case: Case) -> dict[str, Any]:
-        row = measure(harness, case, tensors=options.tensors)
-        progress.print(f"{row['model']} {row['task']} at latency {row['memory_latency']}: {row['cycles']:,} cycles")
-        return row | {"hwgen_build_seconds": round(build_seconds, 1)}
-
-    with ThreadPoolExecutor(options.workers) as pool:
-        rows = list(pool.map(run, todo))
-    RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+    complete = options.only is None and options.machine is None
+    rows: list[Row] = []
+    for number, machine in enumerate(bench.machines):
+        if options.only:
+            machine = machine.model_copy(update={"runs": {k: v for k, v in machine.runs.items() if k == options.only}})
+        if not machine.runs or options.machine not in (None, number):
+            continue
+        with progress.status(f"machine {number}: draw the models, build"):
+            builds, build_seconds = build_machine(bench, machine, WORK / str(number))
+        with progress.status(f"machine {number}: compile the simulator (cached next time)"):
+            first = next(iter(builds.values()))
+            harness = build_harness(first.verilog, header=first.header, sources=first.path / "harness")
+        for case in cases(machine, builds):
+            row, result = measure(harness, case, tensors=options.tensors)
+            progress.print(f"{row['model']} {row['task']} at latency {case.latency}: {row['cycles']:,} cycles, "
+                           f"estimated {row['estimated_cycles']:,}", highlight=False)  # fmt: skip
+            if not rows and complete:
+                write_timeline(case, result)
+            if not rows:
+                rows.append(attention_block(case, row, result))
+            rows.append(row | {"hwgen_build_seconds": round(build_seconds, 1)})
+    if complete:
+        RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
     show(rows, console)
     return 0 if all(row["bit_exact"] for row in rows) else 1
 

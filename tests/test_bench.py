@@ -1,21 +1,42 @@
 """The full-size examples of the bench: structure, work, statistics. `make bench` simulates them."""
 
+import csv
+import io
+import json
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from bench.run import IMAGE, build_all, cases, measure, read_bench
+from bench.run import (
+    BLOCK,
+    IMAGE,
+    RESULTS,
+    TIMELINE,
+    attention_block,
+    build_machine,
+    cases,
+    measure,
+    queue_lengths,
+    read_bench,
+    scaling,
+    show,
+)  # fmt: skip
 from golden.model import Golden
-from hwgen.compiler import auto_params
+from hwgen.compiler import auto_params, compile_model
+from hwgen.cycles import CAUSES, estimate
 from hwgen.description import parse_model
-from hwgen.macs import macs
+from hwgen.isa import UNITS
+from hwgen.macs import attention_macs, macs
 from hwgen.strict_yaml import read_yaml
 from hwgen.synthetic import synthetic, synthetic_images
 from sim.harness import build_harness
 
 ROOT = Path(__file__).parents[1]
-SEEDS = {Path(entry.structure).parent.name: entry.seed for entry in read_bench().models}
+SEEDS = {name: entry.seed for name, entry in read_bench().models.items()}
 
 
 def example(name):
@@ -56,11 +77,88 @@ def test_macs_of_m3vit_by_hand(edge_moe):
     assert {macs(edge_moe, task.name) for task in edge_moe.model.tasks} == {782_719_488}
 
 
-def test_one_accelerator_holds_all():
+def test_attention_macs_by_hand(edge_moe):
+    assert attention_macs(edge_moe) == 25_405_824 == 4 * 129 * 192 * 192 + 3 * 2 * 129 * 129 * 64
+
+
+def test_rings_hold_what_the_models_need():
+    """A ring named in bench.yaml is no smaller than `buffers: auto` would make it."""
     bench = read_bench()
-    models = [example(name) for name in ("deit_tiny", "deit_small")]
-    shape = bench.array
-    assert auto_params(models, shape.t, shape.c, shape.k).weight_depth <= (bench.buffers.weight_depth or 0)
+    for machine in bench.machines:
+        shape = machine.array
+        needed = auto_params([example(name) for name in machine.runs], shape.t, shape.c, shape.k).weight_depth
+        assert needed <= (machine.buffers.weight_depth or needed)
+
+
+def rows_of(path=RESULTS):
+    return json.loads(path.read_text())
+
+
+def test_results_are_of_this_bench():
+    """A row per machine, model, task and latency, in order; every bit exact; the estimates within 5 %."""
+    bench, rows = read_bench(), rows_of()
+    wanted = [
+        ([m.array.t, m.array.c, m.array.k], m.buses.weights // 8, m.batch, model, task, latency)
+        for m in bench.machines for model, latencies in m.runs.items()
+        for task in tasks(model) for latency in latencies
+    ]  # fmt: skip
+    keys = ("array", "weight_bytes_per_cycle", "batch", "model", "task", "memory_latency")
+    whole = [row for row in rows if row["part"] == "image"]
+    assert [tuple(row[key] for key in keys) for row in whole] == wanted
+    for row in whole:
+        assert row["bit_exact"]
+        assert row["array_busy_cycles"] + sum(row["stall_cycles"].values()) == row["cycles"]
+        assert row["utilization"] == pytest.approx(row["macs"] / np.prod(row["array"]) / row["cycles"], abs=1e-4)
+        assert row["estimate_error"] == pytest.approx(row["estimated_cycles"] / row["cycles"] - 1, abs=1e-4)
+        assert abs(row["estimate_error"]) < 0.05
+        assert max(row["compute_floor_cycles"], row["memory_floor_cycles"]) < row["cycles"]
+        assert tuple(row["stall_cycles"]) == CAUSES
+
+
+def test_results_reach_the_goals():
+    """M3ViT in less than 900,000 cycles; four times the MACs at least 3.5 times as fast, twice the MACs 1.8 times."""
+    rows = [row for row in rows_of() if row["part"] == "image"]
+    standard = {"model": "edge_moe", "array": [8, 16, 8], "weight_bytes_per_cycle": 32, "weight_ring_bytes": 1 << 20}
+    assert max(row["cycles_per_image"] for row in rows if standard.items() <= row.items()) < 9e5
+    gains = [line for line in scaling(rows) if line.startswith("deit_small")]
+    first, second = (float(line.split(", ")[1].split()[0]) for line in gains)
+    assert first >= 3.5
+    assert second >= 1.8
+
+
+def test_timeline_is_of_the_first_run(edge_moe):
+    """An instruction a line; a unit works on one at a time, the engine begins them in order; they overlap."""
+    lines = list(csv.DictReader(TIMELINE.read_text().splitlines()))
+    first = next(row for row in rows_of() if row["part"] == "image")
+    assert {line["unit"] for line in lines} == set(UNITS)
+    assert max(int(line["retire"]) for line in lines) == pytest.approx(first["cycles"], abs=100)
+    by_unit = {unit: [line for line in lines if line["unit"] == unit] for unit in UNITS}
+    for unit, spans in by_unit.items():
+        begins, ends = ([int(span[key]) for span in spans] for key in ("begin", "retire"))
+        assert begins == sorted(begins)
+        if unit != "engine":
+            assert all(end <= begin for end, begin in zip(ends, begins[1:]))
+    engine = by_unit["engine"]
+    assert any(int(a["retire"]) > int(b["begin"]) for a, b in pairwise(engine))
+
+
+def tasks(name):
+    return [task.name for task in parse_model(read_yaml(ROOT / "examples" / name / "model.yaml"), name).tasks]
+
+
+def test_estimate_of_the_first_row(edge_moe, routed):
+    """The committed estimate is this code's, and an even spread of the tokens gives nearly the same."""
+    row = next(row for row in rows_of() if row["part"] == "image")
+    machine = read_bench().machines[0]
+    bench_models = [example(name) for name in machine.runs]
+    p = auto_params(bench_models, *row["array"], weight_bus=machine.buses.weights, data_bus=machine.buses.data)
+    p = replace(p, **machine.buffers.model_dump(exclude_none=True))
+    compiled = compile_model(edge_moe, p)
+    lengths = queue_lengths(edge_moe, routed[row["task"]])
+    given = estimate(compiled, row["task"], p, latency=row["memory_latency"], queue_lengths=lengths)
+    assert given.cycles == row["estimated_cycles"]
+    even = estimate(compiled, row["task"], p, latency=row["memory_latency"])
+    assert even.cycles == pytest.approx(row["cycles"], rel=0.05)
 
 
 def test_expert_loads_are_like_a_checkpoint_s(edge_moe, routed):
@@ -91,15 +189,26 @@ def test_activations_are_neither_dead_nor_saturated(routed):
 
 @pytest.mark.slow
 def test_m3vit_simulated(tmp_path):
-    """One row of the bench, every tensor compared."""
+    """A row of the bench, every tensor compared, and the attention block in it."""
     bench = read_bench()
-    bench = bench.model_copy(update={"models": [bench.models[0].model_copy(update={"latencies": [100]})]})
-    (made,), _ = build_all(bench, tmp_path)
+    machine = bench.machines[0].model_copy(update={"runs": {"edge_moe": [100]}})
+    builds, _ = build_machine(bench, machine, tmp_path)
+    made = builds["edge_moe"]
     harness = build_harness(made.verilog, header=made.header, sources=made.path / "harness")
-    row = measure(harness, next(cases(bench, [made])), tensors=True)
+    case = next(cases(machine, builds))
+    row, result = measure(harness, case, tensors=True)
     assert row["bit_exact"]
-    assert row["memory_floor_cycles"] < row["compute_floor_cycles"] < row["array_busy_cycles"] < row["cycles"] < 1.2e6
-    assert row["utilization"] == pytest.approx(row["macs"] / 1024 / row["cycles"], abs=1e-4)
+    assert row["memory_floor_cycles"] < row["compute_floor_cycles"] < row["array_busy_cycles"] < row["cycles"] < 9e5
+    assert row["array_busy_cycles"] + sum(row["stall_cycles"].values()) == row["cycles"]
+    assert abs(row["estimate_error"]) < 0.05
+    assert case.estimate.array_busy == row["array_busy_cycles"]
+    assert case.estimate.dram_bytes["weights"] == row["dram_bytes"]["weights"]
+    block = attention_block(case, row, result)
+    assert block["part"].endswith(f"layer {BLOCK}")
+    assert block["compute_floor_cycles"] < block["cycles"] < row["cycles"] / 12
+    console = Console(file=io.StringIO(), width=200)
+    show([block, row], console)
+    assert f"{row['cycles']:,}" in console.file.getvalue()
 
 
 def test_seed_decides(edge_moe):

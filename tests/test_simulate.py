@@ -58,7 +58,6 @@ class Isa:
             on_done(number + 1)
         return results
 
-
     def words(self, machine, name):
         """A buffer's memory [banks, depth, elements of a word]; that of the queues as Router's docstring says."""
         p = self.build.params
