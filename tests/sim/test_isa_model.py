@@ -1,6 +1,7 @@
 """Compiled programs on the instruction-level model give the golden model's outputs and intermediate tensors."""
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,10 @@ from tests.random_model import random_description, random_images
 SHAPES = [(4, 8, 8), (8, 4, 2), (2, 4, 1), (4, 8, 16), (4, 2, 32), (16, 16, 4), (2, 64, 8), (64, 2, 1)]
 
 
-def check(desc, shape, images, batch=1):
+def check(desc, shape, images, batch=1, **sizes):
     """Every task and all images, `batch` at once, with fresh garbage in the buffers."""
     golden = Golden(desc)
-    p = auto_params([desc], *shape, batch=batch)
+    p = replace(auto_params([desc], *shape, batch=batch), **sizes)
     compiled = compile_model(desc, p, batch)
     for task in compiled.entries:
         expected = golden.run(images, task, keep=True)
@@ -80,6 +81,7 @@ def test_full_size():
     check(desc, (8, 16, 8), random_images(desc, 1, 0))
 
 
+MOE = {"kind": "moe", "experts": 6, "hidden": 10, "top_k": 2, "gate": "softmax_topk"}
 HEADS = [
     {"name": "a", "head": "class_token", "outputs": 17, "norm": True},
     {"name": "b", "head": "mean", "outputs": 3, "norm": False},
@@ -98,6 +100,17 @@ def test_every_head(shape, class_token, batch):
     check(desc, shape, random_images(desc, 2, 0), batch)
 
 
+@pytest.mark.parametrize("outputs", [12, 70])
+@pytest.mark.parametrize("mlp", [{"kind": "dense", "hidden": 20}, MOE])
+def test_outputs_over_the_residual_stream(mlp, outputs):
+    """Narrow ones may take the place of rows while later ones are still added to, wide ones may not."""
+    desc = random_description(
+        42, class_token=False, dim=20, layers=[{"mlp": mlp}], tasks=[HEADS[2] | {"outputs": outputs}],
+        image={"height": 8, "width": 10, "channels": 1}, patch={"height": 2, "width": 2},
+    )  # fmt: skip
+    check(desc, (2, 8, 8), random_images(desc, 1, 0), weight_depth=256)
+
+
 def routed(mlp, change):
     desc = random_description(
         41, layers=[{"mlp": mlp}, {"mlp": mlp}], class_token=True, tasks=HEADS[:1], dim=20,
@@ -112,13 +125,11 @@ def routed(mlp, change):
 @pytest.mark.parametrize("top_k", [1, 3])
 def test_equal_logits(gate, top_k):
     """All gate weights zero: the first experts take every token, the others are skipped."""
-    mlp = {"kind": "moe", "experts": 6, "hidden": 10, "top_k": top_k, "gate": gate}
-
     def zero(tensors, name):
         for part in ("weight", "bias"):
             tensors[f"{name}.{part}"][:] = 0
 
-    desc = routed(mlp, zero)
+    desc = routed(MOE | {"top_k": top_k, "gate": gate}, zero)
     images = random_images(desc, 1, 0)
     weights = Golden(desc).run(images, "a", keep=True).tensors["layers.1.weights"]
     assert len(np.unique(weights)) == 1
@@ -128,12 +139,10 @@ def test_equal_logits(gate, top_k):
 @pytest.mark.parametrize("gate", ["softmax_topk", "topk_softmax"])
 @pytest.mark.parametrize("winner", [0, 5])
 def test_one_expert_takes_all(gate, winner):
-    mlp = {"kind": "moe", "experts": 6, "hidden": 10, "top_k": 2, "gate": gate}
-
     def win(tensors, name):
         tensors[f"{name}.bias"][:] = np.where(np.arange(6) == winner, 2**31 - 1, -(2**31))
 
-    desc = routed(mlp, win)
+    desc = routed(MOE | {"gate": gate}, win)
     images = random_images(desc, 1, 0)
     tensors = Golden(desc).run(images, "a", keep=True).tensors
     assert len(tensors[f"layers.0.expert.{winner}.tokens"][0]) == desc.model.tokens
