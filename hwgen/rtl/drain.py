@@ -92,7 +92,7 @@ class Drain(wiring.Component):
         p = self.p
         log_t, log_w = ceil_log2(p.t), ceil_log2(p.word)
         m.submodules.table = table = ContextTable(
-            ("expert", "dest", "use_queue", "scatter", "gelu", "row_begin", "d_base", "d_stride", "gelu_mult",
+            ("expert", "dest", "scatter", "gelu", "row_begin", "d_base", "d_stride", "gelu_mult",
              "gelu_shift", "gelu_zero", "score_mult", "score_shift", "out_mult", "out_shift"),
             rows=16,
         )  # fmt: skip
@@ -133,7 +133,7 @@ class Drain(wiring.Component):
         row = Signal(range(p.max_tokens + p.t + 1))
         m.d.comb += [
             row.eq(Cat(slot, tile.row_tile)),
-            self.q_en.eq(beat & f.use_queue),
+            self.q_en.eq(beat & f.scatter),
             self.q_expert.eq(f.expert),
             self.q_index.eq(row[: p.row_bits]),
         ]
