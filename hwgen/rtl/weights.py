@@ -78,8 +78,6 @@ class WeightFetch(wiring.Component):
                 outward = reader.signature.members[name].flow == Out
                 m.d.comb += outer.eq(inner) if outward else inner.eq(outer)
 
-        drop = Signal()
-        m.d.comb += drop.eq(self.abort | self.clear)
         # Accepting side: beats (or their parts) go to the place `fill`, one register stage before the memory.
         valid, data = Signal(), Signal(min(self.beat_bytes, self.word_bytes) * 8)
         room = Signal(range(self.capacity + 1), init=self.capacity)
@@ -91,7 +89,7 @@ class WeightFetch(wiring.Component):
             # The tag of a command is the number of words in its last beat, less one.
             m.d.comb += [
                 reader.cmd_tag.eq(self.cmd_bytes[exact_log2(self.word_bytes) :] - 1),
-                gearbox.clear.eq(drop),
+                gearbox.clear.eq(self.abort | self.clear),
                 gearbox.in_valid.eq(reader.out_valid),
                 gearbox.in_data.eq(reader.out_data),
                 gearbox.in_last.eq(reader.out_last),
@@ -104,7 +102,7 @@ class WeightFetch(wiring.Component):
         else:
             m.d.comb += [valid.eq(reader.out_valid), data.eq(reader.out_data), reader.out_ready.eq(room != 0)]
         m.d.comb += [
-            accept.eq(valid & (room != 0) & ~drop),
+            accept.eq(valid & (room != 0)),
             complete.eq(accept & (part == self.up - 1)),
         ]
         popped = Signal(range(self.capacity + 1))
@@ -128,7 +126,7 @@ class WeightFetch(wiring.Component):
             w_en.eq(accept << part),
             w_addr.eq(fill),
             w_data.eq(data),
-            self.written.eq(complete),
+            self.written.eq(complete & ~self.clear),
             fill.eq(fill + complete),
             room.eq(room - complete + popped),
             self.level.eq(self.level + self.written - popped),
