@@ -22,6 +22,7 @@ DEPTH = HW.instruction_queue
 LIMIT = 8000
 #: Cycles from `route_done` to the first request that may not be a guess any more.
 SETTLED = 2
+MASK = (1 << 64) - 1
 
 
 class Program:
@@ -45,7 +46,7 @@ class Program:
             fields |= {"expert": int(rng.integers(HW.max_experts)), "use_queue": int(rng.integers(2))} | fields
         if op == Op.MATMUL and size:
             expert = fields["expert"] if fields["use_queue"] else None
-            self.requests.append(((self.base + offset) % (1 << 64), size, expert, self.routes))
+            self.requests.append((self.base + offset & MASK, size, expert, self.routes))
         self.routes += op == Op.ROUTE
         self.ops.append((op, fields))
         if op not in (Op.END, Op.LOAD, Op.ROUTE):
@@ -128,7 +129,7 @@ class Bench:
             await self.cycle(rst=1, start=0, address=address, route_done=0, nonempty=0, **weights)
         limit = len(data) if limit is None else limit
         for i in range(0, limit - BYTES + 1, BYTES):
-            self.memory[(address + i) % (1 << 64)] = data[i : i + BYTES]
+            self.memory[(address + i) & MASK] = data[i : i + BYTES]
         for _ in range(2):
             await self.cycle()
             assert not self.port("exhausted"), "exhausted before the start"
@@ -192,7 +193,7 @@ async def programs(dut):
     rng = np.random.default_rng(cocotb.RANDOM_SEED + 1)
     wrong = skipped = 0
     for trial in range(30):
-        base = int(rng.integers(1 << 40)) * 64 if trial else (1 << 64) - 4096 * 64
+        base = int(rng.integers(1 << 40)) * 64 if trial else MASK + 1 - 4096 * 64
         size = 4096 if trial % 2 else 0xFFFF_FFFF
         program = Program(rng, int(rng.integers(1, 40)), base, size)
         if trial % 3 == 0:
@@ -200,6 +201,8 @@ async def programs(dut):
             program.add(Op.ROUTE)
             program.add(Op.MATMUL, offset=size - size % 64 - 64, size=64)  # up to the very end
         address = int(rng.integers(1 << 40)) * 64
+        if trial % 3 == 1:  # across a boundary of 4 GB
+            address = (address & ~0xFFFF_FFFF) - 64 * int(rng.integers(1, 5)) & MASK
         rest = int(rng.integers(BYTES)) if trial % 2 else 0  # less than an instruction is left over
         await bench.begin(program.data + bytes(rest), address, weights_base=base, weights_size=size)
         if trial % 4:
@@ -271,7 +274,8 @@ async def weights_range(dut):
     """A request that ends beyond the region is never made, by however little or much it does, nor any behind it."""
     bench = Bench(dut)
     rng = np.random.default_rng(cocotb.RANDOM_SEED + 4)
-    cases = ((4096, 4032, 65), (4096, 4096, 64), (0, 0, 64), (100, 0xFFFF_FFC0, 0xFFFF_FFFF), (64, 64, 64))
+    cases = ((4096, 4032, 65), (4096, 4096, 64), (0, 0, 64), (100, 0xFFFF_FFC0, 0xFFFF_FFFF), (64, 64, 64),
+             (4096, 0xFFFF_FFC0, 128))  # fmt: skip
     for size, offset, length in cases:
         for use_queue in range(2):
             program = Program(rng, 0, 0, 1 << 20)

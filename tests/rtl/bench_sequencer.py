@@ -363,7 +363,7 @@ async def port_faults(dut):
     bench = Bench(dut)
     await bench.begin()
     rng, codes = bench.rng, set()
-    for trial in range(120):
+    for trial in range(90):
         code = bench.programs.code(int(rng.integers(1, 8)))
         r, routing = bench.programs.registers(code), Routing(HW, rng)
         wanted, _, decisions = routing.run(code, r)
