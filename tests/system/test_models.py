@@ -17,7 +17,7 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "mnist_m3vit"
 
 @dataclass(frozen=True)
 class Hardware:
-    """An array, its buses, and the seeds of the random models it is made for.
+    """An array, its buses, the seeds of the random models it is made for, and how many of their images at once.
 
     The first of them is there once more with multipliers so large that much of it saturates.
     """
@@ -28,29 +28,31 @@ class Hardware:
     weight_bus: int
     data_bus: int
     seeds: tuple[int, ...]
+    batch: int = 1
 
-    def works(self, images: int = 2) -> list[Work]:
+    def works(self, runs: int = 2, batch: int = 1) -> list[Work]:
         descs = [random_description(seed) for seed in self.seeds] + [random_description(self.seeds[0], gain=60)]
-        p = auto_params(descs, self.t, self.c, self.k, weight_bus=self.weight_bus, data_bus=self.data_bus)
-        return [Work(desc, p, random_images(desc, images, seed=desc.model.dim)) for desc in descs]
+        buses = {"weight_bus": self.weight_bus, "data_bus": self.data_bus}
+        p = auto_params(descs, self.t, self.c, self.k, batch=self.batch, **buses)
+        return [Work(desc, p, random_images(desc, runs * batch, seed=desc.model.dim), batch) for desc in descs]
 
 
 #: T, C and K each the largest and the smallest, K > C, T > C, more than a ring word per beat and less.
 HARDWARE = [
-    Hardware(2, 4, 1, 64, 512, (2, 7, 8)),
+    Hardware(2, 4, 1, 64, 512, (2, 7, 8), batch=3),
     Hardware(4, 4, 4, 512, 64, (4, 14, 20)),
-    Hardware(8, 4, 16, 128, 256, (1, 21, 10)),
+    Hardware(8, 4, 16, 128, 256, (1, 21, 10), batch=2),
     Hardware(4, 16, 2, 256, 128, (9, 13, 27)),
-    Hardware(8, 8, 8, 64, 64, (5, 12, 28)),
-    Hardware(16, 4, 2, 512, 512, (6, 24, 25)),
+    Hardware(32, 4, 4, 64, 64, (5, 12, 28), batch=5),
+    Hardware(16, 4, 2, 512, 512, (6, 24, 25), batch=2),
 ]
 #: Of three models with one, two and three layers, up to eight experts, with and without a class token.
 SMALL = HARDWARE[1]
 
 
-def in_turns(works: list[Work], images: int = 2) -> list[tuple[Work, str, int]]:
-    """Image after image, on each the tasks of all models one after another."""
-    return [(work, task, image) for image in range(images) for work in works for task in work.tasks]
+def in_turns(works: list[Work], runs: int = 2) -> list[tuple[Work, str, int]]:
+    """Run after run, in each the tasks of all models one after another."""
+    return [(work, task, run) for run in range(runs) for work in works for task in work.tasks]
 
 
 def test_models_have_everything():
@@ -61,15 +63,20 @@ def test_models_have_everything():
     assert {getattr(mlp, "gate", "dense") for mlp in mlps} == {"dense", "softmax_topk", "topk_softmax"}
     assert {model.class_token for model in models} == {False, True}
     assert {len(model.layers) for model in models} == {1, 2, 3}
-    saturated = HARDWARE[1].works(images=1)[-1]
+    saturated = HARDWARE[1].works(1)[-1]
     residual = saturated.tensors(saturated.tasks[0], 0)["layers.1.attn"]
     assert np.isin((-32768, 32767), residual).all()
 
 
 @pytest.mark.parametrize("hardware", HARDWARE, ids=lambda h: f"{h.t}x{h.c}x{h.k}")
 def test_random_models(hardware):
-    """Also with memory that answers at once, and late with many stalls; `seed` is that of all initial contents too."""
+    """Also with memory that answers at once, and late with many stalls; `seed` is that of all initial contents too.
+
+    Batches take turns with single images.
+    """
     works = hardware.works()
+    if hardware.batch > 1:
+        works += hardware.works(batch=hardware.batch)
     machine = harness(works[0].p)
     for timing in (
         Timing(latency=hardware.t, stall_percent=0, seed=hardware.c),
@@ -80,7 +87,7 @@ def test_random_models(hardware):
 
 def test_very_slow_memory():
     """Rings and queues run empty all the time."""
-    work = SMALL.works(images=1)[0]
+    work = SMALL.works(1)[0]
     assert_same(harness(work.p), in_turns([work], 1), Timing(latency=400, stall_percent=85, seed=5))
 
 
@@ -90,21 +97,21 @@ def test_nothing_remains_of_earlier_runs():
     assert {len(work.desc.model.layers) for work in works} == {1, 2, 3}
     runs = in_turns(works) + in_turns(works)[::-1] + in_turns(works)
     seen = {}
-    for (work, task, image), result in zip(runs, assert_same(harness(works[0].p), runs), strict=True):
-        first = seen.setdefault((work, task, image), result)
+    for (work, task, run), result in zip(runs, assert_same(harness(works[0].p), runs), strict=True):
+        first = seen.setdefault((work, task, run), result)
         assert (result.output, result.cycles) == (first.output, first.cycles)
 
 
 def test_memories_start_with_random_bits():
     """Every word with others: else the tests above might not see that something relies on words never written."""
-    work = SMALL.works(images=1)[0]
+    work = SMALL.works(1)[0]
     task, compiled = work.tasks[0], work.compiled
-    buffer = work.probes[task].buffers["X"]
+    buffer = work.probes[task].buffers["H"]
     probe = Probe(f"hwgen_accelerator.{buffer['paths'][0]}", 0, buffer["depth"], buffer["width"])
-    job = Job(compiled.entries[task], work.images[0].tobytes(), compiled.output_bytes[task], task)
+    job = Job(compiled.entries[task], work.input(0), compiled.output_bytes[task], task)
 
     def contents(seed: int) -> np.ndarray:
-        """X after the first instruction, which only writes Y."""
+        """A bank of H after the first instruction, when nobody has written any."""
         machine = harness(work.p)
         result = machine.run([job], program=compiled.program, weights=compiled.weights, probes={task: {0: [probe]}},
                              timing=Timing(seed=seed))  # fmt: skip

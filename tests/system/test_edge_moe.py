@@ -1,0 +1,39 @@
+"""Edge-MoE's M3ViT with a layer of each kind, everything else in its real size: to the bit, and as fast as it was."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hwgen.compiler import auto_params
+from hwgen.strict_yaml import read_yaml
+from hwgen.synthetic import synthetic, synthetic_images
+from sim.harness import Timing
+from tests.system.helpers import Work, assert_same, harness
+
+MODEL = Path(__file__).resolve().parents[2] / "examples" / "edge_moe" / "model.yaml"
+#: Measured at a latency of 100. Fewer is fine: write it down here.
+CYCLES = {"segmentation": 167_030, "depth": 175_343}
+TOLERANCE = 1.03
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory) -> Work:
+    structure = read_yaml(MODEL)
+    structure["layers"] = structure["layers"][:2]
+    assert [layer["mlp"]["kind"] for layer in structure["layers"]] == ["dense", "moe"]
+    path = tmp_path_factory.mktemp("edge_moe") / "model.yaml"
+    path.write_text(yaml.safe_dump(structure))
+    desc = synthetic(path, 1)
+    return Work(desc, replace(auto_params([desc], 8, 16, 8), weight_depth=4096), synthetic_images(desc, 1, 1))
+
+
+def test_cycles(work):
+    runs = [(work, task, 0) for task in work.tasks]
+    for (_, task, _), result in zip(runs, assert_same(harness(work.p), runs, Timing(100)), strict=True):
+        assert result.counters["cycles"] <= TOLERANCE * CYCLES[task], task
+
+
+def test_slow_memory(work):
+    assert_same(harness(work.p), [(work, task, 0) for task in work.tasks], Timing(400, stall_percent=30, seed=2))
