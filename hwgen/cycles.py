@@ -3,7 +3,7 @@
 One walk over the program in its order. For each instruction the model knows when it may be dispatched (order fields,
 its own unit), how long its unit takes, and for the engine when each output tile's weights are in the ring: they stream
 in at the bus's pace as far ahead as the ring, the open bursts and the instruction queue reach. Data are not simulated;
-how many tokens each expert gets is given, or taken to be even.
+how many tokens each expert gets is given, or taken to be what is usual.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import gcd
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from hwgen.rtl.postprocess import PostProcess
 from hwgen.rtl.softmax import Softmax
 from hwgen.rtl.writeback import WriteBack
 
-__all__ = ["CAUSES", "CycleEstimate", "estimate"]
+__all__ = ["CAUSES", "CycleEstimate", "estimate", "usual_lengths"]
 
 #: Why the array took no step; one `stall_*` counter each.
 CAUSES = ("weights", "drain", "pipeline", "issue", "norm", "router", "mover", "data", "fetch")
@@ -68,12 +69,21 @@ def estimate(
 ) -> CycleEstimate:
     """Cycles of one run of `task` (all images of the batch) at a memory latency of `latency` cycles.
 
-    queue_lengths: for each routed layer of the program the rows of each expert's queue; None: evenly spread.
+    queue_lengths: for each routed layer of the program the rows of each expert's queue; None: `usual_lengths`.
     """
     walk = _Walk(p, latency, queue_lengths)
     for instr in compiled.instructions[task]:
         walk.step(instr)
     return walk.result()
+
+
+def usual_lengths(tokens: int, top_k: int, experts: int) -> list[int]:
+    """Queues as trained gates fill them: an eighth of the experts goes empty, the loads of the others rise evenly, and
+    neither lie side by side."""
+    stride = next(step for step in range(max(1, experts // 3), 2 * experts) if gcd(step, experts) == 1)
+    loads = np.array([max(0, number * stride % experts - experts // 8 + 0.5) for number in range(experts)])
+    ends = np.rint(loads.cumsum() / loads.sum() * tokens * top_k).astype(int)
+    return [min(tokens, int(length)) for length in np.diff(ends, prepend=0)]
 
 
 @dataclass
@@ -145,7 +155,8 @@ class _Walk:
         self.finish = dict.fromkeys(UNITS, 0.0)  #: of the unit's last instruction
         self.engine_finish: list[float] = []
         self.port_busy: list[tuple[float, float]] = []  #: the reader of gmem1 takes no other command
-        self.routed_layers, self.routed, self.experts = -1, 0, 1
+        self.routed_layers, self.routed = -1, 0
+        self.lengths: list[int] = []  #: of the queues, when all ROUTEs so far are done
 
         self.now = float(START_UP)  #: of the engine: its next step's earliest cycle
         self.last_step = -1000.0
@@ -250,7 +261,7 @@ class _Walk:
             self.last_step, self.now = last, last + 1
 
     def _matmul(self, f: dict[str, int], start: float, known: float) -> float:
-        p, rows = self.p, self._queue(f["expert"]) if f["use_queue"] else f["row_end"]
+        p, rows = self.p, self.lengths[f["expert"]] if f["use_queue"] else f["row_end"]
         words, tiles = p.param_words + f["k_steps"], f["tiles"]
         asked = 0.0
         fetched = f["bytes"] > 0
@@ -315,20 +326,17 @@ class _Walk:
 
     def _route(self, f: dict[str, int], start: float) -> float:
         rows = f["row_end"] - f["row_begin"]
-        self.experts = f["tiles"]
         if not f["append"]:
             self.routed_layers, self.routed = self.routed_layers + 1, 0
-        self.routed += rows * f["k_steps"]
+        self.routed += rows
+        if self.given is None:
+            self.lengths = usual_lengths(self.routed, f["k_steps"], f["tiles"])
+        else:
+            self.lengths = list(self.given[self.routed_layers])
         return (rows + ROUTER_TOKENS) * max(f["tiles"] + 6, f["k_steps"] + 18) + ROUTER_TAIL
 
-    def _queue(self, expert: int) -> int:
-        """Rows of an expert's queue."""
-        if self.given is not None:
-            return self.given[self.routed_layers][expert]
-        return self.routed // self.experts + (expert < self.routed % self.experts)
-
     def _gather(self, f: dict[str, int], start: float) -> float:
-        rows = self._queue(f["expert"])
+        rows = self.lengths[f["expert"]]
         return self._beside_engine("mover", start, rows * f["tiles"]) + MOVER_TAIL if rows else 0
 
     def _mean(self, f: dict[str, int], start: float) -> float:

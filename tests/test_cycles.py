@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from hwgen.compiler import Instr, auto_params, compile_model
-from hwgen.cycles import DISPATCH, START_UP, estimate
+from hwgen.cycles import DISPATCH, START_UP, estimate, usual_lengths
 from hwgen.isa import NO_WAIT, Dest, Op, Source
 from hwgen.params import HwParams
 from tests.random_model import random_description
@@ -89,7 +89,18 @@ def test_experts(lengths, wasted):
     assert guess.dram_bytes["weights"] == 2 * 34 * 64 - wasted
     assert guess.array_busy == 2 * 16 * sum(-(-rows // 4) for rows in lengths)
     if lengths == [8, 8]:
-        assert guess == run(route, *experts)  # the even spread
+        assert run(route, *experts) == run(route, *experts, queue_lengths=[usual_lengths(16, 1, 2)])
+
+
+@pytest.mark.parametrize(("tokens", "top_k", "experts"), [(129, 2, 16), (516, 2, 16), (15, 3, 7), (9, 2, 2), (50, 1, 256)])
+def test_usual_lengths(tokens, top_k, experts):
+    lengths = usual_lengths(tokens, top_k, experts)
+    assert len(lengths) == experts
+    assert min(lengths) >= 0 and max(lengths) <= tokens
+    if top_k < experts:
+        assert sum(lengths) == tokens * top_k
+    if experts == 16:
+        assert lengths.count(0) == 2 and 2 * max(lengths) < 5 * tokens * top_k / experts
 
 
 def test_weights_of_an_empty_expert_are_not_fetched_once_that_is_known():
