@@ -201,7 +201,8 @@ def info(
     if compiled is None:
         return
     guesses = {task.name: estimate(compiled, task.name, p, latency=latency) for task in structure.tasks}
-    out.print(f"estimate per image, memory latency {latency}, an eighth of the experts without tokens:", highlight=False)
+    loads = ", an eighth of the experts without tokens" if experts else ""
+    out.print(f"estimate per image, memory latency {latency}{loads}:", highlight=False)
     show_estimates(guesses, {name: macs(desc, name) / p.macs for name in guesses}, compiled.batch)
     if program:
         for name, instructions in compiled.instructions.items():

@@ -92,7 +92,9 @@ def test_experts(lengths, wasted):
         assert run(route, *experts) == run(route, *experts, queue_lengths=[usual_lengths(16, 1, 2)])
 
 
-@pytest.mark.parametrize(("tokens", "top_k", "experts"), [(129, 2, 16), (516, 2, 16), (15, 3, 7), (9, 2, 2), (50, 1, 256)])
+@pytest.mark.parametrize(
+    ("tokens", "top_k", "experts"), [(129, 2, 16), (516, 2, 16), (15, 3, 7), (9, 2, 2), (50, 1, 256)]
+)
 def test_usual_lengths(tokens, top_k, experts):
     lengths = usual_lengths(tokens, top_k, experts)
     assert len(lengths) == experts
