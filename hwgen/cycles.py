@@ -8,9 +8,8 @@ how many tokens each expert gets is given, or taken to be what is usual.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import gcd
 
 import numpy as np
@@ -25,6 +24,7 @@ from hwgen.rtl.drain import Drain
 from hwgen.rtl.postprocess import PostProcess
 from hwgen.rtl.softmax import Softmax
 from hwgen.rtl.writeback import WriteBack
+from hwgen.weight_stream import BURST, OUTSTANDING, READ, WeightStream
 
 __all__ = ["CAUSES", "CycleEstimate", "estimate", "usual_lengths"]
 
@@ -32,12 +32,10 @@ __all__ = ["CAUSES", "CycleEstimate", "estimate", "usual_lengths"]
 CAUSES = ("weights", "drain", "pipeline", "issue", "norm", "router", "mover", "data", "fetch")
 UNIT_OF = {op: unit for unit, ops in UNITS.items() for op in ops}
 
-# Of the AXI readers: bursts under way, beats of a burst.
-OUTSTANDING, BURST = 8, 64
 # Cycles that no formula below explains: from the start bit to the first instruction's request and from END to done;
 # between two dispatches; from what a dispatch waited for to the unit's first cycle, in the engine from there to its
-# first step; of a read command besides latency and beats.
-START_UP, DISPATCH, BEGIN, ENGINE_BEGIN, READ = 12, 8, 4, 2, 3
+# first step.
+START_UP, DISPATCH, BEGIN, ENGINE_BEGIN = 12, 8, 4, 2
 # Of a command: the pipelines of the LayerNorm unit, the mover and the router (which has three tokens in work).
 NORM_TAIL, MOVER_TAIL, ROUTER_TAIL, ROUTER_TOKENS = 35, 11, 2, 2
 
@@ -86,58 +84,6 @@ def usual_lengths(tokens: int, top_k: int, experts: int) -> list[int]:
     return [min(tokens, int(length)) for length in np.diff(ends, prepend=0)]
 
 
-@dataclass
-class _WeightStream:
-    """When weights are in the ring. Words are numbered from the program's first; a piece is an output tile's words."""
-
-    p: HwParams
-    latency: int
-    ends: list[int] = field(default_factory=lambda: [0])  #: word behind each piece
-    times: list[float] = field(default_factory=lambda: [0.0])  #: when its last word is there
-    freed: list[int] = field(default_factory=lambda: [0])  #: words popped so far ...
-    freed_at: list[float] = field(default_factory=lambda: [0.0])  #: ... from this cycle on
-    accepted: float = 0.0  #: when the reader took the last command
-
-    def __post_init__(self) -> None:
-        beat = self.p.weight_bus // 8
-        self.window = OUTSTANDING * BURST * beat // self.p.ring_bytes  # words asked for ahead of the one that comes
-        round_trip = self.latency + READ + BURST
-        self.pace = max(1.0, self.p.ring_bytes / beat, round_trip / self.window)  # cycles per word
-        self._full = 1  # first pop not yet waited for
-
-    def asked(self, known: float) -> float:
-        """When the reader takes the next command, which it may from `known` on."""
-        self.accepted = max(known, self.accepted, self.there(self.ends[-1] - self.window))
-        return self.accepted
-
-    def fetch(self, words: int, asked: float) -> None:
-        """The next piece of the stream."""
-        begin, end = self.ends[-1], self.ends[-1] + words
-        ready = max(self.times[-1], asked + READ + self.latency) + words * self.pace
-        while self._full < len(self.freed):
-            admitted = self.freed[self._full - 1] + self.p.weight_depth  # words that had room without this pop
-            if admitted >= end:
-                break
-            ready = max(ready, self.freed_at[self._full] + (end - max(begin, admitted)) * self.pace)
-            if self.freed[self._full] + self.p.weight_depth >= end:
-                break
-            self._full += 1
-        self.ends.append(end)
-        self.times.append(ready)
-
-    def free(self, words: int, when: float) -> None:
-        self.freed.append(self.freed[-1] + words)
-        self.freed_at.append(when)
-
-    def there(self, word: int) -> float:
-        """When all words before `word` are there."""
-        if word <= 0:
-            return 0.0
-        piece = bisect_left(self.ends, word)
-        end, time = self.ends[piece], self.times[piece]
-        return max(self.times[piece - 1], time - (end - word) * self.pace)
-
-
 class _Walk:
     """The machine while `step` gets one instruction after another; times are cycles since the start."""
 
@@ -147,7 +93,7 @@ class _Walk:
         self.hold = max(0, Softmax.FACTOR_LATENCY - lead - array)
         written = lead + array + p.t + Drain.LATENCY + PostProcess.LATENCY + WriteBack.LATENCY + 2
         self.score_settle, self.settle = written + Softmax.WRITE_LATENCY, written + self.hold
-        self.stream = _WeightStream(p, latency)
+        self.stream = WeightStream(p, latency)
         self.ring_base = 0  #: word of the stream the ring's base stands at, in program order
 
         self.known = [float(START_UP)]  #: when each instruction is in the queue
@@ -288,7 +234,7 @@ class _Walk:
                 self.ring_base += words
         dest, share = f["dest"], p.t / max(f["k_steps"], p.t)
         self.share = {"norm": share * (dest == Dest.X_ADD), "mover": share * (dest == Dest.H)}
-        return self.last_step + self.settle if rows else self.now
+        return self.now - 1 + self.settle
 
     def _starve(self, until: float) -> None:
         if until > self.now:
