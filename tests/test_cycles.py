@@ -79,6 +79,14 @@ def test_units_work_side_by_side():
     assert beside.unit_busy["norm"] == pytest.approx(behind.unit_busy["norm"], abs=1)
 
 
+def test_order_fields_say_what_may_be_busy():
+    """A MATMUL behind a NORM waits for it, unless it says that it need not."""
+    norm = (Op.NORM, {"row_end": 64, "tiles": 8})
+    for field in BESIDE:
+        behind = run(norm, (Op.MATMUL, MATMUL | ROWS | BESIDE | {field: 0}))
+        assert (behind.stalls["norm"] > 400) == (field == "beside_norm")
+
+
 @pytest.mark.parametrize(("lengths", "wasted"), [([16, 0], 34 * 64), ([0, 16], 34 * 64), ([8, 8], 0)])
 def test_experts(lengths, wasted):
     """Weights of an expert without tokens are fetched on suspicion while the router works, and thrown away."""

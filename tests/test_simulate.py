@@ -131,6 +131,7 @@ def test_batches(build, monkeypatch):
     assert digit.as_dict(p)["cycles_per_image"] == {"mean": 50, "min": 50, "max": 50}
     assert report.tasks["segment"].counters == {"stalls": pytest.approx(1 / 2)}
     assert run(build, monkeypatch, Isa(build)).identical
+    assert module._batches(5, 2) == [[0, 1], [2, 3], [4, 4]]
 
 
 def test_one_task_without_probes(build, monkeypatch):
