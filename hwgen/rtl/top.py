@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, ClockDomain, Const, DomainRenamer, Module, Mux, ResetInserter, Signal, Value
+from amaranth import Cat, ClockDomain, Const, DomainRenamer, Module, ResetInserter, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -13,6 +13,7 @@ from hwgen.regmap import BY_NAME, COUNTERS, REGISTERS
 
 from .axi import AxiReader, AxiWriter
 from .control import Control
+from .counter import saturating_counter
 from .datapath import Datapath
 from .fetch import InstructionFetch
 from .sequencer import PORTS, READ_TAGS, Sequencer
@@ -203,27 +204,22 @@ class Accelerator(wiring.Component):
             "gmem0_read_bytes": weights.bytes,
             "gmem1_read_bytes": reader.bytes,
             "gmem1_write_bytes": writer.bytes,
-            "gmem0_wasted_bytes": self._sum(m, started, datapath.discarded),
-            "kv_read_bytes": self._sum(m, started, datapath.kv_read),
+            "gmem0_wasted_bytes": self._sum(m, started, datapath.discarded, "discarded"),
+            "kv_read_bytes": self._sum(m, started, datapath.kv_read, "kv_read"),
         }
         assert set(events) | set(counted) == set(COUNTERS)
         for name, count in counted.items():
             m.d.comb += getattr(control, name).eq(count)
         for name, event in events.items():
-            counter = Signal(BY_NAME[name].bits, name=f"count_{name}")
-            with m.If(started):
-                m.d.sync += counter.eq(0)
-            with m.Elif(event & ~counter.all()):
-                m.d.sync += counter.eq(counter + 1)
-            m.d.comb += getattr(control, name).eq(counter)
+            bits = BY_NAME[name].bits
+            m.d.comb += getattr(control, name).eq(
+                saturating_counter(m, bits=bits, clear=started, amount=event, name=name)
+            )
 
-    def _sum(self, m: Module, clear: Value, words: Value) -> Value:
+    def _sum(self, m: Module, clear: Value, words: Value, name: str) -> Value:
         """Bytes of `words` ring words (or words of their size) per cycle, saturating."""
-        scale = exact_log2(self.p.ring_bytes)
-        count = Signal(BY_NAME["kv_read_bytes"].bits - scale)
-        total = Signal(len(count) + 1)
-        m.d.comb += total.eq(count + words)
-        m.d.sync += count.eq(Mux(clear, 0, total | total[-1].replicate(len(count))))
+        scale, bits = exact_log2(self.p.ring_bytes), BY_NAME["kv_read_bytes"].bits
+        count = saturating_counter(m, bits=bits - scale, clear=clear, amount=words, name=name)
         return Cat(Const(0, scale), count)
 
     def _debug(self, m: Module, sequencer: Sequencer, datapath: Datapath) -> None:

@@ -1,0 +1,29 @@
+"""Counters for the performance registers."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Module, Signal, Value
+
+__all__ = ["saturating_counter"]
+
+
+def saturating_counter(m: Module, *, bits: int, clear: Value, amount: Value, name: str) -> Value:
+    """The sum of `amount` over all cycles since `clear`, two cycles late.
+
+    In two halves, the upper one a cycle behind: no long carry chain. It stops within two amounts of its maximum.
+    """
+    half, margin = bits // 2, len(amount) + 1
+    if margin >= half:
+        raise ValueError(f"an amount of {len(amount)} bits is too wide for a counter of {bits}")
+    added = Signal(len(amount), name=f"{name}_amount")
+    low, high = Signal(half, name=f"{name}_low"), Signal(bits - half, name=f"{name}_high")
+    carry, full = Signal(name=f"{name}_carry"), Signal(name=f"{name}_full")
+    total = Signal(half + 1, name=f"{name}_total")
+    m.d.comb += total.eq(low + added)
+    m.d.sync += [added.eq(amount), carry.eq(total[half] & ~full), full.eq(high.all() & low[margin:].all())]
+    with m.If(~full):
+        m.d.sync += low.eq(total)
+    m.d.sync += high.eq(high + carry)
+    with m.If(clear):
+        m.d.sync += [added.eq(0), low.eq(0), high.eq(0), carry.eq(0), full.eq(0)]
+    return Cat(low, high)
