@@ -1,0 +1,86 @@
+"""Fills the README's results from bench/results.json and bench/synth.json: python -m bench.readme."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.run import RESULTS, SYNTHESIS
+
+__all__ = ["filled", "results_text"]
+
+README = Path(__file__).parent.parent / "README.md"
+BEGIN, END = "<!-- begin: python -m bench.readme -->", "<!-- end -->"
+#: Clock the cycles are converted with, that of the boards we compare with.
+MHZ = 300
+#: Published latencies of the M3ViT in ms: work, board, how.
+PUBLISHED = (
+    ("Edge-MoE (ICCAD 2023)", "ZCU102, 300 MHz", 34.6),
+    ("UbiMoE", "ZCU102", 25.8),
+    ("CoQMoE", "Alveo U280", 6.45),
+)
+
+Row = dict[str, Any]
+
+
+def milliseconds(cycles: float) -> float:
+    return cycles / (MHZ * 1000)
+
+
+def results_text(rows: Sequence[Row], synthesis: Iterable[Row]) -> str:
+    """The part of the README between the marks."""
+    base = next(row for row in rows if row["part"] == "image")
+    lines = [
+        "| model, task | array | weights B/cycle | ring KB | latency | batch | cycles/image | floor | utilization |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        what = row["model"] if row["part"] == "image" else f"{row['model']}, {row['part']}"
+        floor = max(row["compute_floor_cycles"], row.get("memory_floor_cycles") or 0) // row["batch"]
+        lines.append(
+            f"| {what}, {row['task']} | {'×'.join(map(str, row['array']))} | {row['weight_bytes_per_cycle']} "
+            f"| {row['weight_ring_bytes'] // 1024} | {row['memory_latency']} | {row['batch']} "
+            f"| {row['cycles_per_image']:,} | {floor:,} | {row['utilization']:.1%} |"
+        )
+    lines += [
+        "",
+        f"Edge-MoE's M3ViT beside published accelerators. Ours are simulated cycles at an assumed {MHZ} MHz, with "
+        "seeded weights and a memory of the stated latency; theirs are measured on boards, with trained checkpoints.",
+        "",
+        "| | | batch | ms per image | cycles per image |",
+        "|---|---|---|---|---|",
+    ]
+    for work, board, latency in PUBLISHED:
+        cycles = f"{latency * MHZ * 1000:,.0f}" if f"{MHZ} MHz" in board else ""
+        lines.append(f"| {work} | {board}, measured | 1 | {latency} | {cycles} |")
+    for row in rows:
+        same = ("model", "array", "weight_bytes_per_cycle", "part", "weight_ring_bytes")
+        if all(row[name] == base[name] for name in same) and row["memory_latency"] == 100:
+            lines.append(
+                f"| hwgen, {row['task']} | {'×'.join(map(str, row['array']))}, simulated | {row['batch']} "
+                f"| {milliseconds(row['cycles_per_image']):.2f} | {row['cycles_per_image']:,} |"
+            )
+    resources = [row for row in synthesis if "bram36" in row]
+    if resources:
+        columns = "| what | array | DSP48E2 | LUT | FF | BRAM36 | longest path, cells |"
+        lines += ["", "Yosys for UltraScale+ (`python -m bench.synth`):", "", columns, "|---|---|---|---|---|---|---|"]
+        lines += [
+            f"| {row['what']} | {'×'.join(map(str, row['array']))} | {row['dsp']:,} | {row['lut']:,} | {row['ff']:,} "
+            f"| {row['bram36']:,} | {row['longest_path']} |"
+            for row in resources
+        ]
+    return "\n".join(lines)
+
+
+def filled(text: str) -> str:
+    """The README with the part between the marks replaced."""
+    before, rest = text.split(BEGIN)
+    after = rest.split(END, 1)[1]
+    synthesis = json.loads(SYNTHESIS.read_text()) if SYNTHESIS.exists() else []
+    return f"{before}{BEGIN}\n{results_text(json.loads(RESULTS.read_text()), synthesis)}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    README.write_text(filled(README.read_text()))
