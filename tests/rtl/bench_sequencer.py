@@ -444,15 +444,19 @@ async def starved(dut):
         started = bench.get("engine_start")
         await RisingEdge(dut.clk)
     bench.drive(fetch_valid=0, unfinished=1, starved=1, weights_idle=0)
-    await ClockCycles(dut.clk, STARVED_CYCLES + 10)
-    bench.drive(weights_idle=1)
-    await ClockCycles(dut.clk, STARVED_CYCLES - 10)
-    bench.drive(starved=0)
-    await RisingEdge(dut.clk)
-    bench.drive(starved=1)
-    await ClockCycles(dut.clk, STARVED_CYCLES - 2)
-    await ReadOnly()
-    assert not bench.get("abort")
+    for inputs, cycles in (
+        ({}, STARVED_CYCLES + 10),
+        ({"weights_idle": 1}, STARVED_CYCLES - 10),
+        ({"starved": 0}, 1),
+        ({"starved": 1}, STARVED_CYCLES - 10),
+        ({"weights_idle": 0}, 1),
+        ({"weights_idle": 1}, STARVED_CYCLES - 2),
+    ):
+        bench.drive(**inputs)
+        await ClockCycles(dut.clk, cycles)
+        await ReadOnly()
+        assert bench.get("running") and not bench.get("abort"), inputs
+        await RisingEdge(dut.clk)
     for _ in range(10):
         await RisingEdge(dut.clk)
         await ReadOnly()
