@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Array, Cat, Module, Mux, Signal, unsigned
+from amaranth import Array, Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -99,9 +99,10 @@ class ImageLoader(wiring.Component):
             m.d.sync += [
                 position.eq(position + count),
                 left.eq(left - count),
-                # Not `count`: both sums are there before the choice is.
-                offset.eq(Mux(beat_ends, offset + left, offset + room)),
-                in_segment.eq(Mux(beat_ends, in_segment - left, in_segment - room)),
+                # Not by `count`: all sums are there before the choice is. `room` is p.c - lane; written with it, Yosys
+                # would choose the operand of one sum.
+                offset.eq(Mux(beat_ends, offset + left, Cat(Const(0, lane_log), offset[lane_log:] + 1))),
+                in_segment.eq(Mux(beat_ends, in_segment - left, in_segment + Cat(lane, Const(-1, 16 - lane_log)))),
             ]
             with m.If(segment_ends):
                 m.d.sync += [
