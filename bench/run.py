@@ -46,6 +46,11 @@ RESULTS, TIMELINE, SYNTHESIS = HERE / "results.json", HERE / "timeline.csv", HER
 #: Seed of the images every row runs on.
 IMAGE = 1
 COUNTERS = {name: regmap.BY_NAME[name].offset for name in regmap.COUNTERS}
+#: What `macs` counts.
+OP_COUNT = (
+    "1 MAC = 1 multiply + 1 add = 2 ops; products of weights, scores and PV that the mathematics needs, top_k experts "
+    "per token, no padding; norms, softmax, GELU, requantization count nothing"
+)
 #: Layer whose attention block is a row of its own.
 BLOCK = 1
 
@@ -158,8 +163,8 @@ def measure(harness: Harness, case: Case, *, tensors: bool = False) -> tuple[Row
         "model": made.model.model.name, "task": case.task, "part": "image", "array": [p.t, p.c, p.k],
         "weight_bytes_per_cycle": p.weight_bus // 8, "data_bytes_per_cycle": p.data_bus // 8,
         "weight_ring_bytes": p.weight_depth * p.ring_bytes, "memory_latency": case.latency, "batch": batch,
-        "cycles": count["cycles"], "cycles_per_image": round(count["cycles"] / batch), "macs": useful,
-        "utilization": round(useful / (p.macs * count["cycles"]), 4),
+        "cycles": count["cycles"], "cycles_per_image": round(count["cycles"] / batch),
+        "macs": useful, "op_count": OP_COUNT, "utilization": round(useful / (p.macs * count["cycles"]), 4),
         "bit_exact": bool(exact), "compared": "every tensor" if tensors else "output",
         "compute_floor_cycles": div_up(useful, p.macs),
         "memory_floor_cycles": max(
@@ -208,7 +213,7 @@ def attention_block(case: Case, row: Row, result: JobResult) -> Row:
     useful = row["batch"] * attention_macs(case.made.model)
     same = ("model", "task", "array", "weight_bytes_per_cycle", "weight_ring_bytes", "memory_latency", "batch")
     return {name: row[name] for name in same} | {
-        "part": f"attention block of layer {BLOCK}", "cycles": cycles, "macs": useful,
+        "part": f"attention block of layer {BLOCK}", "cycles": cycles, "macs": useful, "op_count": OP_COUNT,
         "cycles_per_image": round(cycles / row["batch"]),
         "utilization": round(useful / (case.made.params.macs * cycles), 4),
         "bit_exact": row["bit_exact"], "compute_floor_cycles": div_up(useful, case.made.params.macs),

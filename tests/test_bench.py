@@ -14,6 +14,7 @@ from rich.console import Console
 from bench.run import (
     BLOCK,
     IMAGE,
+    OP_COUNT,
     RESULTS,
     TIMELINE,
     attention_block,
@@ -26,11 +27,12 @@ from bench.run import (
     show,
 )  # fmt: skip
 from golden.model import Golden
-from hwgen.compiler import auto_params, compile_model
+from hwgen.compiler import auto_params, buffer_needs, compile_model
 from hwgen.cycles import CAUSES, estimate
 from hwgen.description import parse_model
 from hwgen.isa import UNITS
 from hwgen.macs import attention_macs, macs
+from hwgen.params import HwParams
 from hwgen.strict_yaml import read_yaml
 from hwgen.synthetic import synthetic, synthetic_images
 from sim.harness import build_harness
@@ -78,15 +80,16 @@ def test_macs_of_m3vit_by_hand(edge_moe):
 
 
 def test_attention_macs_by_hand(edge_moe):
-    assert attention_macs(edge_moe) == 25_405_824 == 4 * 129 * 192 * 192 + 3 * 2 * 129 * 129 * 64
+    assert attention_macs(edge_moe) == 25_411_968 == 4 * 129 * 192 * 192 + 3 * 2 * 129 * 129 * 64
 
 
 def test_rings_hold_what_the_models_need():
-    """A ring named in bench.yaml is no smaller than `buffers: auto` would make it."""
+    """A ring named in bench.yaml is no smaller than what the models cannot do without."""
     bench = read_bench()
+    models = {name: example(name) for name in bench.models}
     for machine in bench.machines:
-        shape = machine.array
-        needed = auto_params([example(name) for name in machine.runs], shape.t, shape.c, shape.k).weight_depth
+        p = HwParams(t=machine.array.t, c=machine.array.c, k=machine.array.k)
+        needed = max(buffer_needs(models[name], p, machine.batch)["weight_depth"] for name in machine.runs)
         assert needed <= (machine.buffers.weight_depth or needed)
 
 
@@ -105,6 +108,7 @@ def test_results_are_of_this_bench():
     keys = ("array", "weight_bytes_per_cycle", "batch", "model", "task", "memory_latency")
     whole = [row for row in rows if row["part"] == "image"]
     assert [tuple(row[key] for key in keys) for row in whole] == wanted
+    assert {row["op_count"] for row in rows} == {OP_COUNT}
     for row in whole:
         assert row["bit_exact"]
         assert row["array_busy_cycles"] + sum(row["stall_cycles"].values()) == row["cycles"]
@@ -147,7 +151,7 @@ def tasks(name):
 
 
 def test_estimate_of_the_first_row(edge_moe, routed):
-    """The committed estimate is this code's, and an even spread of the tokens gives nearly the same."""
+    """Today's estimate still is what was measured; without the queues' lengths, nearly."""
     row = next(row for row in rows_of() if row["part"] == "image")
     machine = read_bench().machines[0]
     bench_models = [example(name) for name in machine.runs]
@@ -156,9 +160,10 @@ def test_estimate_of_the_first_row(edge_moe, routed):
     compiled = compile_model(edge_moe, p)
     lengths = queue_lengths(edge_moe, routed[row["task"]])
     given = estimate(compiled, row["task"], p, latency=row["memory_latency"], queue_lengths=lengths)
-    assert given.cycles == row["estimated_cycles"]
-    even = estimate(compiled, row["task"], p, latency=row["memory_latency"])
-    assert even.cycles == pytest.approx(row["cycles"], rel=0.05)
+    assert given.cycles == pytest.approx(row["cycles"], rel=0.005)
+    assert given.array_busy == row["array_busy_cycles"]
+    usual = estimate(compiled, row["task"], p, latency=row["memory_latency"])
+    assert usual.cycles == pytest.approx(row["cycles"], rel=0.05)
 
 
 def test_expert_loads_are_like_a_checkpoint_s(edge_moe, routed):
