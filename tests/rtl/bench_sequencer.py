@@ -438,11 +438,13 @@ async def starved(dut):
     bench.drive(start=1)
     await RisingEdge(dut.clk)
     bench.drive(start=0, fetch_valid=1, fetch_data=word)
-    started = False
-    while not started:
+    for _ in range(50):
         await ReadOnly()
         started = bench.get("engine_start")
         await RisingEdge(dut.clk)
+        if started:
+            break
+    assert started
     bench.drive(fetch_valid=0, unfinished=1, starved=1, weights_idle=0)
     for inputs, cycles in (
         ({}, STARVED_CYCLES + 10),
