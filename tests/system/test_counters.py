@@ -160,13 +160,15 @@ def test_key_and_value_bytes(shape):
         assert counters["kv_read_bytes"] == shape.c * shape.k * counters["attention_busy"] > 0
 
 
-def test_counters_saturate(monkeypatch):
-    """With so few bits that they do: each shows its largest value, the others are right."""
+def test_byte_counters_saturate(monkeypatch):
+    """With so few bits that they do: ports show their largest value (others: tests/rtl/test_counter.py)."""
     bits = 9
     work = SMALL.works(1)[0]
     runs = [(work, task, 0) for task in work.tasks]
     true = assert_same(harness(work.p), runs)
-    for name in regmap.COUNTERS:
+    limits = {"gmem0_read_bytes": work.p.weight_bus // 8, "gmem1_read_bytes": work.p.data_bus // 8,
+              "gmem1_write_bytes": work.p.data_bus // 8}  # fmt: skip
+    for name in limits:
         monkeypatch.setitem(regmap.BY_NAME, name, replace(regmap.BY_NAME[name], bits=bits))
     for module in (axi, weights):
         monkeypatch.setattr(module, "COUNTER_BITS", bits)
@@ -174,10 +176,8 @@ def test_counters_saturate(monkeypatch):
     jobs = [Job(work.compiled.entries[task], work.input(0), work.compiled.output_bytes[task])
             for task in work.tasks]  # fmt: skip
     found = narrow.run(jobs, program=work.compiled.program, weights=work.compiled.weights, counters=OFFSETS)
-    limits = {"gmem0_read_bytes": work.p.weight_bus // 8, "gmem0_wasted_bytes": work.p.ring_bytes,
-              "kv_read_bytes": work.p.ring_bytes, "gmem1_read_bytes": work.p.data_bus // 8,
-              "gmem1_write_bytes": work.p.data_bus // 8}  # fmt: skip
     for wide, result in zip(true, found, strict=True):
-        expected = {name: min(value, (1 << bits) - limits.get(name, 1)) for name, value in wide.counters.items()}
+        largest = {name: (1 << bits) - limit for name, limit in limits.items()}
+        expected = {name: min(value, largest.get(name, value)) for name, value in wide.counters.items()}
         assert result.counters == expected
-        assert sum(value != expected[name] for name, value in wide.counters.items()) >= 6
+        assert sum(value != expected[name] for name, value in wide.counters.items()) >= 2

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from hwgen.compiler import auto_params
 from hwgen.params import HwParams
 from sim.harness import SimulationError, Timing
 from tests.random_model import random_images
-from tests.system.helpers import Work, assert_same, differences, harness, simulate
-from tests.system.test_routing import all_equal, as_drawn, description, edit_gates, hardware
+from tests.system.helpers import Runs, Work, assert_same, differences, harness, simulate
+from tests.system.test_routing import all_equal, as_drawn, description, edit_gates
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATE = """
@@ -23,6 +24,8 @@ from hwgen.rtl.emit import accelerator_verilog
 sys.stdout.write(accelerator_verilog(HwParams(**json.loads(sys.argv[1]))))
 """
 
+#: Memory so fast that the array never waits for it, and one with stalls.
+TIMINGS = (Timing(latency=1, watchdog=200_000), Timing(stall_percent=30, watchdog=200_000))
 #: File, its text, and the wrong text in its place.
 MUTATIONS = {
     "row factor shifted too little": ("postprocess", "scale >> MULT", "scale >> (MULT - 1)"),
@@ -30,23 +33,53 @@ MUTATIONS = {
     "no rounding": ("postprocess", "clamped + shifted[0])", "clamped)"),
     "Y and H swapped": ("datapath", "Mux(issue.from_h, self.h.r_data, self.y.r_data)",
                         "Mux(issue.from_h, self.y.r_data, self.h.r_data)"),
-    "weights not awaited": ("issue", "issue.eq(~blocked & ~starved)", "issue.eq(~blocked)"),
+    "weights not awaited": ("issue", "issue.eq(~blocked & weights_there)", "issue.eq(~blocked)"),
     "tiles too close": ("issue", "blocked = inner_last & (gap != 0)", "blocked = inner_last & (gap > 1)"),
-    "scores not awaited": ("issue", "with m.If(Mux(context_tile[0], score_wait[1], score_wait[0]) == 0):",
-                           "with m.If(1):"),
-    "one key too many": ("softmax", "Cat(*(remaining > lane for", "Cat(*(remaining >= lane for"),
-    "padding in the maximum": ("writeback", "key + lane < self.rows", "key + lane <= self.rows"),
+    "scores not awaited": ("issue", "with m.If(scores_there):", "with m.If(1):"),
+    "one key too many": ("softmax", "((remaining > lane) &", "((remaining >= lane) &"),
+    "padding in the maximum": ("writeback", "(key + lane < row1.key_end)", "(key + lane <= row1.key_end)"),
     "no saturation of x": ("writeback", "overflow = total[16] ^ total[15]", "overflow = total[16] & 0"),
     "ties to the higher index": ("router", "(logit > value)", "(logit >= value)"),
-    "a row too many": ("drain", "(row < self.rows)", "(row <= self.rows)"),
+    "a row too many": ("drain", "(row < f.rows)", "(row <= f.rows)"),
+    # units side by side
+    "engine_lag ignored": ("sequencer", "engine_full | (self.unfinished > f.engine_lag)", "engine_full"),
+    "beside ignored": ("sequencer", "(own | ~getattr(f, f\"beside_{unit}\"))", "own"),
+    "LayerNorm reads X beside the engine": ("norm", "issue.eq(reading & ~self.x_hold)", "issue.eq(reading)"),
+    "LOAD writes X beside the engine": ("load", "self.to_norm | ~self.x_hold", "1"),
+    "GATHER writes H beside the engine": ("mover", "reading & (self.mean | ~self.h_hold)", "reading"),
+    "GATHER does not wait for the queues": ("datapath", "mover.q_ready.eq(~drain.q_en)", "mover.q_ready.eq(1)"),
+    "one table for all LayerNorms": ("norm", "Cat(table_word, self.table)", "table_word"),
+    "queues always start empty": ("router", "with m.If(self.start & ~self.append):", "with m.If(self.start):"),
+    # the engine's instructions back to back
+    "context not carried": ("issue", "tile.context.eq(self.current)", "tile.context.eq(0)"),
+    "slack ignored": ("issue", "needed.eq(Mux(f.slack > self.settle, 0, self.settle - f.slack))", "needed.eq(0)"),
+    "finished too early": ("issue", "delayed(m, self.ended, self.settle, reset=True)",
+                           "delayed(m, self.ended, self.settle // 4, reset=True)"),
+    "parameters stuck": ("drain", "taken.eq(taken + fresh)", "taken.eq(taken)"),
+    # the ring
+    "keep ignored": ("issue", "pop.eq(~f.keep)", "pop.eq(1)"),
+    "ring_offset ignored": ("issue", "tile_base.eq(f.ring_offset)", "tile_base.eq(0)"),
+    "discard pops nothing": ("issue", "self.pop | self.discard", "self.pop"),
+    "a word too early": ("issue", "self.have.eq(Mux(taken, two, one))", "self.have.eq(one)"),
+    "guess inverted": ("fetch", "decisions.w_data.eq(chosen)", "decisions.w_data.eq(~chosen)"),
+    "routing not awaited": ("fetch", "~use_queue | (routing != 0) | has_tokens", "~use_queue | has_tokens"),
+    # batches: images that begin within a tile
+    "a row before the first": ("drain", "& (row >= f.row_begin)", ""),
+    "a key before the first": ("softmax", "& (skipped <= lane)", ""),
+    "earlier keys in the maximum": ("writeback", " & (key + lane >= row1.key_begin)", ""),
 }  # fmt: skip
+BATCH = 3
 
 
 @pytest.fixture(scope="module")
-def works() -> list[Work]:
+def runs() -> Runs:
+    """Gates of both kinds, equal and saturated logits, a batch; small enough for a build per mutation."""
     drawn = description("topk_softmax")
-    descs = [drawn, edit_gates(drawn, all_equal), edit_gates(description("softmax_topk", gain=60), as_drawn)]
-    return [Work(desc, hardware(drawn), random_images(desc, 1, seed=2)) for desc in descs]
+    p = auto_params([drawn], 4, 8, 2, weight_bus=128, data_bus=128, batch=BATCH)
+    works = [Work(drawn, p, random_images(drawn, BATCH, seed=2), BATCH)]
+    for desc in (edit_gates(drawn, all_equal), edit_gates(description("softmax_topk", gain=60), as_drawn)):
+        works.append(Work(desc, p, random_images(desc, 1, seed=2)))
+    return [(work, task, 0) for work in works for task in work.tasks]
 
 
 def mutant(p: HwParams, home: Path, file: str, old: str, new: str) -> str:
@@ -63,18 +96,21 @@ def mutant(p: HwParams, home: Path, file: str, old: str, new: str) -> str:
 
 
 @pytest.mark.slow
-def test_without_mutation(works):
-    assert_same(harness(works[0].p), [(work, task, 0) for work in works for task in work.tasks])
+def test_without_mutation(runs):
+    for timing in TIMINGS:
+        assert_same(harness(runs[0][0].p), runs, timing)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MUTATIONS)
-def test_mutation_is_named(works, name, tmp_path):
-    machine = harness(works[0].p, mutant(works[0].p, tmp_path, *MUTATIONS[name]))
-    runs = [(work, task, 0) for work in works for task in work.tasks]
-    try:
-        found = differences(runs, simulate(machine, runs, Timing(stall_percent=30, watchdog=200_000)))
-    except SimulationError as error:  # it may as well hang
-        found = [str(error)]
+def test_mutation_is_named(runs, name, tmp_path):
+    p = runs[0][0].p
+    machine = harness(p, mutant(p, tmp_path, *MUTATIONS[name]))
+    found = []
+    for timing in TIMINGS:
+        try:
+            found += differences(runs, simulate(machine, runs, timing))
+        except SimulationError as error:  # it may as well hang
+            found.append(str(error))
     assert found
     print(name, "->", found[0])
