@@ -430,7 +430,7 @@ async def starved(dut):
     """Weights that nobody asked for: an error, but not as long as any may still come."""
     bench = Bench(dut)
     await bench.begin()
-    code = [bench.programs.instruction(Op.ATTENTION), bench.programs.instruction(Op.END)]
+    code = [bench.programs.instruction(Op.ATTENTION, engine_lag=0), bench.programs.instruction(Op.END)]
     word = int.from_bytes(code[0], "little")
     await RisingEdge(dut.clk)
     bench.drive(ports_idle=1, writer_idle=1, **bench.programs.registers(code))
