@@ -14,7 +14,7 @@ from hwgen.params import HwParams
 from sim.harness import SimulationError, Timing
 from tests.random_model import random_images
 from tests.system.helpers import Runs, Work, assert_same, differences, harness, simulate
-from tests.system.test_routing import all_equal, as_drawn, description, edit_gates
+from tests.system.test_routing import all_equal, description, edit_gates
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATE = """
@@ -24,8 +24,8 @@ from hwgen.rtl.emit import accelerator_verilog
 sys.stdout.write(accelerator_verilog(HwParams(**json.loads(sys.argv[1]))))
 """
 
-#: Memory so fast that the array never waits for it, and one with stalls.
-TIMINGS = (Timing(latency=1, watchdog=200_000), Timing(stall_percent=30, watchdog=200_000))
+#: Memory that the array never waits for, and such that it waits all the time.
+TIMINGS = (Timing(latency=1, watchdog=200_000), Timing(latency=200, stall_percent=60, watchdog=200_000))
 #: File, its text, and the wrong text in its place.
 MUTATIONS = {
     "row factor shifted too little": ("postprocess", "scale >> MULT", "scale >> (MULT - 1)"),
@@ -73,12 +73,14 @@ BATCH = 3
 
 @pytest.fixture(scope="module")
 def runs() -> Runs:
-    """Gates of both kinds, equal and saturated logits, a batch; small enough for a build per mutation."""
-    drawn = description("topk_softmax")
-    p = auto_params([drawn], 4, 8, 2, weight_bus=128, data_bus=128, batch=BATCH)
+    """Gates of both kinds, equal and saturated logits, a batch, experts so narrow that rows come no faster than they
+    are used; small enough for a build per mutation."""
+    drawn, saturated = description("topk_softmax"), description("softmax_topk", gain=60)
+    narrow = description("softmax_topk", winners=(2, 4), hidden=2, dim=40)
+    descs = [edit_gates(drawn, all_equal), saturated, narrow]
+    p = auto_params([drawn, narrow], 4, 8, 2, weight_bus=128, data_bus=128, batch=BATCH)
     works = [Work(drawn, p, random_images(drawn, BATCH, seed=2), BATCH)]
-    for desc in (edit_gates(drawn, all_equal), edit_gates(description("softmax_topk", gain=60), as_drawn)):
-        works.append(Work(desc, p, random_images(desc, 1, seed=2)))
+    works += [Work(desc, p, random_images(desc, 1, seed=2)) for desc in descs]
     return [(work, task, 0) for work in works for task in work.tasks]
 
 
