@@ -6,6 +6,7 @@ quantizer and the random generator of the tests are all checked against it.
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -97,6 +98,8 @@ class Model(Strict):
     residual_fraction_bits: Annotated[int, Field(ge=0, le=15)]
     layers: Annotated[list[Layer], Field(min_length=1)]
     tasks: Annotated[list[Task], Field(min_length=1)]
+    #: Linear layers by name whose weights are packed two to a byte in DRAM; all others have eight bits.
+    weight_bits: dict[str, Literal[4]] = {}
     scales: dict[str, Annotated[float, Field(gt=0)]] = {}
 
     @property
@@ -151,7 +154,11 @@ def table_arrays() -> dict[str, np.ndarray]:
 
 def expected_tensors(model: Model) -> dict[str, TensorSpec]:
     """Name -> spec of every tensor a description of this structure has, no more and no fewer (docs/description.md)."""
-    return dict(_tensors(model))
+    specs = dict(_tensors(model))
+    for name, bits in model.weight_bits.items():
+        limit = (1 << bits - 1) - 1
+        specs[f"{name}.weight"] = dataclasses.replace(specs[f"{name}.weight"], lo=-limit, hi=limit)
+    return specs
 
 
 def _spec(dtype: str, shape: tuple[int, ...], lo: int | None = None, hi: int | None = None) -> TensorSpec:
@@ -248,6 +255,11 @@ def _check_structure(model: Model, where: str) -> None:
         if isinstance(mlp, MoeMlp) and mlp.top_k > mlp.experts:
             raise HwgenError(where, f"layers.{index}.mlp.top_k", expected=f"at most experts = {mlp.experts}",
                              found=str(mlp.top_k))
+    layers = {name.removesuffix(".weight") for name, _ in _tensors(model) if name.endswith(".weight")}
+    for name in sorted(model.weight_bits.keys() - layers):
+        close = difflib.get_close_matches(name, layers, 1, 0.8)
+        raise HwgenError(where, f"weight_bits.{name}", expected="the name of a linear layer", found=repr(name),
+                         mend=f"did you mean `{close[0]}`?" if close else "remove it")
     names: dict[str, int] = {}
     for index, task in enumerate(model.tasks):
         key = f"tasks.{index}"
@@ -333,6 +345,8 @@ def save(description: Description, directory: Path | str) -> Path:
     model = description.model
     document = model.model_dump(exclude_none=True)
     document["scales"] = {name: float(model.scales[name]) for name in sorted(model.scales)}
+    if not model.weight_bits:
+        del document["weight_bits"]
     text = dump_yaml(document)
     arrays = {name: np.ascontiguousarray(description.tensors[name]) for name in sorted(description.tensors)}
     try:

@@ -356,3 +356,19 @@ def test_save_into_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(HwgenError, match="expected: a directory that can be written\n  found:    File exists"):
         save(small(), tmp_path / "file")
+
+
+def test_four_bit_weights(tmp_path: Path) -> None:
+    """A layer listed in `weight_bits` keeps to ±7, the list survives a file, a name that is no layer is refused."""
+    desc = random_description(3)
+    name = "layers.0.attn.q"
+    weight = desc.tensors[f"{name}.weight"]
+    narrow = Description(desc.model.model_copy(update={"weight_bits": {name: 4}}), dict(desc.tensors))
+    narrow.tensors[f"{name}.weight"] = np.clip(weight, -7, 7)
+    assert load(save(narrow, tmp_path / "narrow")).model.weight_bits == {name: 4}
+    narrow.tensors[f"{name}.weight"] = np.clip(weight, -8, 7)
+    with pytest.raises(HwgenError, match=r"expected: values in -7\.\.7"):
+        check(narrow)
+    wrong = Description(desc.model.model_copy(update={"weight_bits": {"layers.0.attn.projj": 4}}), desc.tensors)
+    with pytest.raises(HwgenError, match="did you mean `layers.0.attn.proj`"):
+        check(wrong)
