@@ -370,5 +370,5 @@ def test_four_bit_weights(tmp_path: Path) -> None:
     with pytest.raises(HwgenError, match=r"expected: values in -7\.\.7"):
         check(narrow)
     wrong = Description(desc.model.model_copy(update={"weight_bits": {"layers.0.attn.projj": 4}}), desc.tensors)
-    with pytest.raises(HwgenError, match="did you mean `layers.0.attn.proj`"):
+    with pytest.raises(HwgenError, match=r"did you mean `layers\.0\.attn\.proj`"):
         check(wrong)
