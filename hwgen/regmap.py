@@ -48,7 +48,7 @@ ERRORS: dict[Error, str] = {
     Error.READ_GMEM1: "error response to a read on m_axi_gmem1",
     Error.WRITE_GMEM1: "error response to a write on m_axi_gmem1",
     Error.FIELD: "illegal operand of an instruction",
-    Error.STARVED: "a matmul waits for weights that no instruction asked for",
+    Error.STARVED: "a matmul waits for weights that no instruction asked for, or that kept ones leave no room for",
 }
 
 

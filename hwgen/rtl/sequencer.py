@@ -24,7 +24,7 @@ PORTS |= {"image": (Op.IMAGE,), "load": (Op.LOAD,), "store": (Op.STORE,)}
 #: Who a beat from the data port is for.
 READ_TAGS = {"program": 0, "image": 1, "load": 2}
 
-#: Cycles without a word after which the engine, starved while no weights are under way, will never get any.
+#: Cycles after which the engine, starved while no weights can come, will never get any.
 STARVED_CYCLES = 1 << 16
 
 
@@ -69,7 +69,7 @@ class Sequencer(wiring.Component):
             "read1_error": In(1),
             "write1_error": In(1),
             "starved": In(1),
-            "weights_idle": In(1),
+            "weights_barred": In(1),
             "fetch_start": Out(1),
             "fetch_address": Out(64),
             "fetch_limit": Out(32),
@@ -265,7 +265,7 @@ class Sequencer(wiring.Component):
         self.fault, self.finished, self.index = Signal(8), Signal(), Signal(16)
         port_fault = Signal(8)
         hunger = Signal(range(STARVED_CYCLES))
-        with m.If(self.starved & self.weights_idle):
+        with m.If(self.starved & self.weights_barred):
             m.d.sync += hunger.eq(hunger + 1)
         with m.Else():
             m.d.sync += hunger.eq(0)

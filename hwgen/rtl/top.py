@@ -130,9 +130,12 @@ class Accelerator(wiring.Component):
             sequencer.write1_error.eq(writer.error),
             sequencer.writer_idle.eq(writer.idle),
             sequencer.starved.eq(datapath.starved),
-            sequencer.weights_idle.eq(weights.idle & ~fetch.weight_valid),
             sequencer.ports_idle.eq(weights.idle & reader.idle & writer.idle),
         ]
+        # No more weights will come: none are under way, or there is no room for them.
+        full = Signal()
+        m.d.sync += full.eq(weights.level == p.weight_depth)
+        m.d.comb += sequencer.weights_barred.eq((weights.idle & ~fetch.weight_valid) | full)
         for port in PORTS:
             m.d.comb += [
                 getattr(datapath, f"{port}_start").eq(getattr(sequencer, f"{port}_start")),

@@ -103,7 +103,7 @@ class Bench:
 
     async def begin(self):
         cocotb.start_soon(Clock(self.dut.clk, 10, "ns").start())
-        self.drive(rst=1, starved=0, weights_idle=0, unfinished=0)
+        self.drive(rst=1, starved=0, weights_barred=0, unfinished=0)
         names = "start", "fetch_valid", "fetch_exhausted", *PULSES, *(f"{port}_done" for port in PORTS)
         self.drive(**dict.fromkeys(names, 0))
         for _ in range(3):
@@ -445,14 +445,14 @@ async def starved(dut):
         if started:
             break
     assert started
-    bench.drive(fetch_valid=0, unfinished=1, starved=1, weights_idle=0)
+    bench.drive(fetch_valid=0, unfinished=1, starved=1, weights_barred=0)
     for inputs, cycles in (
         ({}, STARVED_CYCLES + 10),
-        ({"weights_idle": 1}, STARVED_CYCLES - 10),
+        ({"weights_barred": 1}, STARVED_CYCLES - 10),
         ({"starved": 0}, 1),
         ({"starved": 1}, STARVED_CYCLES - 10),
-        ({"weights_idle": 0}, 1),
-        ({"weights_idle": 1}, STARVED_CYCLES - 2),
+        ({"weights_barred": 0}, 1),
+        ({"weights_barred": 1}, STARVED_CYCLES - 2),
     ):
         bench.drive(**inputs)
         await ClockCycles(dut.clk, cycles)

@@ -382,6 +382,22 @@ def test_illegal_instructions(system):
         system.check_stopped(task, 2, result)
 
 
+def test_kept_weights_fill_the_ring(system):
+    """No MATMUL gives its place in the ring back: the next one starves although its weights are asked for."""
+    task = "segment"
+    program = bytearray(system.build.compiled.program)
+    keep = 1 << BY_NAME["keep"].offset
+    for index, instruction in enumerate(system.build.compiled.instructions[task]):
+        if instruction.op == Op.MATMUL:
+            place = slice(start := system.build.compiled.entries[task] + index * BYTES, start + BYTES)
+            program[place] = (int.from_bytes(program[place], "little") | keep).to_bytes(BYTES, "little")
+    job = system.good(task, 2, probes=None, memory=(bytes(program), system.build.compiled.weights))
+    (result, *_) = after_each(system, [job], replace(FAST, watchdog=150_000))
+    assert Error(result.error) == Error.STARVED
+    assert result.bytes[GMEM0_READ] > system.build.params.weight_depth * system.build.params.ring_bytes
+    assert result.violations == []
+
+
 def test_region_sizes(system):
     """Each region one byte, or one instruction, too small; programs that start or run outside theirs."""
     task, compiled = "segment", system.build.compiled
