@@ -81,9 +81,7 @@ class Golden:
             for i, layer in enumerate(model.layers)
         ]
         self._heads = {
-            task.name: Head.load(
-                tensors, f"tasks.{task.name}", kind=task.head, norm=task.norm, class_token=model.class_token
-            )
+            task.name: Head.load(tensors, f"tasks.{task.name}", kind=task.head, norm=task.norm, prefix=model.prefix)
             for task in model.tasks
         }
 
@@ -109,8 +107,8 @@ class Golden:
 
     def _forward(self, images: NDArray[np.uint8], task: str) -> dict[str, Any]:
         model = self.model
-        patches = patchify(images, model.patch.height, model.patch.width, model.class_token)
-        x = embed(patches, self._embed, self._position, model.class_token)
+        patches = patchify(images, model.patch.height, model.patch.width, model.prefix)
+        x = embed(patches, self._embed, self._position, model.prefix)
         tensors: dict[str, Any] = {"patches": patches, "embed": x}
         for i, layer in enumerate(self._layers):
             out = layer(x, task)

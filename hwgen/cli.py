@@ -102,7 +102,7 @@ def sim(
     made = load_build(output, model)
     data, labels = load_images(made, images)
     known = (
-        {t.name: labels[:, None] for t in made.model.model.tasks if t.head in ("class_token", "mean")}
+        {t.name: labels[:, None] for t in made.model.model.tasks if t.head not in ("every_token", "none")}
         if labels is not None
         else {}
     )

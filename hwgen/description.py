@@ -33,6 +33,7 @@ MAX_EPS = 1 << 40
 
 Count = Annotated[int, Field(ge=1, le=MAX_INPUTS)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
+HeadKind = Literal["class_token", "distillation_token", "mean", "every_token", "none"]
 
 
 class Image(Strict):
@@ -77,7 +78,7 @@ class Task(Strict):
     """One task: its head and whether a final LayerNorm precedes it. `outputs` is None for `head: none` only."""
 
     name: Name
-    head: Literal["class_token", "mean", "every_token", "none"]
+    head: HeadKind
     outputs: Count | None = None
     norm: bool
 
@@ -95,6 +96,8 @@ class Model(Strict):
     heads: Count
     head_dim: Count
     class_token: bool
+    #: Distilled DeiT's second token, behind the class token.
+    distillation_token: bool = False
     residual_fraction_bits: Annotated[int, Field(ge=0, le=15)]
     layers: Annotated[list[Layer], Field(min_length=1)]
     tasks: Annotated[list[Task], Field(min_length=1)]
@@ -108,9 +111,14 @@ class Model(Strict):
         return (self.image.height // self.patch.height) * (self.image.width // self.patch.width)
 
     @property
+    def prefix(self) -> int:
+        """Number of tokens in front of the patches: class token and distillation token."""
+        return int(self.class_token) + int(self.distillation_token)
+
+    @property
     def tokens(self) -> int:
-        """N: patches plus the class token, if any."""
-        return self.patches + int(self.class_token)
+        """N: patches and the tokens in front of them."""
+        return self.prefix + self.patches
 
     @property
     def patch_size(self) -> int:
@@ -255,6 +263,9 @@ def _check_structure(model: Model, where: str) -> None:
         if isinstance(mlp, MoeMlp) and mlp.top_k > mlp.experts:
             raise HwgenError(where, f"layers.{index}.mlp.top_k", expected=f"at most experts = {mlp.experts}",
                              found=str(mlp.top_k))
+    if model.distillation_token and not model.class_token:
+        raise HwgenError(where, "distillation_token", expected="false, or `class_token: true`",
+                         found="true with `class_token: false`", mend="it is token 1, behind the class token")
     layers = {name.removesuffix(".weight") for name, _ in _tensors(model) if name.endswith(".weight")}
     for name in sorted(model.weight_bits.keys() - layers):
         close = difflib.get_close_matches(name, layers, 1, 0.8)
@@ -268,9 +279,10 @@ def _check_structure(model: Model, where: str) -> None:
                              found=f"{task.name!r}, also the name of tasks.{names[task.name]}",
                              mend="rename one of them")
         names[task.name] = index
-        if task.head == "class_token" and not model.class_token:
-            raise HwgenError(where, f"{key}.head", expected="a head that needs no class token, or `class_token: true`",
-                             found="'class_token' with `class_token: false`", mend="use mean, every_token or none")
+        if task.head in ("class_token", "distillation_token") and not getattr(model, task.head):
+            raise HwgenError(where, f"{key}.head", mend="use mean, every_token or none",
+                             expected=f"a head that needs no {task.head.replace('_', ' ')}, or `{task.head}: true`",
+                             found=f"{task.head!r} with `{task.head}: false`")
         if task.head == "none" and task.outputs is not None:
             raise HwgenError(where, f"{key}.outputs", expected="no `outputs` with `head: none`",
                              found=str(task.outputs), mend="remove `outputs` or choose another head")
@@ -345,8 +357,9 @@ def save(description: Description, directory: Path | str) -> Path:
     model = description.model
     document = model.model_dump(exclude_none=True)
     document["scales"] = {name: float(model.scales[name]) for name in sorted(model.scales)}
-    if not model.weight_bits:
-        del document["weight_bits"]
+    for key in ("weight_bits", "distillation_token"):
+        if not document[key]:
+            del document[key]
     text = dump_yaml(document)
     arrays = {name: np.ascontiguousarray(description.tensors[name]) for name in sorted(description.tensors)}
     try:

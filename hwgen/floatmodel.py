@@ -1,9 +1,9 @@
 """Float forward of a multi-task MoE ViT checkpoint, with taps for calibration.
 
-Checkpoint layout (.npz; weights are [out, in]): `embed.w/.b`, `cls` [1, D] (with a class token), `pos` [N, D]; a layer:
-`lN.n1.g/.b`, `lN.qkv.w/.b` (q, k, v stacked; a head is a contiguous slice), `lN.proj.w/.b`, `lN.n2.g/.b`, then
-`lN.fc1`, `lN.fc2` or `lN.eE.fc1`, `lN.eE.fc2` with `lN.gateT` [experts, D] for task number T; `nf.g/.b` before heads
-with `norm: true`; `headT.w/.b`.
+Checkpoint layout (.npz; weights are [out, in]): `embed.w/.b`, `cls` and `dist` [1, D] (class and distillation token,
+where there are any), `pos` [N, D]; a layer: `lN.n1.g/.b`, `lN.qkv.w/.b` (q, k, v stacked; a head is a contiguous
+slice), `lN.proj.w/.b`, `lN.n2.g/.b`, then `lN.fc1`, `lN.fc2` or `lN.eE.fc1`, `lN.eE.fc2` with `lN.gateT` [experts, D]
+for task number T; `nf.g/.b` before heads with `norm: true`; `headT.w/.b`.
 """
 
 from __future__ import annotations
@@ -32,8 +32,7 @@ def expected_checkpoint(model: Model) -> dict[str, tuple[int, ...]]:
 
     linear("embed", dim, model.patch_size)
     shapes["pos"] = (model.tokens, dim)
-    if model.class_token:
-        shapes["cls"] = (1, dim)
+    shapes.update(dict.fromkeys(prefix_names(model), (1, dim)))
     for index, layer in enumerate(model.layers):
         name, mlp = f"l{index}", layer.mlp
         norm(f"{name}.n1")
@@ -51,6 +50,11 @@ def expected_checkpoint(model: Model) -> dict[str, tuple[int, ...]]:
         if task.outputs is not None:
             linear(f"head{index}", task.outputs, dim)
     return shapes
+
+
+def prefix_names(model: Model) -> list[str]:
+    """Checkpoint names of the tokens in front of the patches, in order."""
+    return ["cls", "dist"][: model.prefix]
 
 
 def mlp_names(name: str, layer: Layer) -> list[str]:
@@ -114,10 +118,8 @@ class FloatModel:
         pixels = (images.astype(self.dtype) - self.mean) / self.std
         grid = pixels.reshape(len(images), rows, patch.height, -1, patch.width, model.image.channels)
         x = self._linear("embed", grid.transpose(0, 1, 3, 2, 4, 5).reshape(len(images), model.patches, -1))
-        if model.class_token:
-            token = np.broadcast_to(self.tensors["cls"], (len(images), 1, model.dim))
-            x = np.concatenate([token, x], 1)
-        x = x + self.tensors["pos"]
+        tokens = [np.broadcast_to(self.tensors[name], (len(images), 1, model.dim)) for name in prefix_names(model)]
+        x = np.concatenate([*tokens, x], 1) + self.tensors["pos"]
         tap("embed", x)
         for index, layer in enumerate(model.layers):
             x = x + self._attention(index, x, tap)
@@ -169,8 +171,10 @@ class FloatModel:
         task = self.model.tasks[number]
         if task.head == "class_token":
             x = x[:, :1]
+        elif task.head == "distillation_token":
+            x = x[:, 1:2]
         elif task.head != "none":
-            x = x[:, int(self.model.class_token) :]
+            x = x[:, self.model.prefix :]
         if task.norm:
             x = self._norm("nf", x)
         tap(f"{task.name}.norm", x)

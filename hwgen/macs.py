@@ -2,8 +2,7 @@
 
 Counted are the products of weights and of attention (scores and PV) that the mathematics needs: every token of the
 residual stream, attention over all tokens, `top_k` experts per token, and the head's rows (`every_token`: the patches;
-`class_token` and `mean`: one). One multiply and one add is one MAC. Norms, softmax, GELU and requantization count
-nothing.
+all others: one). One multiply and one add is one MAC. Norms, means, softmax, GELU and requantization count nothing.
 """
 
 from __future__ import annotations

@@ -38,8 +38,9 @@ def _structure(rng: np.random.Generator, overrides: dict[str, Any]) -> dict[str,
     image = {"height": patch["height"] * draw(1, 4), "width": patch["width"] * draw(2, 5), "channels": draw(1, 3)}
     tasks = []
     class_token = overrides.get("class_token", bool(rng.random() < 0.6))
+    distillation = ["distillation_token"] * (2 * overrides.get("distillation_token", False))
     for name in ("digit", "segment", "depth")[: draw(1, 3)]:
-        head = str(rng.choice(["mean", "every_token", "none"] + ["class_token"] * (2 * class_token)))
+        head = str(rng.choice(["mean", "every_token", "none"] + ["class_token"] * (2 * class_token) + distillation))
         tasks.append({"name": name, "head": head, "norm": bool(rng.random() < 0.6)})
         if head != "none":
             tasks[-1]["outputs"] = draw(2, 19)

@@ -154,6 +154,9 @@ def message(key: str, expected: str, found: str, mend: str = "") -> str:
                                           "'digit', also the name of tasks.0", "rename one of them")),
         ("class_token", False, message("tasks.0.head", "a head that needs no class token, or `class_token: true`",
                                        "'class_token' with `class_token: false`", "use mean, every_token or none")),
+        ("tasks.0.head", "distillation_token", message(
+            "tasks.0.head", "a head that needs no distillation token, or `distillation_token: true`",
+            "'distillation_token' with `distillation_token: false`", "use mean, every_token or none")),
         ("tasks.2.outputs", 3, message("tasks.2.outputs", "no `outputs` with `head: none`", "3",
                                        "remove `outputs` or choose another head")),
         ("tasks.2.head", "mean", message("tasks.2.outputs", "the number of outputs of the mean head", "no such key",
@@ -372,3 +375,18 @@ def test_four_bit_weights(tmp_path: Path) -> None:
     wrong = Description(desc.model.model_copy(update={"weight_bits": {"layers.0.attn.projj": 4}}), desc.tensors)
     with pytest.raises(HwgenError, match=r"did you mean `layers\.0\.attn\.proj`"):
         check(wrong)
+
+
+def test_distillation_token(tmp_path: Path) -> None:
+    """One more token, in front of the patches and behind the class token; not in the file where there is none."""
+    desc = random_description(3, class_token=True, distillation_token=True)
+    assert (desc.model.prefix, desc.model.tokens) == (2, 2 + desc.model.patches)
+    assert len(desc.tensors["position"]) == desc.model.tokens
+    assert load(save(desc, tmp_path / "with")).model == desc.model
+    assert "distillation" not in save(small(), tmp_path / "without").read_text()
+    with pytest.raises(HwgenError) as caught:
+        random_description(3, class_token=False, distillation_token=True)
+    assert caught.value.text() == (
+        "random_description(3): distillation_token\n  expected: false, or `class_token: true`\n"
+        "  found:    true with `class_token: false`\n  mend:     it is token 1, behind the class token"
+    )

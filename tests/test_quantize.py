@@ -102,7 +102,7 @@ def write_random_network(directory: Path, seed: int, **overrides: Any) -> Path:
             values = rng.normal(1, 0.2, shape)
         elif len(shape) == 1:
             values = rng.normal(0, 0.1, shape)
-        elif name in ("pos", "cls"):
+        elif name in ("pos", "cls", "dist"):
             values = rng.normal(0, 0.4, shape)
         else:
             values = rng.normal(0, shape[1] ** -0.5, shape)

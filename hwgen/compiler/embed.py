@@ -31,8 +31,8 @@ def embed(b: Builder) -> None:
     loaded = 0
 
     def first_patch(row: int) -> int:
-        """`row`, or the row behind it if that is a class token."""
-        return row + (model.class_token and row % model.tokens == 0)
+        """`row`, or at the beginning of an image the one behind the tokens that are no patches."""
+        return row + (model.prefix if row % model.tokens == 0 else 0)
 
     def load(begin: int, end: int, last: bool) -> None:
         nonlocal loaded
@@ -78,7 +78,7 @@ def _pieces(b: Builder) -> dict[Span, Span]:
         size = div_up(size, aligned) * aligned
         for begin in range(0, lines, size):
             end = min(begin + size, lines)
-            behind = image * model.tokens + model.class_token + end * per_line
+            behind = image * model.tokens + model.prefix + end * per_line
             pieces[row, behind] = begin, end
             row = behind
     return pieces

@@ -17,8 +17,10 @@ def head(b: Builder) -> None:
     tokens = range(b.model.tokens)
     if task.head == "class_token":
         tokens = tokens[:1]
+    elif task.head == "distillation_token":
+        tokens = tokens[1:2]
     elif task.head != "none":
-        tokens = tokens[b.model.class_token :]
+        tokens = tokens[b.model.prefix :]
     norm, output = f"{task.name}.norm", f"{task.name}.output"
     rows, area, words, channels = layout.batch * len(tokens), b.x, layout.dim_words, b.dim
     if task.outputs is not None:

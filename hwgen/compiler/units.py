@@ -42,7 +42,7 @@ def patches(layout: Layout, number: int, lines: Span) -> Draft:
     image, area = model.image, layout.patches(number)
     row_bytes = model.patch.height * image.width * image.channels
     per_row = image.width // model.patch.width
-    begin, shift = number * model.tokens + int(model.class_token), layout.patch_row(number)
+    begin, shift = number * model.tokens + model.prefix, layout.patch_row(number)
     rows = begin + lines[0] * per_row, begin + lines[1] * per_row
     fields = {
         "offset": number * layout.image_stride + lines[0] * row_bytes, "bytes": (lines[1] - lines[0]) * row_bytes,

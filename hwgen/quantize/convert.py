@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from hwgen.description import Description, MoeMlp, check, table_arrays
-from hwgen.floatmodel import FloatModel
+from hwgen.floatmodel import FloatModel, prefix_names
 from hwgen.quantize.calibrate import Ranges
 from hwgen.quantize.fixed import multiplier
 
@@ -119,8 +119,8 @@ class _Converter:
         mean, std = np.tile(network.mean, repeat).astype(np.float64), np.tile(network.std, repeat).astype(np.float64)
         self.linear("embed", self.source["embed.w"], self.source["embed.b"], 1 / std, self.s_x, mean)
         position = self.source["pos"].copy()
-        if model.class_token:
-            position[0] += self.source["cls"][0]
+        for row, token in enumerate(prefix_names(model)):
+            position[row] += self.source[token][0]
         self.tensors["position"] = np.clip(np.rint(position / self.s_x), -32768, 32767).astype(np.int16)
         self.scales["residual"] = self.s_x
 

@@ -143,14 +143,14 @@ def moe(t: dict[str, Any], name: str, mlp: Any, task: str, x: Matrix, y: Matrix)
     return out | {"mlp": x}
 
 
-def head(t: dict[str, Any], task: Any, class_token: bool, x: Matrix) -> dict[str, Any]:
+def head(t: dict[str, Any], task: Any, prefix: int, x: Matrix) -> dict[str, Any]:
     name = f"tasks.{task.name}"
     if task.head == "none":
         y = norm(t, f"{name}.norm", x) if task.norm else x
         return {"output": y} | ({"norm": y} if task.norm else {})
     y = norm(t, f"{name}.{'norm' if task.norm else 'rescale'}", x)
     out: dict[str, Any] = {"norm": y}
-    rows = y[:1] if task.head == "class_token" else y[int(class_token) :]
+    rows = {"class_token": y[:1], "distillation_token": y[1:2]}.get(task.head, y[prefix:])
     if task.head == "mean":
         mult, shift = int(t[f"{name}.mean.mult"][0]), int(t[f"{name}.mean.shift"][0])
         rows = out["mean"] = [[sat(rnd(sum(c) * mult, shift), 8) for c in zip(*rows, strict=True)]]
@@ -161,9 +161,10 @@ def run(description: Description, image: list[list[list[int]]], task_name: str) 
     """All tensors of one image by the names of docs/description.md, without a batch axis."""
     model, t = description.model, description.tensors
     rows = patches(image, model.patch.height, model.patch.width)
-    x = added(t["position"].tolist()[int(model.class_token) :], linear(t, "embed", rows))
-    if model.class_token:
-        rows, x = [[0] * model.patch_size, *rows], [t["position"][0].tolist(), *x]
+    prefix = int(model.class_token) + int(model.distillation_token)
+    position = t["position"].tolist()
+    x = [*position[:prefix], *added(position[prefix:], linear(t, "embed", rows))]
+    rows = [[0] * model.patch_size] * prefix + rows
     out: dict[str, Any] = {"patches": rows, "embed": x}
     for i, layer in enumerate(model.layers):
         name = f"layers.{i}"
@@ -178,4 +179,4 @@ def run(description: Description, image: list[list[list[int]]], task_name: str) 
         out |= {f"{name}.{key}": value for key, value in found.items()}
         x = found["mlp"]
     task = next(task for task in model.tasks if task.name == task_name)
-    return out | {f"{task_name}.{key}": value for key, value in head(t, task, model.class_token, x).items()}
+    return out | {f"{task_name}.{key}": value for key, value in head(t, task, prefix, x).items()}

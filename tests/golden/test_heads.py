@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from golden.heads import HEADS, Head, mean_tokens
+from golden.heads import HEADS, TOKENS, Head, mean_tokens
 from golden.linear import Scale
 from tests.golden import scalar
 from tests.random_model import random_description
@@ -11,23 +11,21 @@ from tests.random_model import random_description
 
 @pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize(
-    ("kind", "class_token"), [(k, c) for k in HEADS for c in (False, True) if c or k != "class_token"]
+    ("kind", "prefix"), [(kind, prefix) for kind in HEADS for prefix in range(TOKENS.get(kind, -1) + 1, 3)]
 )
-def test_head(kind: str, class_token: bool, norm: bool) -> None:
+def test_head(kind: str, prefix: int, norm: bool) -> None:
     task = {"name": "a", "head": kind, "norm": norm} | ({} if kind == "none" else {"outputs": 7})
-    description = random_description(5, class_token=class_token, tasks=[task])
+    description = random_description(5, class_token=prefix > 0, distillation_token=prefix > 1, tasks=[task])
     model = description.model
-    head = Head.load(description.tensors, "tasks.a", kind=kind, norm=norm, class_token=class_token)
+    head = Head.load(description.tensors, "tasks.a", kind=kind, norm=norm, prefix=prefix)
     x = np.random.default_rng(0).normal(0, 2000, (2, model.tokens, model.dim)).astype(np.int16)
     x[0, 0], x[1, -1] = 32767, -32768
     got = head(x)
     assert got["output"].dtype == np.int16
-    rows, outputs = {"class_token": (1, 7), "mean": (1, 7), "every_token": (model.patches, 7)}.get(
-        kind, (model.tokens, model.dim)
-    )
+    rows, outputs = {"every_token": (model.patches, 7), "none": (model.tokens, model.dim)}.get(kind, (1, 7))
     assert got["output"].shape == (2, rows, outputs)
     for b in range(2):
-        want = scalar.head(description.tensors, model.tasks[0], class_token, x[b].tolist())
+        want = scalar.head(description.tensors, model.tasks[0], prefix, x[b].tolist())
         assert {name: tensor[b].tolist() for name, tensor in got.items()} == want
 
 
@@ -38,5 +36,5 @@ def test_mean_saturates_and_rounds() -> None:
 
 
 def test_unknown_head() -> None:
-    with pytest.raises(ValueError, match="head must be one of class_token, mean, every_token, none, not 'first'"):
-        Head.load({}, "tasks.a", kind="first", norm=True, class_token=True)
+    with pytest.raises(ValueError, match=r"head must be one of class_token, distillation_token, .*, none, not 'first'"):
+        Head.load({}, "tasks.a", kind="first", norm=True, prefix=1)

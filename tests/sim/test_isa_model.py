@@ -100,6 +100,16 @@ def test_every_head(shape, class_token, batch):
     check(desc, shape, random_images(desc, 2, 0), batch)
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("shape", [(2, 8, 8), (8, 4, 16)])
+def test_distillation_token(shape, batch):
+    """Two tokens in front of the patches, as many as a row tile and fewer."""
+    tasks = [task | {"head": "distillation_token"} for task in HEADS[:2]] + HEADS
+    tasks = [task | {"name": f"t{number}"} for number, task in enumerate(tasks)]
+    desc = random_description(43, class_token=True, distillation_token=True, tasks=tasks)
+    check(desc, shape, random_images(desc, batch, 0), batch)
+
+
 @pytest.mark.parametrize("outputs", [12, 70])
 @pytest.mark.parametrize("mlp", [{"kind": "dense", "hidden": 20}, MOE])
 def test_outputs_over_the_residual_stream(mlp, outputs):
