@@ -1,39 +1,47 @@
-"""From float weights and calibrated ranges to the integers of a description (docs/numerics.md)."""
+"""From float weights and calibrated statistics to the integers of a description (docs/numerics.md)."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
 from hwgen.description import Description, MoeMlp, check, table_arrays
-from hwgen.floatmodel import FloatModel, prefix_names
-from hwgen.quantize.calibrate import Ranges
+from hwgen.floatmodel import FloatModel, mlp_names, prefix_names
+from hwgen.quantize.calibrate import Statistics
 from hwgen.quantize.fixed import multiplier
+from hwgen.quantize.options import Options
+from hwgen.quantize.ranges import bounds, peak, peaks
+from hwgen.quantize.steps import Grid, post_norm, query_key, value_context
+from hwgen.quantize.weights import round_weights
 
 LOG2E = math.log2(math.e)
 #: Room above the calibrated maximum of what int16 carries, where a bit more or less does not matter.
 HEADROOM = 2.0
 #: A bias may not take more than this, so that acc + bias keeps to 32 bits and a sign.
 MAX_BIAS = 1 << 30
+#: What int16 carries keeps its extremes whatever the method.
+EXTREMES = Options(ranges="minmax")
 
 
-def convert(network: FloatModel, ranges: Ranges) -> Description:
-    """The quantized description of a float network."""
-    return _Converter(network, ranges).description()
+class Converter:
+    """Builds the tensors of a description in the order of the computation.
 
+    `bits` are those of the weights by linear layer, eight where it names none. An `s_…` is the real value of one step
+    of an integer. After `description()`, `effective` holds by linear layer the real weights [out, in] and the real
+    bias [out] that its integers stand for (of what is less than eight bits).
+    """
 
-class _Converter:
-    """Builds the tensors in the order of the computation. An `s_…` is the real value of one step of an integer."""
-
-    def __init__(self, network: FloatModel, ranges: Ranges) -> None:
-        self.network, self.ranges = network, ranges
+    def __init__(self, network: FloatModel, seen: Statistics, options: Options, bits: Mapping[str, int]) -> None:
+        self.network, self.seen, self.options, self.bits = network, seen, options, bits
         self.source = {name: tensor.astype(np.float64) for name, tensor in network.tensors.items()}
         self.tensors = table_arrays()
         self.scales: dict[str, float] = {}
+        self.effective: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         stream = ["embed"] + [f"layers.{i}.{at}" for i in range(len(network.model.layers)) for at in ("attn", "mlp")]
-        peak = HEADROOM * max(ranges.peak(name) for name in stream)
-        self.fraction_bits = int(np.clip(math.floor(math.log2(32767 / peak)), 0, 15))
+        room = HEADROOM * max(peak(seen[name], EXTREMES) for name in stream)
+        self.fraction_bits = int(np.clip(math.floor(math.log2(32767 / room)), 0, 15))
         self.s_x = 2.0**-self.fraction_bits
 
     def description(self) -> Description:
@@ -42,57 +50,80 @@ class _Converter:
         self._embed()
         for index, layer in enumerate(model.layers):
             self._attention(index)
-            s_y = self.norm(f"layers.{index}.norm2", f"l{index}.n2", f"layers.{index}.norm2")
+            name, source = f"layers.{index}", f"l{index}"
+            mlps = mlp_names(source, layer)
+            readers = [f"{source}.gate{number}" for number in range(len(model.tasks))]
+            readers = [reader for reader in readers if reader in self.source] + [f"{mlp}.fc1.w" for mlp in mlps]
+            grid = self._norm(f"{name}.norm2", f"{source}.n2", f"{name}.norm2", readers)
             if not isinstance(layer.mlp, MoeMlp):
-                self._mlp(f"layers.{index}.mlp", f"l{index}", f"layers.{index}.hidden", s_y)
+                self._mlp(f"{name}.mlp", source, grid, f"{name}.norm2", f"{name}.hidden")
                 continue
             for number, task in enumerate(model.tasks):
-                gate = self.source[f"l{index}.gate{number}"]
-                self.linear(f"layers.{index}.moe.gate.{task.name}", gate, None, s_y, 1 / (LOG2E * 65536))
-            for expert in range(layer.mlp.experts):
-                seen = self._hidden_name(index, layer.mlp, expert)
-                self._mlp(f"layers.{index}.moe.experts.{expert}", f"l{index}.e{expert}", seen, s_y)
+                gate = self.source[f"{source}.gate{number}"]
+                none = np.zeros(len(gate))
+                self._linear(f"{name}.moe.gate.{task.name}", gate, none, grid, 1 / (LOG2E * 65536), f"{name}.norm2")
+            for expert, mlp in enumerate(mlps):
+                hidden = self._hidden_name(index, layer.mlp, expert)
+                self._mlp(f"{name}.moe.experts.{expert}", mlp, grid, f"{name}.norm2", hidden)
         for number in range(len(model.tasks)):
             self._task(number)
-        update = {"residual_fraction_bits": self.fraction_bits, "scales": dict(sorted(self.scales.items()))}
+        update = {
+            "residual_fraction_bits": self.fraction_bits,
+            "scales": dict(sorted(self.scales.items())),
+            "weight_bits": {name: 4 for name, bits in sorted(self.bits.items()) if bits == 4},
+        }
         result = Description(model.model_copy(update=update), self.tensors)
         check(result)
         return result
 
-    def linear(self, name: str, weight: np.ndarray, bias: np.ndarray | None, s_in: np.ndarray | float,
-               s_out: float, zero: np.ndarray | int = 0) -> None:  # fmt: skip
-        """A linear [out, in] for inputs of steps `s_in` and zero codes `zero` (per tensor or input channel).
+    def _linear(self, name: str, weight: np.ndarray, bias: np.ndarray | None, grid: Grid, s_out: np.ndarray | float,
+                inputs: str | None, zero: np.ndarray | int = 0) -> None:  # fmt: skip
+        """A linear [out, in] for inputs of this grid, with outputs of steps `s_out`; no bias at all without `bias`.
 
-        The zero is folded into the bias with the rounded weights: an input at its zero then adds exactly nothing.
+        inputs: the tensor whose variance says which weights matter and whose mean tells what their rounding adds
+        zero:   code of zero, per tensor or input channel; folded into the bias with the rounded weights: an input at
+                its zero then adds exactly nothing
         """
-        weight = weight * s_in
-        bias = np.zeros(len(weight)) if bias is None else bias
-        s_acc = np.maximum(np.abs(weight).max(1) / 127, np.abs(bias) / MAX_BIAS)
+        bits = self.bits.get(name, 8)
+        scaled = weight * grid.step
+        added = np.zeros(len(weight)) if bias is None else bias + weight @ grid.centre
+        smallest = np.abs(added) / MAX_BIAS
+        mean = np.zeros(weight.shape[1])
+        importance = np.ones(weight.shape[1])
+        if inputs is not None:
+            importance = self.seen[inputs].variance() / grid.step**2
+            mean = (self.seen[inputs].mean() - grid.centre) / grid.step
+        codes, s_acc = round_weights(scaled, bits, smallest, importance)
         s_acc = np.where(s_acc > 0, s_acc, s_out)  # a channel of zeros
-        codes = np.clip(np.rint(weight / s_acc[:, None]), -127, 127)
+        if bits < 8:
+            error = codes * s_acc[:, None] - scaled
+            added = added - error @ mean if bias is not None else added
+            effective = codes * s_acc[:, None] / grid.step
+            self.effective[name] = effective, added - effective @ grid.centre
         mult, shift = multiplier(s_acc / s_out)
         self.tensors |= {
             f"{name}.weight": codes.astype(np.int8),
-            f"{name}.bias": np.rint(bias / s_acc - (codes * zero).sum(1)).astype(np.int32),
+            f"{name}.bias": np.rint(added / s_acc - (codes * zero).sum(1)).astype(np.int32),
             f"{name}.mult": mult,
             f"{name}.shift": shift,
         }
 
-    def norm(self, name: str, source: str, seen: str) -> np.ndarray:
-        """A LayerNorm with output ranges as `seen`; returns the step of each output channel."""
-        s_out = self._channel_steps(seen)
-        model = self.network.model
+    def _norm(self, name: str, source: str, inputs: str, readers: list[str]) -> Grid:
+        """A LayerNorm whose output is tapped as `inputs` and read by linear layers of the weights `readers`."""
+        grid = self._post_norm(name, inputs, readers)
         gamma, beta = self.source[f"{source}.g"], self.source[f"{source}.b"]
-        self._affine(name, gamma / 1024 / s_out, beta / s_out)  # xhat has ten fraction bits
-        eps = float(self.network.eps) * model.dim**2 / self.s_x**2
+        self._affine(name, gamma / 1024 / grid.step, (beta - grid.centre) / grid.step)  # xhat has ten fraction bits
+        eps = float(self.network.eps) * self.network.model.dim**2 / self.s_x**2
         self.tensors[f"{name}.eps"] = np.array([max(1, round(eps))], np.int64)
-        self.scales[name] = float(s_out.max())
-        return s_out
+        return grid
 
-    def _channel_steps(self, seen: str) -> np.ndarray:
-        """Steps of an int8 tensor whose channels may be scaled by what precedes, and back by the next weights."""
-        channels = self.ranges.channels(seen)
-        return np.full(len(channels), channels.max() / 127)
+    def _post_norm(self, name: str, inputs: str, readers: list[str]) -> Grid:
+        """The grid of an int8 tensor whose channels may be scaled by what precedes, and back by the next weights."""
+        # Without readers it is an output, and has one scale.
+        options = self.options if readers else self.options.model_copy(update={"repq": False, "equalize": False})
+        grid = post_norm(self.seen[inputs], [self.source[reader] for reader in readers], options)
+        self.scales[name] = float(grid.step.max())
+        return grid
 
     def _affine(self, name: str, gamma: np.ndarray, beta: np.ndarray) -> None:
         """gamma and beta, in output steps, with the largest shift that fits int16 and int32."""
@@ -107,17 +138,13 @@ class _Converter:
     def _scaling(self, name: str, ratio: float, max_shift: int = 47) -> None:
         self.tensors[f"{name}.mult"], self.tensors[f"{name}.shift"] = multiplier(ratio, max_shift)
 
-    def _step(self, name: str) -> float:
-        """Step of a symmetric int8 tensor with one scale."""
-        self.scales[name] = self.ranges.peak(name) / 127
-        return self.scales[name]
-
     def _embed(self) -> None:
         model, network = self.network.model, self.network
         # Pixels are the innermost part of a patch: channel values repeat over its rows and columns.
         repeat = model.patch.height * model.patch.width
         mean, std = np.tile(network.mean, repeat).astype(np.float64), np.tile(network.std, repeat).astype(np.float64)
-        self.linear("embed", self.source["embed.w"], self.source["embed.b"], 1 / std, self.s_x, mean)
+        grid = Grid(step=1 / std, centre=np.zeros(len(std)))
+        self._linear("embed", self.source["embed.w"], self.source["embed.b"], grid, self.s_x, None, mean)
         position = self.source["pos"].copy()
         for row, token in enumerate(prefix_names(model)):
             position[row] += self.source[token][0]
@@ -125,52 +152,62 @@ class _Converter:
         self.scales["residual"] = self.s_x
 
     def _attention(self, index: int) -> None:
-        model, name = self.network.model, f"layers.{index}"
-        s_y = self.norm(f"{name}.norm1", f"l{index}.n1", f"{name}.norm1")
-        weights = np.split(self.source[f"l{index}.qkv.w"], 3)
-        biases = np.split(self.source[f"l{index}.qkv.b"], 3)
-        step = {}
-        for part, weight, bias in zip("qkv", weights, biases, strict=True):
-            step[part] = self._step(f"{name}.{part}")
-            self.linear(f"{name}.attn.{part}", weight, None if part == "k" else bias, s_y, step[part])
-        score = step["q"] * step["k"] / math.sqrt(model.head_dim) * LOG2E * 32  # five fraction bits
+        model, name, source, seen = self.network.model, f"layers.{index}", f"l{index}", self.seen
+        grid = self._norm(f"{name}.norm1", f"{source}.n1", f"{name}.norm1", [f"{source}.qkv.w"])
+        weights = dict(zip("qkv", np.split(self.source[f"{source}.qkv.w"], 3), strict=True))
+        biases = dict(zip("qkv", np.split(self.source[f"{source}.qkv.b"], 3), strict=True))
+        q, k = query_key(seen[f"{name}.q"], seen[f"{name}.k"], weights["k"] @ grid.centre, self.options)
+        v, context = value_context(seen[f"{name}.v"], seen[f"{name}.context"], self.options)
+        for part, out, bias in (("q", q, biases["q"]), ("k", k, None), ("v", v, biases["v"] - v.centre)):
+            self._linear(f"{name}.attn.{part}", weights[part], bias, grid, out.step, f"{name}.norm1")
+            self.scales[f"{name}.{part}"] = float(out.step.max())
+        score = float(q.step[0] * k.step[0]) / math.sqrt(model.head_dim) * LOG2E * 32  # five fraction bits
         self._scaling(f"{name}.attn.score", score)
-        s_context = self._step(f"{name}.context")
-        self._scaling(f"{name}.attn.context", step["v"] / s_context / 256)  # R is 2^24 / Σp, and >> 16
-        proj = self.source[f"l{index}.proj.w"], self.source[f"l{index}.proj.b"]
-        self.linear(f"{name}.attn.proj", *proj, s_context, self.s_x)
+        self._scaling(f"{name}.attn.context", float(v.step[0] / context.step[0]) / 256)  # R is 2^24 / Σp, and >> 16
+        self.scales[f"{name}.context"] = float(context.step.max())
+        proj = self.source[f"{source}.proj.w"], self.source[f"{source}.proj.b"]
+        self._linear(f"{name}.attn.proj", *proj, context, self.s_x, f"{name}.context")
 
-    def _mlp(self, name: str, source: str, seen: str, s_y: np.ndarray) -> None:
-        self.linear(f"{name}.fc1", self.source[f"{source}.fc1.w"], self.source[f"{source}.fc1.b"], s_y, 1 / 64)
-        low, high = self.ranges.bounds(seen)
+    def _mlp(self, name: str, source: str, grid: Grid, inputs: str, hidden: str) -> None:
+        fc1, fc2 = ((self.source[f"{source}.{part}.w"], self.source[f"{source}.{part}.b"]) for part in ("fc1", "fc2"))
+        self._linear(f"{name}.fc1", *fc1, grid, 1 / 64, inputs)
+        low, high = bounds(self.seen[hidden], self.options)
         s_a = (high - low) / 255
         zero = round(-low / s_a)
         self._scaling(f"{name}.gelu", 1 / (256 * s_a), 31)
         self.tensors[f"{name}.gelu.zero"] = np.array([zero], np.uint8)
         self.scales[f"{name}.hidden"] = s_a
-        self.linear(f"{name}.fc2", self.source[f"{source}.fc2.w"], self.source[f"{source}.fc2.b"], s_a, self.s_x, zero)
+        codes = Grid.uniform(fc2[0].shape[1], 127 * s_a)
+        self._linear(f"{name}.fc2", *fc2, codes, self.s_x, hidden, zero)
 
     def _hidden_name(self, index: int, mlp: MoeMlp, expert: int) -> str:
         """Where the expert's hidden range is found; an expert no calibration token chose takes its neighbour's."""
         names = [f"layers.{index}.expert.{(expert + i) % mlp.experts}.hidden" for i in range(mlp.experts)]
-        return next(name for name in names if name in self.ranges.low)
+        return next(name for name in names if name in self.seen)
 
     def _task(self, number: int) -> None:
         task, patches = self.network.model.tasks[number], self.network.model.patches
-        name = f"tasks.{task.name}"
+        name, inputs = f"tasks.{task.name}", f"{task.name}.norm"
+        readers = [] if task.head == "none" else [f"head{number}.w"]
         if task.norm:
-            steps = self.norm(f"{name}.norm", "nf", f"{task.name}.norm")
+            grid = self._norm(f"{name}.norm", "nf", inputs, readers)
         elif task.head != "none":
-            steps = self._channel_steps(f"{task.name}.norm")
-            self._affine(f"{name}.rescale", self.s_x / steps, np.zeros(len(steps)))
-            self.scales[f"{name}.rescale"] = float(steps.max())
+            grid = self._post_norm(f"{name}.rescale", inputs, readers)
+            self._affine(f"{name}.rescale", self.s_x / grid.step, -grid.centre / grid.step)
         if task.head == "none":
             return
         if task.head == "mean":
             # One factor for all channels: the largest mean, in steps of its channel, becomes 127.
-            factor = float((self.ranges.channels(f"{task.name}.mean") / steps).max()) / 127
+            inputs = f"{task.name}.mean"
+            factor = float((peaks(self.seen[inputs], EXTREMES, grid.centre) / grid.step).max()) / 127
             self._scaling(f"{name}.mean", 1 / (patches * factor))
-            steps = steps * factor
-        s_out = HEADROOM * self.ranges.peak(f"{task.name}.output") / 32767
-        self.linear(f"{name}.head", self.source[f"head{number}.w"], self.source[f"head{number}.b"], steps, s_out)
+            grid = Grid(step=grid.step * factor, centre=grid.centre)
+        s_out = HEADROOM * peak(self.seen[f"{task.name}.output"], EXTREMES) / 32767
+        head = self.source[f"head{number}.w"], self.source[f"head{number}.b"]
+        self._linear(f"{name}.head", *head, grid, s_out, inputs)
         self.scales[f"{name}.output"] = s_out
+
+
+def convert(network: FloatModel, seen: Statistics) -> Description:
+    """Plain."""
+    return Converter(network, seen, Options(), {}).description()

@@ -9,7 +9,8 @@ import numpy as np
 from hwgen.description import Description
 from hwgen.floatmodel import FloatModel
 from hwgen.quantize.calibrate import calibrate
-from hwgen.quantize.convert import convert
+from hwgen.quantize.convert import Converter
+from hwgen.quantize.layers import linear_layers
 from hwgen.quantize.options import Options
 
 
@@ -20,4 +21,6 @@ def quantize_network(
 
     `progress` is called with a line of text at every step. The same inputs give the same description.
     """
-    return convert(network, calibrate(network, images, progress))
+    seen = calibrate(network, images, progress, options)
+    bits = options.bits(linear_layers(network.model))
+    return Converter(network, seen, options, bits).description()

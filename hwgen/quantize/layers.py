@@ -1,0 +1,34 @@
+"""The linear layers of a structure, and where a checkpoint has their weights."""
+
+from __future__ import annotations
+
+from hwgen.description import Model, MoeMlp, expected_tensors
+
+
+def linear_layers(model: Model) -> dict[str, int]:
+    """Number of weights of each linear layer by its name in the description."""
+    specs = expected_tensors(model)
+    return {name.removesuffix(".weight"): spec.shape[0] * spec.shape[1]
+            for name, spec in specs.items() if name.endswith(".weight")}  # fmt: skip
+
+
+def checkpoint_rows(model: Model) -> dict[str, tuple[str, slice]]:
+    """Linear layer -> checkpoint prefix (of `.w` and `.b`, for a gate the whole name) and the rows it has there."""
+    whole, width = slice(None), model.attn_dim
+    found = {"embed": ("embed", whole)}
+    for index, layer in enumerate(model.layers):
+        name, source = f"layers.{index}", f"l{index}"
+        for number, part in enumerate("qkv"):
+            found[f"{name}.attn.{part}"] = f"{source}.qkv", slice(number * width, (number + 1) * width)
+        found[f"{name}.attn.proj"] = f"{source}.proj", whole
+        if not isinstance(layer.mlp, MoeMlp):
+            found |= {f"{name}.mlp.{part}": (f"{source}.{part}", whole) for part in ("fc1", "fc2")}
+            continue
+        for number, task in enumerate(model.tasks):
+            found[f"{name}.moe.gate.{task.name}"] = f"{source}.gate{number}", whole
+        for expert in range(layer.mlp.experts):
+            for part in ("fc1", "fc2"):
+                found[f"{name}.moe.experts.{expert}.{part}"] = f"{source}.e{expert}.{part}", whole
+    for number, task in enumerate(model.tasks):
+        found[f"tasks.{task.name}.head"] = f"head{number}", whole
+    return found

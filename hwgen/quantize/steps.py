@@ -1,0 +1,86 @@
+"""Scales and offsets of the 8-bit tensors: what one step of each channel is worth.
+
+A tensor with one scale wastes codes on its small channels. Where the operators around it let a factor and an offset of
+each channel pass, they cost the hardware nothing:
+
+* LayerNorm's gamma and beta take any scale and offset, the next weights and bias take them back (RepQ-ViT, Li et al.,
+  2023; with the weights' share of the range SmoothQuant, Xiao et al., 2023; with the offset MPTQ-ViT, Tai and Wu, 2024).
+* A factor on a channel of q divides that of k: the score does not change.
+* A factor and an offset on a channel of v pass through the weighted mean of attention into the projection after it.
+
+An offset of k's input adds the same to all scores of a query, which the softmax does not see.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwgen.quantize.observers import Observer
+from hwgen.quantize.options import Options
+from hwgen.quantize.ranges import channel_bounds, peak, peaks
+
+#: Exponent of the activations' ranges in SmoothQuant's factor; the weights' is one less.
+SMOOTHING = 0.5
+#: Exponent of the context's ranges in the factor that v and context share; v's is one less.
+CONTEXT_SHARE = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Real value of an int8 tensor's codes, one number per channel: code·step + centre."""
+
+    step: np.ndarray
+    centre: np.ndarray
+
+    @classmethod
+    def uniform(cls, channels: int, end: float) -> Grid:
+        """One scale for all channels: code 127 is `end`."""
+        return cls(step=np.full(channels, end / 127), centre=np.zeros(channels))
+
+
+def post_norm(seen: Observer, weights: list[np.ndarray], options: Options) -> Grid:
+    """Grid of a LayerNorm's or rescale's output that feeds linear layers of these weights [out, channels]."""
+    channels = len(seen.low)
+    if not (options.repq or options.equalize):
+        return Grid.uniform(channels, peak(seen, options))
+    low, high = channel_bounds(seen, options)
+    factor = ends = (high - low) / 2
+    if not options.repq:
+        columns = np.max([np.abs(weight).max(0) for weight in weights], axis=0)
+        factor = ends**SMOOTHING / np.maximum(columns, 1e-6) ** (1 - SMOOTHING)
+    return Grid(step=_covering(factor, ends), centre=(low + high) / 2)
+
+
+def query_key(q: Observer, k: Observer, offset: np.ndarray, options: Options) -> tuple[Grid, Grid]:
+    """Grids of q and of k; `offset` is what k's codes lack.
+
+    Steps of q and k have the same product in every channel: a layer has one factor for its scores.
+    """
+    if not options.equalize:
+        steps = [np.full(len(q.low), peak(seen, options, at) / 127) for seen, at in ((q, 0), (k, offset))]
+    else:
+        ends = peaks(q, options), peaks(k, options, offset)
+        ratio = np.sqrt(ends[0] / ends[1])
+        product = np.sqrt((ends[0] * ends[1]).max()) / 127
+        steps = [product * ratio, product / ratio]
+    return Grid(step=steps[0], centre=np.zeros(len(q.low))), Grid(step=steps[1], centre=offset)
+
+
+def value_context(v: Observer, context: Observer, options: Options) -> tuple[Grid, Grid]:
+    """Grids of v and of the context, whose steps have the same ratio in every channel."""
+    channels = len(v.low)
+    if not options.equalize:
+        return Grid.uniform(channels, peak(v, options)), Grid.uniform(channels, peak(context, options))
+    low, high = channel_bounds(v, options)
+    centre = (low + high) / 2
+    ends = (high - low) / 2, peaks(context, options, centre)
+    factor = ends[0] ** (1 - CONTEXT_SHARE) * ends[1] ** CONTEXT_SHARE
+    steps = [_covering(factor, end) for end in ends]
+    return Grid(step=steps[0], centre=centre), Grid(step=steps[1], centre=centre)
+
+
+def _covering(factor: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """The smallest steps in the proportion of `factor` whose code 127 reaches the end of every channel's range."""
+    return np.asarray(factor * ((ends / factor).max() / 127))
