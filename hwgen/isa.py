@@ -93,6 +93,7 @@ FIELDS: tuple[Field, ...] = (
     Field("keep", 0, 28, 1, "the weights stay in the ring for a later MATMUL"),
     Field("append", 0, 29, 1, "ROUTE: the queues go on, else they start empty"),
     Field("table", 0, 30, 1, "NORM: half of the parameter table"),
+    Field("narrow", 0, 31, 1, "the weights at `offset` are packed two to a byte"),
     Field("offset", 1, 0, 32, "byte offset in the region read (weights, input) or written (output); multiple of 64"),
     Field("bytes", 2, 0, 32, "bytes there; MATMUL: 0 when the weights were kept in the ring"),
     Field("a_base", 3, 0, 16, "first source word: of the group of row_begin (GATHER: of row 0)"),
@@ -160,8 +161,8 @@ OPCODES: dict[Op, tuple[str, tuple[str, ...]]] = {
     ),
     Op.MATMUL: (
         "rows of Y or H times streamed weights, post-processed, to `dest`",
-        ("expert", "dest", "source", "a_unsigned", "use_queue", "scatter", "gelu", "keep", "offset", "bytes", "a_base",
-         "a_stride", "row_begin", "row_end", "k_steps", "tiles", "d_base", "d_stride", "d_word", "gelu_mult",
+        ("expert", "dest", "source", "a_unsigned", "use_queue", "scatter", "gelu", "keep", "narrow", "offset", "bytes",
+         "a_base", "a_stride", "row_begin", "row_end", "k_steps", "tiles", "d_base", "d_stride", "d_word", "gelu_mult",
          "gelu_shift", "gelu_zero", "ring_offset", "slack"),
     ),
     Op.ATTENTION: (

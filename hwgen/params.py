@@ -35,6 +35,7 @@ class HwParams:
     max_experts: int = 16
     max_topk: int = 4
     instruction_queue: int = 64  #: instructions fetched ahead, and with them their weights
+    multiplier_bits: int = 27  #: of the FPGA's multipliers' wider operand; two tokens share one of 27 (DSP48E2)
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -49,6 +50,9 @@ class HwParams:
                 raise HwgenError(
                     "array parameters", name, expected=f"a power of two from {low} to {high}", found=repr(value)
                 )
+        if self.multiplier_bits not in (18, 27):
+            expected = "18 or 27"
+            raise HwgenError("array parameters", "multiplier_bits", expected=expected, found=repr(self.multiplier_bits))
         for name, high in (
             ("x_depth", 1 << 16), ("y_depth", 1 << 16), ("h_depth", 1 << 16), ("k_depth", 1 << 16),
             ("v_depth", 1 << 16), ("max_tokens", 1 << 12), ("weight_depth", 1 << 20), ("norm_depth", 1 << 12),
@@ -69,6 +73,11 @@ class HwParams:
     def ring_bytes(self) -> int:
         """Bytes of a weight-ring word: one array step of weights."""
         return self.c * self.k
+
+    @property
+    def piece_bytes(self) -> int:
+        """Bytes of a weight beat or a ring word, whichever is smaller; narrow weights are packed by pairs of them."""
+        return min(self.ring_bytes, self.weight_bus // 8)
 
     @property
     def param_words(self) -> int:

@@ -131,21 +131,39 @@ class Machine:
             raise IsaError("range", f"{size} bytes at {offset} of {len(region)}")
         return region[offset : offset + size]
 
-    def _stream(self, keep: int, ring_offset: int, offset: int, size: int, tiles: int, words: int) -> NDArray[np.uint8]:
-        """The instruction's weights from the ring as [tiles, C, words * K] bytes of each channel."""
+    def _fetched(self, narrow: int, offset: int, size: int, tiles: int, k_steps: int) -> NDArray[np.uint8]:
+        """The instruction's weights from DRAM as ring words."""
+        p = self.p
+        piece = min(p.ring_bytes, p.weight_bus // 8)
+        if narrow:
+            packed = -(-k_steps * p.ring_bytes // (2 * piece)) * piece
+            if size != tiles * (p.param_words * p.ring_bytes + packed):
+                raise IsaError("field", f"{size} bytes of weights, {tiles} tiles of {k_steps} packed words read")
+        elif size != tiles * (p.param_words + k_steps) * p.ring_bytes:
+            words = tiles * (p.param_words + k_steps)
+            raise IsaError("field", f"{size} bytes of weights, {words} words of {p.ring_bytes} bytes read")
+        stream = self._region(self.weights, offset, size).reshape(tiles, -1)
+        if narrow:
+            parameters, pairs = np.split(stream, [p.param_words * p.ring_bytes], axis=1)
+            pairs = pairs.reshape(tiles, -1, 1, piece).view(np.int8)
+            weights = np.concatenate([np.left_shift(pairs, 4) >> 4, pairs >> 4], axis=2).reshape(tiles, -1)
+            stream = np.hstack([parameters, weights[:, : k_steps * p.ring_bytes].view(np.uint8)])
+        return stream.reshape(-1, p.ring_bytes)
+
+    def _stream(
+        self, fetched: NDArray[np.uint8], keep: int, ring_offset: int, tiles: int, words: int
+    ) -> NDArray[np.uint8]:
+        """The instruction's weights from the ring, now with those `fetched`: [tiles, C, words * K] bytes by channel."""
         p, count = self.p, tiles * words
-        if size:
-            if size != count * p.ring_bytes:
-                raise IsaError("field", f"{size} bytes of weights, {count} words of {p.ring_bytes} bytes read")
+        if len(fetched):
             if len(self.ring) != ring_offset:
                 raise IsaError("field", f"weights at ring word {ring_offset} behind {len(self.ring)} kept ones")
-            fetched = self._region(self.weights, offset, size).reshape(count, p.ring_bytes)
             self.ring = np.concatenate([self.ring, fetched])
         end = ring_offset + count
         if len(self.ring) < end or (ring_offset and not keep):
             raise IsaError("field", f"ring words {ring_offset} to {end} of {len(self.ring)}, keep {keep}")
         # One that keeps nothing pops tile by tile.
-        if (end if keep or not size else words) > p.weight_depth:
+        if (end if keep or not len(fetched) else words) > p.weight_depth:
             raise IsaError("range", f"a tile of {words} words, all to word {end}, in a ring of {p.weight_depth}")
         stream = self.ring[ring_offset:end].reshape(tiles, words, p.c, p.k)
         if not keep:
@@ -198,9 +216,9 @@ class Machine:
         self._write(self.y, rows, d_base, d_stride, sat(rshift(x * gamma + beta, norm_shift), 8))
 
     def _matmul(self, expert: int, dest: int, source: int, a_unsigned: int, use_queue: int, scatter: int, gelu: int,
-                keep: int, offset: int, bytes: int, a_base: int, a_stride: int, row_begin: int, row_end: int,
-                k_steps: int, tiles: int, d_base: int, d_stride: int, d_word: int, gelu_mult: int, gelu_shift: int,
-                gelu_zero: int, ring_offset: int) -> None:
+                keep: int, narrow: int, offset: int, bytes: int, a_base: int, a_stride: int, row_begin: int,
+                row_end: int, k_steps: int, tiles: int, d_base: int, d_stride: int, d_word: int, gelu_mult: int,
+                gelu_shift: int, gelu_zero: int, ring_offset: int) -> None:
         p = self.p
         queue = self._queue(expert) if use_queue or scatter else np.empty(0, np.int64)
         rows = np.arange(len(queue)) if use_queue else np.arange(row_begin, row_end)
@@ -208,7 +226,8 @@ class Machine:
             return
         if dest not in list(Dest)[: Dest.NORM] or source not in (Source.Y, Source.H):
             raise IsaError("field", f"dest {dest}, source {source}")
-        stream = self._stream(keep, ring_offset, offset, bytes, tiles, p.param_words + k_steps)
+        fetched = self._fetched(narrow, offset, bytes, tiles, k_steps) if bytes else self.ring[:0]
+        stream = self._stream(fetched, keep, ring_offset, tiles, p.param_words + k_steps)
         bias, mult, shift = (self._parameter(stream, *at) for at in ((0, "<i4"), (4, "<u2"), (6, "u1")))
         weight = stream[:, :, p.param_words * p.k :].reshape(tiles * p.c, k_steps * p.k).view(np.int8)
         operand = self.y if source == Source.Y else self.h

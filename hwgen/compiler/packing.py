@@ -41,16 +41,30 @@ def _columns(*arrays: NDArray) -> NDArray[np.uint8]:
     return np.pad(record, ((0, 0), (0, 8 - record.shape[1])))
 
 
+def _narrow(p: HwParams, words: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Ring words of weights in -8..7, two pieces in one [tiles, bytes]: the first one's bytes are the low nibbles, the
+    second one's the high nibbles; zeros where there is no second piece."""
+    tiles = words.reshape(len(words), -1)
+    filled = np.pad(tiles, ((0, 0), (0, -tiles.shape[1] % (2 * p.piece_bytes))))
+    pairs = filled.reshape(len(words), -1, 2, p.piece_bytes)
+    return (pairs[:, :, 0] & np.uint8(15) | pairs[:, :, 1] << np.uint8(4)).reshape(len(words), -1)
+
+
 def pack_linear(
     p: HwParams,
     weight: NDArray[np.int8],
     bias: NDArray[np.int32],
     mult: NDArray[np.uint16],
     shift: NDArray[np.uint8],
+    *,
+    narrow: bool = False,
 ) -> bytes:
-    """A MATMUL's stream for weight [outputs, inputs]: per output tile the parameters, then the weights."""
-    parameters = _words(p, _columns(bias, mult, shift))
-    return np.concatenate([parameters, _words(p, weight.view(np.uint8))], axis=1).tobytes()
+    """A MATMUL's stream for weight [outputs, inputs]: per output tile the parameters, then the weights; `narrow`: those
+    (in -8..7) two to a byte."""
+    parameters, weights = _words(p, _columns(bias, mult, shift)), _words(p, weight.view(np.uint8))
+    tiles = len(parameters)
+    packed = _narrow(p, weights) if narrow else weights.reshape(tiles, -1)
+    return np.hstack([parameters.reshape(tiles, -1), packed]).tobytes()
 
 
 def pack_norm(p: HwParams, gamma: NDArray[np.int16], beta: NDArray[np.int32]) -> bytes:

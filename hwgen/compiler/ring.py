@@ -36,6 +36,11 @@ class Matrix:
         return div_up(self._size(1, self.inputs), self.p.k)
 
     @property
+    def narrow(self) -> bool:
+        """The weights are packed two to a byte in DRAM."""
+        return self.name in self.desc.model.weight_bits
+
+    @property
     def words(self) -> int:
         """In the ring."""
         return self.tiles * (self.p.param_words + self.k_steps)
@@ -46,7 +51,7 @@ class Matrix:
             weight = spread(weight, *self.inputs, axis=1)
         if self.outputs:
             weight, *parameters = (spread(array, *self.outputs) for array in (weight, *parameters))
-        return pack_linear(self.p, weight, *parameters)
+        return pack_linear(self.p, weight, *parameters, narrow=self.narrow)
 
     def _size(self, axis: int, channels: Channels | None) -> int:
         return channels[1] if channels else self.desc.tensors[f"{self.name}.weight"].shape[axis]

@@ -7,7 +7,7 @@ from collections import defaultdict
 from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
+from amaranth.utils import ceil_log2, exact_log2
 
 from hwgen.isa import OPCODES, Dest, Op, Source, read_mask
 from hwgen.params import HwParams
@@ -58,6 +58,13 @@ class OperandCheck(wiring.Component):
         # What the weight ring or the store takes: tiles * factor words.
         factor = register("factor", Mux(f.op == Op.STORE, f.row_end - f.row_begin, f.k_steps + p.param_words)[:17])
         load_depth = Mux(f.dest == Dest.NORM, 8 << ceil_log2(p.norm_depth), p.x_depth)
+        # MATMUL's `bytes` in halves of a ring word: two for each word; of packed weights one, and as pairs of words are
+        # packed (if a piece is a word) one for the missing half of an odd pair.
+        half_bits = exact_log2(p.ring_bytes) - 1
+        halves = f.bytes >> half_bits
+        odd = Mux(f.k_steps[0], f.tiles, 0) if p.piece_bytes == p.ring_bytes else 0
+        beside = register("beside", (f.tiles << exact_log2(p.param_words)) + odd)  # halves that are not one per word
+        in_words = register("in_words", ~(f.bytes & ((1 << half_bits) - 1)).any() & (f.narrow | ~halves[0]))
         load_room = register("load_room", load_depth - f.d_base)
         ring_room = register("ring_room", p.weight_depth - f.ring_offset)
         rows = register("ordered", f.row_begin < f.row_end) & register("counted", f.row_end <= p.max_tokens)
@@ -74,11 +81,12 @@ class OperandCheck(wiring.Component):
         m.d.sync += self.words.eq(f.tiles * factor)
         word_bits = ceil_log2(2 * p.c)
         whole = ~f.bytes[:word_bits].any()
+        arriving = register("arriving", Mux(f.narrow, halves - beside, halves >> 1))  # words of so many bytes
         load_fits = register("load_fits", whole & (f.bytes[word_bits:] <= load_room))
 
         # Stage 3: against the words of stage 2.
         stored = register("stored", self.words << word_bits == f.bytes)
-        streamed = register("streamed", self.words << ceil_log2(p.ring_bytes) == f.bytes)
+        streamed = register("streamed", in_words & (self.words == arriving))
         kept_fits = register("kept_fits", self.words <= ring_room)
 
         once = given["bytes"] & ~f.keep

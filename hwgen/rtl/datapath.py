@@ -10,7 +10,7 @@ from amaranth.utils import ceil_log2
 from hwgen.isa import BY_NAME, Dest, Source
 from hwgen.params import HwParams
 
-from .array import ComputeArray
+from .array import PACKED, ComputeArray
 from .context import CONTEXTS
 from .decode import INSTRUCTION_BITS, Fields, delayed
 from .drain import Drain
@@ -66,7 +66,7 @@ class Datapath(wiring.Component):
             "ring_data": In(p.ring_bytes * 8),
             "ring_pop": Out(1),
             "ring_pop_count": Out(level),
-            "discarded": Out(level),
+            "discarded": Out(level + 1),
             "store_valid": Out(1),
             "store_ready": In(1),
             "store_data": Out(p.data_bus),
@@ -113,7 +113,7 @@ class Datapath(wiring.Component):
         self.values = RowBuffer(banks=p.k, lanes=p.c, k=p.c, depth=p.v_depth)
         self.x = Ram(width=16 * p.c, depth=p.x_depth)
         self.softmax = Softmax(t=p.t, c=p.c, k=p.k, keys=p.max_tokens)
-        self.array = ComputeArray(t=p.t, c=p.c, k=p.k)
+        self.array = ComputeArray(t=p.t, c=p.c, k=p.k, packed=p.multiplier_bits >= PACKED)
         self.issue = Issuer(
             p, lead=lead, hold=hold, score_settle=written + Softmax.WRITE_LATENCY, settle=written + hold
         )

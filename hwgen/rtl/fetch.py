@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from amaranth import Cat, Module, Signal
-from amaranth.lib import fifo, wiring
+from amaranth.lib import data, fifo, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from hwgen.isa import BYTES, Op
+from hwgen.isa import BY_NAME, BYTES, Op
 from hwgen.params import HwParams
 
 from .address import ADDRESS_LATENCY, byte_address
@@ -22,8 +22,9 @@ class InstructionFetch(wiring.Component):
 
     Instructions leave by `out_*` (a stream). Each MATMUL with weights of its own also puts a request in a second
     queue, served at once, so weights are fetched while earlier instructions run: `weight_*` is the stream of (address,
-    bytes). An expert's weights are fetched on suspicion while a ROUTE in front of them is not done, after that only
-    if its queue is not empty (`nonempty`); `decision_*` is a stream that tells, request by request, if they are.
+    bytes, narrow, k_steps). An expert's weights are fetched on suspicion while a ROUTE in front of them is not done,
+    after that only if its queue is not empty (`nonempty`); `decision_*` is a stream that tells, request by request, if
+    they are.
     `exhausted`: all of `limit` has been handed out. A request outside the weights region is withheld with all behind
     it; the sequencer stops when it comes to its instruction. Returns to the initial state only by reset.
     """
@@ -53,6 +54,8 @@ class InstructionFetch(wiring.Component):
                 "weight_ready": In(1),
                 "weight_address": Out(64),
                 "weight_bytes": Out(32),
+                "weight_narrow": Out(1),
+                "weight_k_steps": Out(BY_NAME["k_steps"].bits),
                 "decision_valid": Out(1),
                 "decision_ready": In(1),
                 "decision_fetched": Out(1),
@@ -65,7 +68,11 @@ class InstructionFetch(wiring.Component):
         depth = p.instruction_queue
         # A buffered FIFO refuses a word while its last one moves to the output: with one place more it never does.
         m.submodules.queue = queue = fifo.SyncFIFOBuffered(width=INSTRUCTION_BITS, depth=depth + 1)
-        m.submodules.requests = requests = fifo.SyncFIFOBuffered(width=32 + 32 + 8 + 2, depth=depth + 1)
+        kind = data.StructLayout(
+            {name: BY_NAME[name].bits for name in ("offset", "bytes", "narrow", "k_steps", "expert", "use_queue")}
+            | {"route": 1}
+        )
+        m.submodules.requests = requests = fifo.SyncFIFOBuffered(width=kind.size, depth=depth + 1)
         # Never full: its entries belong to instructions in the queue or in front of the sequencer.
         m.submodules.decisions = decisions = fifo.SyncFIFOBuffered(width=1, depth=depth + 3)
 
@@ -107,15 +114,16 @@ class InstructionFetch(wiring.Component):
             m.d.sync += count.eq(count + 1)
             with m.If(count == beats - 1):
                 m.d.sync += [count.eq(0), complete.eq(1)]
-        f = Fields(word)
+        f, asked = Fields(word), Signal(kind)
+        m.d.comb += [asked[name].eq(getattr(f, name)) for name in kind.members if name != "route"]
+        m.d.comb += asked.route.eq(f.op == Op.ROUTE)
         streams = (f.op == Op.MATMUL) & (f.bytes != 0)
-        route = f.op == Op.ROUTE
         m.d.comb += [
             arrived.eq(complete),
             queue.w_en.eq(complete & ~ended),
             queue.w_data.eq(word),
-            requests.w_en.eq(complete & ~ended & (streams | route)),
-            requests.w_data.eq(Cat(f.offset, f.bytes, f.expert, f.use_queue, route)),
+            requests.w_en.eq(complete & ~ended & (streams | asked.route)),
+            requests.w_data.eq(asked),
             self.out_valid.eq(queue.r_rdy),
             self.out_data.eq(queue.r_data),
             queue.r_en.eq(self.out_ready & queue.r_rdy),
@@ -125,19 +133,18 @@ class InstructionFetch(wiring.Component):
             m.d.sync += ended.eq(1)
 
         # Weight requests, in order.
-        offset, size = requests.r_data[:32], requests.r_data[32:64]
-        expert, use_queue, is_route = requests.r_data[64:72], requests.r_data[72], requests.r_data[73]
+        request = data.View(kind, requests.r_data)
         routing = Signal(range(depth + CONTEXTS))  # ROUTEs passed here and not done
         pass_route, chosen = Signal(), Signal()
         m.d.sync += routing.eq(routing + pass_route - self.route_done)
         # The queues of a ROUTE stay as they are until all requests behind it are served: its experts run after that.
-        has_tokens = self.nonempty.bit_select(expert[: ceil_log2(p.max_experts)], 1)
-        m.d.comb += chosen.eq(~use_queue | (routing != 0) | has_tokens)
+        has_tokens = self.nonempty.bit_select(request.expert[: ceil_log2(p.max_experts)], 1)
+        m.d.comb += chosen.eq(~request.use_queue | (routing != 0) | has_tokens)
         end = Signal(33)
         outside = Signal()
-        weight_address = byte_address(m, self.weights_base, offset)
+        weight_address = byte_address(m, self.weights_base, request.offset)
         m.d.sync += [
-            end.eq(offset + size),
+            end.eq(request.offset + request.bytes),
             outside.eq(end > self.weights_size),
         ]
         m.d.comb += [
@@ -149,7 +156,7 @@ class InstructionFetch(wiring.Component):
         with m.FSM():
             with m.State("IDLE"), m.If(requests.r_rdy):
                 m.next = "ADD"
-                with m.If(is_route):
+                with m.If(request.route):
                     m.d.comb += [pass_route.eq(1), requests.r_en.eq(1)]
                     m.next = "IDLE"
             with m.State("ADD"):
@@ -157,7 +164,12 @@ class InstructionFetch(wiring.Component):
             with m.State("COMPARE"):
                 m.next = "DECIDE"
             with m.State("DECIDE"):
-                m.d.sync += [self.weight_address.eq(weight_address), self.weight_bytes.eq(size)]
+                m.d.sync += [
+                    self.weight_address.eq(weight_address),
+                    self.weight_bytes.eq(request.bytes),
+                    self.weight_narrow.eq(request.narrow),
+                    self.weight_k_steps.eq(request.k_steps),
+                ]
                 with m.If(~outside):
                     m.d.comb += [requests.r_en.eq(1), decisions.w_en.eq(1)]
                     m.next = "IDLE"

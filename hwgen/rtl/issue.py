@@ -49,7 +49,8 @@ class Issuer(wiring.Component):
     says that it will meet the results of the one before. `unfinished` counts instructions whose results are not all
     written; `done` (with `done_number`) pulses `settle` cycles after an instruction's last step, when they are.
 
-    Without rows a MATMUL only takes its weights out of the ring (`discarded` words at a time).
+    Without rows a MATMUL only takes its weights out of the ring, tile by tile; `discarded`: what they took in DRAM, in
+    halves of a ring word.
 
     Operand addresses leave `lead - 2` cycles after the step's decision, score reads at once, so that all operands reach
     the array `lead` cycles after it, together with `step_*`, `kind` and, on `step_last`, `tile`. Steps that end a tile
@@ -82,7 +83,7 @@ class Issuer(wiring.Component):
                 "ring_index": Out(self.level),
                 "ring_pop": Out(1),
                 "ring_pop_count": Out(self.level),
-                "discarded": Out(self.level),
+                "discarded": Out(self.level + 1),
                 # operand buffers
                 "y_en": Out(1),
                 "h_en": Out(1),
@@ -133,8 +134,8 @@ class Issuer(wiring.Component):
     def _instructions(self, m: Module) -> None:
         """The instructions taken and not finished: their fields in a table, `current` is the one at work."""
         m.submodules.table = table = ContextTable(
-            ("op", "source", "a_unsigned", "keep", "a_base", "a_stride", "row_begin", "k_steps", "tiles", "d_word",
-             "ring_offset", "slack", "k_base", "k_stride", "v_base", "v_stride", "key_tiles", "pv_steps"),
+            ("op", "source", "a_unsigned", "keep", "narrow", "a_base", "a_stride", "row_begin", "k_steps", "tiles",
+             "d_word", "ring_offset", "slack", "k_base", "k_stride", "v_base", "v_stride", "key_tiles", "pv_steps"),
             rows=16, fetched=1, first_use=1, number=16,
         )  # fmt: skip
         self.f = f = table.read
@@ -170,10 +171,13 @@ class Issuer(wiring.Component):
         f, unread = self.f, Signal(self.level)
         self.first_read, self.discard, self.can_discard = Signal(), Signal(), Signal()
         self.tile_words = tile_words = Signal(self.level)
+        self.tile_halves = Signal(self.level + 1)  # what they take in DRAM, in halves of a word
+        odd = f.k_steps[0] if self.p.piece_bytes == self.p.ring_bytes else 0  # packed by pairs of words: half a pair
         self.have = Signal()
         one, two, taken = Signal(), Signal(), Signal()
         m.d.sync += [
             tile_words.eq(self.p.param_words + f.k_steps),
+            self.tile_halves.eq(2 * self.p.param_words + Mux(f.narrow, f.k_steps + odd, 2 * f.k_steps)),
             unread.eq(unread + self.ring_written - Mux(self.discard, tile_words, self.first_read)),
             # judged by the count of the cycle before: with or without the word taken in it
             one.eq(unread != 0),
@@ -340,7 +344,7 @@ class Issuer(wiring.Component):
             self.step.eq(issue),
             self.attention_step.eq(issue & (kind != Pass.MATMUL)),
             self.stall_issue.eq(self.ready & ~(issue | self.starved | self.stall_drain | self.stall_pipeline)),
-            self.discarded.eq(Mux(self.discard, self.tile_words, 0)),
+            self.discarded.eq(Mux(self.discard, self.tile_halves, 0)),
             self.s_en.eq(issue & (kind == Pass.CONTEXT)),
             self.s_half.eq(context_tile[0]),
             self.s_step.eq(inner),

@@ -95,6 +95,8 @@ class Accelerator(wiring.Component):
             fetch.weight_ready.eq(weights.cmd_ready),
             weights.cmd_address.eq(fetch.weight_address),
             weights.cmd_bytes.eq(fetch.weight_bytes),
+            weights.cmd_narrow.eq(fetch.weight_narrow),
+            weights.cmd_k_steps.eq(fetch.weight_k_steps),
             weights.abort.eq(sequencer.abort),
             weights.clear.eq(sequencer.clear),
             weights.r_en.eq(datapath.ring_en),
@@ -207,8 +209,8 @@ class Accelerator(wiring.Component):
             "gmem0_read_bytes": weights.bytes,
             "gmem1_read_bytes": reader.bytes,
             "gmem1_write_bytes": writer.bytes,
-            "gmem0_wasted_bytes": self._sum(m, started, datapath.discarded, "discarded"),
-            "kv_read_bytes": self._sum(m, started, datapath.kv_read, "kv_read"),
+            "gmem0_wasted_bytes": self._sum(m, started, datapath.discarded, self.p.ring_bytes // 2, "discarded"),
+            "kv_read_bytes": self._sum(m, started, datapath.kv_read, self.p.ring_bytes, "kv_read"),
         }
         assert set(events) | set(counted) == set(COUNTERS)
         for name, count in counted.items():
@@ -219,9 +221,9 @@ class Accelerator(wiring.Component):
                 saturating_counter(m, bits=bits, clear=started, amount=event, name=name)
             )
 
-    def _sum(self, m: Module, clear: Value, words: Value, name: str) -> Value:
-        """Bytes of `words` ring words (or words of their size) per cycle, saturating."""
-        scale, bits = exact_log2(self.p.ring_bytes), BY_NAME["kv_read_bytes"].bits
+    def _sum(self, m: Module, clear: Value, words: Value, word_bytes: int, name: str) -> Value:
+        """Bytes of `words` words per cycle, saturating."""
+        scale, bits = exact_log2(word_bytes), BY_NAME["kv_read_bytes"].bits
         count = saturating_counter(m, bits=bits - scale, clear=clear, amount=words, name=name)
         return Cat(Const(0, scale), count)
 

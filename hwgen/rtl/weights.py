@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from amaranth import Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
 from ..params import HwParams
 from .axi import ADDRESS_BITS, BYTES_BITS, COUNTER_BITS, AxiReader
 from .gearbox import Gearbox
-from .ram import Ram, select_bits
+from .ram import Ram
+from .widen import STEPS_BITS, Widener
 
 __all__ = ["WeightFetch"]
 
 
 class WeightFetch(wiring.Component):
-    """Words of C*K bytes in the order of the commands; `cmd_bytes` is a multiple of C*K, greater than 0.
+    """Words of C*K bytes in the order of the commands; `cmd_bytes` is what they take in DRAM, greater than 0: C*K bytes
+    each, or less with `cmd_narrow`: tiles of parameters and `cmd_k_steps` packed words (`Widener`).
 
     The ring holds `p.weight_depth` words (its memory is a power of two). `level` words are readable from the read base
     on (`written` pulses in the cycle before it counts one more): `r_en`, `r_index` < `level` → `r_data` LATENCY cycles
@@ -34,9 +36,11 @@ class WeightFetch(wiring.Component):
         self.capacity = p.weight_depth
         self.depth = 1 << ceil_log2(max(p.weight_depth, 2))
         self.down = max(1, self.beat_bytes // self.word_bytes)  # words of a beat
-        self.up = max(1, self.word_bytes // self.beat_bytes)  # beats of a word
+        self.widener = Widener(p)
+        last_words = {"more": exact_log2(self.down)} if self.down > 1 else {}  # in the last beat, than one word
+        self.tag = data.StructLayout({"narrow": 1, "k_steps": STEPS_BITS} | last_words)
         self.reader = AxiReader(
-            data_bits=p.weight_bus, outstanding=outstanding, max_burst=max_burst, tag_bits=exact_log2(self.down)
+            data_bits=p.weight_bus, outstanding=outstanding, max_burst=max_burst, tag_bits=self.tag.size
         )
         reader_ports = self.reader.signature.members
         levels = range(self.capacity + 1)
@@ -46,6 +50,8 @@ class WeightFetch(wiring.Component):
                 "cmd_ready": Out(1),
                 "cmd_address": In(ADDRESS_BITS),
                 "cmd_bytes": In(BYTES_BITS),
+                "cmd_narrow": In(1),
+                "cmd_k_steps": In(STEPS_BITS),
                 "abort": In(1),
                 "clear": In(1),
                 "clear_bytes": In(1),
@@ -79,53 +85,69 @@ class WeightFetch(wiring.Component):
                 m.d.comb += outer.eq(inner) if outward else inner.eq(outer)
 
         # Accepting side: beats (or their parts) go to the place `fill`, one register stage before the memory.
-        valid, data = Signal(), Signal(min(self.beat_bytes, self.word_bytes) * 8)
+        m.submodules.widener = widener = self.widener
         room = Signal(range(self.capacity + 1), init=self.capacity)
         fill = Signal(ceil_log2(self.depth))
-        part = Signal(select_bits(self.up))
-        accept, complete = Signal(), Signal()
+        write, complete = Signal(), Signal()
+        asked, tag = Signal(self.tag), Signal(self.tag)  # of a command, of the piece
+        m.d.comb += [
+            asked.narrow.eq(self.cmd_narrow),
+            asked.k_steps.eq(self.cmd_k_steps),
+            reader.cmd_tag.eq(asked),
+            widener.clear.eq(self.abort | self.clear),
+            widener.in_narrow.eq(tag.narrow),
+            widener.in_k_steps.eq(tag.k_steps),
+        ]
         if self.down > 1:
             m.submodules.gearbox = gearbox = Gearbox(in_bits=self.beat_bytes * 8, out_bits=self.word_bytes * 8)
-            # The tag of a command is the number of words in its last beat, less one.
+            arrived = data.View(self.tag, reader.out_tag)
+            with m.If(gearbox.in_valid & gearbox.in_ready):
+                m.d.sync += tag.eq(arrived)
             m.d.comb += [
-                reader.cmd_tag.eq(self.cmd_bytes[exact_log2(self.word_bytes) :] - 1),
+                asked.more.eq(self.cmd_bytes[exact_log2(self.word_bytes) :] - 1),
                 gearbox.clear.eq(self.abort | self.clear),
                 gearbox.in_valid.eq(reader.out_valid),
                 gearbox.in_data.eq(reader.out_data),
                 gearbox.in_last.eq(reader.out_last),
-                gearbox.in_count.eq(Mux(reader.out_last, reader.out_tag, self.down - 1)),
+                gearbox.in_count.eq(Mux(reader.out_last, arrived.more, self.down - 1)),
                 reader.out_ready.eq(gearbox.in_ready),
-                valid.eq(gearbox.out_valid),
-                data.eq(gearbox.out_data),
-                gearbox.out_ready.eq(room != 0),
+                widener.in_valid.eq(gearbox.out_valid),
+                widener.in_data.eq(gearbox.out_data),
+                gearbox.out_ready.eq(widener.in_ready),
             ]
         else:
-            m.d.comb += [valid.eq(reader.out_valid), data.eq(reader.out_data), reader.out_ready.eq(room != 0)]
+            m.d.comb += [
+                tag.eq(reader.out_tag),
+                widener.in_valid.eq(reader.out_valid),
+                widener.in_data.eq(reader.out_data),
+                reader.out_ready.eq(widener.in_ready),
+            ]
         m.d.comb += [
-            accept.eq(valid & (room != 0)),
-            complete.eq(accept & (part == self.up - 1)),
+            widener.out_ready.eq(room != 0),
+            write.eq(widener.out_valid & widener.out_ready),
+            complete.eq(write & widener.out_complete),
         ]
         popped = Signal(range(self.capacity + 1))
         m.d.comb += popped.eq(Mux(self.pop, self.pop_count, 0))
-        m.submodules.ram = ram = Ram(width=self.word_bytes * 8, depth=self.depth, grain=data.shape().width)
-        w_en = Signal(self.up)
+        m.submodules.ram = ram = Ram(width=self.word_bytes * 8, depth=self.depth, grain=widener.piece_bits)
+        w_en = Signal.like(widener.out_parts)
         w_addr = Signal.like(fill, reset_less=True)
-        w_data = Signal.like(data, reset_less=True)
+        w_data = Signal.like(widener.out_data, reset_less=True)
         base = Signal.like(fill)
         r_data = Signal(self.word_bytes * 8, reset_less=True)
         m.d.comb += [
             self.r_data.eq(r_data),
             ram.w_en.eq(w_en),
             ram.w_addr.eq(w_addr),
-            ram.w_data.eq(w_data.replicate(self.up)),
+            ram.w_data.eq(w_data.replicate(len(ram.w_data) // len(w_data))),
             ram.r_en.eq(self.r_en),
             ram.r_addr.eq(base + self.r_index),
-            self.idle.eq(reader.idle & ~valid & ~w_en.any()),
+            self.idle.eq(reader.idle & ~widener.in_valid & ~w_en.any()),
         ]
         m.d.sync += [
-            w_en.eq(accept << part),
+            w_en.eq(Mux(write, widener.out_parts, 0)),
             w_addr.eq(fill),
-            w_data.eq(data),
+            w_data.eq(widener.out_data),
             self.written.eq(complete & ~self.clear),
             fill.eq(fill + complete),
             room.eq(room - complete + popped),
@@ -133,10 +155,6 @@ class WeightFetch(wiring.Component):
             base.eq(base + popped),
             r_data.eq(ram.r_data),
         ]
-        with m.If(accept):
-            m.d.sync += part.eq((part + 1) & (self.up - 1))
-        with m.If(self.abort):
-            m.d.sync += part.eq(0)
         with m.If(self.clear):
-            m.d.sync += [part.eq(0), fill.eq(0), base.eq(0), room.eq(self.capacity), self.level.eq(0)]
+            m.d.sync += [fill.eq(0), base.eq(0), room.eq(self.capacity), self.level.eq(0)]
         return m

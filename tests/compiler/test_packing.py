@@ -37,6 +37,27 @@ def test_linear(c, k):
             assert not any(row)
 
 
+@pytest.mark.parametrize("weight_bus", [64, 256])
+@pytest.mark.parametrize("steps", [1, 4, 5])
+@pytest.mark.parametrize("c, k", SHAPES)
+def test_narrow_linear(c, k, steps, weight_bus):
+    """Byte by byte: parameters as ever; a weight's nibble is where the word's beat, or the word, has its partner."""
+    p, rng = HwParams(c=c, k=k, weight_bus=weight_bus), np.random.default_rng(0)
+    weight = rng.integers(-7, 8, (2 * c - 1, steps * k - k // 2)).astype(np.int8)
+    parameters = [rng.integers(0, 48, len(weight)).astype(kind) for kind in (np.int32, np.uint16, np.uint8)]
+    wide = np.frombuffer(pack_linear(p, weight, *parameters), np.uint8).reshape(2, -1)
+    data = np.frombuffer(pack_linear(p, weight, *parameters, narrow=True), np.uint8).reshape(2, -1)
+    first, piece = p.param_words * c * k, min(weight_bus // 8, c * k)
+    assert np.array_equal(data[:, :first], wide[:, :first])
+    pairs = -(-steps * c * k // (2 * piece))
+    assert data.shape[1] == first + pairs * piece
+    for tile in range(2):
+        for at in range(pairs * 2 * piece):  # of the widened stream
+            byte = int(data[tile, first + at // (2 * piece) * piece + at % piece])
+            nibble = byte >> 4 if at // piece % 2 else byte & 15
+            assert nibble == (int(wide[tile, first + at]) & 15 if at < steps * c * k else 0)
+
+
 @pytest.mark.parametrize("c, k", SHAPES)
 def test_norm(c, k):
     p, rng = HwParams(c=c, k=k), np.random.default_rng(1)

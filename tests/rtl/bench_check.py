@@ -14,6 +14,7 @@ from hwgen.params import HwParams
 P = json.loads(os.environ.get("HWGEN_PARAMETERS", "{}"))
 HW = HwParams(**P.get("p", {}))
 PK, RING, X_WORD = HW.param_words, HW.c * HW.k, 2 * HW.c
+BEAT = HW.weight_bus // 8
 #: Words that LOAD can fill, and tiles of C keys and steps of K keys in the score buffer.
 LOAD_DEPTH = {Dest.X: HW.x_depth, Dest.NORM: 8 << (HW.norm_depth - 1).bit_length()}
 KEYS = -(-HW.max_tokens // HW.word) * HW.word
@@ -26,6 +27,13 @@ def encode(f):
         assert 0 <= value < 1 << BY_NAME[name].bits, (name, value)
         word |= value << BY_NAME[name].offset
     return word
+
+
+def stream_bytes(f):
+    """What a MATMUL's stream takes: packed ones fill whole beats, or pairs of ring words if these are smaller."""
+    piece = min(BEAT, RING)
+    weights = -(-f["k_steps"] * RING // (2 * piece)) * piece if f["narrow"] else f["k_steps"] * RING
+    return f["tiles"] * (PK * RING + weights)
 
 
 def problem(f):
@@ -66,7 +74,7 @@ def problem(f):
         case Op.MATMUL:
             if f["dest"] > Dest.LOGITS or f["source"] not in (Source.Y, Source.H):
                 return "buffer"
-            if size not in (0, words * RING):
+            if size not in (0, stream_bytes(f)):
                 return "weights"
             if f["keep"] and f["ring_offset"] + words > HW.weight_depth:
                 return "kept"
@@ -129,7 +137,7 @@ def random_fields(rng, op):
         f["offset"] &= ~63
     if "bytes" in f:
         if op == Op.MATMUL:
-            f["bytes"] = f["tiles"] * (PK + f["k_steps"]) * RING
+            f["bytes"] = stream_bytes(f)
         if op == Op.STORE:
             f["bytes"] = f["tiles"] * max(f["row_end"] - f["row_begin"], 0) * X_WORD
         if op == Op.LOAD:
@@ -138,7 +146,7 @@ def random_fields(rng, op):
             f["d_base"] = around(depth, 16)
             f["bytes"] = max(depth - f["d_base"] + int(rng.integers(-1, 2)), 0) * X_WORD
         if rng.random() < 0.1:
-            f["bytes"] += int(rng.choice([-1, 1, 1 << 31, X_WORD, RING]))
+            f["bytes"] += int(rng.choice([-1, 1, 1 << 31, X_WORD, RING, RING // 2, -RING // 2]))
         if rng.random() < (0.3 if op == Op.MATMUL else 0.05):
             f["bytes"] = 0
         f["bytes"] %= 1 << 32

@@ -26,7 +26,8 @@ MASK = (1 << 64) - 1
 
 
 class Program:
-    """Instructions; `requests`: (address, bytes, expert or None, number of ROUTEs in front) of those with weights."""
+    """Instructions; `requests` of those with weights: what is asked for (address, bytes, narrow, k_steps), expert or
+    None, number of ROUTEs in front."""
 
     def __init__(self, rng, length, base, size):
         self.rng, self.base, self.size = rng, base, size
@@ -45,8 +46,10 @@ class Program:
         if op in (Op.MATMUL, Op.GATHER):
             fields |= {"expert": int(rng.integers(HW.max_experts)), "use_queue": int(rng.integers(2))} | fields
         if op == Op.MATMUL and size:
+            fields |= {"narrow": int(rng.integers(2)), "k_steps": int(rng.integers(1 << 16))}
             expert = fields["expert"] if fields["use_queue"] else None
-            self.requests.append((self.base + offset & MASK, size, expert, self.routes))
+            asked = (self.base + offset & MASK, size, fields["narrow"], fields["k_steps"])
+            self.requests.append((asked, expert, self.routes))
         self.routes += op == Op.ROUTE
         self.ops.append((op, fields))
         if op not in (Op.END, Op.LOAD, Op.ROUTE):
@@ -103,10 +106,10 @@ class Bench:
             data = self.memory[address]
             self.beats += [int.from_bytes(data[i : i + BEAT], "little") for i in range(0, BYTES, BEAT)]
         if self.port("weight_valid"):
-            request = self.port("weight_address"), self.port("weight_bytes")
+            request = tuple(self.port(f"weight_{name}") for name in ("address", "bytes", "narrow", "k_steps"))
             if self.waiting is None:
-                self.waiting = (*request, self.now)
-            assert self.waiting[:2] == request, "a request changed while it waited"
+                self.waiting = (request, self.now)
+            assert self.waiting[0] == request, "a request changed while it waited"
             if ready["weight"]:
                 self.requests.append(self.waiting)
                 self.waiting = None
@@ -141,17 +144,17 @@ class Bench:
         Returns the number of guesses that were wrong."""
         assert len(self.decisions) == len(program.requests) or not all_decided
         requests, wrong = iter(self.requests), 0
-        for (address, size, expert, routes), fetched in zip(program.requests, self.decisions):
+        for (asked, expert, routes), fetched in zip(program.requests, self.decisions):
             useful = expert is None or nonempty[routes] >> expert & 1
             assert fetched or not useful, "weights that are needed were not fetched"
             if fetched:
                 request = next(requests, None)
                 assert request, "no request although decided for it"
-                assert request[:2] == (address, size)
+                assert request[0] == asked
                 if not useful:
                     wrong += 1
                     known = max((done_at[i] for i in range(1, routes + 1)), default=0)
-                    assert request[2] < known + SETTLED, "weights of an expert that was known to be without tokens"
+                    assert request[1] < known + SETTLED, "weights of an expert that was known to be without tokens"
         assert next(requests, None) is None, "a request without a decision"
         return wrong
 
@@ -231,7 +234,7 @@ async def ahead(dut):
     for _ in range(200):
         await bench.cycle(may_take=False, may_decide=False)
     ops = [op for op, _ in program.ops[:DEPTH]]
-    assert [request[:2] for request in bench.requests] == [r[:2] for r in program.requests[: ops.count(Op.MATMUL)]]
+    assert [request[0] for request in bench.requests] == [r[0] for r in program.requests[: ops.count(Op.MATMUL)]]
     assert len(bench.commands) == min(DEPTH, len(program.code))
     assert not bench.port("exhausted")
 
@@ -315,7 +318,7 @@ async def beyond_end(dut):
     for _ in range(150):
         await bench.cycle()
     assert bench.instructions == program.code[:wanted]
-    assert [request[:2] for request in bench.requests] == [program.requests[0][:2]]
+    assert [request[0] for request in bench.requests] == [program.requests[0][0]]
     assert bench.decisions == [1], "weights of an instruction behind END"
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import dataclass
 
 import cocotb
 import numpy as np
@@ -11,12 +12,23 @@ from tests.rtl.axi_model import Ports, ReadMemory, reset
 
 SHAPES = json.loads(os.environ.get("HWGEN_PARAMETERS", '{"shapes": {"": {}}}'))["shapes"]
 ZEROS = dict.fromkeys(
-    ("abort", "clear", "clear_bytes", "cmd_valid", "cmd_address", "cmd_bytes", "r_en", "r_index", "pop", "pop_count",
+    ("abort", "clear", "clear_bytes", "cmd_valid", "cmd_address", "cmd_bytes", "cmd_narrow", "cmd_k_steps",
+     "r_en", "r_index", "pop", "pop_count",
      "axi_ar_ready", "axi_r_valid"),
     0,
 )  # fmt: skip
 SIZE = 1 << 16
 LATENCY = 2
+
+
+@dataclass(frozen=True)
+class Command:
+    """`tiles` of parameters and `k_steps` packed words, or (tiles = 0) `size` bytes as they are."""
+
+    address: int
+    size: int
+    tiles: int = 0
+    k_steps: int = 0
 
 
 class Fetch:
@@ -25,6 +37,7 @@ class Fetch:
     def __init__(self, dut, name, **options):
         self.shape = SHAPES[name]
         self.word, self.beat, self.depth = self.shape["word"], self.shape["beat"], self.shape["depth"]
+        self.parameters, self.piece = self.shape["parameters"], min(self.word, self.beat)
         self.dut, self.ports = dut, Ports(dut, f"{name}_")
         self.rng = np.random.default_rng(cocotb.RANDOM_SEED)
         self.memory = self.rng.integers(0, 256, SIZE, dtype=np.uint8)
@@ -38,23 +51,50 @@ class Fetch:
         cocotb.start_soon(self.model.run())
         return self
 
-    def commands(self, count, most=None):
-        most = most or 3 * self.depth
-        return [
-            (int(self.rng.integers(0, 600)) * 64, int(self.rng.integers(1, min(most, 16384 // self.word))) * self.word)
-            for _ in range(count)
-        ]
+    def commands(self, count):
+        """Every other one narrow, of one to four tiles, now and then of a single step."""
+        rng, most = self.rng, min(3 * self.depth, 16384 // self.word)
+        made = []
+        for number in range(count):
+            address = int(rng.integers(0, 600)) * 64
+            if (number + count) % 2:
+                made.append(Command(address, int(rng.integers(1, most)) * self.word))
+            else:
+                k_steps = int(rng.choice([1, 2, rng.integers(1, most)]))
+                made.append(self.narrow(address, int(rng.integers(1, 5)), k_steps))
+        return made
+
+    def narrow(self, address, tiles, k_steps):
+        return Command(address, tiles * (self.parameters * self.word + self.packed(k_steps)), tiles, k_steps)
+
+    def packed(self, k_steps):
+        """Bytes of so many words, two pieces in one."""
+        return -(-k_steps * self.word // (2 * self.piece)) * self.piece
 
     def words(self, work):
+        """What the commands bring into the ring."""
         result = []
-        for address, size in work:
-            for at in range(address, address + size, self.word):
-                result.append(int.from_bytes(self.memory[at : at + self.word].tobytes(), "little"))
+        for command in work:
+            data = self.memory[command.address : command.address + command.size]
+            if command.tiles:
+                tiles = data.reshape(command.tiles, -1)
+                data = np.concatenate([self.widened(tile, command.k_steps) for tile in tiles])
+            result += [int.from_bytes(word.tobytes(), "little") for word in data.reshape(-1, self.word)]
         return result
 
+    def widened(self, tile, k_steps):
+        """A tile's bytes as they should be in the ring."""
+        parameters, weights = np.split(tile, [self.parameters * self.word])
+        nibbles = [value for piece in weights.reshape(-1, self.piece) for value in (*(piece & 15), *(piece >> 4))]
+        signed = [value - 16 if value > 7 else value for value in map(int, nibbles[: k_steps * self.word])]
+        return np.concatenate([parameters, np.array(signed, np.int8).view(np.uint8)])
+
     async def issue(self, work):
-        for address, size in work:
-            self.ports.set(cmd_valid=1, cmd_address=address, cmd_bytes=size)
+        for command in work:
+            self.ports.set(cmd_valid=1, cmd_address=command.address, cmd_bytes=command.size)
+            # Of other commands `k_steps` may be anything.
+            k_steps = command.k_steps or int(self.rng.integers(1 << 16))
+            self.ports.set(cmd_narrow=int(command.tiles > 0), cmd_k_steps=k_steps)
             await RisingEdge(self.dut.clk)
             while not self.ports.get("cmd_ready"):
                 await RisingEdge(self.dut.clk)
@@ -110,16 +150,17 @@ async def words_in_order(dut, name, pause):
     assert (
         fetch.ports.get("bytes")
         == fetch.model.beats * fetch.beat
-        == sum(-(-s // fetch.beat) for _, s in work) * fetch.beat
+        == sum(-(-command.size // fetch.beat) for command in work) * fetch.beat
     )
 
 
 @cocotb.test()
 @cocotb.parametrize(name=list(SHAPES))
-async def fills_up_and_waits(dut, name):
+@cocotb.parametrize(narrow=[False, True])
+async def fills_up_and_waits(dut, name, narrow):
     """Nobody reads: exactly `depth` words come in; then all of them can be read, and the rest follows."""
     fetch = await Fetch(dut, name, stall=0.0, latency=(0, 3)).start()
-    work = [(64, 3 * fetch.depth * fetch.word)]
+    work = [fetch.narrow(64, 3, fetch.depth) if narrow else Command(64, 3 * fetch.depth * fetch.word)]
     cocotb.start_soon(fetch.issue(work))
     await ClockCycles(dut.clk, 40 + 10 * fetch.depth * max(1, fetch.word // fetch.beat))
     assert fetch.ports.get("level") == fetch.depth
@@ -129,12 +170,18 @@ async def fills_up_and_waits(dut, name):
 
 @cocotb.test()
 @cocotb.parametrize(name=list(SHAPES))
-async def full_rate(dut, name):
-    """A word (or a beat, if smaller) per cycle, across commands, once the first beat is there."""
+@cocotb.parametrize(narrow=[False, True])
+async def full_rate(dut, name, narrow):
+    """A word (or a beat, if smaller; twice a packed one) per cycle, across commands, once the first beat is there."""
     fetch = await Fetch(dut, name, stall=0.0, latency=(10, 10)).start()
-    words = max(4 * fetch.beat // fetch.word, 16)
-    work = [(1024 * i, words * fetch.word) for i in range(8)]
-    total = 8 * words
+    beats_per_word, words = max(1, fetch.word // fetch.beat), max(4 * fetch.beat // fetch.word, 16)
+    if narrow:
+        work = [fetch.narrow(1024 * i, 2, words) for i in range(8)]
+        total = 16 * (fetch.parameters + words)
+        cycles = 16 * (fetch.parameters * beats_per_word + words * max(1, fetch.word // fetch.beat // 2))
+    else:
+        work = [Command(1024 * i, words * fetch.word) for i in range(8)]
+        total, cycles = 8 * words, 8 * words * beats_per_word
     cocotb.start_soon(fetch.issue(work))
     ports, seen, first = fetch.ports, 0, None
     for cycle in range(20000):
@@ -149,8 +196,7 @@ async def full_rate(dut, name):
         if seen == total:
             break
     assert seen == total
-    per_word = max(1, fetch.word // fetch.beat)
-    assert cycle - first <= (total - 1) * per_word + 1
+    assert cycle - first <= cycles - beats_per_word + 1
 
 
 @cocotb.test()
@@ -181,7 +227,7 @@ async def abort_clear_restart(dut, name):
 async def errors_are_reported(dut):
     fetch = await Fetch(dut, next(iter(SHAPES))).start()
     fetch.model.errors = {640: 3}
-    cocotb.start_soon(fetch.issue([(512, 512)]))
+    cocotb.start_soon(fetch.issue([Command(512, 512)]))
     seen = []
     for _ in range(200):
         await RisingEdge(dut.clk)

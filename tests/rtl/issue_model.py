@@ -107,7 +107,8 @@ class Program:
             "d_word": int(rng.integers(100)),
             "use_queue": int(what == "queue"),
             "keep": int(what in ("keep", "again")),
-            "bytes": hw.ring_bytes * self._words(matrix) * fresh,
+            "narrow": int(rng.integers(2)),
+            "bytes": hw.ring_bytes * self._words(matrix) * fresh,  # but for 0 they do not matter
             "ring_offset": 0 if what == "again" else hw.weight_depth - self._room(),
             "slack": self._slack(),
         }
@@ -124,13 +125,17 @@ class Program:
 
     def _matmul_events(self, f, rows, matrix, fetched):
         t, parameters, parts = self.hw.t, self.hw.param_words, self.hw.word // self.hw.k
-        words = parameters + f["k_steps"]
+        words, halves = parameters + f["k_steps"], 2 * (parameters + f["k_steps"])
+        if f["narrow"]:  # in whole beats, in pairs of words if these are smaller
+            piece = min(self.hw.ring_bytes, self.hw.weight_bus // 8)
+            packed = -(-f["k_steps"] * self.hw.ring_bytes // (2 * piece)) * piece
+            halves = 2 * parameters + 2 * packed // self.hw.ring_bytes
         first, count, fresh = f["row_begin"] // t, -(-rows // t), f["bytes"] != 0
         for tile in range(f["tiles"]):
             base = matrix.base + tile * words
             if not rows:
                 if fetched:
-                    yield {"discard": words, "word": base + words - 1, "fresh": True, "pop": words}
+                    yield {"discard": halves, "word": base + words - 1, "fresh": True, "pop": words}
                 continue
             for index in range(parameters):
                 yield {"param": index, "word": base + index, "fresh": fresh}
