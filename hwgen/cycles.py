@@ -220,7 +220,7 @@ class _Walk:
         first = self.ring_base + f["ring_offset"]
         for tile in range(tiles if fetched or rows else 0):
             if fetched:
-                self.stream.fetch(words, asked)
+                self.stream.fetch(words, f["bytes"] / tiles, asked)
             there = self.stream.there(first + (tile + 1) * words)
             if rows:
                 self.now += p.param_words

@@ -34,6 +34,17 @@ def test_weights_are_waited_for():
     assert wide.stalls["weights"] < 40
 
 
+def test_packed_weights_come_in_half_the_time():
+    """Eight tiles of a parameter word and 16 packed words; a wide bus brings no more than a word per cycle."""
+    long = MATMUL | {"row_end": 4, "tiles": 8, "bytes": 8 * 17 * 64}
+    narrow = long | {"narrow": 1, "bytes": 8 * (64 + 16 * 32)}
+    guess, wide = run((Op.MATMUL, narrow)), run((Op.MATMUL, long))
+    assert guess.dram_bytes["weights"] == 8 * (64 + 16 * 32)
+    assert wide.cycles - guess.cycles == pytest.approx(8 * 16 * (4 - 2), abs=2)
+    fast = replace(P, weight_bus=512)
+    assert run((Op.MATMUL, narrow), p=fast).cycles == run((Op.MATMUL, long), p=fast).cycles
+
+
 def test_independent_matmuls_follow_without_a_pause():
     pair = [(Op.MATMUL, MATMUL | ROWS)] * 2
     serial = run(*pair)
