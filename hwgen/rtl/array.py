@@ -1,4 +1,4 @@
-"""The matmul engine: T x C int32 dot products of K lanes a step, two tokens to a multiplier."""
+"""The matmul engine: T x C int32 dot products of K lanes a step, two tokens to a multiplier if it is wide enough."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ GROUP = 4
 FIELD = 18
 PACKED = FIELD + A_BITS
 CHAIN = 2 * FIELD
+#: What one product is added to in a group's chain.
+SINGLE = A_BITS + B_BITS + (GROUP - 1).bit_length()
 
 
 def _tree(terms: Sequence[Value]) -> Value:
@@ -32,7 +34,7 @@ class _RowPair(Elaboratable):
     """Two tokens' accumulators and shadow registers in all columns.
 
     `a0`, `a1`: K lanes of either token, not yet registered. `b[column][lane]`: already registered and skewed.
-    `below`: the shadow row of the next pair's first token, shifted in. `shadow[token][column]` is the result.
+    `packed`: they share their multipliers. `below`: the shadow row of the next pair's first token, shifted in. `shadow[token][column]` is the result.
     """
 
     def __init__(
@@ -45,9 +47,10 @@ class _RowPair(Elaboratable):
         first: Value,
         capture: Value,
         shift: Value,
+        packed: bool,
         pair: int,
     ) -> None:
-        self.a0, self.a1, self.b = a0, a1, b
+        self.a0, self.a1, self.b, self.packed = a0, a1, b, packed
         self.enable, self.first, self.capture, self.shift = enable, first, capture, shift
         self.below: Sequence[Value] | None = None
         self.shadow = [
@@ -60,30 +63,51 @@ class _RowPair(Elaboratable):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        packed = []
+        lanes: list[Sequence[Value]] = []
         for lane, (a0, a1) in enumerate(zip(self.a0, self.a1, strict=True)):
-            stage = Signal(signed(PACKED), name=f"a{lane}", reset_less=True)
-            m.d.sync += stage.eq((a1 << FIELD) + a0)
-            packed.append(_skewed(m, stage, lane, len(self.a0)))
+            stages = []
+            for token, value in enumerate([(a1 << FIELD) + a0] if self.packed else [a0, a1]):
+                bits = PACKED if self.packed else A_BITS
+                stage = Signal(signed(bits), name=f"a{token}_{lane}", reset_less=True)
+                m.d.sync += stage.eq(value)
+                stages.append(_skewed(m, stage, lane, len(self.a0)))
+            lanes.append(stages)
         for column, weights in enumerate(self.b):
-            self._column(m, column, packed, weights)
+            if self.packed:
+                dots = self._packed_dots(m, column, [stages[0] for stages in lanes], weights)
+            else:
+                dots = [
+                    self._groups(m, f"{column}_{token}", [stages[token] for stages in lanes], weights, SINGLE, 0)
+                    for token in range(2)
+                ]
+            self._accumulate(m, column, dots)
         return m
 
-    def _column(self, m: Module, column: int, packed: Sequence[Value], weights: Sequence[Value]) -> None:
-        low, high = [], []
-        chain: Value = Signal()
-        for lane, (a, w) in enumerate(zip(packed, weights, strict=True)):
-            product = Signal(signed(PACKED + B_BITS), name=f"m{column}_{lane}", reset_less=True)
-            total = Signal(signed(CHAIN), name=f"p{column}_{lane}", reset_less=True)
-            # Half a field on top makes the low field non-negative: nothing is ever borrowed from the high one, and
-            # inverting its top bit takes the half off again. The constant rides on the multiplier's own adder.
-            start = lane % GROUP == 0
-            m.d.sync += [product.eq(a * w), total.eq(product + (1 << FIELD - 1 if start else chain))]
+    def _packed_dots(self, m: Module, column: int, a: Sequence[Value], w: Sequence[Value]) -> list[list[Value]]:
+        """The groups' sums of either token, parted."""
+        # Half a field on top makes the low field non-negative: nothing is ever borrowed from the high one, and
+        # inverting its top bit takes the half off again. The constant rides on the multiplier's own adder.
+        sums = self._groups(m, f"{column}", a, w, CHAIN, 1 << FIELD - 1)
+        low: list[Value] = [Cat(total[: FIELD - 1], ~total[FIELD - 1]).as_signed() for total in sums]
+        return [low, [total[FIELD:].as_signed() for total in sums]]
+
+    @staticmethod
+    def _groups(m: Module, name: str, a: Sequence[Value], w: Sequence[Value], bits: int, start: int) -> list[Value]:
+        """Sums of products of each group along its chain, that begins with `start`."""
+        sums: list[Value] = []
+        chain: Value | int = start
+        for lane, (left, right) in enumerate(zip(a, w, strict=True)):
+            product = Signal(signed(len(left) + len(right)), name=f"m{name}_{lane}", reset_less=True)
+            total = Signal(signed(bits), name=f"p{name}_{lane}", reset_less=True)
+            m.d.sync += [product.eq(left * right), total.eq(product + (start if lane % GROUP == 0 else chain))]
             chain = total
-            if lane % GROUP == GROUP - 1 or lane == len(packed) - 1:
-                low.append(Cat(total[: FIELD - 1], ~total[FIELD - 1]).as_signed())
-                high.append(total[FIELD:].as_signed())
-        for token, groups in enumerate((low, high)):
+            if lane % GROUP == GROUP - 1 or lane == len(a) - 1:
+                sums.append(total)
+        return sums
+
+    def _accumulate(self, m: Module, column: int, dots: Sequence[Sequence[Value]]) -> None:
+        """Accumulators and shadow registers of both tokens."""
+        for token, groups in enumerate(dots):
             dot_sum = _tree(groups)
             dot = Signal(signed(len(dot_sum)), name=f"dot{token}_{column}", reset_less=True)
             acc = Signal(signed(ACC_BITS), name=f"acc{token}_{column}", reset_less=True)
@@ -126,19 +150,19 @@ class ComputeArray(wiring.Component):
     Sums are exact while their products' magnitudes add up to less than 2^31, that is for up to 65,793 input channels of
     uint8 by int8; beyond, they wrap.
 
-    Two tokens share a multiplier: ((a1 << 18) + a0) * w holds both products. Groups of up to four are summed along a
-    chain of multiplier, register, adder, register, which is the cascade of DSP slices, each lane a cycle after the one
-    before.
+    With `packed` two tokens share a multiplier of 27 bits: ((a1 << 18) + a0) * w holds both products. Groups of up to
+    four are summed along a chain of multiplier, register, adder, register, which is the cascade of DSP slices, each
+    lane a cycle after the one before.
     """
 
     #: Operand register; three cycles of skew and a chain of product and sum; groups' sum; accumulator; shadow.
     LATENCY: ClassVar[int] = 1 + (GROUP - 1) + 2 + 3
 
-    def __init__(self, *, t: int, c: int, k: int) -> None:
+    def __init__(self, *, t: int, c: int, k: int, packed: bool = True) -> None:
         for name, value, low in (("t", t, 2), ("c", c, 1), ("k", k, 1)):
             if value < low or value & (value - 1):
                 raise ValueError(f"{name} must be a power of two of at least {low}, not {value!r}")
-        self.t, self.c, self.k = t, c, k
+        self.t, self.c, self.k, self.packed = t, c, k, packed
         super().__init__(
             {
                 "valid": In(1),
@@ -189,6 +213,7 @@ class ComputeArray(wiring.Component):
                 first=first[-1],
                 capture=capture,
                 shift=self.shift,
+                packed=self.packed,
                 pair=i,
             )
             for i in range(self.t // 2)

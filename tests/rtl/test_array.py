@@ -6,9 +6,11 @@ from hwgen.rtl.array import ComputeArray
 from sim.unit import run_unit
 
 
-@pytest.mark.parametrize(("t", "c", "k"), [(4, 2, 1), (2, 8, 2), (8, 4, 16), (2, 2, 32)])
-def test_array(t, c, k):
-    component = ComputeArray(t=t, c=c, k=k)
+@pytest.mark.parametrize(("t", "c", "k", "packed"), [
+    (4, 2, 1, True), (2, 8, 2, True), (8, 4, 16, True), (2, 2, 32, True), (4, 4, 8, False), (2, 2, 2, False),
+])  # fmt: skip
+def test_array(t, c, k, packed):
+    component = ComputeArray(t=t, c=c, k=k, packed=packed)
     for seed, (bubble_rate, shift_rate) in enumerate(((0.0, 1.0), (0.3, 0.6))):
         run_unit(
             component,
