@@ -146,7 +146,8 @@ class RandomWeights:
     def linear(self, name: str, outputs: int, inputs: int, spread_in: float, spread_out: np.ndarray | float, *,
                offset: float = 0, mean: float = 0, jitter: float = 0.25, bias: bool = True) -> None:
         """A linear for inputs of this spread around `offset`, with outputs of `spread_out` around `mean` spreads."""
-        weight = np.clip(np.rint(self.rng.normal(0, 45, (outputs, inputs))), -127, 127)
+        limit = 7 if name in self.model.weight_bits else 127
+        weight = np.clip(np.rint(self.rng.normal(0, 45 * limit / 127, (outputs, inputs))), -limit, limit)
         accumulator = np.maximum(np.linalg.norm(weight, axis=1), 1) * spread_in
         factor = spread_out * np.exp(self.rng.normal(0, jitter, outputs))
         mult, shift = multiplier(factor * self.gain / accumulator)

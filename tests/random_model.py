@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hwgen.description import Description, check, parse_model
+from hwgen.description import Description, Model, check, expected_tensors, parse_model
 from hwgen.synthetic import RandomWeights, synthetic_images
 
 random_images = synthetic_images
@@ -20,9 +20,18 @@ def random_description(seed: int, *, gain: float = 1.0, **overrides: Any) -> Des
     """
     rng = np.random.default_rng(seed)
     model = parse_model(_structure(rng, overrides), f"random_description({seed})")
+    if "weight_bits" not in overrides:
+        model = model.model_copy(update={"weight_bits": narrow_layers(model, np.random.default_rng((seed, 4)))})
     description = Description(model, RandomWeights(rng, model, gain).tensors)
     check(description)
     return description
+
+
+def narrow_layers(model: Model, rng: np.random.Generator) -> dict[str, Any]:
+    """`weight_bits` with all linear layers, half of them or (as likely as both) none."""
+    share = float(rng.choice([0, 0, 0.5, 1]))
+    names = [name.removesuffix(".weight") for name in expected_tensors(model) if name.endswith(".weight")]
+    return {name: 4 for name in names if rng.random() < share}
 
 
 def _structure(rng: np.random.Generator, overrides: dict[str, Any]) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Builder(Emitter):
         block = self.region.add(matrix.name, matrix.pack) if fetch else Block(0, 0)
         self.emit(engine.matmul(
             self.layout, matrix, name, source, dest, target, rows, expert, keep=not last, ring_offset=offset,
-            offset=block.offset, bytes=block.bytes, **(fields or {}),
+            narrow=fetch and matrix.narrow, offset=block.offset, bytes=block.bytes, **(fields or {}),
         ))  # fmt: skip
 
     def adds(self, matrix: Matrix, emit: Emit) -> None:
