@@ -1,0 +1,56 @@
+"""Importers: a float checkpoint of a known kind becomes a checked float network (docs/importing.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hwgen.errors import HwgenError
+from hwgen.importers.common import Draft, ImageSize, Imported, Normalize, Overrides, TaskChoice
+from hwgen.importers.edge_moe import import_edge_moe
+from hwgen.importers.files import read_tensors
+from hwgen.importers.hwgen import import_hwgen
+from hwgen.importers.m3vit import import_m3vit
+from hwgen.importers.source import Source
+from hwgen.importers.timm import import_timm
+
+__all__ = ["FORMATS", "ImageSize", "Imported", "Normalize", "Overrides", "TaskChoice", "load"]
+
+_IMPORTERS: dict[str, Callable[[Source, Draft], Imported]] = {
+    "timm": import_timm,
+    "m3vit": import_m3vit,
+    "edge-moe": import_edge_moe,
+    "hwgen": import_hwgen,
+}
+FORMATS = ("auto", *_IMPORTERS)
+#: Names by which a format is known, the most special first.
+_SIGNS = {
+    "m3vit": "blocks.*.mlp.experts.htoh4.weight",
+    "timm": "patch_embed.proj.weight",
+    "edge-moe": "l0_qkv_weight",
+    "hwgen": "l0.qkv.w",
+}
+
+
+def load(path: Path | str, format: str = "auto", overrides: Overrides | None = None) -> Imported:
+    """The float network of a checkpoint file or folder; `overrides` are what it does not tell or what is otherwise.
+
+    Everything wrong with the file, its tensors or the overrides raises HwgenError.
+    """
+    path = Path(path)
+    source = Source(read_tensors(path), str(path))
+    if format == "auto":
+        format = _detect(source)
+    elif format not in _IMPORTERS:
+        raise HwgenError(str(path), "format", expected=f"one of {', '.join(FORMATS)}", found=repr(format))
+    return _IMPORTERS[format](source, Draft(str(path), format, overrides or Overrides()))
+
+
+def _detect(source: Source) -> str:
+    for format, sign in _SIGNS.items():
+        if source.names(sign):
+            return format
+    names = source.names()
+    raise HwgenError(source.where, expected="the tensor names of " + ", ".join(sorted(_IMPORTERS)),
+                     found=", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else ""),
+                     mend="if it is one of these, its tensors were renamed: name the format with --format")  # fmt: skip

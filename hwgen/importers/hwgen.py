@@ -1,0 +1,75 @@
+"""hwgen's own float checkpoint, the tensor names of hwgen.floatmodel, with the structure read off the shapes.
+
+What the shapes leave open is asked for; `quantize.yaml` (hwgen.quantize.config) states all of it instead.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from hwgen.errors import HwgenError
+from hwgen.importers.common import Draft, Imported
+from hwgen.importers.m3vit import moe
+from hwgen.importers.source import Source
+
+#: Image channels that square patches may have.
+CHANNELS = (1, 3)
+
+
+def import_hwgen(source: Source, draft: Draft) -> Imported:
+    """The network of a checkpoint without a structure file: square patches, task T reads `headT`."""
+    prefix = int("cls" in source) + int("dist" in source)
+    draft.patch, draft.channels = _patch(source)
+    layers: list[dict[str, Any]] = []
+    while source.names(f"l{len(layers)}.*") or not layers:
+        layers.append({"mlp": _mlp(source, draft, f"l{len(layers)}")})
+    tasks = draft.tasks(_tasks(source, draft, prefix))
+    width, patches = source.size("l0.proj.w", 1), source.size("pos", 0) - prefix
+    draft.tensors = source.take_all()
+    return draft.finish(
+        prefix=prefix,
+        image=draft.image_size(patches),
+        heads=draft.heads(width),
+        normalize=draft.normalize(draft.channels, None),
+        layers=layers,
+        tasks=tasks,
+    )
+
+
+def _patch(source: Source) -> tuple[tuple[int, int], int]:
+    """Height and width of a patch, and channels."""
+    size = source.size("embed.w", 1)
+    for channels in CHANNELS:
+        side = math.isqrt(size // channels)
+        if side * side * channels == size:
+            return (side, side), channels
+    raise HwgenError(source.where, "embed.w", expected="square patches of 1 or 3 channels", found=f"{size} pixels",
+                     mend="write a quantize.yaml with the structure")  # fmt: skip
+
+
+def _mlp(source: Source, draft: Draft, layer: str) -> dict[str, Any]:
+    if f"{layer}.gate0" not in source:
+        return {"kind": "dense", "hidden": source.size(f"{layer}.fc1.w", 0)}
+    if draft.overrides.gate is None:
+        raise draft.ask("--gate", "whether the gate's softmax comes before the top-k (softmax_topk) or after it")
+    experts, hidden = source.size(f"{layer}.gate0", 0), source.size(f"{layer}.e0.fc1.w", 0)
+    return moe(draft, experts, hidden, draft.overrides.gate)
+
+
+def _tasks(source: Source, draft: Draft, prefix: int) -> list[dict[str, Any]]:
+    """One for each gate or head; what several heads read must be said."""
+    norm = "nf.g" in source
+    number = 1
+    while f"head{number}.w" in source or any(name.endswith(f".gate{number}") for name in source.names()):
+        number += 1
+    choices = draft.overrides.tasks
+    if number > 1 and (choices is None or any(choice.head is None for choice in choices)):
+        raise draft.ask("--tasks NAME:HEAD,...", f"names and kinds of heads of {number} tasks")
+    heads = ["class_token" if prefix else "mean"] * number
+    return [
+        {"name": f"task{task}", "head": head, "norm": norm, "outputs": source.size(f"head{task}.w", 0)}
+        if f"head{task}.w" in source
+        else {"name": f"task{task}", "head": "none", "norm": norm}
+        for task, head in enumerate(heads)
+    ]

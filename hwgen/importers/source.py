@@ -1,0 +1,79 @@
+"""The tensors of a checkpoint, taken one by one with a check of name, type, shape and values; none may be left over."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Mapping
+
+import numpy as np
+
+from hwgen.errors import HwgenError
+
+#: A size of a shape that the tensor itself tells.
+ANY = -1
+
+
+class Source:
+    """Named tensors of one checkpoint; `where` is its path in messages."""
+
+    def __init__(self, tensors: Mapping[str, np.ndarray], where: str) -> None:
+        self.where = where
+        self._tensors = dict(tensors)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._tensors
+
+    def names(self, pattern: str = "*") -> list[str]:
+        """Names not taken yet, in the order of the checkpoint."""
+        return fnmatch.filter(self._tensors, pattern)
+
+    def take(self, name: str, *shape: int) -> np.ndarray:
+        """The tensor as finite float32 of this shape; ANY fits each size."""
+        expected = f"float [{', '.join('any' if size == ANY else str(size) for size in shape)}]"
+        if name not in self._tensors:
+            close = difflib.get_close_matches(name, self._tensors, 1, 0.8)
+            raise HwgenError(self.where, name, expected=expected, found="no such tensor",
+                             mend=f"did you mean `{close[0]}`?" if close else "")  # fmt: skip
+        tensor = self._tensors.pop(name)
+        fits = tensor.ndim == len(shape) and all(size in (ANY, found) for size, found in zip(shape, tensor.shape))
+        if tensor.dtype.kind != "f" or not fits or not tensor.size:
+            turned = tensor.ndim == 2 and tensor.T.shape == shape
+            raise HwgenError(self.where, name, expected=expected, found=f"{tensor.dtype.name} {list(tensor.shape)}",
+                             mend="it looks transposed: weights are [out, in]" if turned else "")  # fmt: skip
+        with np.errstate(over="ignore"):
+            tensor = tensor.astype(np.float32)
+        if not np.isfinite(tensor).all():
+            index = [int(i) for i in np.argwhere(~np.isfinite(tensor))[0]]
+            raise HwgenError(self.where, name, expected="finite float32 numbers", mend="take an earlier checkpoint",
+                             found=f"{tensor[tuple(index)]} at {index}")  # fmt: skip
+        return tensor
+
+    def take_all(self) -> dict[str, np.ndarray]:
+        """All that are left, each in its own shape."""
+        return {name: self.take(name, *self._tensors[name].shape) for name in self.names()}
+
+    def take_or_zeros(self, name: str, *shape: int) -> np.ndarray:
+        """As `take`; zeros where a checkpoint has no such tensor, as of a linear layer without bias."""
+        return self.take(name, *shape) if name in self else np.zeros(shape, np.float32)
+
+    def size(self, name: str, axis: int) -> int:
+        """A size of a tensor that stays to be taken."""
+        shape = self._tensors[name].shape if name in self else ()
+        if axis >= len(shape):
+            self.take(name, *[ANY] * (axis + 1))
+        return int(shape[axis])
+
+    def ignore(self, pattern: str) -> int:
+        """Drop the tensors of these names; how many."""
+        names = self.names(pattern)
+        for name in names:
+            del self._tensors[name]
+        return len(names)
+
+    def finish(self, what: str) -> None:
+        """Raise HwgenError if a tensor was not taken; `what` is the kind of network that has no such tensor."""
+        for name, tensor in self._tensors.items():
+            raise HwgenError(self.where, name, expected=f"only tensors of {what}",
+                             found=f"a tensor {list(tensor.shape)} that has no place in it",
+                             mend="this variant is not supported; docs/importing.md lists what is")  # fmt: skip

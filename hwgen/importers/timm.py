@@ -1,0 +1,133 @@
+"""Vision Transformers of timm: plain ViT and DeiT, distilled or not, with LayerScale, class token or mean pooling."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from hwgen.importers.common import IMAGENET, Draft, Imported
+from hwgen.importers.source import ANY, Source
+
+#: Width of a head in timm's models up to GUESS_DIM channels; wider ones differ (ViT-H: 80).
+HEAD_DIM = 64
+GUESS_DIM = 1024
+
+
+def import_timm(source: Source, draft: Draft) -> Imported:
+    """The network of a timm `VisionTransformer` or `VisionTransformerDistilled` state dict."""
+    prefix = embedding(source, draft)
+    layers: list[dict[str, Any]] = []
+    while source.names(f"blocks.{len(layers)}.*") or not layers:
+        index = len(layers)
+        attention(source, draft, index)
+        layers.append({"mlp": dense_mlp(source, draft, index)})
+    tasks = draft.tasks(_heads(source, draft, prefix))
+    source.finish("a plain Vision Transformer of timm")
+    return finish(draft, prefix, layers, tasks, HEAD_DIM if draft.dim <= GUESS_DIM else None)
+
+
+def embedding(source: Source, draft: Draft) -> int:
+    """Patch embedding, class and distillation token, positions; returns the number of tokens before the patches."""
+    kernel = source.take("patch_embed.proj.weight", ANY, ANY, ANY, ANY)
+    dim = len(kernel)
+    draft.conv(kernel, source.take_or_zeros("patch_embed.proj.bias", dim))
+    prefix = 0
+    for name, token in (("cls", "cls_token"), ("dist", "dist_token")):
+        if token in source:
+            draft.tensors[name] = source.take(token, 1, 1, dim)[0]
+            prefix += 1
+    position = source.take("pos_embed", 1, ANY, dim)[0]
+    if _covers_patches_only(draft, len(position), prefix):
+        draft.notes.append("no position embedding of the class token (no_embed_class)")
+        position = np.concatenate([np.zeros((prefix, dim), np.float32), position])
+    draft.tensors["pos"] = position
+    return prefix
+
+
+def _covers_patches_only(draft: Draft, rows: int, prefix: int) -> bool:
+    """Whether the position embedding has no rows for the tokens before the patches, as in DeiT III."""
+    given = draft.overrides.image_size
+    if given is not None:
+        return rows == (given.height // draft.patch[0]) * (given.width // draft.patch[1])
+    return prefix > 0 and _square(rows) and not _square(rows - prefix)
+
+
+def _square(number: int) -> bool:
+    return number >= 0 and math.isqrt(number) ** 2 == number
+
+
+def attention(source: Source, draft: Draft, index: int) -> None:
+    """Both norms and the attention of a block; LayerScale is folded into the projection."""
+    block, dim = f"blocks.{index}", draft.dim
+    width = source.size(f"{block}.attn.proj.weight", 1)
+    draft.linear(f"l{index}.qkv", source.take(f"{block}.attn.qkv.weight", 3 * width, dim),
+                 source.take_or_zeros(f"{block}.attn.qkv.bias", 3 * width))  # fmt: skip
+    _scaled(source, draft, f"l{index}.proj", f"{block}.attn.proj", f"{block}.ls1.gamma")
+    for part, norm in (("n1", "norm1"), ("n2", "norm2")):
+        take_norm(source, draft, f"l{index}.{part}", f"{block}.{norm}")
+
+
+def dense_mlp(source: Source, draft: Draft, index: int) -> dict[str, Any]:
+    """The MLP of a block with its LayerScale, and its entry in the description."""
+    block, dim = f"blocks.{index}", draft.dim
+    hidden = source.size(f"{block}.mlp.fc2.weight", 1)
+    draft.linear(f"l{index}.fc1", source.take(f"{block}.mlp.fc1.weight", hidden, dim),
+                 source.take_or_zeros(f"{block}.mlp.fc1.bias", hidden))  # fmt: skip
+    _scaled(source, draft, f"l{index}.fc2", f"{block}.mlp.fc2", f"{block}.ls2.gamma")
+    return {"kind": "dense", "hidden": hidden}
+
+
+def _scaled(source: Source, draft: Draft, name: str, linear: str, gamma: str) -> None:
+    """A linear layer [dim, any] whose outputs are multiplied by `gamma`, if there is one."""
+    dim = draft.dim
+    weight, bias = source.take(f"{linear}.weight", dim, ANY), source.take_or_zeros(f"{linear}.bias", dim)
+    if gamma in source:
+        scale = source.take(gamma, dim)
+        weight, bias = weight * scale[:, None], bias * scale
+    draft.linear(name, weight, bias)
+
+
+def take_norm(source: Source, draft: Draft, name: str, norm: str) -> None:
+    """A LayerNorm; one without bias has beta zero."""
+    draft.norm(name, source.take(f"{norm}.weight", draft.dim), source.take_or_zeros(f"{norm}.bias", draft.dim))
+
+
+def _heads(source: Source, draft: Draft, prefix: int) -> list[dict[str, Any]]:
+    """Final norm and heads: the class token's, the mean's, both of a distilled DeiT, or none."""
+    pooled = "fc_norm.weight" in source
+    if pooled or "norm.weight" in source or "head.weight" in source:
+        take_norm(source, draft, "nf", "fc_norm" if pooled else "norm")
+    heads = [("classify", "head", "mean_norm" if pooled else "class_token" if prefix else "mean")]
+    if prefix == 2:
+        heads.append(("distill", "head_dist", "distillation_token"))
+        draft.notes.append("distilled: the prediction is the mean of both tasks' logits")
+    tasks: list[dict[str, Any]] = []
+    for number, (name, layer, head) in enumerate(heads):
+        if f"{layer}.weight" in source:
+            weight = source.take(f"{layer}.weight", ANY, draft.dim)
+            draft.linear(f"head{number}", weight, source.take_or_zeros(f"{layer}.bias", len(weight)))
+            tasks.append({"name": name, "head": head, "outputs": len(weight), "norm": True})
+    if tasks:
+        return tasks
+    draft.notes.append("no head: the tokens behind the last block are the output" + (
+        "; the mean over the patches and fc_norm stay to be done" if pooled else ", after the final norm"
+    ))  # fmt: skip
+    if pooled:
+        del draft.tensors["nf.g"], draft.tensors["nf.b"]
+    return [{"name": "features", "head": "none", "norm": "nf.g" in draft.tensors}]
+
+
+def finish(
+    draft: Draft, prefix: int, layers: list[dict[str, Any]], tasks: list[dict[str, Any]], head_dim: int | None
+) -> Imported:
+    """The network with timm's defaults; `head_dim`: width of a head where none is given."""
+    return draft.finish(
+        prefix=prefix,
+        image=draft.image_size(len(draft.tensors["pos"]) - prefix),
+        heads=draft.heads(draft.tensors["l0.proj.w"].shape[1], head_dim),
+        normalize=draft.normalize(draft.channels, IMAGENET),
+        layers=layers,
+        tasks=tasks,
+    )
