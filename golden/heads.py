@@ -14,7 +14,7 @@ from golden.linear import Linear, Scale
 
 #: Heads that read one token, and which.
 TOKENS = {"class_token": 0, "distillation_token": 1}
-HEADS = (*TOKENS, "mean", "every_token", "none")
+HEADS = (*TOKENS, "mean", "mean_norm", "every_token", "none")
 
 
 def mean_tokens(y: NDArray[np.int8], scale: Scale) -> NDArray[np.int8]:
@@ -23,28 +23,54 @@ def mean_tokens(y: NDArray[np.int8], scale: Scale) -> NDArray[np.int8]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pool:
+    """The mean over the patch tokens of the residual stream, in front of a norm: int8 and back to int16."""
+
+    rescale: Norm
+    mean: Scale
+    pool: Linear
+
+    @classmethod
+    def load(cls, tensors: Mapping[str, NDArray], name: str) -> Pool:
+        """Take `name.rescale`, `name.mean` and `name.pool` of a description."""
+        return cls(
+            rescale=Norm.load(tensors, f"{name}.rescale"),
+            mean=Scale.load(tensors, f"{name}.mean"),
+            pool=Linear.load(tensors, f"{name}.pool"),
+        )
+
+    def __call__(self, x: NDArray[np.int16], prefix: int) -> dict[str, NDArray]:
+        """`rescale` int8 [B, N, D], `mean` int8 and `pool` int16 [B, 1, D] of x int16 [B, N, D]."""
+        rescaled = self.rescale(x)
+        mean = mean_tokens(rescaled[:, prefix:], self.mean)
+        return {"rescale": rescaled, "mean": mean, "pool": sat16(self.pool(mean))}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Head:
     """One task's head.
 
-    `norm` is its LayerNorm or rescale, `mean` is set for `kind` "mean", `linear` for all but "none". `prefix` tokens
-    are in front of the patches.
+    `norm` is its LayerNorm or rescale, `mean` is set for `kind` "mean", `pool` for "mean_norm", `linear` for all but
+    "none". `prefix` tokens are in front of the patches.
     """
 
     kind: str
     prefix: int
+    pool: Pool | None
     norm: Norm | None
     mean: Scale | None
     linear: Linear | None
 
     @classmethod
     def load(cls, tensors: Mapping[str, NDArray], name: str, *, kind: str, norm: bool, prefix: int) -> Head:
-        """Take `name.norm` or `name.rescale`, `name.mean` and `name.head`, as far as the kind has them."""
+        """Take `name.norm`, `.rescale`, `.mean`, `.pool` and `.head`, as far as the kind has them."""
         if kind not in HEADS:
             raise ValueError(f"head must be one of {', '.join(HEADS)}, not {kind!r}")
         plain = kind == "none" and not norm
         return cls(
             kind=kind,
             prefix=prefix,
+            pool=Pool.load(tensors, name) if kind == "mean_norm" else None,
             norm=None if plain else Norm.load(tensors, f"{name}.norm" if norm else f"{name}.rescale"),
             mean=Scale.load(tensors, f"{name}.mean") if kind == "mean" else None,
             linear=None if kind == "none" else Linear.load(tensors, f"{name}.head"),
@@ -54,9 +80,12 @@ class Head:
         """`output` int16 [B, rows, outputs] of the last residual x int16 [B, N, D].
 
         rows: 1 (one token, mean), patches (every_token) or N (none, where outputs is D). Also `norm` int8 [B, N, D]
-        and `mean` int8 [B, 1, D] where the head has them.
+        (after a pool [B, 1, D]), `mean` int8 [B, 1, D] and those of `Pool`, where the head has them.
         """
         out: dict[str, NDArray] = {}
+        if self.pool is not None:
+            out |= self.pool(x, self.prefix)
+            x = out["pool"]
         if self.norm is None:
             out["output"] = x
             return out
@@ -64,12 +93,11 @@ class Head:
         if self.linear is None:
             out["output"] = y.astype(np.int16)
             return out
-        patches = y[:, self.prefix :]
         if self.kind in TOKENS:
             rows = y[:, TOKENS[self.kind]][:, None]
         elif self.mean is not None:
-            rows = out["mean"] = mean_tokens(patches, self.mean)
+            rows = out["mean"] = mean_tokens(y[:, self.prefix :], self.mean)
         else:
-            rows = patches
+            rows = y if self.pool else y[:, self.prefix :]
         out["output"] = sat16(self.linear(rows))
         return out

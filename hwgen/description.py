@@ -33,7 +33,7 @@ MAX_EPS = 1 << 40
 
 Count = Annotated[int, Field(ge=1, le=MAX_INPUTS)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
-HeadKind = Literal["class_token", "distillation_token", "mean", "every_token", "none"]
+HeadKind = Literal["class_token", "distillation_token", "mean", "mean_norm", "every_token", "none"]
 
 
 class Image(Strict):
@@ -81,6 +81,11 @@ class Task(Strict):
     head: HeadKind
     outputs: Count | None = None
     norm: bool
+
+    @property
+    def rescale(self) -> bool:
+        """Whether the residual stream is rescaled to int8 instead of normalized, or before it is."""
+        return self.head == "mean_norm" or (not self.norm and self.head != "none")
 
 
 class Model(Strict):
@@ -227,10 +232,12 @@ def _tensors(model: Model) -> Iterator[tuple[str, TensorSpec]]:
         name = f"tasks.{task.name}"
         if task.norm:
             yield from _affine(f"{name}.norm", dim, eps=True)
-        elif task.head != "none":
+        if task.rescale:
             yield from _affine(f"{name}.rescale", dim, eps=False)
-        if task.head == "mean":
+        if task.head in ("mean", "mean_norm"):
             yield from _scaling(f"{name}.mean")
+        if task.head == "mean_norm":
+            yield from _linear(f"{name}.pool", dim, dim)
         if task.outputs is not None:
             yield from _linear(f"{name}.head", task.outputs, dim)
     for table, values in table_arrays().items():
@@ -283,6 +290,9 @@ def _check_structure(model: Model, where: str) -> None:
             raise HwgenError(where, f"{key}.head", mend="use mean, every_token or none",
                              expected=f"a head that needs no {task.head.replace('_', ' ')}, or `{task.head}: true`",
                              found=f"{task.head!r} with `{task.head}: false`")
+        if task.head == "mean_norm" and not task.norm:
+            raise HwgenError(where, f"{key}.norm", expected="true with `head: mean_norm`", found="false",
+                             mend="use the head `mean` if nothing is to be normalized")
         if task.head == "none" and task.outputs is not None:
             raise HwgenError(where, f"{key}.outputs", expected="no `outputs` with `head: none`",
                              found=str(task.outputs), mend="remove `outputs` or choose another head")

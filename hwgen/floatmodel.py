@@ -175,6 +175,10 @@ class FloatModel:
             x = x[:, 1:2]
         elif task.head != "none":
             x = x[:, self.model.prefix :]
+        if task.head == "mean_norm":
+            tap(f"{task.name}.rescale", x)
+            x = x.mean(1, keepdims=True)
+            tap(f"{task.name}.pool", x)
         if task.norm:
             x = self._norm("nf", x)
         tap(f"{task.name}.norm", x)

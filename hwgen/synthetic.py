@@ -124,12 +124,15 @@ class RandomWeights:
             name = f"tasks.{task.name}"
             if task.norm:
                 self.norm(f"{name}.norm")
-            elif task.head != "none":
+            if task.rescale:
                 self.affine(f"{name}.rescale", INT8 / np.sqrt(self.variance) / self.channels, 1.0)
             spread = INT8
-            if task.head == "mean":
+            if task.head in ("mean", "mean_norm"):
                 self.scaling(f"{name}.mean", 2 / model.patches)
                 spread = 2 * INT8 / np.sqrt(min(model.patches, 4))  # tokens of an image resemble each other
+            if task.head == "mean_norm":
+                self.linear(f"{name}.pool", dim, dim, spread, 0.5 * unit * self.channels)
+                spread = INT8
             if task.outputs is not None:
                 self.linear(f"{name}.head", task.outputs, dim, spread, OUTPUT)
 

@@ -157,6 +157,8 @@ def message(key: str, expected: str, found: str, mend: str = "") -> str:
         ("tasks.0.head", "distillation_token", message(
             "tasks.0.head", "a head that needs no distillation token, or `distillation_token: true`",
             "'distillation_token' with `distillation_token: false`", "use mean, every_token or none")),
+        ("tasks.1.head", "mean_norm", message("tasks.1.norm", "true with `head: mean_norm`", "false",
+                                              "use the head `mean` if nothing is to be normalized")),
         ("tasks.2.outputs", 3, message("tasks.2.outputs", "no `outputs` with `head: none`", "3",
                                        "remove `outputs` or choose another head")),
         ("tasks.2.head", "mean", message("tasks.2.outputs", "the number of outputs of the mean head", "no such key",

@@ -37,8 +37,10 @@ class Builder(Emitter):
         self.kept: list[Matrix] = []  #: whose weights the stages before keep
         self.first_tiles = 1  #: of the first block of a norm with nothing before it
         self.norms = [f"layers.{index}.norm{n}" for index in range(len(self.model.layers)) for n in (1, 2)]
-        if task.norm or task.outputs is not None:
-            self.norms.append(f"tasks.{task.name}." + ("norm" if task.norm else "rescale"))
+        if task.rescale:
+            self.norms.append(f"tasks.{task.name}.rescale")
+        if task.norm:
+            self.norms.append(f"tasks.{task.name}.norm")
         self._next_norm = 0
 
     def value(self, name: str) -> int:
@@ -72,14 +74,16 @@ class Builder(Emitter):
 
     def norm(
         self, matrix: Matrix | None = None, use: Emit | None = None, *, behind: Emit | None = None,
-        behind_cycles: int = 0, tensor: str = "", tokens: range | None = None, whole: bool = False,
+        behind_cycles: int = 0, tensor: str = "", tokens: range | None = None, rows: int = 0,
+        whole: bool = False,
     ) -> None:  # fmt: skip
         """The next norm, between what was left for it and its `use`, a matmul by `matrix`.
 
         behind: what works on the results of `use`, in so many cycles per row tile. tensor: if not named as its weights.
-        tokens: those wanted of each image, if not all; the norm's rows are dense. whole: `use` comes in one piece.
+        tokens: those wanted of each image, if not all; the norm's rows are dense. rows: the first of X, if not all.
+        whole: `use` comes in one piece.
         """
-        rows = self.layout.batch * len(tokens or range(self.model.tokens))
+        rows = rows or self.layout.batch * len(tokens or range(self.model.tokens))
         earlier = self.before[-1].blocks if self.before else []
         keeps = matrix is not None and not whole and self.ring.holds(*self.kept, matrix)
         blocks = uses = [(0, rows)]

@@ -1,4 +1,4 @@
-"""Task heads: final norm or rescale, mean, linear, output; only the rows that are stored are computed."""
+"""Task heads: final norm or rescale, mean, linear, output; only the rows that are needed are computed."""
 
 from __future__ import annotations
 
@@ -27,19 +27,21 @@ def head(b: Builder) -> None:
         channels = range(task.outputs)
         words = layout.words(task.outputs)
         matrix, area = b.matrix(f"tasks.{task.name}.head"), layout.x(words)
-        if task.head == "mean":
-            b.norm(tensor=norm, tokens=tokens)
+
+        def linear(begin: int, end: int, last: bool) -> None:
+            b.matmul(matrix, output, layout.norm, Dest.X, area, (begin, end), last=last)
+
+        if task.head == "mean_norm":
             rows = layout.batch
-            for image in range(rows):
-                _mean(b, image, len(tokens))
+            _pool(b, tokens)
+            b.norm(matrix, linear, tensor=norm, rows=rows, whole=True)
+        elif task.head == "mean":
+            rows = layout.batch
+            _means(b, norm, tokens)
             for image in range(rows):
                 b.matmul(matrix, output, layout.mean(image), Dest.X, Area("X", image * words, words), (0, 1),
                          last=image == rows - 1)
         else:
-
-            def linear(begin: int, end: int, last: bool) -> None:
-                b.matmul(matrix, output, layout.norm, Dest.X, area, (begin, end), last=last)
-
             # Outputs take the place of the residual stream: from the front, while later rows of it are still needed.
             b.norm(matrix, linear, tensor=norm, tokens=tokens, whole=words > layout.dim_words)
     elif task.norm:
@@ -49,6 +51,24 @@ def head(b: Builder) -> None:
         pipeline(*b.before)
     b.emit(units.store(layout, output, area, rows, words))
     b.probe(output, area, (0, rows), channels)
+
+
+def _pool(b: Builder, tokens: range) -> None:
+    """The means, as rows of X, one per image: they take the place of the residual stream."""
+    layout, name = b.layout, f"{b.task.name}.pool"
+    _means(b, f"{b.task.name}.rescale", tokens)
+    matrix, words = b.matrix(f"tasks.{name}"), layout.dim_words
+    for image in range(layout.batch):
+        area = Area("X", image * words, words)
+        b.matmul(matrix, name, layout.mean(image), Dest.X, area, (0, 1), last=image == layout.batch - 1)
+        b.probe(name, area, (0, 1), b.dim, tensor_row=image)
+
+
+def _means(b: Builder, norm: str, tokens: range) -> None:
+    """Of `tokens` of each image, after a norm or rescale."""
+    b.norm(tensor=norm, tokens=tokens)
+    for image in range(b.layout.batch):
+        _mean(b, image, len(tokens))
 
 
 def _mean(b: Builder, image: int, count: int) -> None:

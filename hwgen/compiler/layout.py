@@ -204,7 +204,7 @@ class Layout:
                 yield "max_experts", mlp.experts, f"{name}: experts"
                 yield "max_topk", mlp.top_k, f"{name}: top_k"
         for task in model.tasks:
-            if task.head == "mean":
+            if task.head in ("mean", "mean_norm"):
                 yield "h_depth", self.batch * self.dim_stride, f"{task.name}: mean"
             if task.outputs is not None:
                 last_rows = self.batch * output_shape(self.desc, task)[0]

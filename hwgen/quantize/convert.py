@@ -12,7 +12,8 @@ from hwgen.floatmodel import FloatModel, mlp_names, prefix_names
 from hwgen.quantize.calibrate import Statistics
 from hwgen.quantize.fixed import multiplier
 from hwgen.quantize.options import Options
-from hwgen.quantize.ranges import bounds, peak, peaks
+from hwgen.quantize.pooling import pooling
+from hwgen.quantize.ranges import bounds, channel_bounds, peak, peaks
 from hwgen.quantize.steps import Grid, post_norm, query_key, value_context
 from hwgen.quantize.weights import round_weights
 
@@ -108,12 +109,15 @@ class Converter:
             f"{name}.shift": shift,
         }
 
-    def _norm(self, name: str, source: str, inputs: str, readers: list[str]) -> Grid:
-        """A LayerNorm whose output is tapped as `inputs` and read by linear layers of the weights `readers`."""
+    def _norm(self, name: str, source: str, inputs: str, readers: list[str], s_in: float | None = None) -> Grid:
+        """A LayerNorm whose output is tapped as `inputs` and read by linear layers of the weights `readers`.
+
+        s_in: the step of its input, if not the residual stream's
+        """
         grid = self._post_norm(name, inputs, readers)
         gamma, beta = self.source[f"{source}.g"], self.source[f"{source}.b"]
         self._affine(name, gamma / 1024 / grid.step, (beta - grid.centre) / grid.step)  # xhat has ten fraction bits
-        eps = float(self.network.eps) * self.network.model.dim**2 / self.s_x**2
+        eps = float(self.network.eps) * self.network.model.dim**2 / (s_in or self.s_x) ** 2
         self.tensors[f"{name}.eps"] = np.array([max(1, round(eps))], np.int64)
         return grid
 
@@ -190,7 +194,8 @@ class Converter:
         name, inputs = f"tasks.{task.name}", f"{task.name}.norm"
         readers = [] if task.head == "none" else [f"head{number}.w"]
         if task.norm:
-            grid = self._norm(f"{name}.norm", "nf", inputs, readers)
+            s_in = self._pool(task.name) if task.head == "mean_norm" else None
+            grid = self._norm(f"{name}.norm", "nf", inputs, readers, s_in)
         elif task.head != "none":
             grid = self._post_norm(f"{name}.rescale", inputs, readers)
             self._affine(f"{name}.rescale", self.s_x / grid.step, -grid.centre / grid.step)
@@ -206,6 +211,20 @@ class Converter:
         head = self.source[f"head{number}.w"], self.source[f"head{number}.b"]
         self._linear(f"{name}.head", *head, grid, s_out, inputs)
         self.scales[f"{name}.output"] = s_out
+
+
+    def _pool(self, task: str) -> float:
+        """The mean in front of a norm; returns its step."""
+        model, name = self.network.model, f"tasks.{task}"
+        tokens, means = (channel_bounds(self.seen[f"{task}.{part}"], EXTREMES) for part in ("rescale", "pool"))
+        made = pooling(tokens, means, model.patches)
+        self._affine(f"{name}.rescale", self.s_x / made.steps, -made.centre / made.steps)
+        self._scaling(f"{name}.mean", 1 / (model.patches * made.factor))
+        step = HEADROOM * peak(self.seen[f"{task}.pool"], EXTREMES) / 32767
+        codes = Grid(step=made.steps * made.factor, centre=made.centre)
+        self._linear(f"{name}.pool", np.eye(model.dim), np.zeros(model.dim), codes, step, None)
+        self.scales |= {f"{name}.rescale": float(made.steps.max()), f"{name}.pool": step}
+        return step
 
 
 def convert(network: FloatModel, seen: Statistics) -> Description:

@@ -143,17 +143,28 @@ def moe(t: dict[str, Any], name: str, mlp: Any, task: str, x: Matrix, y: Matrix)
     return out | {"mlp": x}
 
 
+def means(t: dict[str, Any], name: str, rows: Matrix) -> Matrix:
+    mult, shift = int(t[f"{name}.mult"][0]), int(t[f"{name}.shift"][0])
+    return [[sat(rnd(sum(c) * mult, shift), 8) for c in zip(*rows, strict=True)]]
+
+
 def head(t: dict[str, Any], task: Any, prefix: int, x: Matrix) -> dict[str, Any]:
     name = f"tasks.{task.name}"
     if task.head == "none":
         y = norm(t, f"{name}.norm", x) if task.norm else x
         return {"output": y} | ({"norm": y} if task.norm else {})
+    if task.head == "mean_norm":
+        tokens = norm(t, f"{name}.rescale", x)
+        mean = means(t, f"{name}.mean", tokens[prefix:])
+        pool = saturated(linear(t, f"{name}.pool", mean), 16)
+        y = norm(t, f"{name}.norm", pool)
+        found = {"rescale": tokens, "mean": mean, "pool": pool, "norm": y}
+        return found | {"output": saturated(linear(t, f"{name}.head", y), 16)}
     y = norm(t, f"{name}.{'norm' if task.norm else 'rescale'}", x)
     out: dict[str, Any] = {"norm": y}
     rows = {"class_token": y[:1], "distillation_token": y[1:2]}.get(task.head, y[prefix:])
     if task.head == "mean":
-        mult, shift = int(t[f"{name}.mean.mult"][0]), int(t[f"{name}.mean.shift"][0])
-        rows = out["mean"] = [[sat(rnd(sum(c) * mult, shift), 8) for c in zip(*rows, strict=True)]]
+        rows = out["mean"] = means(t, f"{name}.mean", rows)
     return out | {"output": saturated(linear(t, f"{name}.head", rows), 16)}
 
 

@@ -110,6 +110,16 @@ def test_distillation_token(shape, batch):
     check(desc, shape, random_images(desc, batch, 0), batch)
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("outputs", [3, 70])
+@pytest.mark.parametrize("shape", [(2, 8, 8), (8, 4, 16), (2, 4, 1)])
+def test_norm_of_the_mean(shape, outputs, batch):
+    """The means take the place of the residual stream, and narrower or wider outputs theirs."""
+    task = {"name": "a", "head": "mean_norm", "outputs": outputs, "norm": True}
+    desc = random_description(44, dim=20, tasks=[task])
+    check(desc, shape, random_images(desc, batch, 0), batch)
+
+
 @pytest.mark.parametrize("outputs", [12, 70])
 @pytest.mark.parametrize("mlp", [{"kind": "dense", "hidden": 20}, MOE])
 def test_outputs_over_the_residual_stream(mlp, outputs):
