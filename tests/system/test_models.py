@@ -46,6 +46,13 @@ HARDWARE = [
     Hardware(32, 4, 4, 64, 64, (5, 12, 28), batch=5),
     Hardware(16, 4, 2, 512, 512, (6, 24, 25), batch=2),
 ]
+#: Two tokens in front of the patches, a token's head each, a mean in front of the norm; on the hardware of others.
+POOLED = {
+    "class_token": True, "distillation_token": True, "layers": [{"mlp": {"kind": "dense", "hidden": 20}}], "dim": 10,
+    "tasks": [{"name": "pooled", "head": "mean_norm", "outputs": 9, "norm": True},
+              {"name": "distilled", "head": "distillation_token", "outputs": 5, "norm": True}],
+    "image": {"height": 4, "width": 6, "channels": 2}, "patch": {"height": 2, "width": 2}, "heads": 2, "head_dim": 6,
+}  # fmt: skip
 #: Of three models with one, two and three layers, up to eight experts, with and without a class token.
 SMALL = HARDWARE[1]
 
@@ -83,6 +90,14 @@ def test_random_models(hardware):
         Timing(latency=60, stall_percent=40, seed=hardware.k),
     ):
         assert_same(machine, in_turns(works), timing)
+
+
+@pytest.mark.parametrize("hardware", [HARDWARE[0], SMALL], ids=lambda h: f"{h.t}x{h.c}x{h.k}")
+def test_tokens_and_means(hardware):
+    """Heads that no random model draws; also several images at once."""
+    desc, p = random_description(1, **POOLED), hardware.works(1)[0].p
+    images = random_images(desc, 2 * hardware.batch, seed=1)
+    assert_same(harness(p), in_turns([Work(desc, p, images, hardware.batch), Work(desc, p, images[:2])]))
 
 
 def test_very_slow_memory():
