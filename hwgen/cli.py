@@ -6,6 +6,7 @@ import contextlib
 import enum
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,8 @@ from hwgen.errors import HwgenError
 
 if TYPE_CHECKING:
     from hwgen.cycles import CycleEstimate
+    from hwgen.description import DenseMlp, MoeMlp
+    from hwgen.importers import Imported
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -127,21 +130,76 @@ def sim(
         raise typer.Exit(1)
 
 
+class Ranges(enum.StrEnum):
+    """Where the range of a tensor ends."""
+
+    MINMAX = "minmax"
+    PERCENTILE = "percentile"
+    MSE = "mse"
+
+
 @app.command()
 def quantize(
-    config: Annotated[Path, typer.Argument(help="quantize.yaml: checkpoint, calibration images, structure.")],
     output: Output,
+    config: Annotated[
+        Path | None, typer.Argument(help="quantize.yaml, instead of --checkpoint and what describes it.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Float weights: .safetensors, .npz, .pt, .pth, .onnx or a weight folder.")
+    ] = None,
+    format: Annotated[str, typer.Option(help="auto, timm, m3vit, edge-moe, hwgen or onnx.")] = "auto",
+    calibration: Annotated[Path | None, typer.Option(help="Images: .npz, or a folder of PNG or JPEG files.")] = None,
+    images: Annotated[int | None, typer.Option(min=1, help="Calibrate on this many of them; default: all.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model; default: that of the checkpoint.")] = None,
+    heads: Annotated[int | None, typer.Option(help="Number of attention heads.")] = None,
+    head_dim: Annotated[int | None, typer.Option(help="Width of a head.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Experts per token.")] = None,
+    gate: Annotated[str | None, typer.Option(help="softmax_topk or topk_softmax: what comes first.")] = None,
+    image_size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Of the pixels in 0..1, per channel: 0.5,0.5,0.5")] = None,
+    std: Annotated[str | None, typer.Option(help="Standard deviation, as --mean.")] = None,
+    tasks: Annotated[str | None, typer.Option(help="NAME,... or NAME:HEAD,... in the order of the checkpoint.")] = None,
+    ranges: Annotated[Ranges | None, typer.Option(help="Where the range of a tensor ends.")] = None,
+    percentile: Annotated[float | None, typer.Option(help="Percent of the values within it.")] = None,
+    repq: Annotated[
+        bool | None, typer.Option("--repq/--no-repq", help="Per-channel scales behind LayerNorm (RepQ-ViT).")
+    ] = None,
+    equalize: Annotated[
+        bool | None, typer.Option("--equalize/--no-equalize", help="SmoothQuant's factors, with bias term.")
+    ] = None,
+    expert_bits: Annotated[int | None, typer.Option(help="4 or 8: bits of all experts' weights.")] = None,
+    weight_bits: Annotated[list[str] | None, typer.Option(help="PATTERN=4 for linear layers by name.")] = None,
+    mean_bits: Annotated[
+        float | None, typer.Option(help="4 to 8: bits of a weight on average; a search spends them.")
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an earlier description in the output directory.")
     ] = False,
 ) -> None:
-    """Make a quantized description (model.yaml, weights.safetensors) from a float checkpoint."""
-    from hwgen import quantize as quantizer
-    from hwgen.build import new_directory
-    from hwgen.description import MODEL_FILE
+    """Make a quantized description (model.yaml, weights.safetensors) from a float checkpoint.
 
-    with progress_steps() as say, new_directory(output, MODEL_FILE, force=force) as directory:
-        made = quantizer.run(config, directory, say)
+    Architecture is read off the checkpoint and shown; what it does not tell is asked for.
+    """
+    from hwgen import description
+    from hwgen.build import new_directory
+    from hwgen.quantize import job as jobs
+    from hwgen.quantize import quantize_job
+
+    settings: dict[str, Any] = {
+        "name": name, "heads": heads, "head_dim": head_dim, "top_k": top_k, "gate": gate,
+        "image_size": image_size and jobs.parse_size(image_size), "normalize": jobs.parse_normalize(mean, std),
+        "tasks": tasks and jobs.parse_tasks(tasks),
+    }  # fmt: skip
+    methods: dict[str, Any] = {
+        "ranges": ranges and ranges.value, "percentile": percentile, "repq": repq, "equalize": equalize,
+        "weight_bits": jobs.parse_weight_bits(expert_bits, weight_bits or []), "mean_bits": mean_bits,
+    }  # fmt: skip
+    with progress_steps() as say, new_directory(output, description.MODEL_FILE, force=force) as directory:
+        say("reading the checkpoint")
+        job = jobs.read(config, checkpoint, calibration, images, format, settings, methods)
+        show_network(job.imported)
+        made = quantize_job(job, say, show_note)
+        description.save(made, directory)
     out.print(f"{escape(str(output))}: {made.model.name}, {sum(t.size for t in made.tensors.values())} integers")
 
 
@@ -254,6 +312,43 @@ def show_report(result: dict[str, Any], console: Console = out) -> None:
             console.print(
                 f"[red]first difference:[/] {escape(task['first_difference'])}", soft_wrap=True, highlight=False
             )
+
+
+def show_network(imported: Imported, console: Console = out) -> None:
+    """What `hwgen quantize` has read off a checkpoint."""
+    model = imported.model
+    table = Table(title=f"{model.name}, read as {imported.source}", show_header=False)
+    kinds = Counter(layer.mlp for layer in model.layers)
+    rows = {
+        "image": f"{model.image.height}x{model.image.width}x{model.image.channels}, "
+        f"patches of {model.patch.height}x{model.patch.width}",
+        "tokens": f"{model.tokens} of {model.dim}, {model.prefix} before the patches",
+        "layers": ", ".join(f"{count} {_show_mlp(mlp)}" for mlp, count in kinds.items()),
+        "attention": f"{model.heads} heads of {model.head_dim}",
+        "tasks": ", ".join(f"{task.name}: {task.head} {task.outputs or ''}".rstrip() for task in model.tasks),
+        "pixels": f"minus {_numbers(imported.mean)}, by {_numbers(imported.std)}",
+        "LayerNorm epsilon": f"{imported.eps:g}",
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    console.print(table)
+    for note in imported.notes:
+        show_note(note, console)
+
+
+def show_note(text: str, console: Console = out) -> None:
+    """What was assumed, left out or changed, beneath a table."""
+    console.print(f"note: {escape(text)}", soft_wrap=True, highlight=False)
+
+
+def _show_mlp(mlp: DenseMlp | MoeMlp) -> str:
+    if mlp.kind == "dense":
+        return f"with an MLP of {mlp.hidden}"
+    return f"with {mlp.experts} experts of {mlp.hidden}, top {mlp.top_k} ({mlp.gate})"
+
+
+def _numbers(values: list[float]) -> str:
+    return ", ".join(f"{value:.5g}" for value in values)
 
 
 def show_estimates(guesses: dict[str, CycleEstimate], floors: dict[str, float], batch: int) -> None:

@@ -44,9 +44,6 @@ def load_images(
 
 def _archive(path: Path, image: Image, count: int | None) -> tuple[np.ndarray, Labels | None]:
     arrays = _read_npz(path)
-    if "images" not in arrays:
-        found = ", ".join(sorted(arrays)) or "nothing"
-        raise HwgenError(str(path), "images", expected="an array `images`", found=found)
     images = arrays["images"]
     shape = (image.height, image.width, image.channels)
     found = f"{images.dtype.name} {list(images.shape)}"
@@ -70,7 +67,12 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
     """The arrays that matter; others may be large."""
     try:
         with np.load(path, allow_pickle=False) as archive:
+            if "images" not in archive.files:
+                found = ", ".join(sorted(archive.files)) or "nothing"
+                raise HwgenError(str(path), "images", expected="an array `images`", found=found)
             return {name: archive[name] for name in archive.files if name == "images" or name.startswith("labels")}
+    except HwgenError:
+        raise
     except OSError as error:
         raise HwgenError(str(path), expected="a .npz file, a PNG or JPEG file, or a folder of these",
                          found=error.strerror or str(error), mend="check the path") from None  # fmt: skip

@@ -8,26 +8,18 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from hwgen.description import WEIGHTS_FILE, Count, Image, Model, Name, Patch, parse_model
+from hwgen.description import WEIGHTS_FILE, Count, HeadKind, Image, Model, Name, Patch, parse_model
 from hwgen.errors import HwgenError
+from hwgen.importers.common import GateKind, Normalize, Overrides, Positive
+from hwgen.quantize.options import Options
 from hwgen.strict_yaml import Strict
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class Normalize(Strict):
-    """(pixel - mean) / std, one value per image channel, in pixel codes 0..255."""
-
-    mean: list[Finite]
-    std: list[Positive]
 
 
 class TaskConfig(Strict):
     """A task of the checkpoint; its number in `headT` and `gateT` is its place in the list."""
 
     name: Name
-    head: Literal["class_token", "mean", "every_token", "none"]
+    head: HeadKind
     norm: bool
 
 
@@ -35,24 +27,41 @@ class MoeConfig(Strict):
     """What all mixture-of-experts layers share."""
 
     top_k: Count
-    gate: Literal["softmax_topk", "topk_softmax"]
+    gate: GateKind
 
 
 class QuantizeConfig(Strict):
-    """`quantize.yaml`. File names are relative to it; hidden sizes, depth and experts come from the checkpoint."""
+    """`quantize.yaml` of hwgen's own checkpoint. File names are relative to it.
 
+    Hidden sizes, depth and experts come from the checkpoint. `images`: how many to calibrate on; None: all.
+    """
+
+    format: Literal["hwgen"] = "hwgen"
     name: Name
     checkpoint: str
     calibration: str
+    images: Count | None = None
+    options: Options = Options()
     image: Image
     patch: Patch
     normalize: Normalize
     heads: Count
     head_dim: Count
     class_token: bool
+    distillation_token: bool = False
     layer_norm_eps: Positive
     moe: MoeConfig | None = None
     tasks: Annotated[list[TaskConfig], Field(min_length=1)]
+
+
+class ImportConfig(Overrides):
+    """`quantize.yaml` of a checkpoint of another format: the structure comes from it, and overrides where need be."""
+
+    format: Literal["auto", "timm", "m3vit", "edge-moe", "onnx"]
+    checkpoint: str
+    calibration: str
+    images: Count | None = None
+    options: Options = Options()
 
 
 def structure(config: QuantizeConfig, tensors: Mapping[str, np.ndarray], where: str, checkpoint: str) -> Model:
@@ -86,5 +95,7 @@ def structure(config: QuantizeConfig, tensors: Mapping[str, np.ndarray], where: 
         for number, task in enumerate(config.tasks)
     ]
     shared = config.model_dump(include={"name", "image", "patch", "heads", "head_dim", "class_token"})
+    if config.distillation_token:
+        shared["distillation_token"] = True
     constant = {"format": "hwgen-model", "version": 1, "weights": WEIGHTS_FILE, "residual_fraction_bits": 0}
     return parse_model({**constant, **shared, "dim": rows("embed.w"), "layers": layers, "tasks": tasks}, where)
