@@ -1,18 +1,45 @@
-"""Float against integer on the MNIST test images, both tasks: python examples/mnist_m3vit/evaluate.py [images]"""
+"""Float against integer on the MNIST test images, both tasks: python examples/mnist_m3vit/evaluate.py [images]
+
+With --methods the integer rows are the quantizer's methods instead of the example's model, each calibrated on
+calibration.npz: the table of docs/quantization.md.
+"""
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
 
-from hwgen.description import load
-from hwgen.evaluate import evaluate, quality
+from golden.model import Golden
+from hwgen.description import Description, load
+from hwgen.evaluate import Quality, quality
 from hwgen.quantize import float_network
+from hwgen.quantize.options import option_strings
+from hwgen.quantize.pipeline import quantize_network
 
 HERE = Path(__file__).resolve().parent
 BACKGROUND = 10
+PLAIN = ["ranges=minmax", "repq=false", "equalize=false"]
+EXPERTS = "weight_bits.layers.*.experts.*=4"
+#: Settings by row of the table; those not named are the defaults.
+METHODS = {
+    "min/max": PLAIN,
+    "percentile 99.99": [*PLAIN, "ranges=percentile"],
+    "MSE": [*PLAIN, "ranges=mse"],
+    "RepQ": [*PLAIN, "repq=true"],
+    "equalization": [*PLAIN, "equalize=true"],
+    "RepQ + equalization": [*PLAIN, "repq=true", "equalize=true"],
+    "MSE + RepQ": [*PLAIN, "ranges=mse", "repq=true"],
+    "MSE + equalization": [*PLAIN, "ranges=mse", "equalize=true"],
+    "MSE + RepQ + equalization": [*PLAIN, "ranges=mse", "repq=true", "equalize=true"],
+    "defaults": [],
+    "4-bit experts, min/max": [*PLAIN, EXPERTS],
+    "4-bit experts, defaults": [EXPERTS],
+    "4 bits everywhere, defaults": ["weight_bits.*=4"],
+    "6 bits on average, defaults": ["mean_bits=6"],
+    "5 bits on average, defaults": ["mean_bits=5"],
+}
 
 
 def labelled_images(count: int | None = None) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -26,18 +53,43 @@ def labelled_images(count: int | None = None) -> tuple[np.ndarray, dict[str, np.
     return images[..., None], {"digit": digits[:, None], "segment": np.where(mean > 0.15, digits[:, None], BACKGROUND)}
 
 
+def calibration_images() -> np.ndarray:
+    """uint8 [512, 28, 28, 1] of the training set."""
+    with np.load(HERE / "calibration.npz") as archive:
+        return archive["images"][..., None]
+
+
+def show(name: str, found: dict[str, Quality], decibels: dict[str, float]) -> None:
+    """Print a row: accuracies of both tasks, mean IoU over the 11 classes of a patch, outputs' SQNR against float."""
+    digit, segment = found["digit"], found["segment"]
+    noise = "".join(f"{value:9.1f}" for value in decibels.values())
+    print(f"{name:<30} {digit.accuracy:8.2%} {segment.accuracy:8.2%} {segment.miou:8.4f}{noise}", flush=True)
+
+
 def main() -> None:
-    """Print one row per model: digit accuracy, patch accuracy, mean IoU over the 11 classes of a patch."""
-    images, labels = labelled_images(int(sys.argv[1]) if len(sys.argv) > 1 else None)
-    network = float_network(HERE / "quantize.yaml")
-    rows = {
-        "float": {task: quality(network.run(images, task), wanted) for task, wanted in labels.items()},
-        "integer": evaluate(load(HERE / "model"), images, labels),
-    }
-    print(f"{len(images)} images    digit   patches    mIoU")
-    for name, found in rows.items():
-        digit, segment = found["digit"], found["segment"]
-        print(f"{name:<12} {digit.accuracy:8.2%} {segment.accuracy:8.2%} {segment.miou:8.4f}")
+    """Print one row per model."""
+    parser = argparse.ArgumentParser(description="Float against integer on the MNIST test images, both tasks.")
+    parser.add_argument("images", type=int, nargs="?", help="how many test images; default: all")
+    parser.add_argument("--methods", action="store_true", help="compare the quantizer's methods")
+    arguments = parser.parse_args()
+    images, labels = labelled_images(arguments.images)
+    network = float_network(HERE / "quantize.yaml", dtype=np.float64)
+    wanted = {task: network.run(images, task) for task in labels}
+
+    def measure(name: str, description: Description) -> None:
+        golden, scales = Golden(description), description.model.scales
+        outputs = {task: golden.run(images, task).output * scales[f"tasks.{task}.output"] for task in labels}
+        noise = {task: float(((outputs[task] - wanted[task]) ** 2).sum()) for task in labels}
+        decibels = {task: 10 * np.log10((wanted[task] ** 2).sum() / noise[task]) for task in labels}
+        show(name, {task: quality(outputs[task], labels[task]) for task in labels}, decibels)
+
+    print(f"{f'{len(images)} images':<30} {'digit':>8} {'patches':>8} {'mIoU':>8} {'digit dB':>8} {'patch dB':>8}")
+    show("float", {task: quality(wanted[task], labels[task]) for task in labels}, {})
+    if not arguments.methods:
+        measure("integer", load(HERE / "model"))
+        return
+    for name, settings in METHODS.items():
+        measure(name, quantize_network(network, calibration_images(), option_strings(settings), lambda line: None))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ A tensor with one scale wastes codes on its small channels. Where the operators 
 each channel pass, they cost the hardware nothing:
 
 * LayerNorm's gamma and beta take any scale and offset, the next weights and bias take them back (RepQ-ViT, Li et al.,
-  2023; with the weights' share of the range SmoothQuant, Xiao et al., 2023; with the offset MPTQ-ViT, Tai and Wu, 2024).
+  2023; with the weights' ranges SmoothQuant, Xiao et al., 2023; with the offset MPTQ-ViT, Tai and Wu, 2024).
 * A factor on a channel of q divides that of k: the score does not change.
 * A factor and an offset on a channel of v pass through the weighted mean of attention into the projection after it.
 
@@ -21,8 +21,8 @@ from hwgen.quantize.observers import Observer
 from hwgen.quantize.options import Options
 from hwgen.quantize.ranges import channel_bounds, peak, peaks
 
-#: Exponent of the activations' ranges in SmoothQuant's factor; the weights' is one less.
-SMOOTHING = 0.5
+#: Exponent of the activations' ranges in the factor of a channel, by `repq` and `equalize`; the weights' is one less.
+SHARES = {(True, False): 1.0, (False, True): 0.5, (True, True): 0.75}
 #: Exponent of the context's ranges in the factor that v and context share; v's is one less.
 CONTEXT_SHARE = 0.5
 
@@ -46,11 +46,11 @@ def post_norm(seen: Observer, weights: list[np.ndarray], options: Options) -> Gr
     if not (options.repq or options.equalize):
         return Grid.uniform(channels, peak(seen, options))
     low, high = channel_bounds(seen, options)
-    factor = ends = (high - low) / 2
-    if not options.repq:
-        columns = np.max([np.abs(weight).max(0) for weight in weights], axis=0)
-        factor = ends**SMOOTHING / np.maximum(columns, 1e-6) ** (1 - SMOOTHING)
-    return Grid(step=_covering(factor, ends), centre=(low + high) / 2)
+    ends, centre = (high - low) / 2, (low + high) / 2
+    share = SHARES[options.repq, options.equalize]
+    columns = np.max([np.abs(weight).max(0) for weight in weights], axis=0)
+    factor = ends**share / np.maximum(columns, 1e-6) ** (1 - share)
+    return Grid(step=_covering(factor, ends), centre=centre)
 
 
 def query_key(q: Observer, k: Observer, offset: np.ndarray, options: Options) -> tuple[Grid, Grid]:

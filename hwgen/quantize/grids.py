@@ -1,0 +1,84 @@
+"""What the codes of a description's tensors stand for, read off its integers and the float network it was made from.
+
+A description keeps one step per tensor for information; where channels have steps and centres of their own, these follow
+from gamma, beta, weights and biases. Reports and tests compare tensors by them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hwgen.description import Description, MoeMlp
+from hwgen.floatmodel import FloatModel
+from hwgen.quantize.steps import Grid
+
+
+def grids(network: FloatModel, description: Description) -> dict[str, Grid]:
+    """Grid of the tensors which `FloatModel.run` taps and `golden.model` has under the same name."""
+    return _Grids(network, description).found
+
+
+class _Grids:
+    def __init__(self, network: FloatModel, description: Description) -> None:
+        self.source = {name: tensor.astype(np.float64) for name, tensor in network.tensors.items()}
+        self.tensors, self.scales, model = description.tensors, description.model.scales, description.model
+        self.residual = Grid(step=np.full(model.dim, self.scales["residual"]), centre=np.zeros(model.dim))
+        self.found = {"embed": self.residual}
+        for index, layer in enumerate(model.layers):
+            name = f"layers.{index}"
+            self._attention(name, f"l{index}")
+            self.found[f"{name}.norm2"] = self._norm(f"{name}.norm2", f"l{index}.n2")
+            if isinstance(layer.mlp, MoeMlp):
+                for expert in range(layer.mlp.experts):
+                    self._hidden(f"{name}.expert.{expert}.hidden", f"{name}.moe.experts.{expert}")
+            else:
+                self._hidden(f"{name}.hidden", f"{name}.mlp")
+            self.found |= {f"{name}.attn": self.residual, f"{name}.mlp": self.residual}
+        for task in model.tasks:
+            name, last = f"tasks.{task.name}", self.residual
+            if task.norm:
+                last = self.found[f"{task.name}.norm"] = self._norm(f"{name}.norm", "nf")
+            elif task.head != "none":
+                last = self.found[f"{task.name}.norm"] = self._affine(f"{name}.rescale", last.step, last.centre)
+            if task.head == "mean":
+                factor = model.patches * self._ratio(f"{name}.mean")
+                self.found[f"{task.name}.mean"] = Grid(step=last.step / factor, centre=last.centre)
+            if task.outputs is not None:
+                step = np.full(task.outputs, self.scales[f"{name}.output"])
+                last = Grid(step=step, centre=np.zeros(task.outputs))
+            self.found[f"{task.name}.output"] = last
+
+    def _attention(self, name: str, source: str) -> None:
+        norm = self.found[f"{name}.norm1"] = self._norm(f"{name}.norm1", f"{source}.n1")
+        weights, biases = (np.split(self.source[f"{source}.qkv.{part}"], 3) for part in "wb")
+        biases[1] = np.zeros(len(biases[1]))  # k is tapped without
+        for part, weight, bias in zip("qkv", weights, biases, strict=True):
+            linear = f"{name}.attn.{part}"
+            codes = self.tensors[f"{linear}.weight"].astype(np.float64)
+            squares = (codes**2).sum(1)
+            # The scale of the rounded weights, by least squares.
+            scale = (weight * norm.step * codes).sum(1) / np.maximum(squares, 1)
+            step = np.where(squares > 0, scale / self._ratio(linear), self.scales[f"{name}.{part}"])
+            centre = bias + weight @ norm.centre - self.tensors[f"{linear}.bias"] * scale
+            self.found[f"{name}.{part}"] = Grid(step=step, centre=centre)
+        v = self.found[f"{name}.v"]
+        self.found[f"{name}.context"] = Grid(step=v.step / 256 / self._ratio(f"{name}.attn.context"), centre=v.centre)
+
+    def _hidden(self, tensor: str, name: str) -> None:
+        step = np.array([self.scales[f"{name}.hidden"]])
+        self.found[tensor] = Grid(step=step, centre=-step * self.tensors[f"{name}.gelu.zero"])
+
+    def _norm(self, name: str, source: str) -> Grid:
+        return self._affine(name, self.source[f"{source}.g"] / 1024, self.source[f"{source}.b"])
+
+    def _affine(self, name: str, gamma: np.ndarray, beta: np.ndarray) -> Grid:
+        """Of codes x·G + B, G and B of the description, that stand for x·gamma + beta."""
+        power = 2.0 ** int(self.tensors[f"{name}.shift"][0])
+        codes = self.tensors[f"{name}.gamma"] / power
+        # A gamma that rounds to zero leaves the step open: the code is constant.
+        step = np.divide(gamma, codes, out=np.full(len(codes), self.scales[name]), where=codes != 0)
+        return Grid(step=step, centre=beta - self.tensors[f"{name}.beta"] / power * step)
+
+    def _ratio(self, name: str) -> np.ndarray:
+        """M / 2^S."""
+        return np.ldexp(self.tensors[f"{name}.mult"].astype(np.float64), -self.tensors[f"{name}.shift"].astype(int))
