@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -13,6 +15,8 @@ __all__ = ["Control"]
 
 BUS = "s_axi_control"
 OKAY = 0
+#: Registers of 32 bits from which a read picks one at first.
+GROUP = 8
 
 
 def _lite_ports() -> dict[str, wiring.Member]:
@@ -30,7 +34,7 @@ class Control(wiring.Component):
     `start` is a pulse, given when `ctrl.start` is set and no run is under way. `done` (input pulse) ends the run and
     sets `ctrl.done`; `ready` (pulse, not after `done`; may be the same) uses up `ctrl.start`. `idle` (level): nothing
     runs. `interrupt` is high while an enabled event is pending. Arguments are not latched: write them only while idle.
-    One write and one read per two cycles; address and data of a write may come in any order. All responses are OKAY.
+    One write per two cycles, one read per three; address and data of a write may come in any order. All responses are OKAY.
     """
 
     def __init__(self, p: HwParams, *, build_hash: int) -> None:
@@ -89,8 +93,8 @@ class Control(wiring.Component):
         with m.If(write):
             m.d.sync += [aw_held.eq(0), w_held.eq(0), port("BVALID").eq(1)]
 
-        # Reads: the address is held for one cycle, in which the word is picked.
-        ar_held = Signal()
+        # Reads: the address is held for two cycles, in which the word is picked, first within each group.
+        ar_held, grouped = Signal(), Signal()
         ar_addr = Signal(ADDRESS_BITS - 2, reset_less=True)
         r_data = Signal(32, reset_less=True)
         read = Signal()
@@ -98,25 +102,41 @@ class Control(wiring.Component):
             port("ARREADY").eq(~ar_held),
             port("RRESP").eq(OKAY),
             port("RDATA").eq(r_data),
-            read.eq(ar_held & (~port("RVALID") | port("RREADY"))),
+            read.eq(ar_held & grouped & (~port("RVALID") | port("RREADY"))),
         ]
+        m.d.sync += grouped.eq(ar_held)
         with m.If(~ar_held):
             m.d.sync += [ar_held.eq(port("ARVALID")), ar_addr.eq(port("ARADDR")[2:])]
         with m.If(port("RREADY")):
             m.d.sync += port("RVALID").eq(0)
         with m.If(read):
-            m.d.sync += [ar_held.eq(0), port("RVALID").eq(1)]
+            m.d.sync += [ar_held.eq(0), grouped.eq(0), port("RVALID").eq(1)]
 
         values: dict[str, Value] = {name: Const(value, 64) for name, value in self._constants().items()}
-        values |= self._protocol(m, write=write, address=aw_addr, data=w_data, strobe=w_strb, read=read, picked=ar_addr)
+        protocol = self._protocol(m, write=write, address=aw_addr, data=w_data, strobe=w_strb, read=read, picked=ar_addr)
+        groups: defaultdict[int, dict[int, Value]] = defaultdict(dict)
+        for register in REGISTERS:
+            if register.name in protocol:
+                continue
+            value = values[register.name] if register.name in values else getattr(self, register.name)
+            for word in range(register.words):
+                group, place = divmod(register.offset // 4 + word, GROUP)
+                groups[group][place] = value[32 * word :][:32]
         with m.If(read):
             m.d.sync += r_data.eq(0)
-            with m.Switch(ar_addr):
-                for register in REGISTERS:
-                    value = values[register.name] if register.name in values else getattr(self, register.name)
-                    for word in range(register.words):
-                        with m.Case(register.offset // 4 + word):
-                            m.d.sync += r_data.eq(value[32 * word :][:32])
+        for group, words in groups.items():
+            picked = Signal(32, name=f"group{group}", reset_less=True)
+            m.d.sync += picked.eq(0)
+            with m.Switch(ar_addr % GROUP):
+                for place, value in words.items():
+                    with m.Case(place):
+                        m.d.sync += picked.eq(value)
+            with m.If(read & (ar_addr // GROUP == group)):
+                m.d.sync += r_data.eq(picked)
+        for name, value in protocol.items():
+            # In the cycle of the read itself: it clears what it shows.
+            with m.If(read & (ar_addr == BY_NAME[name].offset // 4)):
+                m.d.sync += r_data.eq(value)
         with m.If(write), m.Switch(aw_addr):
             for register in REGISTERS:
                 if register.access != "rw":
