@@ -18,6 +18,13 @@ from hwgen.errors import HwgenError
 
 Tap = Callable[[str, np.ndarray], None]
 
+#: Values of the widest tensor that are computed at a time.
+CHUNK_VALUES = 1 << 22
+
+
+def _unseen(name: str, value: np.ndarray) -> None:
+    """The tap of a run without one."""
+
 
 def expected_checkpoint(model: Model) -> dict[str, tuple[int, ...]]:
     """Name -> shape of every float tensor of a checkpoint of this structure."""
@@ -92,17 +99,21 @@ class FloatModel:
         self.tensors = {name: tensor.astype(dtype) for name, tensor in tensors.items()}
         self.mean, self.std = np.array(mean, dtype), np.array(std, dtype)
 
-    def run(self, images: np.ndarray, task: str, tap: Tap | None = None, chunk: int = 100) -> np.ndarray:
+    def run(self, images: np.ndarray, task: str, tap: Tap | None = None) -> np.ndarray:
         """Outputs [B, rows, outputs] for images uint8 [B, H, W, C]; `tap(name, value)` sees every intermediate tensor.
 
         Names are those of docs/description.md. k is tapped without its bias, which the hardware drops. `T.norm` holds
-        only the tokens the head reads.
+        only the tokens the head reads. A tensor of many images comes in several parts.
         """
         number = [t.name for t in self.model.tasks].index(task)
-        seen = tap or (lambda name, value: None)
-        return np.concatenate(
-            [self._forward(images[start : start + chunk], number, seen) for start in range(0, len(images), chunk)]
-        )
+        seen = tap or _unseen
+        return np.concatenate([self._forward(images[part], number, seen) for part in self.chunks(len(images))])
+
+    def chunks(self, count: int) -> list[slice]:
+        """Slices of `count` images, small enough for the caches and for memory."""
+        widest = max([self.model.dim, *(layer.mlp.hidden for layer in self.model.layers)])
+        size = int(np.clip(CHUNK_VALUES // (self.model.tokens * widest), 1, 100))
+        return [slice(start, start + size) for start in range(0, count, size)]
 
     def _linear(self, name: str, x: np.ndarray) -> np.ndarray:
         return np.asarray(x @ self.tensors[f"{name}.w"].T + self.tensors[f"{name}.b"])
@@ -113,6 +124,13 @@ class FloatModel:
         return np.asarray(centred / deviation * self.tensors[f"{name}.g"] + self.tensors[f"{name}.b"])
 
     def _forward(self, images: np.ndarray, task: int, tap: Tap) -> np.ndarray:
+        x = self.embed(images, tap)
+        for index in range(len(self.model.layers)):
+            x = self.layer(index, x, task, tap)
+        return self.head(task, x, tap)
+
+    def embed(self, images: np.ndarray, tap: Tap = _unseen) -> np.ndarray:
+        """Tokens [B, N, D] of images uint8 [B, H, W, C]."""
         model = self.model
         patch, rows = model.patch, model.image.height // model.patch.height
         pixels = (images.astype(self.dtype) - self.mean) / self.std
@@ -121,19 +139,23 @@ class FloatModel:
         tokens = [np.broadcast_to(self.tensors[name], (len(images), 1, model.dim)) for name in prefix_names(model)]
         x = np.concatenate([*tokens, x], 1) + self.tensors["pos"]
         tap("embed", x)
-        for index, layer in enumerate(model.layers):
-            x = x + self._attention(index, x, tap)
-            tap(f"layers.{index}.attn", x)
-            y = self._norm(f"l{index}.n2", x)
-            tap(f"layers.{index}.norm2", y)
-            if isinstance(layer.mlp, MoeMlp):
-                x = x + self._moe(index, layer.mlp, y.reshape(-1, model.dim), task, tap).reshape(x.shape)
-            else:
-                hidden = gelu(self._linear(f"l{index}.fc1", y))
-                tap(f"layers.{index}.hidden", hidden)
-                x = x + self._linear(f"l{index}.fc2", hidden)
-            tap(f"layers.{index}.mlp", x)
-        return self._head(task, x, tap)
+        return x
+
+    def layer(self, index: int, x: np.ndarray, task: int, tap: Tap = _unseen) -> np.ndarray:
+        """The residual stream [B, N, D] after a layer, of that before it; `task` is a number."""
+        mlp = self.model.layers[index].mlp
+        x = x + self._attention(index, x, tap)
+        tap(f"layers.{index}.attn", x)
+        y = self._norm(f"l{index}.n2", x)
+        tap(f"layers.{index}.norm2", y)
+        if isinstance(mlp, MoeMlp):
+            x = x + self._moe(index, mlp, y.reshape(-1, self.model.dim), task, tap).reshape(x.shape)
+        else:
+            hidden = gelu(self._linear(f"l{index}.fc1", y))
+            tap(f"layers.{index}.hidden", hidden)
+            x = x + self._linear(f"l{index}.fc2", hidden)
+        tap(f"layers.{index}.mlp", x)
+        return x
 
     def _attention(self, index: int, x: np.ndarray, tap: Tap) -> np.ndarray:
         """The attention's addition to the residual stream [B, N, D]."""
@@ -166,8 +188,8 @@ class FloatModel:
                 out[rows] += weights[rows, place, None] * self._linear(f"l{index}.e{expert}.fc2", hidden)
         return out
 
-    def _head(self, number: int, x: np.ndarray, tap: Tap) -> np.ndarray:
-        """Outputs [B, rows, outputs]."""
+    def head(self, number: int, x: np.ndarray, tap: Tap = _unseen) -> np.ndarray:
+        """Outputs [B, rows, outputs] of a task, of the residual stream [B, N, D]."""
         task = self.model.tasks[number]
         if task.head == "class_token":
             x = x[:, :1]

@@ -13,13 +13,10 @@ from hwgen.quantize.options import Options
 #: Histograms, where ranges need any, of the 8-bit tensors. GELU's outputs have one scale whatever the method.
 HISTOGRAMS = {"hidden": "tensor"} | dict.fromkeys(("norm1", "norm2", "norm", "q", "k", "v", "context"), "channel")
 
-EXTREMES = Options(ranges="minmax")
 Statistics = dict[str, Observer]
 
 
-def calibrate(
-    model: FloatModel, images: np.ndarray, progress: Callable[[str], None], options: Options = EXTREMES
-) -> Statistics:
+def calibrate(model: FloatModel, images: np.ndarray, progress: Callable[[str], None], options: Options) -> Statistics:
     """Run all tasks over the images uint8 [B, H, W, C]; tensors before the heads share their statistics.
 
     The names are the taps of `FloatModel.run`.

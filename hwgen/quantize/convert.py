@@ -212,7 +212,6 @@ class Converter:
         self._linear(f"{name}.head", *head, grid, s_out, inputs)
         self.scales[f"{name}.output"] = s_out
 
-
     def _pool(self, task: str) -> float:
         """The mean in front of a norm; returns its step."""
         model, name = self.network.model, f"tasks.{task}"
@@ -225,8 +224,3 @@ class Converter:
         self._linear(f"{name}.pool", np.eye(model.dim), np.zeros(model.dim), codes, step, None)
         self.scales |= {f"{name}.rescale": float(made.steps.max()), f"{name}.pool": step}
         return step
-
-
-def convert(network: FloatModel, seen: Statistics) -> Description:
-    """Plain."""
-    return Converter(network, seen, Options(), {}).description()

@@ -1,6 +1,6 @@
 """What the codes of a description's tensors stand for, read off its integers and the float network it was made from.
 
-A description keeps one step per tensor for information; where channels have steps and centres of their own, these follow
+A description keeps one step per tensor for information; where channels have steps and centres of their own, they follow
 from gamma, beta, weights and biases. Reports and tests compare tensors by them.
 """
 

@@ -12,6 +12,7 @@ from hwgen.quantize.calibrate import calibrate
 from hwgen.quantize.convert import Converter
 from hwgen.quantize.layers import linear_layers
 from hwgen.quantize.options import Options
+from hwgen.quantize.search import search
 
 
 def quantize_network(
@@ -23,4 +24,6 @@ def quantize_network(
     """
     seen = calibrate(network, images, progress, options)
     bits = options.bits(linear_layers(network.model))
+    if options.mean_bits is not None:
+        bits = search(network, images, seen, options, bits, progress)
     return Converter(network, seen, options, bits).description()
