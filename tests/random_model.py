@@ -6,32 +6,28 @@ from typing import Any
 
 import numpy as np
 
-from hwgen.description import Description, Model, check, expected_tensors, parse_model
+from hwgen.description import Description, check, expected_tensors, parse_model
 from hwgen.synthetic import RandomWeights, synthetic_images
 
 random_images = synthetic_images
 
 
-def random_description(seed: int, *, gain: float = 1.0, **overrides: Any) -> Description:
+def random_description(seed: int, *, gain: float = 1.0, narrow: float | None = None, **overrides: Any) -> Description:
     """A random, valid description; the same arguments always give the same one.
 
     `overrides` fix keys of `model.yaml` (`dim=24`, `layers=[{"mlp": {...}}]`, `tasks=[...]`, `image={...}`); the rest
     is drawn. `gain` multiplies every target spread: above 4 most tensors saturate, near 0 most are zero.
+    narrow: share of the linear layers with weights of four bits; None: in half of the models some or all.
     """
     rng = np.random.default_rng(seed)
     model = parse_model(_structure(rng, overrides), f"random_description({seed})")
-    if "weight_bits" not in overrides:
-        model = model.model_copy(update={"weight_bits": narrow_layers(model, np.random.default_rng((seed, 4)))})
+    bits = np.random.default_rng((seed, 4))  # others than the weights' own
+    share = float(bits.choice([0, 0, 0.5, 1])) if narrow is None else narrow
+    names = [name.removesuffix(".weight") for name in expected_tensors(model) if name.endswith(".weight")]
+    model = model.model_copy(update={"weight_bits": {name: 4 for name in names if bits.random() < share}})
     description = Description(model, RandomWeights(rng, model, gain).tensors)
     check(description)
     return description
-
-
-def narrow_layers(model: Model, rng: np.random.Generator) -> dict[str, Any]:
-    """`weight_bits` with all linear layers, half of them or (as likely as both) none."""
-    share = float(rng.choice([0, 0, 0.5, 1]))
-    names = [name.removesuffix(".weight") for name in expected_tensors(model) if name.endswith(".weight")]
-    return {name: 4 for name in names if rng.random() < share}
 
 
 def _structure(rng: np.random.Generator, overrides: dict[str, Any]) -> dict[str, Any]:

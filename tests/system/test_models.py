@@ -8,6 +8,7 @@ import pytest
 
 from hwgen.compiler import auto_params
 from hwgen.config import load_project
+from hwgen.isa import Op
 from sim.harness import Job, Probe, Timing
 from tests.random_model import random_description, random_images
 from tests.system.helpers import Work, assert_same, harness
@@ -19,7 +20,7 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "mnist_m3vit"
 class Hardware:
     """An array, its buses, the seeds of the random models it is made for, and how many of their images at once.
 
-    The first of them is there once more with multipliers so large that much of it saturates.
+    The first of them is there once more, with narrow weights and multipliers so large that much of it saturates.
     """
 
     t: int
@@ -31,7 +32,8 @@ class Hardware:
     batch: int = 1
 
     def works(self, runs: int = 2, batch: int = 1) -> list[Work]:
-        descs = [random_description(seed) for seed in self.seeds] + [random_description(self.seeds[0], gain=60)]
+        descs = [random_description(seed) for seed in self.seeds]
+        descs.append(random_description(self.seeds[0], gain=60, narrow=1))
         buses = {"weight_bus": self.weight_bus, "data_bus": self.data_bus}
         p = auto_params(descs, self.t, self.c, self.k, batch=self.batch, **buses)
         return [Work(desc, p, random_images(desc, runs * batch, seed=desc.model.dim), batch) for desc in descs]
@@ -73,6 +75,21 @@ def test_models_have_everything():
     saturated = HARDWARE[1].works(1)[-1]
     residual = saturated.tensors(saturated.tasks[0], 0)["layers.1.attn"]
     assert np.isin((-32768, 32767), residual).all()
+
+
+@pytest.mark.parametrize("hardware", HARDWARE, ids=lambda h: f"{h.t}x{h.c}x{h.k}")
+def test_packed_weights_of_every_kind(hardware):
+    """On each array: of experts, an odd number of words, kept in the ring (if rows make more than one block)."""
+    packed, shares = [], set()
+    for work in hardware.works(1):
+        matmuls = [i.fields for task in work.tasks for i in work.compiled.instructions[task] if i.op == Op.MATMUL]
+        streamed = [f for f in matmuls if f["bytes"]]
+        packed += [f for f in streamed if f["narrow"]]
+        shares.add(np.mean([f["narrow"] for f in streamed]))
+    assert any(f.get("use_queue") for f in packed)
+    assert {f["k_steps"] % 2 for f in packed} == {0, 1}
+    assert any(f["keep"] for f in packed) == (hardware.t < 16)
+    assert 1 in shares and min(shares) < 1
 
 
 @pytest.mark.parametrize("hardware", HARDWARE, ids=lambda h: f"{h.t}x{h.c}x{h.k}")
