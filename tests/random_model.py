@@ -24,7 +24,8 @@ def random_description(seed: int, *, gain: float = 1.0, narrow: float | None = N
     bits = np.random.default_rng((seed, 4))  # others than the weights' own
     share = float(bits.choice([0, 0, 0.5, 1])) if narrow is None else narrow
     names = [name.removesuffix(".weight") for name in expected_tensors(model) if name.endswith(".weight")]
-    model = model.model_copy(update={"weight_bits": {name: 4 for name in names if bits.random() < share}})
+    if "weight_bits" not in overrides:
+        model = model.model_copy(update={"weight_bits": {name: 4 for name in names if bits.random() < share}})
     description = Description(model, RandomWeights(rng, model, gain).tensors)
     check(description)
     return description

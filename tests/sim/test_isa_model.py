@@ -211,6 +211,8 @@ def run(*instructions):
         ("field", "dest 0", [encode(Op.LOAD, dest=Dest.Y)]),
         ("range", "word 32 of 32", [encode(Op.LOAD, dest=Dest.NORM, d_base=31, bytes=32)]),
         ("field", "64 bytes of weights, 2 words", [encode(Op.MATMUL, bytes=64, row_end=1, k_steps=1, tiles=1)]),
+        ("field", "128 bytes of weights, 1 tiles of 1 packed", [encode(Op.MATMUL, narrow=1, bytes=128, k_steps=1,
+                                                                       tiles=1, row_end=1)]),
         ("field", "ring words 0 to 2 of 0, keep 0", [encode(Op.MATMUL, row_end=1, k_steps=1, tiles=1)]),
         ("field", "ring words 1 to 2 of 2, keep 0", [KEEP, encode(Op.MATMUL, ring_offset=1, row_end=1, tiles=1)]),
         ("field", "weights at ring word 0 behind 2", [KEEP, KEEP]),
