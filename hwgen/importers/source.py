@@ -71,9 +71,13 @@ class Source:
             del self._tensors[name]
         return len(names)
 
+    def misplaced(self, name: str, what: str) -> HwgenError:
+        """The error for a tensor that `what`, a kind of network, does not have."""
+        return HwgenError(self.where, name, expected=f"only tensors of {what}",
+                          found=f"a tensor {list(self._tensors[name].shape)} that has no place in it",
+                          mend="this variant is not supported; docs/importing.md lists what is")  # fmt: skip
+
     def finish(self, what: str) -> None:
-        """Raise HwgenError if a tensor was not taken; `what` is the kind of network that has no such tensor."""
-        for name, tensor in self._tensors.items():
-            raise HwgenError(self.where, name, expected=f"only tensors of {what}",
-                             found=f"a tensor {list(tensor.shape)} that has no place in it",
-                             mend="this variant is not supported; docs/importing.md lists what is")  # fmt: skip
+        """Raise HwgenError if a tensor was not taken."""
+        for name in self._tensors:
+            raise self.misplaced(name, what)

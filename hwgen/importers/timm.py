@@ -10,6 +10,9 @@ import numpy as np
 from hwgen.importers.common import IMAGENET, Draft, Imported
 from hwgen.importers.source import ANY, Source
 
+KIND = "a plain Vision Transformer of timm"
+#: Tensors of variants whose other tensors would be refused for another reason: register tokens, SwiGLU.
+OTHERS = ("reg_token", "blocks.*.mlp.fc1_g.*")
 #: Width of a head in timm's models up to GUESS_DIM channels; wider ones differ (ViT-H: 80).
 HEAD_DIM = 64
 GUESS_DIM = 1024
@@ -17,6 +20,9 @@ GUESS_DIM = 1024
 
 def import_timm(source: Source, draft: Draft) -> Imported:
     """The network of a timm `VisionTransformer` or `VisionTransformerDistilled` state dict."""
+    for pattern in OTHERS:
+        for name in source.names(pattern):
+            raise source.misplaced(name, KIND)
     prefix = embedding(source, draft)
     layers: list[dict[str, Any]] = []
     while source.names(f"blocks.{len(layers)}.*") or not layers:
@@ -24,7 +30,7 @@ def import_timm(source: Source, draft: Draft) -> Imported:
         attention(source, draft, index)
         layers.append({"mlp": dense_mlp(source, draft, index)})
     tasks = draft.tasks(_heads(source, draft, prefix))
-    source.finish("a plain Vision Transformer of timm")
+    source.finish(KIND)
     return finish(draft, prefix, layers, tasks, HEAD_DIM if draft.dim <= GUESS_DIM else None)
 
 
@@ -51,7 +57,10 @@ def _covers_patches_only(draft: Draft, rows: int, prefix: int) -> bool:
     given = draft.overrides.image_size
     if given is not None:
         return rows == (given.height // draft.patch[0]) * (given.width // draft.patch[1])
-    return prefix > 0 and _square(rows) and not _square(rows - prefix)
+    if prefix and _square(rows) and not _square(rows - prefix):
+        what = f"the size of {rows - prefix} patches, or of {rows} (no_embed_class)"
+        raise draft.ask("--image-size HEIGHTxWIDTH", what)
+    return False
 
 
 def _square(number: int) -> bool:

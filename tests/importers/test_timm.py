@@ -1,0 +1,192 @@
+"""timm's Vision Transformers: every intermediate tensor of the imported network against timm's own forward."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hwgen.errors import HwgenError
+from hwgen.importers import ImageSize, Imported, Normalize, Overrides, TaskChoice, load
+from tests.importers.timm_models import distilled, intermediates, randomize, timm, vit
+
+
+def saved(model: Any, directory: Path) -> Path:
+    path = directory / "model.pth"
+    torch.save(model.state_dict(), path)
+    return path
+
+
+def random_images(imported: Imported, count: int = 2) -> np.ndarray:
+    image = imported.model.image
+    shape = (count, image.height, image.width, image.channels)
+    return np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+
+
+def assert_same(imported: Imported, model: Any) -> None:
+    """All tensors within 1e-4 of the tensor's largest value; a distilled model's logits are the tasks' mean."""
+    images = random_images(imported)
+    wanted = intermediates(model, images)
+    network = imported.network(np.float32)
+    seen: dict[str, np.ndarray] = {}
+    outputs = [network.run(images, task.name, seen.__setitem__) for task in imported.model.tasks]
+    attn = imported.model.attn_dim
+    for name, value in wanted.items():
+        found = np.mean(outputs, 0)[:, 0] if name == "output" else seen[name]
+        if name.endswith(".k"):  # the quantizer drops k's bias, which cancels in the softmax
+            found = found + network.tensors[f"l{name.split('.')[1]}.qkv.b"][attn : 2 * attn]
+        assert np.abs(found - value).max() <= 1e-4 * np.abs(value).max(), name
+    assert len(wanted) == 2 + 9 * len(imported.model.layers)
+
+
+VARIANTS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "plain": ({}, ("class_token",)),
+    "no qkv bias": ({"qkv_bias": False}, ("class_token",)),
+    "LayerScale": ({"init_values": 0.5}, ("class_token",)),
+    "mean pooling before the norm": ({"global_pool": "avg"}, ("mean_norm",)),
+    "mean pooling, no class token": ({"global_pool": "avg", "class_token": False}, ("mean_norm",)),
+    "mean pooling behind the norm": ({"global_pool": "avg", "class_token": False, "fc_norm": False}, ("mean",)),
+    "wide MLP": ({"mlp_ratio": 1.5}, ("class_token",)),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_variants(tmp_path: Path, variant: str) -> None:
+    changes, heads = VARIANTS[variant]
+    model = vit(**changes)
+    imported = load(saved(model, tmp_path))
+    assert tuple(task.head for task in imported.model.tasks) == heads
+    assert (imported.source, imported.eps, imported.model.heads) == ("timm", 1e-6, 2)
+    assert_same(imported, model)
+
+
+def test_distilled(tmp_path: Path) -> None:
+    model = distilled()
+    imported = load(saved(model, tmp_path))
+    assert [(task.name, task.head) for task in imported.model.tasks] == [
+        ("classify", "class_token"),
+        ("distill", "distillation_token"),
+    ]
+    assert imported.model.tokens == 18
+    assert "distilled: the prediction is the mean of both tasks' logits" in imported.notes
+    assert_same(imported, model)
+
+
+def test_deit_tiny(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = timm.create_model("deit_tiny_patch16_224", pretrained=False).eval()
+    imported = load(saved(model, tmp_path))
+    structure = imported.model
+    assert (structure.dim, len(structure.layers), structure.heads, structure.tokens) == (192, 12, 3, 197)
+    assert structure.layers[0].mlp.hidden == 768
+    assert structure.tasks[0].outputs == 1000
+    assert_same(imported, model)
+
+
+def test_rectangular_image_and_patch(tmp_path: Path) -> None:
+    model = vit(img_size=(32, 48), patch_size=(8, 4))
+    imported = load(saved(model, tmp_path), overrides=Overrides(image_size=ImageSize(height=32, width=48)))
+    assert (imported.model.patch.height, imported.model.patch.width) == (8, 4)
+    assert_same(imported, model)
+
+
+def test_no_position_of_the_class_token(tmp_path: Path) -> None:
+    model = vit(no_embed_class=True)
+    path = saved(model, tmp_path)
+    assert "the size of 15 patches, or of 16 (no_embed_class), which the checkpoint" in message(path)
+    imported = load(path, overrides=Overrides(image_size=ImageSize(height=32, width=32)))
+    assert imported.notes[0] == "no position embedding of the class token (no_embed_class)"
+    assert_same(imported, model)
+
+
+def test_no_head(tmp_path: Path) -> None:
+    model = vit(num_classes=0)
+    imported = load(saved(model, tmp_path))
+    images = random_images(imported)
+    found = imported.network(np.float32).run(images, "features")
+    wanted = intermediates(model, images)
+    np.testing.assert_allclose(found[:, 0], wanted["output"], atol=1e-4)
+    assert found.shape == (2, 17, 128)
+    pooled = load(saved(vit(num_classes=0, global_pool="avg"), tmp_path))
+    assert not pooled.model.tasks[0].norm
+    assert pooled.notes[0].endswith("the mean over the patches and fc_norm stay to be done")
+
+
+def test_overrides(tmp_path: Path) -> None:
+    """Four heads of 32, normalisation to -1..1 and mean pooling, none of which the checkpoint tells."""
+    model = vit(num_heads=4)
+    overrides = Overrides(
+        heads=4, normalize=Normalize(mean=[127.5] * 3, std=[127.5] * 3), layer_norm_eps=1e-5, name="four",
+        tasks=[TaskChoice(name="label", head="mean")],
+    )  # fmt: skip
+    imported = load(saved(model, tmp_path), "timm", overrides)
+    assert (imported.model.heads, imported.model.head_dim, imported.model.name) == (4, 32, "four")
+    assert (imported.mean, imported.std, imported.eps) == ([127.5] * 3, [127.5] * 3, 1e-5)
+    assert [(task.name, task.head) for task in imported.model.tasks] == [("label", "mean")]
+    assert load(saved(model, tmp_path), "timm", Overrides(head_dim=32)).model.heads == 4
+
+
+def test_what_is_assumed_is_noted(tmp_path: Path) -> None:
+    assert load(saved(vit(), tmp_path)).notes == [
+        "image 32x32: taken to be square in its 16 patches",
+        "2 heads: taken to be 64 wide; else give --heads",
+        "normalisation by default: mean 0.485, 0.456, 0.406, std 0.229, 0.224, 0.225 of 0..1",
+    ]
+
+
+# --- errors
+
+
+def message(path: Path, overrides: Overrides | None = None) -> str:
+    with pytest.raises(HwgenError) as caught:
+        load(path, "timm", overrides)
+    return caught.value.text().replace(str(path), "FILE")
+
+
+@pytest.mark.parametrize(
+    ("changes", "tensor"),
+    [
+        ({"reg_tokens": 2, "no_embed_class": True}, "reg_token"),
+        ({"qk_norm": True}, "blocks.0.attn.q_norm.weight"),
+        ({"pre_norm": True}, "norm_pre.weight"),
+        ({"mlp_layer": timm.layers.SwiGLU}, "blocks.0.mlp.fc1_g.weight"),
+        ({"global_pool": "map"}, "attn_pool.latent"),
+    ],
+)
+def test_other_variants_are_refused_by_tensor(tmp_path: Path, changes: dict[str, Any], tensor: str) -> None:
+    text = message(saved(vit(**changes), tmp_path))
+    assert text.startswith(f"FILE: {tensor}\n  expected: only tensors of a plain Vision Transformer of timm\n"), text
+    assert text.endswith("mend:     this variant is not supported; docs/importing.md lists what is")
+
+
+def test_what_the_checkpoint_does_not_tell_is_asked_for(tmp_path: Path) -> None:
+    path = saved(vit(img_size=(24, 56)), tmp_path)
+    assert message(path) == (
+        "FILE\n  expected: the size of 21 patches of 8x8, which the checkpoint does not tell\n"
+        "  found:    no value given\n  mend:     give `--image-size HEIGHTxWIDTH`"
+    )
+    path = saved(vit(embed_dim=96), tmp_path)
+    assert message(path).endswith(
+        "the number of attention heads of 96 channels, which the checkpoint does not tell\n"
+        "  found:    no value given\n  mend:     give `--heads`"
+    )
+    path = saved(vit(in_chans=1), tmp_path)
+    assert "the normalisation of 1 channel(s)" in message(path) and "`--mean and --std`" in message(path)
+    path = saved(randomize(vit(embed_dim=1280, num_heads=16, depth=1)), tmp_path)  # ViT-H's heads are 80 wide
+    assert "attention heads of 1280 channels" in message(path)
+
+
+def test_overrides_that_do_not_fit(tmp_path: Path) -> None:
+    path = saved(vit(), tmp_path)
+    size = Overrides(image_size=ImageSize(height=32, width=40))
+    assert message(path, size).endswith("image_size\n  expected: a size of 16 patches of 8x8\n  found:    32x40")
+    assert message(path, Overrides(heads=3)).endswith("heads\n  expected: heads * head_dim = 128\n  found:    3 * 42")
+    assert message(path, Overrides(normalize=Normalize(mean=[1.0], std=[1.0] * 3))).endswith(
+        "normalize.mean\n  expected: 3 number(s), one per image channel\n  found:    [1.0]"
+    )
+    assert message(path, Overrides(tasks=[TaskChoice(name="a"), TaskChoice(name="b")])).endswith(
+        "tasks\n  expected: 1 task(s), as the checkpoint has\n  found:    a, b"
+    )
