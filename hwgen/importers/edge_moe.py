@@ -19,7 +19,7 @@ from hwgen.importers.m3vit import moe
 from hwgen.importers.source import ANY, Source
 
 #: Of the accelerator's model.hpp and weights, where nothing else is given.
-CHANNELS, HEAD_DIM, TOP_K, PATCHES, IMAGE = 3, 64, 2, 128, ImageSize(height=128, width=256)
+CHANNELS, HEAD_DIM, TOP_K, ROWS, COLUMNS = 3, 64, 2, 8, 16
 #: Mean and standard deviation for pixels in 0..1.
 NORMALIZE = ((0.0,) * CHANNELS, (256 / 255,) * CHANNELS)
 #: The example's image and the reference outputs that lie in the same folder.
@@ -37,9 +37,10 @@ def import_edge_moe(source: Source, draft: Draft) -> Imported:
         layers.append({"mlp": folder.block(len(layers))})
     source.finish("Edge-MoE")
     patches = len(draft.tensors["pos"]) - 1
-    if draft.overrides.image_size is None and patches == PATCHES:
-        draft.overrides = draft.overrides.model_copy(update={"image_size": IMAGE})
-        draft.notes.append(f"image {IMAGE.height}x{IMAGE.width}: that of the released model")
+    if draft.overrides.image_size is None and patches == ROWS * COLUMNS:
+        size = ImageSize(height=ROWS * draft.patch[0], width=COLUMNS * draft.patch[1])
+        draft.overrides = draft.overrides.model_copy(update={"image_size": size})
+        draft.notes.append(f"image {size.height}x{size.width}: {ROWS}x{COLUMNS} patches, as in the released model")
     names = [f"task{number}" for number in range(folder.gates)] or ["tokens"]
     return draft.finish(
         prefix=1,
