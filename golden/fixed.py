@@ -1,6 +1,7 @@
 """Integer arithmetic shared by all operators: rounding shift, saturation, exact matmul, requantization.
 
-Everything here returns exact integers. See "Rules used everywhere" in `docs/numerics.md`.
+Everything here returns exact integers. See "Rules used everywhere" in `docs/numerics.md`. Large tensors are computed in
+floating point where no intermediate result can be rounded: float32 holds integers up to 2^24, float64 up to 2^53.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Int64 = NDArray[np.int64]
+#: Integers below 2^53 in float64.
+Exact = NDArray[np.float64]
 
 #: Shifts of a requantization and of a LayerNorm, rescale or GELU.
 MAX_REQUANT_SHIFT = 47
@@ -22,27 +25,27 @@ def rshift(v: ArrayLike, s: ArrayLike) -> Int64:
     return np.asarray(out >> shift, dtype=np.int64)
 
 
-def sat8(v: Int64) -> NDArray[np.int8]:
+def sat8(v: Int64 | Exact) -> NDArray[np.int8]:
     """Saturate to [-128, 127]."""
     return np.clip(v, -128, 127).astype(np.int8)
 
 
-def satu8(v: Int64) -> NDArray[np.uint8]:
+def satu8(v: Int64 | Exact) -> NDArray[np.uint8]:
     """Saturate to [0, 255]."""
     return np.clip(v, 0, 255).astype(np.uint8)
 
 
-def sat16(v: Int64) -> NDArray[np.int16]:
+def sat16(v: Int64 | Exact) -> NDArray[np.int16]:
     """Saturate to [-32768, 32767]."""
     return np.clip(v, -(1 << 15), (1 << 15) - 1).astype(np.int16)
 
 
-def sat18(v: Int64) -> NDArray[np.int32]:
+def sat18(v: Int64 | Exact) -> NDArray[np.int32]:
     """Saturate to [-131072, 131071]."""
     return np.clip(v, -(1 << 17), (1 << 17) - 1).astype(np.int32)
 
 
-def sat24(v: Int64) -> NDArray[np.int32]:
+def sat24(v: Int64 | Exact) -> NDArray[np.int32]:
     """Saturate to [-2^23, 2^23-1]."""
     return np.clip(v, -(1 << 23), (1 << 23) - 1).astype(np.int32)
 
@@ -52,20 +55,28 @@ def add16(x: NDArray[np.int16], update: NDArray[np.int16]) -> NDArray[np.int16]:
     return sat16(np.add(x, update, dtype=np.int64))
 
 
-def matmul(a: NDArray[np.integer], b: NDArray[np.integer]) -> Int64:
+def matmul(a: NDArray[np.integer], b: NDArray[np.integer]) -> Exact:
     """Exact `a · bᵀ` over the last axis: `a` [..., R, K] and `b` [..., C, K], both 8-bit -> [..., R, C] within int32.
 
-    The product runs in floating point BLAS. It is exact in every summation order, because no partial sum exceeds K
-    times the largest product, and that bound stays within the integers which the float type represents.
+    The product runs in float32 BLAS, in pieces of K so short that no partial sum, in whatever order, can exceed 2^24:
+    up to there float32 represents every integer.
     """
-    bound = a.shape[-1] * _largest(a) * _largest(b)
-    assert bound < 1 << 31, f"a dot product must fit int32, not {bound}"
-    kind: type[np.floating] = np.float32 if bound <= 1 << 24 else np.float64
-    return np.matmul(a.astype(kind), b.astype(kind).swapaxes(-1, -2)).astype(np.int64)
+    k, product = a.shape[-1], _largest(a) * _largest(b)
+    assert k * product < 1 << 31, f"a dot product must fit int32, not {k * product}"
+    piece = (1 << 24) // product
+    out: Exact | None = None
+    for start in range(0, k, piece):
+        left, right = (side[..., start : start + piece].astype(np.float32) for side in (a, b))
+        part = np.matmul(left, right.swapaxes(-1, -2)).astype(np.float64)
+        out = part if out is None else np.add(out, part, out=out)
+    assert out is not None, "a dot product has at least one term"
+    return out
 
 
-def requant(acc: Int64, bias: ArrayLike, mult: ArrayLike, shift: ArrayLike, factor: ArrayLike | None = None) -> Int64:
-    """`rshift((acc + bias) * M, S)`, unsaturated.
+def requant(
+    acc: Int64 | Exact, bias: ArrayLike, mult: ArrayLike, shift: ArrayLike, factor: ArrayLike | None = None
+) -> Exact:
+    """`rshift((acc + bias) * M, S)`, unsaturated; within 51 bits, so float64 is exact.
 
     acc:    int32 range, [..., R, C]
     bias:   int32, `mult` M: uint16, `shift` S: 0..47; each [C] or a scalar
@@ -78,12 +89,10 @@ def requant(acc: Int64, bias: ArrayLike, mult: ArrayLike, shift: ArrayLike, fact
         multiplier = (row * multiplier) >> 16
     s = np.asarray(shift, dtype=np.int64)
     assert s.min() >= 0 and s.max() <= MAX_REQUANT_SHIFT, "a requantization shifts by 0..47"
-    assert acc.size == 0 or (acc.min() >= -(1 << 31) and acc.max() < 1 << 31), "an accumulator has 32 bits"
-    out = acc + np.asarray(bias, dtype=np.int64)
-    out *= multiplier
-    out += (np.int64(1) << s) >> 1
-    out >>= s
-    return out
+    out: Exact = np.add(acc, bias, dtype=np.float64)
+    out *= np.ldexp(multiplier.astype(np.float64), -s)
+    out += 0.5
+    return np.floor(out, out=out)
 
 
 def _largest(a: NDArray[np.integer]) -> int:

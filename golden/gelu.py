@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.fixed import MAX_SHIFT, Int64, rshift, satu8
+from golden.fixed import MAX_SHIFT, Exact, Int64, rshift, satu8
 from golden.linear import scalar
 from hwgen.tables import GELU
 
@@ -38,10 +38,10 @@ class Gelu:
         """Take `name.mult`, `.shift` and `.zero` of a description."""
         return cls(**{part: scalar(tensors, f"{name}.{part}") for part in ("mult", "shift", "zero")})
 
-    def __call__(self, h: Int64) -> NDArray[np.uint8]:
+    def __call__(self, h: Int64 | Exact) -> NDArray[np.uint8]:
         """`satu8(rshift(g·M, S) + zero)`, uint8, of pre-activations h (steps of 2^-6, clamped here)."""
         # Each of the 1024 codes has one result: finish the codes, not the tensor.
-        return self.codes()[np.clip(h, H_MIN, H_MAX) - H_MIN]
+        return self.codes()[(np.clip(h, H_MIN, H_MAX) - H_MIN).astype(np.int16)]
 
     def codes(self) -> NDArray[np.uint8]:
         """The output uint8 [1024] of every pre-activation -512..511."""

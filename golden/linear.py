@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from golden.fixed import Int64, matmul, requant
+from golden.fixed import Exact, Int64, matmul, requant
 
 
 def scalar(tensors: Mapping[str, NDArray], name: str) -> int:
@@ -30,7 +30,7 @@ class Linear:
         """Take `name.weight`, `.bias`, `.mult` and `.shift` of a description."""
         return cls(**{part: tensors[f"{name}.{part}"] for part in ("weight", "bias", "mult", "shift")})
 
-    def __call__(self, a: NDArray[np.integer], factor: ArrayLike | None = None) -> Int64:
+    def __call__(self, a: NDArray[np.integer], factor: ArrayLike | None = None) -> Exact:
         """`requant(a · Wᵀ)` for 8-bit `a` [..., rows, in], unsaturated [..., rows, out]; `factor` as in `requant`."""
         return requant(matmul(a, self.weight), self.bias, self.mult, self.shift, factor)
 
@@ -47,6 +47,6 @@ class Scale:
         """Take `name.mult` and `name.shift` of a description."""
         return cls(mult=scalar(tensors, f"{name}.mult"), shift=scalar(tensors, f"{name}.shift"))
 
-    def __call__(self, acc: Int64, factor: ArrayLike | None = None) -> Int64:
+    def __call__(self, acc: Int64 | Exact, factor: ArrayLike | None = None) -> Exact:
         """`rshift(acc * M, S)`, unsaturated; `factor` as in `requant`."""
         return requant(acc, 0, self.mult, self.shift, factor)

@@ -44,14 +44,14 @@ def test_add16_saturates() -> None:
 @pytest.mark.parametrize("left", [np.int8, np.uint8])
 @pytest.mark.parametrize("k", [1, 7, 514, 515, 1024, 1025, 3000])
 def test_matmul_is_exact(left: type, k: int) -> None:
-    """The widths straddle the change from float32 to float64."""
+    """The widths straddle those that need a piece more, beyond 514 products with uint8 and 1024 with int8."""
     rng = np.random.default_rng(k)
     info = np.iinfo(left)
     a: np.ndarray = rng.integers(info.min, info.max + 1, (3, k)).astype(left)
     b = rng.integers(-128, 128, (4, k)).astype(np.int8)
     a[0], b[0], b[1] = (info.min or info.max), -128, 127
     got = matmul(a, b)
-    assert got.dtype == np.int64
+    assert got.dtype == np.float64
     assert got.tolist() == [[scalar.dot(r, c) for c in b.tolist()] for r in a.tolist()]
 
 
@@ -93,7 +93,6 @@ def test_requant(with_factor: bool) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"acc": np.array([1 << 31])}, "an accumulator has 32 bits"),
         ({"shift": 48}, r"shifts by 0\.\.47"),
         ({"factor": np.array([1 << 17])}, "a row factor has 17 bits"),
     ],
