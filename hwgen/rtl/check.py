@@ -63,7 +63,7 @@ class OperandCheck(wiring.Component):
         half_bits = exact_log2(p.ring_bytes) - 1
         halves = f.bytes >> half_bits
         odd = Mux(f.k_steps[0], f.tiles, 0) if p.piece_bytes == p.ring_bytes else 0
-        beside = register("beside", (f.tiles << exact_log2(p.param_words)) + odd)  # halves that are not one per word
+        beside = register("beside", Mux(f.narrow, (f.tiles << exact_log2(p.param_words)) + odd, 0))  # not one per word
         in_words = register("in_words", ~(f.bytes & ((1 << half_bits) - 1)).any() & (f.narrow | ~halves[0]))
         load_room = register("load_room", load_depth - f.d_base)
         ring_room = register("ring_room", p.weight_depth - f.ring_offset)
@@ -81,7 +81,7 @@ class OperandCheck(wiring.Component):
         m.d.sync += self.words.eq(f.tiles * factor)
         word_bits = ceil_log2(2 * p.c)
         whole = ~f.bytes[:word_bits].any()
-        arriving = register("arriving", Mux(f.narrow, halves - beside, halves >> 1))  # words of so many bytes
+        arriving = register("arriving", Mux(f.narrow, halves, halves >> 1) - beside)  # words of so many bytes
         load_fits = register("load_fits", whole & (f.bytes[word_bits:] <= load_room))
 
         # Stage 3: against the words of stage 2.

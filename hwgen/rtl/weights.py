@@ -89,7 +89,7 @@ class WeightFetch(wiring.Component):
         room = Signal(range(self.capacity + 1), init=self.capacity)
         fill = Signal(ceil_log2(self.depth))
         write, complete = Signal(), Signal()
-        asked, tag = Signal(self.tag), Signal(self.tag)  # of a command, of the piece
+        asked, tag = Signal(self.tag), Signal(self.tag, reset_less=True)  # of a command, of the piece
         m.d.comb += [
             asked.narrow.eq(self.cmd_narrow),
             asked.k_steps.eq(self.cmd_k_steps),
