@@ -17,13 +17,13 @@ class Options(Strict):
     """Choices of post-training quantization; docs/quantization.md has each one's effect in figures."""
 
     #: Where a tensor's range ends: at its extremes, at a percentile, or where the squared error is smallest.
-    ranges: Literal["minmax", "percentile", "mse"] = "minmax"
+    ranges: Literal["minmax", "percentile", "mse"] = "mse"
     #: For `ranges: percentile`: percent of the values within the range.
     percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
     #: Per-channel scales and zero points of post-LayerNorm tensors (RepQ-ViT).
-    repq: bool = False
+    repq: bool = True
     #: Per-channel factors moved between a linear layer and the next (SmoothQuant; with bias term: MPTQ-ViT).
-    equalize: bool = False
+    equalize: bool = True
     #: Bits of the weights of the linear layers a pattern matches; the last match counts, eight where none does.
     weight_bits: dict[str, Literal[4, 8]] = {}
     #: Bits of a weight on average: a search gives four to the layers `weight_bits` does not name.

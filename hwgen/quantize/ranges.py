@@ -15,6 +15,8 @@ from hwgen.quantize.options import Options
 RANGE_BITS = 12
 #: Steps of an 8-bit range, for the squared error of rounding.
 STEPS = 255
+#: As many samples of a channel tell its range.
+SAMPLES = 1 << 12
 #: The smallest end of a range: no step is zero.
 SMALLEST = 1e-6
 
@@ -31,7 +33,7 @@ def peaks(seen: Observer, options: Options, offset: np.ndarray | float = 0) -> n
     if options.ranges != "minmax":
         values, counts = _folded(*_points(seen, offset))
         ends = np.minimum(ends, _end(values, counts, -values, options, 1 - options.percentile / 100))
-    return round_up(np.maximum(ends, SMALLEST))
+    return round_up(np.maximum(ends + _unseen(seen), SMALLEST))
 
 
 def peak(seen: Observer, options: Options, offset: np.ndarray | float = 0) -> float:
@@ -49,7 +51,7 @@ def channel_bounds(seen: Observer, options: Options) -> tuple[np.ndarray, np.nda
     low, high = seen.low, seen.high
     if options.ranges != "minmax":
         low, high = _both_ends(*_points(seen), low, high, options)
-    middle, half = (low + high) / 2, round_up(np.maximum((high - low) / 2, SMALLEST))
+    middle, half = (low + high) / 2, round_up(np.maximum((high - low) / 2 + _unseen(seen), SMALLEST))
     # Rounded to a fraction of the step, for the reason above.
     middle = np.rint(middle / half * 2**RANGE_BITS) * half / 2**RANGE_BITS
     return middle - half, middle + half
@@ -61,6 +63,14 @@ def bounds(seen: Observer, options: Options) -> tuple[float, float]:
     if options.ranges != "minmax":
         low, high = _both_ends(*_points(seen), low, high, options)
     return -float(round_up(np.maximum(-low, 0))[0]), float(round_up(np.maximum(high, SMALLEST))[0])
+
+
+def _unseen(seen: Observer) -> np.ndarray:
+    """How much farther out than n samples of a channel SAMPLES would reach: the largest of n normally distributed
+    values lies about sqrt(2 ln n) deviations from their mean. A class token's channel has one sample per image.
+    """
+    missing = np.sqrt(2 * np.log(SAMPLES)) - np.sqrt(2 * np.log(seen.count))
+    return np.asarray(max(missing, 0) * np.sqrt(seen.variance()))
 
 
 def _points(seen: Observer, offset: np.ndarray | float = 0) -> tuple[np.ndarray, np.ndarray]:
