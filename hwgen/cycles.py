@@ -37,7 +37,7 @@ UNIT_OF = {op: unit for unit, ops in UNITS.items() for op in ops}
 # first step.
 START_UP, DISPATCH, BEGIN, ENGINE_BEGIN = 12, 8, 4, 2
 # Of a command: the pipelines of the LayerNorm unit, the mover and the router (which has three tokens in work).
-NORM_TAIL, MOVER_TAIL, ROUTER_TAIL, ROUTER_TOKENS = 35, 11, 2, 2
+NORM_TAIL, MOVER_TAIL, ROUTER_TAIL, ROUTER_TOKENS = 39, 11, 3, 2
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ class _RowPair(Elaboratable):
     """Two tokens' accumulators and shadow registers in all columns.
 
     `a0`, `a1`: K lanes of either token, not yet registered. `b[column][lane]`: already registered and skewed.
-    `packed`: they share their multipliers. `below`: the shadow row of the next pair's first token, shifted in. `shadow[token][column]` is the result.
+    `packed`: they share their multipliers. `below`: the shadow row of the next pair's first token, shifted in.
+    `shadow[token][column]` is the result.
     """
 
     def __init__(

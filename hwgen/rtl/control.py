@@ -34,7 +34,8 @@ class Control(wiring.Component):
     `start` is a pulse, given when `ctrl.start` is set and no run is under way. `done` (input pulse) ends the run and
     sets `ctrl.done`; `ready` (pulse, not after `done`; may be the same) uses up `ctrl.start`. `idle` (level): nothing
     runs. `interrupt` is high while an enabled event is pending. Arguments are not latched: write them only while idle.
-    One write per two cycles, one read per three; address and data of a write may come in any order. All responses are OKAY.
+    One write per two cycles, one read per three; address and data of a write may come in any order. All responses are
+    OKAY.
     """
 
     def __init__(self, p: HwParams, *, build_hash: int) -> None:
@@ -113,7 +114,9 @@ class Control(wiring.Component):
             m.d.sync += [ar_held.eq(0), grouped.eq(0), port("RVALID").eq(1)]
 
         values: dict[str, Value] = {name: Const(value, 64) for name, value in self._constants().items()}
-        protocol = self._protocol(m, write=write, address=aw_addr, data=w_data, strobe=w_strb, read=read, picked=ar_addr)
+        protocol = self._protocol(
+            m, write=write, address=aw_addr, data=w_data, strobe=w_strb, read=read, picked=ar_addr
+        )
         groups: defaultdict[int, dict[int, Value]] = defaultdict(dict)
         for register in REGISTERS:
             if register.name in protocol:

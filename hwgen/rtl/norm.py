@@ -10,6 +10,7 @@ from amaranth.utils import bits_for, ceil_log2
 
 from hwgen.params import HwParams
 
+from .product import PRODUCT_LATENCY, product
 from .ram import Ram, select_bits
 from .rounding import saturated_half
 from .rsqrt import Rsqrt
@@ -40,14 +41,15 @@ class Norm(wiring.Component):
 
     MAX_DIM = 2047
     READ_LATENCY = 2
-    PIPELINE = 10  #: from the word leaving the delay line's address to `y_en`
+    PIPELINE = 11  #: from the word leaving the delay line's address to `y_en`
 
     def __init__(self, p: HwParams) -> None:
         self.p = p
         self.dim_max = min(p.norm_depth * p.c, self.MAX_DIM)
         self.levels = ceil_log2(p.c)
-        #: cycles from a row's last word in `x_in` to the start of its pass: square, tree, sum, D·Σx² and (Σx)², V, root
-        self.statistics_latency = 1 + self.levels + 1 + 4 + Rsqrt.LATENCY
+        #: cycles from a row's last word in `x_in` to the start of its pass: squares, tree, sums, D·Σx², (Σx)², V, root;
+        #: D·y1 and S·y1, needed a cycle after the start
+        self.statistics_latency = 1 + self.levels + 1 + PRODUCT_LATENCY + 2 + Rsqrt.LATENCY + PRODUCT_LATENCY - 1
         self.norm_words = 1 << ceil_log2(p.norm_depth)
         super().__init__(
             {
@@ -181,26 +183,26 @@ class Norm(wiring.Component):
                 value_total.eq(Mux(sum_first, 0, value_total) + values[0]),
             ]
         dim = self.dim[: bits_for(rows)]
-        weighted = self._product(m, dim, square_total[:17], square_total[17:], "weighted")
-        squared = self._product(m, value_total, value_total[:17], value_total[17:].as_signed(), "squared")
+        wide = p.multiplier_bits
+        weighted = product(m, square_total, dim, wide=wide, name="weighted")
+        squared = product(m, value_total, value_total, wide=wide, name="squared")
         # in two halves, one after the other: carries of 52 bits take long
         cut = Rsqrt.V_BITS // 2
         low = self._register(m, weighted[:cut] - squared[:cut] + self.eps[:cut], signed(cut + 2), "v_low")
         high = self._register(m, weighted[cut:] - squared[cut:] + self.eps[cut:], Rsqrt.V_BITS - cut, "v_high")
         v = self._register(m, Cat(low[:cut], high + low[cut:].as_signed()), Rsqrt.V_BITS, "v")
-        root = m.submodules.root = Rsqrt()
+        root = m.submodules.root = Rsqrt(multiplier_bits=wide)
         m.d.comb += [root.v.eq(v), root.valid.eq(self._delay(m, sum_last, 5, "root", reset=True))]
         total = self._delay(m, value_total, 4 + Rsqrt.LATENCY, "total")
-        factor = Signal(bits_for(max(rows * Rsqrt.Y1_MAX, 64)), reset_less=True)
-        offset = Signal(signed(bits_for(rows * Rsqrt.Y1_MAX << 15) + 1), reset_less=True)
+        factor = Signal(bits_for(max(rows * Rsqrt.Y1_MAX, 64)))
+        offset = Signal(signed(bits_for(rows * Rsqrt.Y1_MAX << 15) + 1))
         right = Signal(5, reset_less=True)
-        m.d.sync += [factor.eq(dim * root.y1), offset.eq(total * root.y1), right.eq(25 - root.half_lz)]
-        return root.out_valid, factor, offset, right
-
-    def _product(self, m: Module, a: Value, low: Value, high: Value, name: str) -> Signal:
-        """a · (high · 2^17 + low), two cycles later: a DSP for each part, then the sum."""
-        parts = [self._register(m, a * part, (a * part).shape(), f"{name}_{i}") for i, part in enumerate((low, high))]
-        return self._register(m, parts[0] + (parts[1] << 17), Rsqrt.V_BITS, name)
+        m.d.comb += [
+            factor.eq(product(m, dim, root.y1, wide=wide, name="d_y1")),
+            offset.eq(product(m, total, root.y1, wide=wide, name="s_y1")),
+        ]
+        m.d.sync += right.eq(25 - self._delay(m, root.half_lz, 1, "half_lz"))
+        return self._delay(m, root.out_valid, PRODUCT_LATENCY - 1, "go", reset=True), factor, offset, right
 
     def _normalise(
         self, m: Module, x_in: Signal, en: Signal, go: Value, factor: Signal, offset: Signal, right: Signal
@@ -252,10 +254,10 @@ class Norm(wiring.Component):
                 row_offset.eq(Mux(rescale, 0, offset)),
                 row_right.eq(Mux(rescale, 0, right)),
             ]
-        row_offset = self._delay(m, row_offset, 1, "row_offset")
-        row_right = self._delay(m, row_right, 2, "row_right")
+        row_offset = self._delay(m, row_offset, PRODUCT_LATENCY, "row_offset")
+        row_right = self._delay(m, row_right, PRODUCT_LATENCY + 1, "row_right")
         # gamma and beta are looked up when x has become xhat
-        table_word = self._delay(m, word, 4, "table_word")[: ceil_log2(self.norm_words)]
+        table_word = self._delay(m, word, PRODUCT_LATENCY + 3, "table_word")[: ceil_log2(self.norm_words)]
         m.d.comb += [self.parameters.r_en.eq(1), self.parameters.r_addr.eq(Cat(table_word, self.table))]
         affine = self._register(m, self.parameters.r_data, len(self.parameters.r_data), "affine")
         lows, highs, gammas = (affine[16 * p.c * plane :][: 16 * p.c] for plane in range(3))
@@ -263,8 +265,8 @@ class Norm(wiring.Component):
         outputs = []
         for i in range(p.c):
             x = self._register(m, line.r_data.word_select(i, 16).as_signed(), signed(16), f"x{i}")
-            product = self._register(m, x * row_factor, wide, f"product{i}")
-            centred = self._register(m, product - row_offset, wide, f"centred{i}")
+            spread = product(m, row_factor, x, wide=p.multiplier_bits, name=f"product{i}")
+            centred = self._register(m, spread - row_offset, wide, f"centred{i}")
             # rshift(v, 6 + n) = ((v >> 5 >> n) + 1) >> 1
             moved = self._register(m, centred[5:].as_signed() >> row_right, signed(wide.width - 5), f"moved{i}")
             half = saturated_half(m, moved, 18, f"half{i}")

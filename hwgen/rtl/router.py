@@ -11,6 +11,7 @@ from ..params import HwParams
 from ..tables import GATE_EXP
 from .divider import SerialDivider
 from .exponent import lookup
+from .product import PRODUCT_LATENCY, product
 from .ram import Ram, select_bits
 from .rounding import rounded_shift
 
@@ -280,21 +281,21 @@ class Router(wiring.Component):
             with m.Elif(emit & (expert == number)):
                 m.d.sync += count.eq(count + 1)
         index_bits = ceil_log2(p.max_tokens)
-        product = Signal(41, reset_less=True)
         weight = Signal(self.WEIGHT_BITS, reset_less=True)
         index = Signal(index_bits, reset_less=True)
+        scaled = product(m, divider.quotient, power, wide=p.multiplier_bits, name="product")
         m.d.sync += [
-            product.eq(power * divider.quotient),
-            weight.eq((product + (1 << 23)) >> 24),
+            weight.eq((scaled + (1 << 23)) >> 24),
             index.eq(Cat(*counts).word_select(expert, p.row_bits)),
         ]
-        emitted = _delay(m, emit, 2, "emitted")
-        pending = _delay(m, emit, 1, "pending")
-        m.d.comb += idle.eq(~dividing & (left == 0) & ~pending & ~emitted)
+        weighed = PRODUCT_LATENCY + 1
+        emitted = _delay(m, emit, weighed, "emitted")
+        pending = Cat(_delay(m, emit, cycles, f"pending{cycles}") for cycles in range(1, weighed))
+        m.d.comb += idle.eq(~dividing & (left == 0) & ~pending.any() & ~emitted)
         m.submodules.queue = queue = Ram(width=p.row_bits + self.WEIGHT_BITS, depth=p.max_experts << index_bits)
         m.d.comb += [
             queue.w_en.eq(emitted),
-            queue.w_addr.eq(Cat(_delay(m, index, 1, "index"), _delay(m, expert, 2, "emitted_expert"))),
+            queue.w_addr.eq(Cat(_delay(m, index, weighed - 1, "index"), _delay(m, expert, weighed, "emitted_expert"))),
             queue.w_data.eq(Cat(row, weight)),
             queue.r_en.eq(self.q_en),
             queue.r_addr.eq(Cat(self.q_index[:index_bits], self.q_expert)),

@@ -8,6 +8,8 @@ from amaranth.lib.wiring import In, Out
 
 from hwgen.tables import RSQRT
 
+from .product import PRODUCT_LATENCY, product
+
 __all__ = ["Rsqrt"]
 
 
@@ -21,9 +23,10 @@ class Rsqrt(wiring.Component):
     V_BITS = 52
     Y1_MAX = 65513
     STEPS = (16, 8, 4, 2, 1)  # pairs of leading zeros removed by each stage
-    LATENCY = len(STEPS) + 5
+    LATENCY = len(STEPS) + 3 + 2 * PRODUCT_LATENCY
 
-    def __init__(self) -> None:
+    def __init__(self, *, multiplier_bits: int = 27) -> None:
+        self.multiplier_bits = multiplier_bits
         super().__init__(
             {
                 "valid": In(1),
@@ -59,21 +62,20 @@ class Rsqrt(wiring.Component):
         m.d.comb += mantissa.eq(value[34:])
         y0 = Signal(16, reset_less=True)
         square = Signal(32, reset_less=True)
-        product = Signal(34, reset_less=True)
         bracket = Signal(18, reset_less=True)
-        y1 = Signal(34, reset_less=True)
+        wide = self.multiplier_bits
+        scaled = product(m, delayed(mantissa, 2, "mantissa"), square[16:], wide=wide, name="scaled")
         m.d.sync += [
             y0.eq(Array([Const(entry, 16) for entry in RSQRT])[value[46:]]),
             square.eq(y0 * y0),
-            product.eq(delayed(mantissa, 2, "mantissa") * square[16:]),
-            bracket.eq((3 << 16) - product[16:]),
-            y1.eq(delayed(y0, 3, "y0") * bracket),
+            bracket.eq((3 << 16) - scaled[16:]),
         ]
+        y1 = product(m, bracket, delayed(y0, 2 + PRODUCT_LATENCY, "y0"), wide=wide, name="root")
         valid = Signal(self.LATENCY)
         m.d.sync += valid.eq(valid << 1 | self.valid)
         m.d.comb += [
             self.y1.eq(y1[17:]),
-            self.half_lz.eq(delayed(count, 5, "half_lz")),
+            self.half_lz.eq(delayed(count, self.LATENCY - len(self.STEPS), "half_lz")),
             self.out_valid.eq(valid[-1]),
         ]
         return m
