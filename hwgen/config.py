@@ -23,11 +23,12 @@ MAX_BATCH = 64
 
 
 class Array(Strict):
-    """T rows (tokens), C columns (output channels), K lanes: powers of two."""
+    """T rows (tokens), C columns (output channels), K lanes: powers of two; and what the FPGA multiplies with."""
 
     t: int = 8
     c: int = 16
     k: int = 8
+    multiplier_bits: int = 27
 
 
 class Buses(Strict):
@@ -95,7 +96,9 @@ class Project:
 
 
 #: Where in `config.yaml` a parameter of `HwParams` comes from.
-_KEYS = {"t": "array.t", "c": "array.c", "k": "array.k", "weight_bus": "buses.weights", "data_bus": "buses.data"}
+_KEYS = {name: f"array.{name}" for name in Array.model_fields} | {
+    "weight_bus": "buses.weights", "data_bus": "buses.data",
+}  # fmt: skip
 
 
 def is_config(path: Path) -> bool:
@@ -136,7 +139,7 @@ def _params(config: Config, models: tuple[Description, ...], path: Path) -> HwPa
         p = compiler.auto_params(
             models, array.t, array.c, array.k, weight_bus=buses.weights, data_bus=buses.data, batch=config.batch
         )
-        p = replace(p, **config.buffers.model_dump(exclude_none=True))
+        p = replace(p, multiplier_bits=array.multiplier_bits, **config.buffers.model_dump(exclude_none=True))
     except HwgenError as error:
         if error.where != "array parameters":
             raise

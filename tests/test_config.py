@@ -49,6 +49,7 @@ def test_sized_for_all_models(write, tmp_path):
         ("model: model\narray: {c: '8'}\n", "array.c", "an integer", "'8'"),
         ("model: model\narray: {k: 64}\n", "array.k", "a power of two from 1 to 32", "64"),
         ("model: model\nbuses: {weights: 1024}\n", "buses.weights", "a power of two from 64 to 512", "1024"),
+        ("model: model\narray: {multiplier_bits: 25}\n", "array.multiplier_bits", "18 or 27", "25"),
         ("model: model\narrays: {t: 8}\n", "arrays", "no such key here", "unknown key `arrays`"),
         ("model: model\nbuffers: large\n", "buffers", "`auto` or a mapping of sizes", "'large'"),
         ("model: model\nbuffers: {x_depth: 0}\n", "buffers.x_depth", "an integer from 1 to 65536", "0"),
