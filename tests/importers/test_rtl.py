@@ -1,0 +1,102 @@
+"""A small network of every importer, quantized, on the emitted Verilog: as the golden model, to the bit."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+import torch
+
+from hwgen.compiler import auto_params
+from hwgen.description import Description, Image
+from hwgen.floatmodel import expected_checkpoint
+from hwgen.importers import Imported, Normalize, Overrides, load
+from hwgen.importers.common import ImageSize
+from hwgen.quantize import quantize_network
+from hwgen.quantize.options import Options
+from tests.importers.moe_models import COLUMNS, PATCH, ROWS, edge_moe_folder, state_dict
+from tests.importers.timm_models import distilled, vit
+from tests.system.helpers import Work, assert_same, harness
+
+SMALL = {"img_size": 16, "embed_dim": 32, "mlp_ratio": 2, "init_values": 0.5}
+HEADS = Overrides(heads=2)
+SIZE = ImageSize(height=ROWS * PATCH, width=COLUMNS * PATCH)
+MOE = Overrides(heads=4, top_k=2, image_size=SIZE)
+
+
+def timm_checkpoint(directory: Path) -> Imported:
+    torch.save(vit(**SMALL).state_dict(), directory / "model.pth")
+    return load(directory / "model.pth", "timm", HEADS)
+
+
+def distilled_checkpoint(directory: Path) -> Imported:
+    torch.save(distilled(**SMALL).state_dict(), directory / "model.pth")
+    return load(directory / "model.pth", "timm", HEADS)
+
+
+def pooled_checkpoint(directory: Path) -> Imported:
+    torch.save(vit(**SMALL, global_pool="avg").state_dict(), directory / "model.pth")
+    return load(directory / "model.pth", "timm", HEADS)
+
+
+def m3vit_checkpoint(directory: Path) -> Imported:
+    np.savez(directory / "model.npz", **state_dict(noisy=True))
+    return load(directory / "model.npz", "m3vit", MOE)
+
+
+def edge_moe_checkpoint(directory: Path) -> Imported:
+    return load(edge_moe_folder(state_dict(seed=1), directory), "edge-moe", Overrides(image_size=SIZE))
+
+
+def hwgen_checkpoint(directory: Path) -> Imported:
+    """The timm network's structure with random weights."""
+    model = timm_checkpoint(directory).model
+    rng = np.random.default_rng(0)
+    shapes = expected_checkpoint(model)
+    np.savez(directory / "own.npz", **{name: rng.normal(0, shape[-1] ** -0.5, shape) for name, shape in shapes.items()})
+    given = HEADS.model_copy(update={"normalize": Normalize(mean=[128.0] * 3, std=[64.0] * 3)})
+    return load(directory / "own.npz", "hwgen", given)
+
+
+CHECKPOINTS = {
+    "timm": timm_checkpoint,
+    "distilled": distilled_checkpoint,
+    "mean pooling": pooled_checkpoint,
+    "m3vit": m3vit_checkpoint,
+    "edge-moe": edge_moe_checkpoint,
+    "hwgen": hwgen_checkpoint,
+}
+#: The experts of one of them have four bits.
+OPTIONS = {"edge-moe": Options(weight_bits={"layers.*.moe.experts.*": 4})}
+
+
+def random_images(image: Image, count: int, seed: int) -> np.ndarray:
+    shape = (count, image.height, image.width, image.channels)
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+@cache
+def descriptions() -> dict[str, Description]:
+    """All of them: they share one accelerator."""
+    found = {}
+    for name, checkpoint in CHECKPOINTS.items():
+        with TemporaryDirectory() as directory:
+            imported = checkpoint(Path(directory))
+        images = random_images(imported.model.image, 16, 0)
+        options = OPTIONS.get(name, Options())
+        found[name] = quantize_network(imported.network(), images, options, lambda line: None)
+    return found
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_to_the_bit(name: str) -> None:
+    description = descriptions()[name]
+    p = auto_params(list(descriptions().values()), 8, 4, 4)
+    work = Work(description, p, random_images(description.model.image, 2, 1))
+    assert len(work.tasks) == {"timm": 1, "mean pooling": 1, "hwgen": 1}.get(name, 2)
+    assert_same(harness(p), [(work, task, run) for run in range(2) for task in work.tasks])
+    for task in work.tasks:
+        assert len(np.unique(work.tensors(task, 0)[f"{task}.output"])) > 3
