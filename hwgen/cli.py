@@ -348,7 +348,7 @@ def _show_mlp(mlp: DenseMlp | MoeMlp) -> str:
 
 
 def _numbers(values: list[float]) -> str:
-    return ", ".join(f"{value:.5g}" for value in values)
+    return ", ".join(f"{value:g}" for value in values)
 
 
 def show_estimates(guesses: dict[str, CycleEstimate], floors: dict[str, float], batch: int) -> None:
