@@ -53,7 +53,7 @@ class Widener(wiring.Component):
         m.d.comb += [self.out_valid.eq(self.in_valid), write.eq(self.in_valid & self.out_ready)]
         (low, high), whole = self._nibbles(), self.in_data
         if self.parts == 1:
-            second = Signal()  # word of a pair
+            second = Signal()  # word of a pair; needs no `clear`, parameters come first
             m.d.comb += [
                 self.out_data.eq(Mux(packed, Mux(second, high, low), whole)),
                 self.out_parts.eq(1),
@@ -62,8 +62,6 @@ class Widener(wiring.Component):
             ]
             with m.If(write):
                 m.d.sync += second.eq(packed & ~second & ~self.ending)
-            with m.If(self.clear):
-                m.d.sync += second.eq(0)
         else:
             part = Signal(select_bits(self.parts))
             m.d.comb += [
