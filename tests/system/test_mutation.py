@@ -62,7 +62,10 @@ MUTATIONS = {
     "discard pops nothing": ("issue", "self.pop | self.discard", "self.pop"),
     "a word too early": ("issue", "self.have.eq(Mux(taken, two, one))", "self.have.eq(one)"),
     "guess inverted": ("fetch", "decisions.w_data.eq(chosen)", "decisions.w_data.eq(~chosen)"),
-    "routing not awaited": ("fetch", "~use_queue | (routing != 0) | has_tokens", "~use_queue | has_tokens"),
+    "routing not awaited": ("fetch", "(routing != 0) | has_tokens", "has_tokens"),
+    # packed weights
+    "nibbles swapped": ("widen", "Mux(second, high, low)", "Mux(second, low, high)"),
+    "no odd pair": ("widen", "(~packed | second | self.ending)", "(~packed | second)"),
     # batches: images that begin within a tile
     "a row before the first": ("drain", "& (row >= f.row_begin)", ""),
     "a key before the first": ("softmax", "& (skipped <= lane)", ""),
@@ -73,9 +76,9 @@ BATCH = 3
 
 @pytest.fixture(scope="module")
 def runs() -> Runs:
-    """Gates of both kinds, equal and saturated logits, a batch, experts so narrow that rows come no faster than they
-    are used; small enough for a build per mutation."""
-    drawn, saturated = description("topk_softmax"), description("softmax_topk", gain=60)
+    """Gates of both kinds, equal and saturated logits, packed weights, a batch, experts so narrow that rows come no
+    faster than they are used; small enough for a build per mutation."""
+    drawn, saturated = description("topk_softmax"), description("softmax_topk", gain=60, narrow=1)
     narrow = description("softmax_topk", winners=(2, 4), hidden=2, dim=40)
     descs = [edit_gates(drawn, all_equal), saturated, narrow]
     p = auto_params([drawn, narrow], 4, 8, 2, weight_bus=128, data_bus=128, batch=BATCH)
