@@ -11,6 +11,7 @@ from hwgen.importers.edge_moe import import_edge_moe
 from hwgen.importers.files import read_tensors
 from hwgen.importers.hwgen import import_hwgen
 from hwgen.importers.m3vit import import_m3vit
+from hwgen.importers.onnx import load_onnx
 from hwgen.importers.source import Source
 from hwgen.importers.timm import import_timm
 
@@ -22,7 +23,7 @@ _IMPORTERS: dict[str, Callable[[Source, Draft], Imported]] = {
     "edge-moe": import_edge_moe,
     "hwgen": import_hwgen,
 }
-FORMATS = ("auto", *_IMPORTERS)
+FORMATS = ("auto", *_IMPORTERS, "onnx")
 #: Names by which a format is known, the most special first.
 _SIGNS = {
     "m3vit": "blocks.*.mlp.experts.htoh4.weight",
@@ -38,11 +39,13 @@ def load(path: Path | str, format: str = "auto", overrides: Overrides | None = N
     Everything wrong with the file, its tensors or the overrides raises HwgenError.
     """
     path = Path(path)
+    if format not in FORMATS:
+        raise HwgenError(str(path), "format", expected=f"one of {', '.join(FORMATS)}", found=repr(format))
+    if format == "onnx" or (format == "auto" and path.suffix.lower() == ".onnx"):
+        return load_onnx(path, overrides or Overrides())
     source = Source(read_tensors(path), str(path))
     if format == "auto":
         format = _detect(source)
-    elif format not in _IMPORTERS:
-        raise HwgenError(str(path), "format", expected=f"one of {', '.join(FORMATS)}", found=repr(format))
     return _IMPORTERS[format](source, Draft(str(path), format, overrides or Overrides()))
 
 

@@ -42,7 +42,7 @@ def read_tensors(path: Path) -> Tensors:
     elif suffix in TORCH_SUFFIXES:
         tensors = _read_torch(path)
     else:
-        raise HwgenError(str(path), expected="a .safetensors, .npz, .pt or .pth file, or a weight folder",
+        raise HwgenError(str(path), expected="a .safetensors, .npz, .pt, .pth or .onnx file, or a weight folder",
                          found=f"a file {path.name!r}", mend="rename it if it is one of these")  # fmt: skip
     if not tensors:
         raise HwgenError(str(path), expected="named tensors", found="none in it")

@@ -55,7 +55,7 @@ def embedding(source: Source, draft: Draft) -> int:
 def _covers_patches_only(draft: Draft, rows: int, prefix: int) -> bool:
     """Whether the position embedding has no rows for the tokens before the patches, as in DeiT III."""
     given = draft.overrides.image_size
-    if given is not None:
+    if prefix and given is not None:
         return rows == (given.height // draft.patch[0]) * (given.width // draft.patch[1])
     if prefix and _square(rows) and not _square(rows - prefix):
         what = f"the size of {rows - prefix} patches, or of {rows} (no_embed_class)"
