@@ -63,7 +63,9 @@ def hwgen_checkpoint(directory: Path) -> Imported:
 
 def onnx_checkpoint(directory: Path) -> Imported:
     """A network of the same structure as timm's."""
-    torch.onnx.export(vit(**SMALL, qkv_bias=False), (torch.zeros(1, 3, 16, 16),), directory / "model.onnx", dynamo=False)
+    torch.onnx.export(
+        vit(**SMALL, qkv_bias=False), (torch.zeros(1, 3, 16, 16),), directory / "model.onnx", dynamo=False
+    )
     return load(directory / "model.onnx", "onnx")
 
 
