@@ -10,6 +10,7 @@ import pytest
 from golden.model import Golden
 from hwgen.description import Description
 from hwgen.synthetic import synthetic, synthetic_images
+from tests.random_model import random_description
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SEED = 1
@@ -120,6 +121,17 @@ def test_expert_loads_are_like_a_checkpoint_s():
         assert (fullest >= 33).all() and (fullest <= 77).all(), fullest
         tasks.append(loads)
     assert (tasks[0] != tasks[1]).any(-1).all()
+
+
+def test_narrow_layers_use_their_range():
+    """All of ±7, the limits no more often than a tensor quantized by its maximum; others keep all of ±127."""
+    desc = random_description(3, narrow=0.5, dim=40)
+    for name, tensor in desc.tensors.items():
+        if name.endswith(".weight") and tensor.size > 900:
+            limit = 7 if name.removesuffix(".weight") in desc.model.weight_bits else 127
+            assert np.abs(tensor).max() == limit, name
+            assert np.mean(np.abs(tensor) == limit) < 0.05, name
+            assert np.std(tensor) == pytest.approx(limit * 45 / 127, rel=0.1), name
 
 
 def test_the_seed_decides():
