@@ -1,4 +1,4 @@
-"""Quality of classifying tasks: accuracy and mean intersection over union, of a description or of any outputs."""
+"""Quality of outputs against labels: accuracy and mean intersection over union of classes, absolute error of values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from golden.model import Golden
-from hwgen.description import Description
+from hwgen.description import Description, Model, Task
+from hwgen.errors import HwgenError
+from hwgen.images import ANY_TASK
 
 
 @dataclass(frozen=True)
@@ -35,3 +37,49 @@ def evaluate(description: Description, images: np.ndarray, labels: Mapping[str, 
     """Integer quality on images uint8 [B, H, W, C] for the tasks of `labels` (task -> classes [B, rows])."""
     golden = Golden(description)
     return {task: quality(golden.run(images, task).output, wanted) for task, wanted in labels.items()}
+
+
+def task_labels(model: Model, labels: Mapping[str, np.ndarray] | None, where: str) -> dict[str, np.ndarray]:
+    """Labels by task: classes, integers [B, rows], or values, floats [B, rows, outputs].
+
+    Labels of no task by name (`ANY_TASK`) are the classes of all heads with one row. `where` names their file.
+    """
+    found: dict[str, np.ndarray] = {}
+    for name, array in (labels or {}).items():
+        tasks = [task for task in model.tasks if task.name == name]
+        if name == ANY_TASK:
+            tasks = [task for task in model.tasks if task.head not in ("every_token", "none")]
+        elif not tasks:
+            raise HwgenError(where, f"labels_{name}", expected="a task of the model", found=repr(name),
+                             mend=f"its tasks are {', '.join(task.name for task in model.tasks)}")  # fmt: skip
+        for task in tasks:
+            key = f"labels_{name}".removesuffix("_")
+            rows, outputs = _output_shape(model, task)
+            classes = array.dtype.kind in "iu"
+            shape = (len(array), rows) if classes else (len(array), rows, outputs)
+            if array.size != np.prod(shape):
+                kind = "classes" if classes else "values"
+                raise HwgenError(where, key, expected=f"{kind} {list(shape)} for the task {task.name}",
+                                 found=f"{array.dtype.name} {list(array.shape)}")  # fmt: skip
+            if classes and not 0 <= array.min() <= array.max() < outputs:
+                raise HwgenError(where, key, expected=f"classes 0..{outputs - 1} for the task {task.name}",
+                                 found=f"{array.min()}..{array.max()}")  # fmt: skip
+            found[task.name] = array.reshape(shape)
+    return found
+
+
+def _output_shape(model: Model, task: Task) -> tuple[int, int]:
+    """Rows and columns of a task's output."""
+    rows = {"every_token": model.patches, "none": model.tokens}.get(task.head, 1)
+    return rows, task.outputs or model.dim
+
+
+def metrics(outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Of outputs [B, rows, outputs] in real numbers: `top1` and, with several rows, `miou` of classes; `mae` of values.
+
+    Labels are as from `task_labels`.
+    """
+    if labels.dtype.kind not in "iu":
+        return {"mae": float(np.abs(outputs - labels).mean())}
+    found = quality(outputs, labels)
+    return {"top1": found.accuracy} | ({"miou": found.miou} if outputs.shape[1] > 1 else {})
