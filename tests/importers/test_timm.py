@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from golden.model import Golden
 from hwgen.errors import HwgenError
 from hwgen.importers import ImageSize, Imported, Normalize, Overrides, TaskChoice, load
-from tests.importers.timm_models import distilled, intermediates, randomize, timm, vit
+from hwgen.quantize import quantize_network
+from hwgen.quantize.options import Options
+from tests.importers.timm_models import distilled, intermediates, pixels, randomize, timm, vit
 
 
 def saved(model: Any, directory: Path) -> Path:
@@ -84,6 +87,20 @@ def test_deit_tiny(tmp_path: Path) -> None:
     assert structure.layers[0].mlp.hidden == 768
     assert structure.tasks[0].outputs == 1000
     assert_same(imported, model)
+
+
+def test_deit_tiny_quantized(tmp_path: Path) -> None:
+    """The integer model's logits against timm's, by the default options."""
+    torch.manual_seed(0)
+    model = timm.create_model("deit_tiny_patch16_224", pretrained=False).eval()
+    imported = load(saved(model, tmp_path))
+    images = random_images(imported, 10)
+    description = quantize_network(imported.network(), images[:8], Options(), lambda line: None)
+    scale = description.model.scales["tasks.classify.output"]
+    found = scale * Golden(description).run(images[8:], "classify").output[:, 0]
+    with torch.no_grad():
+        wanted = model(pixels(images[8:])).numpy()
+    assert 10 * np.log10((wanted**2).mean() / ((found - wanted) ** 2).mean()) >= 25
 
 
 def test_rectangular_image_and_patch(tmp_path: Path) -> None:
