@@ -117,10 +117,7 @@ def sim(
         )  # fmt: skip
     result = report.as_dict()
     if json_file is not None:
-        try:
-            json_file.write_text(json.dumps(result, indent=1) + "\n")
-        except OSError as error:
-            raise HwgenError(str(json_file), expected="a file that can be written", found=str(error.strerror)) from None
+        write_json(json_file, result)
     show_report(result)
     if waveform is not None:
         out.print(f"waveform: {escape(str(waveform))}", soft_wrap=True, highlight=False)
@@ -172,6 +169,12 @@ def quantize(
     mean_bits: Annotated[
         float | None, typer.Option(help="4 to 8: bits of a weight on average; a search spends them.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Compare with the float network, print tables, write them to this JSON file.")
+    ] = None,
+    report_images: Annotated[
+        Path | None, typer.Option(help="Images of the comparison, with labels or without; default: the calibration's.")
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an earlier description in the output directory.")
     ] = False,
@@ -198,8 +201,16 @@ def quantize(
         say("reading the checkpoint")
         job = jobs.read(config, checkpoint, calibration, images, format, settings, methods)
         show_network(job.imported)
+        compare = jobs.comparison(job, report_images) if report or report_images else None
         made = quantize_job(job, say, show_note)
         description.save(made, directory)
+        found = compare(made, say) if compare else None
+        if found and report:
+            inside = report.absolute().is_relative_to(output.absolute())
+            file = directory / report.absolute().relative_to(output.absolute()) if inside else report
+            write_json(file, found.as_dict())
+    if found:
+        found.show(out)
     out.print(f"{escape(str(output))}: {made.model.name}, {sum(t.size for t in made.tensors.values())} integers")
 
 
@@ -285,6 +296,14 @@ def doctor() -> None:
             out.print(f"        {'':<15} -> {escape(finding.mend)}", soft_wrap=True, highlight=False)
     if any(finding.required and not finding.ok for finding in findings):
         raise typer.Exit(2)
+
+
+def write_json(path: Path, result: dict[str, Any]) -> None:
+    """A result for programs."""
+    try:
+        path.write_text(json.dumps(result, indent=1) + "\n")
+    except OSError as error:
+        raise HwgenError(str(path), expected="a file that can be written", found=str(error.strerror)) from None
 
 
 def show_report(result: dict[str, Any], console: Console = out) -> None:

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from hwgen.description import Description
 from hwgen.errors import HwgenError
+from hwgen.evaluate import task_labels
 from hwgen.floatmodel import check_checkpoint
+from hwgen.images import load_images
 from hwgen.importers import Imported, Overrides, load
 from hwgen.importers.files import read_tensors
 from hwgen.quantize.config import ImportConfig, QuantizeConfig, structure
 from hwgen.quantize.options import Options, parse_options
+from hwgen.report import Report, report
 from hwgen.strict_yaml import read_yaml, validate
+
+Progress = Callable[[str], None]
 
 COMMAND_LINE = "command line"
 #: Pattern of the linear layers of all experts.
@@ -81,6 +89,17 @@ def read(config: Path | None, checkpoint: Path | None, calibration: Path | None,
         imported = load(checkpoint, format, validate(Overrides, chosen, COMMAND_LINE))
         job = Job(imported, calibration, images, Options())
     return job.changed({key: value for key, value in methods.items() if value is not None})
+
+
+def comparison(job: Job, path: Path | None) -> Callable[[Description, Progress], Report]:
+    """What makes the report of a description, on the images of `path`, or on those of the calibration.
+
+    Images and labels are read and checked at once, before the long work.
+    """
+    model = job.imported.model
+    images, labels = load_images(path or job.calibration, model.image, None if path else job.images)
+    wanted = task_labels(model, labels, str(path or job.calibration))
+    return lambda made, progress: report(job.imported.network(np.float32), made, images, wanted, progress)
 
 
 def parse_size(text: str) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from hwgen import cli, description
 from hwgen.errors import HwgenError
 from hwgen.quantize import read_job
 from hwgen.quantize.job import parse_normalize, parse_size, parse_tasks, parse_weight_bits
-from tests.importers.moe_models import COLUMNS, PATCH, ROWS, state_dict
+from tests.importers.moe_models import COLUMNS, DIM, PATCH, ROWS, state_dict
 from tests.importers.timm_models import vit
 
 Run = Callable[..., tuple[int, str, str]]
@@ -118,25 +119,57 @@ def test_config_of_another_format(m3vit: Path, quantize: Run) -> None:
     assert list(description.load(m3vit / "b").model.weight_bits) == ["layers.0.mlp.fc1", "layers.2.mlp.fc1"]
 
 
+def test_report(m3vit: Path, quantize: Run) -> None:
+    """Into the new directory, on images of their own with labels of a task."""
+    shape = (3, ROWS * PATCH, COLUMNS * PATCH, 3)
+    images = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    depth = np.zeros((3, 1 + ROWS * COLUMNS, DIM), np.float32)
+    np.savez(m3vit / "test.npz", images=images, labels_depth=depth)
+    path = write(m3vit)
+    given = ("--report", m3vit / "out" / "report.json", "--report-images", m3vit / "test.npz")
+    code, out, err = quantize(path, "-o", m3vit / "out", *given)
+    assert code == 0, err
+    found = json.loads((m3vit / "out" / "report.json").read_text())
+    assert (found["model"], found["images"]) == ("city", 3)
+    assert "mae" in found["tasks"]["depth"]["integer"] and "integer" not in found["tasks"]["semseg"]
+    assert found["tasks"]["depth"]["sqnr_db"] > 20
+    assert "city: 3 images" in out
+    assert quantize(path, "-o", m3vit / "other", "--report", m3vit / "r.json", "--images", 2)[0] == 0
+    assert json.loads((m3vit / "r.json").read_text())["images"] == 2  # by default those of the calibration
+
+
+def test_report_that_fails(m3vit: Path, quantize: Run) -> None:
+    """Wrong labels are found before the work, a file that cannot be written leaves nothing behind."""
+    path = write(m3vit)
+    np.savez(m3vit / "images.npz", **np.load(m3vit / "images.npz"), labels_x=np.zeros(4, int))
+    assert "DIR/images.npz: labels_x\n  expected: a task of the model\n  found:    'x'" in quantize_fails(
+        quantize, m3vit, path, "--report", m3vit / "r.json"
+    )
+    np.savez(m3vit / "test.npz", images=np.load(m3vit / "images.npz")["images"])
+    assert "DIR/lost/r.json\n  expected: a file that can be written\n" in quantize_fails(
+        quantize, m3vit, path, "--report", m3vit / "lost" / "r.json", "--report-images", m3vit / "test.npz"
+    )
+
+
 def test_number_of_images(m3vit: Path) -> None:
     assert read_job(write(m3vit, images=2)).images == 2
 
 
-def refused(quantize: Run, directory: Path, *args: Any) -> str:
+def quantize_fails(quantize: Run, directory: Path, *args: Any) -> str:
     """The message of a command that ends with exit code 2 and writes nothing."""
     before = sorted(directory.rglob("*"))
-    code, out, err = quantize(*args, "-o", directory / "out")
-    assert (code, out) == (2, "")
+    code, _, err = quantize(*args, "-o", directory / "out")
+    assert code == 2
     assert "Traceback" not in err
     assert sorted(directory.rglob("*")) == before
     return err.replace(str(directory), "DIR")
 
 
 def test_what_must_be_given(deit: Path, quantize: Run) -> None:
-    assert refused(quantize, deit) == (
+    assert quantize_fails(quantize, deit) == (
         "command line: --checkpoint\n  expected: a checkpoint, or a quantize.yaml\n  found:    neither\n"
     )
-    assert refused(quantize, deit, "--checkpoint", deit / "vit.pth") == (
+    assert quantize_fails(quantize, deit, "--checkpoint", deit / "vit.pth") == (
         "command line: --calibration\n  expected: a .npz of images, or a folder of PNG or JPEG files\n"
         "  found:    no value given\n  mend:     some 32 to 512 images of the training data will do\n"
     )
@@ -144,21 +177,25 @@ def test_what_must_be_given(deit: Path, quantize: Run) -> None:
 
 def test_config_and_options(m3vit: Path, quantize: Run) -> None:
     path = write(m3vit)
-    assert refused(quantize, m3vit, path, "--heads", 3) == (
+    assert quantize_fails(quantize, m3vit, path, "--heads", 3) == (
         "command line: heads\n  expected: nothing that DIR/quantize.yaml tells\n  found:    3\n"
         "  mend:     write it into quantize.yaml, or leave that out\n"
     )
-    assert "command line: checkpoint\n" in refused(quantize, m3vit, path, "--checkpoint", m3vit / "m3vit.npz")
-    assert "command line: percentile\n  expected: at most 100" in refused(quantize, m3vit, path, "--percentile", 101)
+    assert "command line: checkpoint\n" in quantize_fails(quantize, m3vit, path, "--checkpoint", m3vit / "m3vit.npz")
+    assert "command line: percentile\n  expected: at most 100" in quantize_fails(
+        quantize, m3vit, path, "--percentile", 101
+    )
 
 
 def test_options_that_do_not_fit(m3vit: Path, quantize: Run) -> None:
     given = ("--checkpoint", m3vit / "m3vit.npz", "--calibration", m3vit / "images.npz")
-    assert "gate\n  expected: 'softmax_topk' or 'topk_softmax'\n  found:    'x'" in refused(
+    assert "gate\n  expected: 'softmax_topk' or 'topk_softmax'\n  found:    'x'" in quantize_fails(
         quantize, m3vit, *given, "--gate", "x"
     )
-    assert "DIR/m3vit.npz: format\n  expected: one of auto, " in refused(quantize, m3vit, *given, "--format", "x")
-    assert "command line: tasks.0.head\n" in refused(quantize, m3vit, *given, "--tasks", "a:b")
+    assert "DIR/m3vit.npz: format\n  expected: one of auto, " in quantize_fails(
+        quantize, m3vit, *given, "--format", "x"
+    )
+    assert "command line: tasks.0.head\n" in quantize_fails(quantize, m3vit, *given, "--tasks", "a:b")
 
 
 def test_wrong_configs(m3vit: Path) -> None:
