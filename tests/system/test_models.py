@@ -1,6 +1,6 @@
 """Random models and the example, on many shapes: to the bit, whatever ran before and however slow memory is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +30,14 @@ class Hardware:
     data_bus: int
     seeds: tuple[int, ...]
     batch: int = 1
+    multiplier_bits: int = 27
 
     def works(self, runs: int = 2, batch: int = 1) -> list[Work]:
         descs = [random_description(seed) for seed in self.seeds]
         descs.append(random_description(self.seeds[0], gain=60, narrow=1))
         buses = {"weight_bus": self.weight_bus, "data_bus": self.data_bus}
         p = auto_params(descs, self.t, self.c, self.k, batch=self.batch, **buses)
+        p = replace(p, multiplier_bits=self.multiplier_bits)
         return [Work(desc, p, random_images(desc, runs * batch, seed=desc.model.dim), batch) for desc in descs]
 
 
@@ -46,7 +48,7 @@ HARDWARE = [
     Hardware(8, 4, 16, 128, 256, (1, 21, 10), batch=2),
     Hardware(4, 16, 2, 256, 128, (9, 13, 27)),
     Hardware(32, 4, 4, 64, 64, (5, 12, 28), batch=5),
-    Hardware(16, 4, 2, 512, 512, (6, 24, 25), batch=2),
+    Hardware(16, 4, 2, 512, 512, (6, 24, 25), batch=2, multiplier_bits=18),
 ]
 #: Two tokens in front of the patches, a token's head each, a mean in front of the norm; on the hardware of others.
 POOLED = {
