@@ -7,7 +7,7 @@ import enum
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hwgen.cycles import CycleEstimate
     from hwgen.description import DenseMlp, MoeMlp
     from hwgen.importers import Imported
+    from hwgen.predict import Prediction
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -214,6 +215,35 @@ def quantize(
     out.print(f"{escape(str(output))}: {made.model.name}, {sum(t.size for t in made.tensors.values())} integers")
 
 
+@app.command("run")
+def run_model(
+    model: Annotated[Path, typer.Argument(help="A quantized description, or its directory.")],
+    images: Annotated[Path, typer.Argument(help="Images: .npz, a PNG or JPEG file, or a folder of these.")],
+    task: Annotated[
+        list[str] | None, typer.Option(help="Task to run, more than once for several; default: all in turn.")
+    ] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="How many images; default: all.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Also write them here: .npz all numbers, .json a summary.")
+    ] = None,
+) -> None:
+    """Run the integer model on images: what the accelerator computes, to the bit, without any hardware."""
+    from hwgen import description, predict
+    from hwgen.evaluate import task_labels
+    from hwgen.images import load_images
+
+    desc = description.load(model)
+    predict.chosen(desc, task)
+    if output is not None:
+        predict.check_output(output)
+    data, labels = load_images(images, desc.model.image, count, show_note)
+    with progress_bars() as progress:
+        found = predict.predict(desc, data, task, task_labels(desc.model, labels, str(images)), progress)
+    if output is not None:
+        predict.write(output, desc, found)
+    show_predictions(found)
+
+
 @app.command()
 def info(
     path: Annotated[
@@ -296,6 +326,20 @@ def doctor() -> None:
             out.print(f"        {'':<15} -> {escape(finding.mend)}", soft_wrap=True, highlight=False)
     if any(finding.required and not finding.ok for finding in findings):
         raise typer.Exit(2)
+
+
+def show_predictions(found: Sequence[Prediction], limit: int = 20) -> None:
+    """What `hwgen run` prints: a line per task for each of the first `limit` images, then the metrics."""
+    total = len(found[0].codes)
+    for image in range(min(total, limit)):
+        for one in found:
+            out.print(f"image {image}  {one.task.name}: {one.line(image)}", soft_wrap=True, highlight=False)
+    if total > limit:
+        out.print(f"... and {total - limit:,} more images; --output writes them all", highlight=False)
+    for one in found:
+        for name, value in one.metrics.items():
+            text = f"{value:.4g}" if name == "mae" else f"{value:.2%}"
+            out.print(f"{one.task.name}: {name} {text} of {total:,} images", highlight=False)
 
 
 def write_json(path: Path, result: dict[str, Any]) -> None:
