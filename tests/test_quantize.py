@@ -191,7 +191,8 @@ def test_errors_name_file_key_and_mend(tmp_path: Path) -> None:
     assert broken(tmp_path, {"checkpoint": "lost.npz"}) == (
         "DIR/lost.npz\n  expected: a checkpoint\n  found:    no such file or folder\n  mend:     check the path"
     )
-    assert "DIR/quantize.yaml\n  expected: a .safetensors, .npz, .pt" in broken(tmp_path, {"checkpoint": "quantize.yaml"})
+    text = broken(tmp_path, {"checkpoint": "quantize.yaml"})
+    assert "DIR/quantize.yaml\n  expected: a .safetensors, .npz, .pt" in text
     assert "quantize.yaml: moe\n  expected: `moe`, as the checkpoint has l0.gate0" in broken(tmp_path, {"moe": None})
     assert "unknown key `head_dims`\n  mend:     did you mean `head_dim`?" in broken(tmp_path, {"head_dims": 3})
     assert "DIR/float.npz: l0.qkv.w\n  expected: float [" in broken(tmp_path, {"head_dim": 63})
