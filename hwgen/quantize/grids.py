@@ -18,11 +18,15 @@ def grids(network: FloatModel, description: Description) -> dict[str, Grid]:
     return _Grids(network, description).found
 
 
+def _uniform(channels: int, step: float) -> Grid:
+    return Grid(step=np.full(channels, step), centre=np.zeros(channels))
+
+
 class _Grids:
     def __init__(self, network: FloatModel, description: Description) -> None:
         self.source = {name: tensor.astype(np.float64) for name, tensor in network.tensors.items()}
         self.tensors, self.scales, model = description.tensors, description.model.scales, description.model
-        self.residual = Grid(step=np.full(model.dim, self.scales["residual"]), centre=np.zeros(model.dim))
+        self.residual = _uniform(model.dim, self.scales["residual"])
         self.found = {"embed": self.residual}
         for index, layer in enumerate(model.layers):
             name = f"layers.{index}"
@@ -36,6 +40,9 @@ class _Grids:
             self.found |= {f"{name}.attn": self.residual, f"{name}.mlp": self.residual}
         for task in model.tasks:
             name, last = f"tasks.{task.name}", self.residual
+            if task.head == "mean_norm":
+                self.found[f"{task.name}.rescale"] = self._affine(f"{name}.rescale", last.step, last.centre)
+                self.found[f"{task.name}.pool"] = _uniform(model.dim, self.scales[f"{name}.pool"])
             if task.norm:
                 last = self.found[f"{task.name}.norm"] = self._norm(f"{name}.norm", "nf")
             elif task.head != "none":
@@ -44,8 +51,7 @@ class _Grids:
                 factor = model.patches * self._ratio(f"{name}.mean")
                 self.found[f"{task.name}.mean"] = Grid(step=last.step / factor, centre=last.centre)
             if task.outputs is not None:
-                step = np.full(task.outputs, self.scales[f"{name}.output"])
-                last = Grid(step=step, centre=np.zeros(task.outputs))
+                last = _uniform(task.outputs, self.scales[f"{name}.output"])
             self.found[f"{task.name}.output"] = last
 
     def _attention(self, name: str, source: str) -> None:

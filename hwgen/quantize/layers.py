@@ -29,6 +29,6 @@ def checkpoint_rows(model: Model) -> dict[str, tuple[str, slice]]:
         for expert in range(layer.mlp.experts):
             for part in ("fc1", "fc2"):
                 found[f"{name}.moe.experts.{expert}.{part}"] = f"{source}.e{expert}.{part}", whole
-    for number, task in enumerate(model.tasks):
-        found[f"tasks.{task.name}.head"] = f"head{number}", whole
+    heads = [number for number, task in enumerate(model.tasks) if task.outputs is not None]
+    found |= {f"tasks.{model.tasks[number].name}.head": (f"head{number}", whole) for number in heads}
     return found

@@ -78,4 +78,4 @@ class Observer:
 
     def variance(self) -> np.ndarray:
         """Of each channel."""
-        return significant(np.maximum(self._squares / self.count - self.mean() ** 2, 0), MOMENT_BITS)
+        return significant(np.maximum(self._squares / self.count - (self._sum / self.count) ** 2, 0), MOMENT_BITS)

@@ -1,0 +1,55 @@
+"""A random float network, and signal to noise of a description's tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from golden.model import Golden
+from hwgen.description import Description
+from hwgen.floatmodel import FloatModel, expected_checkpoint
+from hwgen.quantize.grids import grids
+from hwgen.quantize.options import Options
+from hwgen.quantize.pipeline import quantize_network
+from tests.random_model import random_description
+
+#: The first version's choices.
+PLAIN: dict[str, Any] = {"ranges": "minmax", "repq": False, "equalize": False}
+
+
+def random_network(seed: int, **structure: Any) -> FloatModel:
+    """Float64, of the structure of `random_description`, with gains and biases that differ between channels."""
+    rng = np.random.default_rng(seed)
+    model = random_description(seed, **structure).model
+    tensors = {}
+    for name, shape in expected_checkpoint(model).items():
+        if name.endswith(".g"):
+            tensors[name] = rng.normal(1, 0.4, shape)
+        elif len(shape) == 1:
+            tensors[name] = rng.normal(0, 0.3, shape)
+        else:
+            tensors[name] = rng.normal(0, 1, shape) * (0.4 if name in ("pos", "cls", "dist") else shape[1] ** -0.5)
+    channels = model.image.channels
+    return FloatModel(model, tensors, eps=1e-6, mean=[120.0] * channels, std=[60.0] * channels, dtype=np.float64)
+
+
+def quantized(network: FloatModel, images: np.ndarray, **options: Any) -> Description:
+    """The description by these options, without a word."""
+    return quantize_network(network, images, Options(**options), lambda line: None)
+
+
+def decibels(network: FloatModel, description: Description, images: np.ndarray, task: str) -> dict[str, float]:
+    """SQNR in dB of every tensor that both networks have for all tokens."""
+    wanted: dict[str, list[np.ndarray]] = {}
+    network.run(images, task, lambda name, value: wanted.setdefault(name, []).append(value))
+    found = Golden(description).run(images, task, keep=True).tensors
+    result = {}
+    for name, grid in grids(network, description).items():
+        if name not in wanted or not isinstance(found.get(name), np.ndarray):
+            continue
+        exact, codes = np.concatenate(wanted[name]), found[name]
+        if exact.shape == codes.shape:
+            noise = codes * grid.step + grid.centre - exact
+            result[name] = 10 * float(np.log10((exact**2).sum() / (noise**2).sum()))
+    return result
