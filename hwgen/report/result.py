@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from golden.errors import Error
 from hwgen.report.tensors import Tensor
@@ -81,17 +82,20 @@ class Report:
         return table
 
     def _tensors(self) -> Table:
-        table = Table("tensor", "SQNR dB", "float range", "codes", "clipped", "largest channel", "outliers",
-                      title="Tensors against the float network")  # fmt: skip
+        # Eighty columns hold it.
+        table = Table(Column("tensor", no_wrap=True), "SQNR", "float range", "codes", "clipped", "channels",
+                      title="Tensors against the float network", box=SIMPLE, show_edge=False, padding=(0, 1, 0, 0),
+                      caption="SQNR in dB; channels: the largest over the median one (how many outliers)")  # fmt: skip
         for name, tensors in self._rows():
             rows = [tensor.as_dict() for tensor in tensors]
             low, high = min(t.low for t in tensors), max(t.high for t in tensors)
             codes = f"{min(t.code_low for t in tensors)}..{max(t.code_high for t in tensors)}"
             known = [t.sqnr for t in tensors if t.sqnr is not None]
+            outliers = max(row["outliers"] for row in rows)
             table.add_row(
                 name, _decibels(min(known, default=None)), f"{low:.3g}..{high:.3g}", codes,
-                f"{max(row['clipped_share'] for row in rows):.3%}",
-                f"x {max(row['largest_channel_ratio'] for row in rows):.1f}", str(max(row["outliers"] for row in rows)),
+                f"{max(row['clipped_share'] for row in rows):.2%}",
+                f"{max(row['largest_channel_ratio'] for row in rows):.1f}" + f" ({outliers})" * (outliers > 0),
             )  # fmt: skip
         return table
 

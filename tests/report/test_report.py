@@ -193,7 +193,8 @@ def test_json_and_tables(found: Report) -> None:
     assert names[:4] == ["embed", "layers.0.norm1", "layers.0.q", "layers.0.k"]
     assert names.index("layers.1.expert.3.hidden") < names.index("layers.1.mlp") < names.index("one.norm")
     stream = io.StringIO()
-    found.show(Console(file=stream, width=160))
+    found.show(Console(file=stream, width=80))
+    assert "…" not in stream.getvalue()
     for words in ("layers.1.experts.hidden", "pooled.rescale", "Tokens with the same experts", "layernorm"):
         assert words in stream.getvalue()
 
