@@ -41,7 +41,7 @@ def load(path: Path | str, format: str = "auto", overrides: Overrides | None = N
     path = Path(path)
     if format not in FORMATS:
         raise HwgenError(str(path), "format", expected=f"one of {', '.join(FORMATS)}", found=repr(format))
-    if format == "onnx" or (format == "auto" and path.suffix.lower() == ".onnx"):
+    if format == "onnx" or path.suffix.lower() == ".onnx":
         return load_onnx(path, overrides or Overrides())
     source = Source(read_tensors(path), str(path))
     if format == "auto":

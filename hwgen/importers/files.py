@@ -81,7 +81,10 @@ def _read_folder(path: Path) -> Tensors:
 
 
 def _read_raw(path: Path) -> np.ndarray:
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise HwgenError(str(path), expected="a file that can be read", found=error.strerror or str(error)) from None
     if len(data) % 4 or not data:
         raise HwgenError(str(path), expected="little-endian float32 numbers, 4 bytes each", found=f"{len(data)} bytes",
                          mend="copy the file again, it is incomplete")  # fmt: skip
