@@ -56,6 +56,8 @@ def test_the_mean_keeps_its_scale_and_centre() -> None:
     pool = Golden(made).run(images, "a", keep=True).tensors["a.pool"] * made.model.scales["tasks.a.pool"]
     error = np.sqrt(((pool - seen["a.pool"]) ** 2).mean((0, 1)) / seen["a.pool"].var((0, 1)))
     assert error.max() < 0.1, "of a standard deviation between images, in every channel"
+    step = made.model.scales["tasks.a.pool"]
+    assert made.tensors["tasks.a.norm.eps"].item() == max(1, round(1e-6 * 48**2 / step**2))
 
 
 def error_of(made: Pooling, count: int) -> float:

@@ -18,7 +18,9 @@ from hwgen.images import ANY_TASK
 from hwgen.quantize import float_network
 from hwgen.quantize.options import Options
 from hwgen.quantize.pipeline import quantize_network
+from hwgen.quantize.steps import Grid
 from hwgen.report import Report, report
+from hwgen.report.tensors import Tensor
 from tests.random_model import random_description, random_images
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "mnist_m3vit"
@@ -127,10 +129,30 @@ def test_clipping_and_outlier_channels_show(made) -> None:
     assert row["clipped_share"] > 0.003 and row["sqnr_db"] < 6
 
 
+def test_tensor_of_known_values() -> None:
+    """Codes of two channels, one with steps of 2 around 10; clipped is what lies beyond a code's half step."""
+    tensor = Tensor(Grid(step=np.array([1.0, 2.0]), centre=np.array([0.0, 10.0])))
+    tensor.see(np.array([[127.4, -247.2], [0, 10], [-3, 30]]), np.array([[127, -128], [0, 0], [-3, 10]], np.int8))
+    tensor.see(np.array([[[127.6, 265.2]], [[-128.6, 20]]]), np.array([[[127, 127]], [[-128, 5]]], np.int8))
+    row = tensor.as_dict()
+    assert row["clipped_share"] == 4 / 10
+    assert (row["float_range"], row["code_range"]) == ([-247.2, 265.2], [-128, 127])
+    noise = 0.4**2 + 1.2**2 + 0.6**2 + 1.2**2 + 0.6**2
+    signal = sum(value**2 for value in (127.4, 247.2, 10, 3, 30, 127.6, 265.2, 128.6, 20))
+    assert row["sqnr_db"] == pytest.approx(10 * np.log10(signal / noise))
+    assert row["largest_channel_ratio"] == pytest.approx(265.2 / np.mean([128.6, 265.2])) and not row["outliers"]
+
+
 def test_gate_agreement(made, found: Report) -> None:
-    """Experts swapped in the gate of one task: no token of this task agrees unless it has both."""
+    """By sets of experts. Swapped in the gate of one task: none of its tokens agrees but those that have both."""
     network, description, images = made
     assert all(share > 0.8 for share in found.gates["layers.1"].values())
+    taps = {}
+    network.run(images, "one", lambda name, value: taps.setdefault(name, []).append(value))
+    logits = np.concatenate(taps["layers.1.norm2"]).reshape(-1, 32) @ network.tensors["l1.gate0"].T
+    experts = Golden(description).run(images, "one", keep=True).tensors["layers.1.experts"].reshape(-1, 2)
+    same = [set(np.argsort(-row)[:2]) == set(pair) for row, pair in zip(logits, experts, strict=True)]
+    assert found.gates["layers.1"]["one"] == np.mean(same) < 1
     gate = "layers.1.moe.gate.one"
 
     def swap(tensors: dict[str, np.ndarray]) -> None:

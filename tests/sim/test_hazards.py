@@ -41,6 +41,16 @@ def test_every_head(class_token, batch):
     check(desc, auto_params([desc], 4, 8, 8, batch=batch), batch)
 
 
+@pytest.mark.parametrize("shape", [(4, 8, 8), (2, 4, 1)])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_means_in_front_of_a_norm(batch, shape):
+    """They are written over the residual stream, read by the norm, and its results by the head over them."""
+    heads = [{"name": "a", "head": "mean_norm", "outputs": 50, "norm": True},
+             {"name": "b", "head": "distillation_token", "outputs": 5, "norm": True}]  # fmt: skip
+    desc = random_description(44, dim=20, class_token=True, distillation_token=True, tasks=heads)
+    check(desc, auto_params([desc], *shape, batch=batch), batch)
+
+
 @pytest.mark.parametrize("weight_depth", [512, 4096])
 @pytest.mark.parametrize("model", ["edge_moe", "deit_tiny", "mnist_m3vit"])
 def test_examples(model, weight_depth):
