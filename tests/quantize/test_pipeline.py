@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from golden.model import Golden
 from hwgen.description import Description
 from hwgen.floatmodel import FloatModel
 from hwgen.quantize.options import Options
@@ -93,6 +94,20 @@ def test_every_method_follows_the_float_network(layer: dict[str, Any], method: d
         # A token whose routing flips between nearly equal experts costs far more than rounding does.
         assert found[f"{task}.output"] > (28 if layer is DENSE else 24), task
         assert found["layers.0.attn"] > 35
+
+
+def test_what_all_keys_have_in_common_costs_k_no_codes() -> None:
+    """LayerNorm's beta, far from zero, adds the same to every key; the post-norm centre takes it out of k's codes."""
+    network = random_network(4, layers=[DENSE], tasks=[{"name": "a", "head": "none", "norm": True}], **SMALL)
+    network.tensors["l0.n1.b"] += 8
+    images = random_images(Description(network.model, {}), 32, 5)
+    keys = {
+        name: np.abs(Golden(quantized(network, images, **options)).run(images, "a", keep=True).tensors["layers.0.k"])
+        for name, options in {"plain": PLAIN, "repq": PLAIN | {"repq": True}}.items()
+    }
+    assert keys["plain"].max() >= 120 and keys["repq"].max() >= 120
+    spread = {name: codes.std((0, 1)).mean() for name, codes in keys.items()}
+    assert spread["repq"] > 1.5 * spread["plain"]
 
 
 def test_output_tensors_of_a_head_without_weights_keep_one_scale() -> None:
