@@ -12,7 +12,7 @@ from hwgen.quantize.calibrate import calibrate
 from hwgen.quantize.convert import Converter
 from hwgen.quantize.layers import linear_layers
 from hwgen.quantize.options import Options
-from hwgen.quantize.search import search
+from hwgen.quantize.search import check_budget, search
 
 
 def quantize_network(
@@ -22,8 +22,9 @@ def quantize_network(
 
     `progress` is called with a line of text at every step. The same inputs give the same description.
     """
-    seen = calibrate(network, images, progress, options)
     bits = options.bits(linear_layers(network.model))
+    check_budget(network.model, options, bits)
+    seen = calibrate(network, images, progress, options)
     if options.mean_bits is not None:
         bits = search(network, images, seen, options, bits, progress)
     return Converter(network, seen, options, bits).description()

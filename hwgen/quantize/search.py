@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from hwgen.description import Model
 from hwgen.errors import HwgenError
 from hwgen.floatmodel import FloatModel
 from hwgen.quantize.calibrate import Statistics
@@ -39,10 +40,8 @@ def search(
     Gates stay at eight bits: they have few weights, and the choice of experts hangs on them.
     """
     assert options.mean_bits is not None
-    sizes = linear_layers(network.model)
-    candidates = [name for name in checkpoint_rows(network.model) if name not in fixed and ".gate." not in name]
+    sizes, candidates = linear_layers(network.model), _candidates(network.model, fixed)
     bits = dict.fromkeys(sizes, 8) | dict(fixed)
-    _check_budget(sizes, bits | dict.fromkeys(candidates, 4), options.mean_bits)
     converter = Converter(network, seen, options, dict(fixed) | dict.fromkeys(candidates, 4))
     converter.description()
     sample = images[np.linspace(0, len(images) - 1, min(IMAGES, len(images))).astype(int)]
@@ -69,12 +68,20 @@ def mean_bits(sizes: Mapping[str, int], bits: Mapping[str, int]) -> float:
     return sum(sizes[name] * bits[name] for name in sizes) / sum(sizes.values())
 
 
-def _check_budget(sizes: Mapping[str, int], fewest: Mapping[str, int], wanted: float) -> None:
+def check_budget(model: Model, options: Options, fixed: Mapping[str, int]) -> None:
+    """Raise HwgenError if no choice of layers reaches `options.mean_bits`."""
+    sizes = linear_layers(model)
+    fewest = dict.fromkeys(sizes, 8) | dict(fixed) | dict.fromkeys(_candidates(model, fixed), 4)
     least = mean_bits(sizes, fewest)
-    if wanted < least:
-        raise HwgenError("options", "mean_bits", found=f"{wanted:g}",
+    if options.mean_bits is not None and options.mean_bits < least:
+        raise HwgenError("options", "mean_bits", found=f"{options.mean_bits:g}",
                          expected=f"at least {np.ceil(least * 100) / 100:.2f}, as some layers keep eight bits",
                          mend="raise it, or name fewer layers with 8 in `weight_bits`")  # fmt: skip
+
+
+def _candidates(model: Model, fixed: Mapping[str, int]) -> list[str]:
+    """The layers whose bits are open."""
+    return [name for name in checkpoint_rows(model) if name not in fixed and ".gate." not in name]
 
 
 class Noise:
