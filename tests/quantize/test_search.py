@@ -87,8 +87,10 @@ def test_progress_names_every_layer_and_the_result(network: FloatModel, images: 
 
 
 def test_budget_out_of_reach(network: FloatModel, images: np.ndarray) -> None:
+    lines: list[str] = []
     with pytest.raises(HwgenError) as caught:
-        quantized(network, images, mean_bits=4.1, weight_bits={"*.fc?": 8})
+        quantize_network(network, images, Options(mean_bits=4.1, weight_bits={"*.fc?": 8}), lines.append)
+    assert not lines  # before calibration
     assert caught.value.text().startswith("options: mean_bits\n  expected: at least ")
     assert (
         ", as some layers keep eight bits\n  found:    4.1\n  mend:     raise it, or name fewer" in caught.value.text()
