@@ -1,4 +1,4 @@
-"""Fills the README's results from bench/results.json and bench/synth.json: python -m bench.readme."""
+"""Fills the README's results from bench/{results,tokens,synth}.json: python -m bench.readme."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.run import RESULTS, SYNTHESIS
+from bench.run import RESULTS, SYNTHESIS, TOKENS
 
 __all__ = ["filled", "results_text"]
 
@@ -29,7 +29,7 @@ def milliseconds(cycles: float) -> float:
     return cycles / (MHZ * 1000)
 
 
-def results_text(rows: Sequence[Row], synthesis: Iterable[Row]) -> str:
+def results_text(rows: Sequence[Row], tokens: Sequence[Row], synthesis: Iterable[Row]) -> str:
     """The part of the README between the marks."""
     base = next(row for row in rows if row["part"] == "image")
     lines = [
@@ -62,6 +62,17 @@ def results_text(rows: Sequence[Row], synthesis: Iterable[Row]) -> str:
                 f"| hwgen, {row['task']} | {'×'.join(map(str, row['array']))}, simulated | {row['batch']} "
                 f"| {milliseconds(row['cycles_per_image']):.2f} | {row['cycles_per_image']:,} |"
             )
+    if tokens:
+        lines += [
+            "",
+            "Cycles of one attention block (D = 192, 3 heads) over token counts (`python -m bench.tokens`). ITA, 1024 "
+            "MACs per cycle as well, pads tokens to 64: its cycles are scaled by that from the 41,585 found at 129.",
+            "",
+            "| tokens | " + " | ".join(str(row["tokens"]) for row in tokens) + " |",
+            "|---|" + "---|" * len(tokens),
+            "| hwgen | " + " | ".join(f"{row['cycles']:,}" for row in tokens) + " |",
+            "| ITA | " + " | ".join(f"{row['ita_cycles']:,}" for row in tokens) + " |",
+        ]
     resources = [row for row in synthesis if "bram36" in row]
     if resources:
         columns = "| what | array | DSP48E2 | LUT | FF | BRAM36 | longest path, cells |"
@@ -78,8 +89,10 @@ def filled(text: str) -> str:
     """The README with the part between the marks replaced."""
     before, rest = text.split(BEGIN)
     after = rest.split(END, 1)[1]
-    synthesis = json.loads(SYNTHESIS.read_text()) if SYNTHESIS.exists() else []
-    return f"{before}{BEGIN}\n{results_text(json.loads(RESULTS.read_text()), synthesis)}\n{END}{after}"
+    results, tokens, synthesis = (
+        json.loads(path.read_text()) if path.exists() else [] for path in (RESULTS, TOKENS, SYNTHESIS)
+    )
+    return f"{before}{BEGIN}\n{results_text(results, tokens, synthesis)}\n{END}{after}"
 
 
 if __name__ == "__main__":

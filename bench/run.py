@@ -42,7 +42,9 @@ from sim.harness import Harness, Job, JobResult, Timing, build_harness
 
 HERE = Path(__file__).parent
 WORK = HERE.parent / "build" / "bench"
-RESULTS, TIMELINE, SYNTHESIS = HERE / "results.json", HERE / "timeline.csv", HERE / "synth.json"
+RESULTS, TIMELINE, TOKENS, SYNTHESIS = (
+    HERE / name for name in ("results.json", "timeline.csv", "tokens.json", "synth.json")
+)
 #: Seed of the images every row runs on.
 IMAGE = 1
 COUNTERS = {name: regmap.BY_NAME[name].offset for name in regmap.COUNTERS}
@@ -196,20 +198,22 @@ def dram_bytes(program: Sequence[Instr], count: dict[str, int]) -> dict[str, int
     }  # fmt: skip
 
 
-def attention_block(case: Case, row: Row, result: JobResult) -> Row:
-    """QKV, scores, PV and the projection of one layer, from q's first step to the last write of the projection.
+def block_cycles(instructions: Sequence[Instr], result: JobResult) -> int:
+    """QKV, scores, PV and the projection of layer BLOCK, from q's first step to the last write of the projection.
 
-    Other work that the schedule puts in between (the next norm, the gate, the router) is in the cycles, not in the
-    MACs.
+    Other work that the schedule puts in between (the next norm, the gate, the router) is in the cycles.
     """
-    names = [instr.name for instr in case.made.compiled.instructions[case.task]]
-    spans = [(names[span.instruction], span) for span in result.timeline]
 
-    def of(*tensors: str) -> Iterator[Any]:
-        wanted = {f"layers.{BLOCK}.{tensor}" for tensor in tensors}
-        return (span for name, span in spans if name.split(" ")[0] in wanted)
+    def of(tensor: str) -> Iterator[Any]:
+        wanted = f"layers.{BLOCK}.{tensor}"
+        return (span for span in result.timeline if instructions[span.instruction].name.split(" ")[0] == wanted)
 
-    cycles = max(span.retire for span in of("attn")) - min(span.begin for span in of("q"))
+    return int(max(span.retire for span in of("attn")) - min(span.begin for span in of("q")))
+
+
+def attention_block(case: Case, row: Row, result: JobResult) -> Row:
+    """A row of its own."""
+    cycles = block_cycles(case.made.compiled.instructions[case.task], result)
     useful = row["batch"] * attention_macs(case.made.model)
     same = ("model", "task", "array", "weight_bytes_per_cycle", "weight_ring_bytes", "memory_latency", "batch")
     return {name: row[name] for name in same} | {

@@ -35,7 +35,7 @@ UNIT_OF = {op: unit for unit, ops in UNITS.items() for op in ops}
 # Cycles that no formula below explains: from the start bit to the first instruction's request and from END to done;
 # between two dispatches; from what a dispatch waited for to the unit's first cycle, in the engine from there to its
 # first step.
-START_UP, DISPATCH, BEGIN, ENGINE_BEGIN = 12, 8, 4, 2
+START_UP, DISPATCH, BEGIN, ENGINE_BEGIN = 13, 8, 4, 3
 # Of a command: the pipelines of the LayerNorm unit, the mover and the router (which has three tokens in work).
 NORM_TAIL, MOVER_TAIL, ROUTER_TAIL, ROUTER_TOKENS = 39, 11, 3, 2
 

@@ -33,7 +33,7 @@ class BurstSplitter(wiring.Component):
     """Commands (`cmd_*`) → bursts: `address` in bytes, `length` = beats - 1, `tag`, `final` (last of the command).
 
     Bursts end at multiples of `max_burst` beats (at most 4 KiB), so no burst crosses 4 KiB and one comparison suffices.
-    One burst per cycle, also across commands. `stop` (level) drops the command in work and takes no new one.
+    One burst per cycle, and a cycle between commands. `stop` (level) drops the command in work and takes no new one.
     `cmd_bytes` must not be 0; `cmd_address` must be a multiple of the beat (the low bits are ignored).
     """
 
@@ -77,7 +77,7 @@ class BurstSplitter(wiring.Component):
             self.address.eq(Cat(C(0, shift), beat_address)),
             # Modulo max_beats: up to the boundary, or to the end.
             self.length.eq((Mux(self.final, rest, 0) + ~below)[:low_bits]),
-            self.cmd_ready.eq(~self.stop & (~self.busy | (self.ready & self.final))),
+            self.cmd_ready.eq(~self.stop & ~self.busy),  # not in a command's last cycle: it is known late
         ]
         with m.If(self.valid & self.ready):
             m.d.sync += [
@@ -191,7 +191,7 @@ class AxiReader(wiring.Component):
             self.cmd_ready.eq(bursts.cmd_ready),
             bursts.cmd_address.eq(self.cmd_address),
             bursts.cmd_bytes.eq(self.cmd_bytes),
-            bursts.ready.eq((~self.ar_valid | self.ar_ready) & (pending.count != self.outstanding)),
+            bursts.ready.eq((~self.ar_valid | self.ar_ready) & ~pending.full),
             self.ar_addr.eq(address),
             self.ar_len.eq(length),
             self.ar_size.eq(exact_log2(beat_bytes)),
@@ -219,7 +219,7 @@ class AxiReader(wiring.Component):
             beats.out_ready.eq(self.out_ready),
             self.out_data.eq(beats.out_data[: self.data_bits]),
             self.out_last.eq(beats.out_data[self.data_bits]),
-            self.idle.eq(~bursts.busy & (pending.count == 0) & ~beats.out_valid),
+            self.idle.eq(~bursts.busy & ~pending.some & ~beats.out_valid),
         ]
         if self.tag_bits:
             m.d.comb += [bursts.cmd_tag.eq(self.cmd_tag), self.out_tag.eq(beats.out_data[self.data_bits + 1 :])]
@@ -299,7 +299,7 @@ class AxiWriter(wiring.Component):
         m.d.comb += [
             announced.push.eq(issue),
             announced.data.eq(bursts.length),
-            open_burst.eq(announced.count != 0),
+            open_burst.eq(announced.some),
             self.in_ready.eq(open_burst & beats.in_ready & ~self.abort),
             beats.in_valid.eq(open_burst & (self.in_valid | self.abort)),
             take.eq(beats.in_valid & beats.in_ready),

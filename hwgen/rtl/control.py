@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import reduce
+from operator import or_
 
 from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
@@ -125,21 +127,23 @@ class Control(wiring.Component):
             for word in range(register.words):
                 group, place = divmod(register.offset // 4 + word, GROUP)
                 groups[group][place] = value[32 * word :][:32]
-        with m.If(read):
-            m.d.sync += r_data.eq(0)
+        # At most one of these is not zero.
+        shown: list[Value] = []
         for group, words in groups.items():
             picked = Signal(32, name=f"group{group}", reset_less=True)
             m.d.sync += picked.eq(0)
-            with m.Switch(ar_addr % GROUP):
+            with m.Switch(ar_addr):
                 for place, value in words.items():
-                    with m.Case(place):
+                    with m.Case(group * GROUP + place):
                         m.d.sync += picked.eq(value)
-            with m.If(read & (ar_addr // GROUP == group)):
-                m.d.sync += r_data.eq(picked)
+            shown.append(picked)
         for name, value in protocol.items():
             # In the cycle of the read itself: it clears what it shows.
-            with m.If(read & (ar_addr == BY_NAME[name].offset // 4)):
-                m.d.sync += r_data.eq(value)
+            meant = Signal(name=f"{name}_meant")
+            m.d.sync += meant.eq(ar_addr == BY_NAME[name].offset // 4)
+            shown.append(Mux(meant, value, 0))
+        with m.If(read):
+            m.d.sync += r_data.eq(reduce(or_, shown))
         with m.If(write), m.Switch(aw_addr):
             for register in REGISTERS:
                 if register.access != "rw":

@@ -8,7 +8,7 @@ __all__ = ["saturating_counter"]
 
 
 def saturating_counter(m: Module, *, bits: int, clear: Value, amount: Value, name: str) -> Value:
-    """The sum of `amount` over all cycles since `clear`, two cycles late.
+    """The sum of `amount` over all cycles since `clear`, that one not counted, two cycles late.
 
     In two halves, the upper one a cycle behind: no long carry chain. It stops within two amounts of its maximum.
     """
@@ -18,12 +18,14 @@ def saturating_counter(m: Module, *, bits: int, clear: Value, amount: Value, nam
     added = Signal(len(amount), name=f"{name}_amount")
     low, high = Signal(half, name=f"{name}_low"), Signal(bits - half, name=f"{name}_high")
     carry, full = Signal(name=f"{name}_carry"), Signal(name=f"{name}_full")
+    cleared = Signal(name=f"{name}_cleared")  # `clear` has much to clear: from a register
     total = Signal(half + 1, name=f"{name}_total")
     m.d.comb += total.eq(low + added)
-    m.d.sync += [added.eq(amount), carry.eq(total[half] & ~full), full.eq(high.all() & low[margin:].all())]
+    m.d.sync += [cleared.eq(clear), added.eq(amount)]
+    m.d.sync += [carry.eq(total[half] & ~full), full.eq(high.all() & low[margin:].all())]
     with m.If(~full):
         m.d.sync += low.eq(total)
     m.d.sync += high.eq(high + carry)
-    with m.If(clear):
-        m.d.sync += [added.eq(0), low.eq(0), high.eq(0), carry.eq(0), full.eq(0)]
+    with m.If(cleared):
+        m.d.sync += [low.eq(0), high.eq(0), carry.eq(0), full.eq(0)]
     return Cat(low, high)

@@ -49,7 +49,8 @@ class Skid(wiring.Component):
 class ShiftQueue(wiring.Component):
     """Queue in an addressable shift register: `head` is the oldest entry while `count` > 0, one cycle after its `push`.
 
-    `push` when full and `pop` when empty must not happen; both may happen in the same cycle otherwise.
+    `some` and `full` are registers: `count` > 0 and = `depth`. `push` when full and `pop` when empty must not happen;
+    both may happen in the same cycle otherwise.
     """
 
     def __init__(self, *, width: int, depth: int) -> None:
@@ -62,6 +63,8 @@ class ShiftQueue(wiring.Component):
                 "pop": In(1),
                 "head": Out(width),
                 "count": Out(ceil_log2(depth + 1)),
+                "some": Out(1),
+                "full": Out(1),
             }
         )
 
@@ -71,11 +74,11 @@ class ShiftQueue(wiring.Component):
         with m.If(self.push):
             m.d.sync += [new.eq(old) for new, old in zip(cells, [self.data, *cells], strict=False)]
         with m.If(self.push & ~self.pop):
-            m.d.sync += self.count.eq(self.count + 1)
+            m.d.sync += [self.count.eq(self.count + 1), self.some.eq(1), self.full.eq(self.count == self.depth - 1)]
         with m.Elif(self.pop & ~self.push):
-            m.d.sync += self.count.eq(self.count - 1)
+            m.d.sync += [self.count.eq(self.count - 1), self.some.eq(self.count != 1), self.full.eq(0)]
         with m.If(self.clear):
-            m.d.sync += self.count.eq(0)
+            m.d.sync += [self.count.eq(0), self.some.eq(0), self.full.eq(0)]
         oldest = Signal(max(1, ceil_log2(self.depth)))
         m.d.comb += [oldest.eq(self.count - 1), self.head.eq(Array(cells)[oldest])]
         return m

@@ -78,12 +78,15 @@ class ImageLoader(wiring.Component):
         room = Signal(lane_log + 1)
         count = Signal(range(min(size, p.c) + 1))
         move, beat_ends, segment_ends, free = Signal(), Signal(), Signal(), Signal()
+        few = max(len(left), len(room))
+        long = in_segment[few:].any()
         m.d.comb += [
             lane.eq(offset),
             room.eq(Array(range(p.c, 0, -1))[lane]),  # by table: a subtraction's carries are too slow here
             move.eq(active & (left != 0)),
-            beat_ends.eq((left <= room) & (left <= in_segment)),
-            segment_ends.eq((in_segment <= left) & (in_segment <= room)),
+            # `left` and `room` have few bits: what a segment has beyond them is looked at beside the comparisons.
+            beat_ends.eq((left <= room) & (long | (left <= in_segment[:few]))),
+            segment_ends.eq(~long & (in_segment[:few] <= left) & (in_segment[:few] <= room)),
             count.eq(Mux(beat_ends, left, Mux(segment_ends, in_segment, room))),
             free.eq(active & ((left == 0) | beat_ends)),
             self.beats.ready.eq(free & (remaining != 0)),

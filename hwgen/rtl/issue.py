@@ -138,11 +138,11 @@ class Issuer(wiring.Component):
              "d_word", "ring_offset", "slack", "k_base", "k_stride", "v_base", "v_stride", "key_tiles", "pv_steps"),
             rows=16, fetched=1, first_use=1, number=16,
         )  # fmt: skip
-        self.f = f = table.read
+        self.f = f = Signal(table.layout)
         following = Signal(CONTEXT_BITS)
         self.current = Signal(CONTEXT_BITS)
         waiting, self.ended = Signal(range(CONTEXTS + 1)), Signal()
-        self.ready = Signal()
+        self.ready, self.loaded = Signal(), Signal()
         m.d.comb += [
             table.w_en.eq(self.start),
             table.w_context.eq(following),
@@ -156,6 +156,9 @@ class Issuer(wiring.Component):
             self.begin_number.eq(f.number),
         ]
         m.d.sync += [
+            # The table's read has a register: what depends on the fields is long enough without it.
+            f.eq(table.read),
+            self.loaded.eq(self.ready & ~self.ended),
             following.eq(following + self.start),
             self.current.eq(self.current + self.ended),
             waiting.eq(waiting + self.start - self.ended),
@@ -231,7 +234,7 @@ class Issuer(wiring.Component):
         last_tile = Signal()
         m.d.sync += last_tile.eq(out_tile + 1 == f.tiles)
         with m.FSM():
-            with m.State("IDLE"), m.If(self.ready):
+            with m.State("IDLE"), m.If(self.ready & self.loaded):
                 m.d.comb += self.begin.eq(1)
                 m.d.sync += [
                     needed.eq(Mux(f.slack > self.settle, 0, self.settle - f.slack)),

@@ -76,9 +76,11 @@ class Mover(wiring.Component):
         self.written = Signal()  # the word now given to `_write`
         self.row_ends = Signal()  # ... is the last one of its row
         self.empty = Signal()
+        self.means = Signal(reset_less=True)  # from the cycle after `start` on
+        m.d.sync += self.means.eq(self.mean)
         m.d.comb += self.empty.eq(self.start & Mux(self.mean, self.row_begin >= self.row_end, self.count == 0))
         gather, valid, first, last = self._read(m)
-        complete, mean_word = self._mean(m, valid & self.mean, first, last)
+        complete, mean_word = self._mean(m, valid & self.means, first, last)
         waiting = Signal()
         m.d.sync += waiting.eq(complete | (waiting & self.h_hold))
         decided = gather | (waiting & ~self.h_hold)
@@ -87,7 +89,7 @@ class Mover(wiring.Component):
             m.d.sync += copy.eq(decided)
             decided = copy
         m.d.comb += self.written.eq(decided)
-        self._write(m, Mux(self.mean, mean_word, self.m_data))
+        self._write(m, Mux(self.means, mean_word, self.m_data))
         return m
 
     def _rows(self, m: Module) -> tuple[Signal, Signal, Signal, Signal]:
@@ -139,14 +141,14 @@ class Mover(wiring.Component):
         base = Signal(self.m_addr.shape(), reset_less=True)
         first, last = Signal(reset_less=True), Signal()
         begin = Signal()
-        m.d.comb += [issue.eq(reading & (self.mean | ~self.h_hold)), last.eq(rows_left == 1)]
+        m.d.comb += [issue.eq(reading & (self.means | ~self.h_hold)), last.eq(rows_left == 1)]
         m.d.sync += [
             self.m_en.eq(issue),
             self.m_bank.eq(bank),
             self.m_addr.eq(base + (word >> part_log)),
             self.m_sub.eq(word[:part_log]),
         ]
-        with m.If(self.mean):
+        with m.If(self.means):
             # the first row's address stays for the next word
             started = Signal()
             m.d.comb += begin.eq(known & (~started | (self.written & ~self.row_ends)))
@@ -185,7 +187,7 @@ class Mover(wiring.Component):
             copy = Signal(3, name=f"read{i}")
             m.d.sync += copy.eq(flags)
             flags = copy
-        return issue & ~self.mean, flags[0], flags[1], flags[2]
+        return issue & ~self.means, flags[0], flags[1], flags[2]
 
     def _mean(self, m: Module, valid: Value, first: Value, last: Value) -> tuple[Signal, Signal]:
         """Sums of one word, then lane after lane through the multiplier; a pulse when the returned word is complete."""
@@ -239,7 +241,7 @@ class Mover(wiring.Component):
             self.h_addr.eq(group + (word >> part_log)),
             self.h_sub.eq(word[:part_log]),
             self.h_data.eq(data),
-            ended.eq((self.written & self.row_ends & (self.mean | (rows_left == 1))) | self.empty),
+            ended.eq((self.written & self.row_ends & (self.means | (rows_left == 1))) | self.empty),
             self.done.eq(ended),
         ]
         with m.If(self.written):

@@ -89,14 +89,14 @@ class Router(wiring.Component):
         divide_idle, ready, advance, issue = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [
             issue.eq(tick < self.experts),
-            ready.eq(tick == self.experts + (_SCAN_TAIL - 1)),
             advance.eq(self.busy & ready & divide_idle),
         ]
-        m.d.sync += self.done.eq(0)
+        before = Signal(tick.shape())  # the tick in front of that in which all is known
+        m.d.sync += [self.done.eq(0), before.eq(self.experts + (_SCAN_TAIL - 2))]
         next_row = Signal(self.p.row_bits)
         m.d.comb += next_row.eq(rank_row + 1)
         with m.If(self.start):
-            m.d.sync += [tick.eq(0), rank_row.eq(self.row_begin), add.eq(0), divide.eq(0)]
+            m.d.sync += [tick.eq(0), ready.eq(0), rank_row.eq(self.row_begin), add.eq(0), divide.eq(0)]
             with m.If((self.row_begin < self.row_end) & (self.experts != 0)):
                 m.d.sync += [self.busy.eq(1), rank.eq(1)]
             with m.Else():
@@ -104,6 +104,7 @@ class Router(wiring.Component):
         with m.Elif(advance):
             m.d.sync += [
                 tick.eq(0),
+                ready.eq(0),
                 rank.eq(rank & (next_row != self.row_end)),
                 rank_row.eq(next_row),
                 add.eq(rank),
@@ -114,7 +115,7 @@ class Router(wiring.Component):
             with m.If(~rank & ~add):
                 m.d.sync += [self.busy.eq(0), self.done.eq(1)]
         with m.Elif(self.busy & ~ready):
-            m.d.sync += tick.eq(tick + 1)
+            m.d.sync += [tick.eq(tick + 1), ready.eq(tick == before)]
 
         logit = self._logits(m, rank & issue & self.busy, rank_row, expert)
         # A token's logits wait here for their second pass: expert e is read in tick e, replaced in tick e + 2.

@@ -70,7 +70,7 @@ class Rsqrt(wiring.Component):
             square.eq(y0 * y0),
             bracket.eq((3 << 16) - scaled[16:]),
         ]
-        y1 = product(m, bracket, delayed(y0, 2 + PRODUCT_LATENCY, "y0"), wide=wide, name="root")
+        y1 = product(m, bracket, delayed(y0, 2 + PRODUCT_LATENCY, "y0"), wide=wide, name="newton")
         valid = Signal(self.LATENCY)
         m.d.sync += valid.eq(valid << 1 | self.valid)
         m.d.comb += [

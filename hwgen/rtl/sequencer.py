@@ -114,8 +114,8 @@ class Sequencer(wiring.Component):
         selected = self._selected(m, f)
         free = self._busy(m, f, selected)
         self._faults(m)
-        data_command = f.op.matches(Op.IMAGE, Op.LOAD, Op.STORE)
-        outside, range_error = self._region(m, f, data_command)
+        data_command = selected["image"] | selected["load"] | selected["store"]
+        outside, range_error = self._region(m, f)
         needs_weights = Signal()
         m.d.sync += needs_weights.eq((f.op == Op.MATMUL) & (f.bytes != 0))
 
@@ -129,7 +129,7 @@ class Sequencer(wiring.Component):
 
         wait = Signal(range(OperandCheck.LATENCY + 1))
         dispatch = Signal()
-        m.d.sync += [self.executed.eq(dispatch), self.number.eq(index)]
+        m.d.sync += [self.clear.eq(0), self.executed.eq(dispatch), self.number.eq(index)]
         for port in PORTS:
             m.d.sync += getattr(self, f"{port}_start").eq(0)
         with m.FSM():
@@ -173,8 +173,9 @@ class Sequencer(wiring.Component):
                 with m.If(fault != 0):
                     m.next = "ABORT"
             with m.State("COMMAND"):
-                store = f.op == Op.STORE
+                store = selected["store"]
                 m.d.comb += [self.write_valid.eq(store), self.read_valid.eq(~store)]
+                m.d.comb += self.read_tag.eq(Mux(selected["image"], READ_TAGS["image"], READ_TAGS["load"]))
                 with m.If(Mux(store, self.write_ready, self.read_ready)):
                     m.next = "DISPATCH"
                 with m.Elif(fault != 0):
@@ -201,10 +202,14 @@ class Sequencer(wiring.Component):
                 with m.If(self.ports_idle):
                     m.next = "CLEAR"
             with m.State("CLEAR"):
-                m.d.comb += [self.abort.eq(1), self.clear.eq(1)]
-                m.d.sync += [finished.eq(0), image.eq(image + 1), self.following.eq(1)]
+                # It resets much: a register drives it, a cycle later.
+                m.d.comb += self.abort.eq(1)
+                m.d.sync += [self.clear.eq(1), finished.eq(0), image.eq(image + 1), self.following.eq(1)]
+                m.next = "CLEARED"
+            with m.State("CLEARED"):
+                m.d.comb += self.abort.eq(1)
                 m.next = "LAUNCH"
-                with m.If((fault != 0) | self.last_image):
+                with m.If((fault != 0) | self.last_image):  # of the image before
                     m.d.sync += [self.error_code.eq(fault), self.error_index.eq(index), self.running.eq(0)]
                     m.next = "DONE"
             with m.State("DONE"):
@@ -280,7 +285,7 @@ class Sequencer(wiring.Component):
         with m.If((self.fault == 0) & self.running & ~self.finished):
             m.d.sync += self.fault.eq(port_fault)
 
-    def _region(self, m: Module, f: Fields, data_command: Value) -> tuple[Signal, Signal]:
+    def _region(self, m: Module, f: Fields) -> tuple[Signal, Signal]:
         """Address of a data command, and if it or a MATMUL's weights lie outside; four cycles after `instruction`."""
         # An offset beyond 32 bits lies outside every region: it is enough to remember that.
         self.image = Signal(32)  # of the batch, from 1 on
@@ -317,13 +322,12 @@ class Sequencer(wiring.Component):
             start.eq(moved + f.offset),
             end.eq(moved + span),
             # The weights of a MATMUL are asked for ahead of time, unless they lie outside.
-            outside.eq((end > size) & (data_command | (f.op == Op.MATMUL))),
+            outside.eq((end > size) & f.op.matches(Op.IMAGE, Op.LOAD, Op.STORE, Op.MATMUL)),
         ]
         address = byte_address(m, base, start)
         m.d.comb += [
             self.read_address.eq(address),
             self.write_address.eq(address),
             self.data_bytes.eq(f.bytes),
-            self.read_tag.eq(Mux(f.op == Op.IMAGE, READ_TAGS["image"], READ_TAGS["load"])),
         ]
         return outside, range_error

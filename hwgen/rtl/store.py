@@ -112,7 +112,7 @@ class StoreUnit(wiring.Component):
             queue.push.eq(arriving[-1]),
             queue.data.eq(Cat(Mux(self.from_y, widened, self.x_data), ending[-1])),
             gearbox.clear.eq(self.abort),
-            gearbox.in_valid.eq(queue.count != 0),
+            gearbox.in_valid.eq(queue.some),
             queue.pop.eq(gearbox.in_valid & gearbox.in_ready),
             gearbox.in_data.eq(queue.head),
             gearbox.in_last.eq(queue.head[-1]),

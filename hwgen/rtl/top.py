@@ -175,10 +175,11 @@ class Accelerator(wiring.Component):
         writer: AxiWriter,
     ) -> None:
         """Saturating event counters of a run, and the bytes the ports counted themselves; zero from `start` on."""
-        started = sequencer.start
+        started, starting = sequencer.start, Signal()
+        m.d.sync += starting.eq(started)  # what these count comes later still
         for unit in (reader, writer):
-            m.d.comb += unit.clear.eq(started)
-        m.d.comb += weights.clear_bytes.eq(started)
+            m.d.comb += unit.clear.eq(starting)
+        m.d.comb += weights.clear_bytes.eq(starting)
 
         # Every cycle has one cause: the engine's own while it has an instruction, else what the sequencer waits for.
         causes: list[tuple[str, Value]] = [

@@ -145,7 +145,7 @@ def check_order(bench):
     begins = [cycle for cycle, now in enumerate(trace) if now["begin"]]
     before = -1
     for start, begin, cycles, end in zip(bench.starts, begins, decided, ends, strict=True):
-        assert begin == max(start, before) + 1
+        assert begin == max(start, before) + 2, "the fields are looked up in the cycle between"
         for cycle in cycles:
             assert begin < cycle <= end, "a step of another instruction's time"
         assert not cycles or end <= cycles[-1] + 1, "done late"
@@ -217,7 +217,7 @@ def check_timing(bench, decided, ends):
     trace, causes = bench.trace, {}
     last_step, last_end, gap = -1000, -1000, 0
     for number, instruction in enumerate(bench.program.instructions):
-        begin = max([bench.starts[number], *ends[number - 1 : number]]) + 1
+        begin = max([bench.starts[number], *ends[number - 1 : number]]) + 2
         before, extra = begin, TURN - 1
         slack = Limit("stall_pipeline", last_step + max(0, SETTLE - instruction.slack), 3)
         scores_at, stepped = {}, False

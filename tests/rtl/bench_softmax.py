@@ -97,7 +97,7 @@ def schedule(rng, tiles):
                     inputs[read_cycle].update(r_first=int(rng.integers(2)), r_last=int(rng.integers(2)))
                 block = p[:, step * K : step * K + K].reshape(-1)
                 operands[read_cycle + P["latency"]] = sum(int(v) << (8 * i) for i, v in enumerate(block))
-                half_free[half] = read_cycle
+                half_free[half] = read_cycle + 1
                 if last:
                     for row in range(T):
                         factors[read_cycle + P["factor_latency"] + row, row] = (1 << 24) // int(p[row].sum())

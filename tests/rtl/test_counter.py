@@ -19,9 +19,12 @@ def counts(bits: int, width: int, amounts: list[int]) -> list[int]:
             ctx.set(amount, value)
             await ctx.tick()
             seen.append(ctx.get(out))
-        ctx.set(clear, 1)
-        await ctx.tick()
-        assert ctx.get(out) == 0
+        # What comes with the clear is forgotten, what comes behind it counts.
+        for cleared, value in ((1, (1 << width) - 1), (0, 1), (0, 0), (0, 0)):
+            ctx.set(clear, cleared)
+            ctx.set(amount, value)
+            await ctx.tick()
+        assert ctx.get(out) == 1
 
     simulator = Simulator(m)
     simulator.add_clock(1e-6)
