@@ -30,6 +30,7 @@ def calibrate(model: FloatModel, images: np.ndarray, progress: Callable[[str], N
         seen[name].see(value)
 
     for task in model.model.tasks:
-        progress(f"calibrating {task.name} on {len(images)} images")
-        model.run(images, task.name, tap)
+        for part in model.chunks(len(images)):
+            progress(f"calibrating {task.name}: image {part.start} of {len(images)}")
+            model.run(images[part], task.name, tap)
     return seen
