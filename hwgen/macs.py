@@ -1,4 +1,4 @@
-"""How many multiply-accumulates an image costs: useful ones, and with the padding to whole array tiles.
+"""How many multiply-accumulates an image costs.
 
 Counted are the products of weights and of attention (scores and PV) that the mathematics needs: every token of the
 residual stream, attention over all tokens, `top_k` experts per token, and the head's rows (`every_token`: the patches;
@@ -7,13 +7,10 @@ all others: one). One multiply and one add is one MAC. Norms, means, softmax, GE
 
 from __future__ import annotations
 
-from hwgen.compiler.layout import div_up, output_shape
-from hwgen.compiler.program import Instr
+from hwgen.compiler.layout import output_shape
 from hwgen.description import Description, MoeMlp, Task
-from hwgen.isa import Op
-from hwgen.params import HwParams
 
-__all__ = ["attention_macs", "macs", "macs_padded"]
+__all__ = ["attention_macs", "macs"]
 
 
 def macs(desc: Description, task: str) -> int:
@@ -38,31 +35,6 @@ def attention_macs(desc: Description) -> int:
     model = desc.model
     n, attn = model.tokens, model.attn_dim
     return 4 * n * model.dim * attn + 2 * n * n * attn
-
-
-def macs_padded(desc: Description, p: HwParams, instructions: tuple[Instr, ...]) -> int:
-    """Multiply-accumulates the array performs for a task's program, padding included.
-
-    Each instruction works on whole tiles: T rows, C columns, K lanes. Tokens are taken to spread evenly over the
-    experts; a less even spread costs a little more or less, as partly filled row tiles come and go.
-    """
-    total, routed, queue = 0, 0, 0
-    for instr in instructions:
-        f = instr.fields
-        if instr.op == Op.ROUTE:
-            routed = routed * f.get("append", 0) + (f["row_end"] - f["row_begin"]) * f["k_steps"]
-            queue = div_up(routed, f["tiles"])
-        elif instr.op == Op.MATMUL:
-            rows = (0, queue) if f.get("use_queue") else (f.get("row_begin", 0), f["row_end"])
-            total += _row_tiles(rows, p) * f["tiles"] * f["k_steps"]
-        elif instr.op == Op.ATTENTION:
-            steps = f["key_tiles"] * f["k_steps"] + f["tiles"] * f["pv_steps"]
-            total += _row_tiles((f.get("row_begin", 0), f["row_end"]), p) * steps
-    return total * p.macs
-
-
-def _row_tiles(rows: tuple[int, int], p: HwParams) -> int:
-    return div_up(rows[1], p.t) - rows[0] // p.t
 
 
 def _task(desc: Description, name: str) -> Task:

@@ -9,9 +9,10 @@ import pytest
 from golden.model import Golden
 from hwgen import isa
 from hwgen.compiler import auto_params, compile_model
+from hwgen.cycles import estimate
 from hwgen.errors import HwgenError
 from hwgen.isa import Op
-from hwgen.macs import macs, macs_padded
+from hwgen.macs import macs
 from tests.random_model import random_description, random_images
 
 MOE = {"kind": "moe", "experts": 4, "hidden": 16, "top_k": 2, "gate": "softmax_topk"}
@@ -179,18 +180,18 @@ def test_macs_by_hand():
 
 
 @pytest.mark.parametrize("shape", [(2, 2, 1), (4, 8, 8), (8, 4, 16)])
-def test_padded_macs(shape):
-    """Never fewer than useful ones, but for how far the even spread of tokens rounds down; equal without padding."""
+def test_array_steps(shape):
+    """Never fewer than the useful products need; as many where nothing is padded."""
     desc = random_description(0, **FIXED)
     p = auto_params([desc], *shape)
     compiled = compile_model(desc, p)
-    for task, instructions in compiled.instructions.items():
-        assert macs_padded(desc, p, instructions) >= macs(desc, task)
+    for task in compiled.instructions:
+        assert estimate(compiled, task, p, latency=0).array_busy * p.macs >= macs(desc, task)
     exact = FIXED | {"class_token": False, "image": {"height": 4, "width": 8, "channels": 1}, "tasks": [TASKS[3]],
-                     "layers": [{"mlp": {"kind": "dense", "hidden": 24}}, {"mlp": MOE}]}  # fmt: skip
+                     "layers": [{"mlp": {"kind": "dense", "hidden": 24}}]}  # fmt: skip
     desc = random_description(0, **exact)
     p = auto_params([desc], 2, 4, 4)
-    assert macs_padded(desc, p, compile_model(desc, p).instructions["raw"]) == macs(desc, "raw")
+    assert estimate(compile_model(desc, p), "raw", p, latency=0).array_busy * p.macs == macs(desc, "raw")
 
 
 def test_too_small_is_refused(model):
