@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def milliseconds(cycles: float) -> float:
     return cycles / (MHZ * 1000)
 
 
-def results_text(rows: Sequence[Row], tokens: Sequence[Row], synthesis: Iterable[Row]) -> str:
+def results_text(rows: Sequence[Row], tokens: Sequence[Row], synthesis: Sequence[Row]) -> str:
     """The part of the README between the marks."""
     base = next(row for row in rows if row["part"] == "image")
     lines = [
@@ -82,6 +82,12 @@ def results_text(rows: Sequence[Row], tokens: Sequence[Row], synthesis: Iterable
             f"| {row['bram36']:,} | {row['longest_path']} |"
             for row in resources
         ]
+    lines += [
+        f"\n{row['what']}, {'×'.join(map(str, row['array']))}, placed and routed (`python -m bench.synth --ecp5`): "
+        f"{row['mhz']} MHz, {row['lut']:,} LUT, {row['ff']:,} FF, {row['dsp']} multipliers, {row['bram18']} block RAMs."
+        for row in synthesis
+        if "mhz" in row
+    ]
     return "\n".join(lines)
 
 
