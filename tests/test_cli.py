@@ -3,14 +3,16 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
 
-from hwgen import cli, description
+from hwgen import description
 from hwgen.rtl import emit
+from tests.command import run_command
 from tests.random_model import random_description
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -21,17 +23,7 @@ def hwgen(monkeypatch, capsys):
     """Runs a command in this process; returns exit code, standard output, standard error."""
     monkeypatch.setattr(emit, "accelerator_verilog", lambda p, build_hash=0: "// quick\n")
 
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["hwgen", *map(str, args)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return partial(run_command, monkeypatch, capsys)
 
 
 @pytest.fixture

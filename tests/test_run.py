@@ -1,7 +1,7 @@
 """`hwgen run`: outputs of the golden model on archives and pictures, what is printed and written, errors."""
 
 import json
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from golden.model import Golden
-from hwgen import cli, description
+from hwgen import description
 from hwgen.description import Description
+from tests.command import run_command
 from tests.random_model import random_description, random_images
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "mnist_m3vit"
@@ -27,17 +28,7 @@ TASKS = [
 def hwgen(monkeypatch, capsys):
     """Runs `hwgen run`; returns exit code, standard output, standard error."""
 
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["hwgen", "run", *map(str, args)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return partial(run_command, monkeypatch, capsys, "run")
 
 
 @pytest.fixture

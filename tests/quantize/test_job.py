@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ import pytest
 import torch
 import yaml
 
-from hwgen import cli, description
+from hwgen import description
 from hwgen.errors import HwgenError
 from hwgen.quantize import read_job
 from hwgen.quantize.job import parse_normalize, parse_size, parse_tasks, parse_weight_bits
+from tests.command import run_command
 from tests.importers.moe_models import COLUMNS, DIM, PATCH, ROWS, state_dict
 from tests.importers.timm_models import vit
 
@@ -28,17 +29,7 @@ Run = Callable[..., tuple[int, str, str]]
 def quantize(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs the command in this process; returns exit code, standard output, standard error."""
 
-    def run(*args: Any) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["hwgen", "quantize", *map(str, args)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+    return partial(run_command, monkeypatch, capsys, "quantize")
 
 
 @pytest.fixture
