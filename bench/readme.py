@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.run import RESULTS, SYNTHESIS, TOKENS
+from bench.synth import SPEED_GRADE
 
 __all__ = ["filled", "results_text"]
 
@@ -84,7 +85,7 @@ def results_text(rows: Sequence[Row], tokens: Sequence[Row], synthesis: Sequence
         ]
     lines += [
         f"\n{row['what']}, {'×'.join(map(str, row['array']))}, placed and routed (`python -m bench.synth --ecp5`): "
-        f"{row['mhz']} MHz, {row['lut']:,} LUT, {row['ff']:,} FF, {row['dsp']} multipliers, {row['bram18']} block RAMs."
+        f"{row['mhz']} MHz at speed grade {SPEED_GRADE}, {row['lut']:,} LUT, {row['ff']:,} FF, {row['dsp']} multipliers, {row['bram18']} block RAMs."
         for row in synthesis
         if "mhz" in row
     ]
