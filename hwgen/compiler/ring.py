@@ -33,7 +33,8 @@ class Matrix:
 
     @property
     def k_steps(self) -> int:
-        return div_up(self._size(1, self.inputs), self.p.k)
+        """With each of the first steps a parameter word is read: shorter products are filled up with zeros."""
+        return max(div_up(self._size(1, self.inputs), self.p.k), self.p.param_words)
 
     @property
     def narrow(self) -> bool:

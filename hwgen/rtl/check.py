@@ -71,6 +71,7 @@ class OperandCheck(wiring.Component):
         aligned = register("aligned", ~f.offset[:6].any())
         queue = register("queue", f.use_queue & (f.expert < p.max_experts) & ~f.row_begin.any())
         norm_tiles = register("norm_tiles", f.tiles <= p.norm_depth)
+        steps_suffice = register("steps_suffice", f.k_steps >= p.param_words)
         step_fits = register("step_fits", f.k_steps <= p.weight_depth - p.param_words)
         keys = p.word * -(-p.max_tokens // p.word)  # as many as the score buffer holds
         keys_fit = register("keys_fit", (f.key_tiles <= keys // p.c) & (f.pv_steps <= keys // p.k))
@@ -97,7 +98,7 @@ class OperandCheck(wiring.Component):
             Op.NORM: rows & tiles & norm_tiles,
             Op.MATMUL: Mux(f.use_queue, queue & once, rows & ~f.scatter)
             & tiles
-            & steps
+            & steps_suffice
             & (f.dest <= Dest.LOGITS)
             & (f.source <= Source.H)
             & (streamed | ~given["bytes"])

@@ -15,10 +15,11 @@ from .context import CONTEXTS
 from .decode import INSTRUCTION_BITS, Fields, delayed
 from .drain import Drain
 from .image import ImageLoader
-from .issue import Issuer, Pass
+from .issue import Issuer
 from .load import Load
 from .mover import Mover
 from .norm import Norm
+from .plan import Pass
 from .postprocess import PostProcess
 from .ram import Ram
 from .router import Router
@@ -26,6 +27,7 @@ from .rowbuffer import RowBuffer
 from .sequencer import PORTS
 from .softmax import Softmax
 from .store import StoreUnit
+from .timing import engine_timing
 from .writeback import WriteBack
 
 __all__ = ["Datapath"]
@@ -64,6 +66,9 @@ class Datapath(wiring.Component):
             "ring_en": Out(1),
             "ring_index": Out(level),
             "ring_data": In(p.ring_bytes * 8),
+            "ring_param_en": Out(1),
+            "ring_param_index": Out(level),
+            "ring_param_data": In(p.ring_bytes * 8),
             "ring_pop": Out(1),
             "ring_pop_count": Out(level),
             "discarded": Out(level + 1),
@@ -103,10 +108,7 @@ class Datapath(wiring.Component):
 
     def _units(self, m: Module) -> None:
         p = self.p
-        lead, array, post = Softmax.LATENCY, ComputeArray.LATENCY, PostProcess.LATENCY
-        hold = max(0, Softmax.FACTOR_LATENCY - lead - array)
-        # From the step that ends a tile to its last row in the buffer.
-        written = lead + array + p.t + Drain.LATENCY + post + WriteBack.LATENCY + 2
+        timing = engine_timing(p)
         self.y = RowBuffer(banks=p.t, lanes=p.c, k=p.k, depth=p.y_depth)
         self.h = RowBuffer(banks=p.t, lanes=p.c, k=p.k, depth=p.h_depth)
         self.keys = RowBuffer(banks=p.c, lanes=p.c, k=p.k, depth=p.k_depth)
@@ -114,12 +116,10 @@ class Datapath(wiring.Component):
         self.x = Ram(width=16 * p.c, depth=p.x_depth)
         self.softmax = Softmax(t=p.t, c=p.c, k=p.k, keys=p.max_tokens)
         self.array = ComputeArray(t=p.t, c=p.c, k=p.k, packed=p.multiplier_bits >= PACKED)
-        self.issue = Issuer(
-            p, lead=lead, hold=hold, score_settle=written + Softmax.WRITE_LATENCY, settle=written + hold
-        )
-        self.drain = Drain(p, hold=hold)
+        self.issue = Issuer(p, lead=timing.lead, score_settle=timing.score_settle, settle=timing.settle)
+        self.drain = Drain(p, hold=timing.hold)
         self.post = PostProcess(c=p.c)
-        self.write = WriteBack(p, latency=post, h_notice=Mover.WRITE_LATENCY)
+        self.write = WriteBack(p, latency=PostProcess.LATENCY, h_notice=Mover.WRITE_LATENCY)
         self.norm, self.router, self.mover = Norm(p), Router(p), Mover(p)
         self.image, self.load, self.store = ImageLoader(p), Load(p), StoreUnit(p)
         for name in (
@@ -143,9 +143,9 @@ class Datapath(wiring.Component):
             self.engine_done.eq(issue.done),
             self.kv_read.eq(issue.k_en | issue.v_en),
         ]
-        for name in ("unfinished", "ring_en", "ring_index", "ring_pop", "ring_pop_count", "discarded", "begin",
-                     "begin_number", "done_number", "step", "starved", "stall_drain", "stall_pipeline", "stall_issue",
-                     "attention_step"):  # fmt: skip
+        for name in ("unfinished", "ring_en", "ring_index", "ring_param_en", "ring_param_index", "ring_pop",
+                     "ring_pop_count", "discarded", "begin", "begin_number", "done_number", "step", "starved",
+                     "stall_drain", "stall_pipeline", "stall_issue", "attention_step"):  # fmt: skip
             m.d.comb += getattr(self, name).eq(getattr(issue, name))
 
     def _commands(self, m: Module) -> None:
@@ -244,7 +244,7 @@ class Datapath(wiring.Component):
             self.array.shift.eq(drain.shift_rows),
             drain.param_en.eq(self.issue.param_en),
             drain.param_index.eq(self.issue.param_index),
-            drain.param_data.eq(self.ring_data),
+            drain.param_data.eq(self.ring_param_data),
             drain.softmax_factor.eq(self.softmax.factor),
             self.softmax.factor_row.eq(drain.factor_row),
             post.valid.eq(drain.out_valid),

@@ -12,8 +12,9 @@ from hwgen.params import HwParams
 
 from .array import ComputeArray
 from .context import CONTEXT_BITS, ContextTable
-from .decode import INSTRUCTION_BITS
-from .issue import Pass, tile_layout
+from .decode import INSTRUCTION_BITS, delayed
+from .issue import tile_layout
+from .plan import Pass
 from .ram import Ram, select_bits
 
 __all__ = ["Drain", "row_layout"]
@@ -39,10 +40,11 @@ def row_layout(p: HwParams) -> data.StructLayout:
 
 
 class Drain(wiring.Component):
-    """Rows of a tile leave in T consecutive cycles from `captured` on (`hold` later for a first context tile).
+    """Rows of a tile are taken in T consecutive cycles from `captured` on and looked at `hold` cycles later, when the
+    row factors of a first context tile are there.
 
     In: `start` with each instruction of the engine, `captured` with `tile`, the array's `acc` row, parameter words from
-    the ring as the issuer reads them. Out, LATENCY cycles after its row was visible: `out_valid` (masked to the rows of
+    the ring as the issuer reads them. Out, `hold` + LATENCY cycles after its row was visible: `out_valid` (masked to the rows of
     the instruction), `out_acc`, what the post-processing needs, and `out_row`. A queue row's token and gate weight come
     from the router's queue memory, a context row's factor from the softmax unit.
     """
@@ -99,34 +101,29 @@ class Drain(wiring.Component):
         following = Signal(CONTEXT_BITS)
         m.d.sync += following.eq(following + self.start)
 
-        # Which row is visible: slot 0 in the cycle of `captured`, unless the factors must be awaited.
-        held = Signal(tile_layout(p))
-        tile = Signal(tile_layout(p))
-        slot, wait, running = Signal(log_t), Signal(range(self.hold + 2)), Signal()
-        beat, start_now = Signal(), Signal()
-        must_hold = (self.tile.kind == Pass.CONTEXT) & self.tile.first & (self.hold > 0)
+        # Rows are taken at once, to make room for the next tile, and looked at when their factors are there.
+        shifting, place = Signal(), Signal(log_t)
+        tile, held = Signal(tile_layout(p)), Signal(tile_layout(p), reset_less=True)
+        slot, beat = Signal(log_t), Signal()
+        acc = delayed(m, self.acc, self.hold)
+        with m.If(self.shift_rows):
+            m.d.sync += [place.eq(place + 1), shifting.eq(place != p.t - 1)]
         m.d.comb += [
             table.w_en.eq(self.start),
             table.w_context.eq(following),
             table.instruction.eq(self.instruction),
             table.rows.eq(self.rows),
             table.r_context.eq(tile.context),
-            start_now.eq(self.captured & ~must_hold),
-            beat.eq(start_now | (running & (wait == 0))),
-            tile.eq(Mux(self.captured, self.tile.as_value(), held.as_value())),
-            self.shift_rows.eq(beat),
+            self.shift_rows.eq(self.captured | shifting),
+            beat.eq(delayed(m, self.shift_rows, self.hold, reset=True)),
+            slot.eq(delayed(m, place, self.hold)),
+            tile.eq(held),
             self.factor_row.eq(slot),
         ]
-        with m.If(self.captured):
-            m.d.sync += [held.eq(self.tile), running.eq(1)]
-        with m.If(self.captured & must_hold):
-            m.d.sync += wait.eq(self.hold - 1 if self.hold else 0)
-        with m.Elif(wait != 0):
-            m.d.sync += wait.eq(wait - 1)
-        with m.If(beat):
-            m.d.sync += slot.eq(slot + 1)
-            with m.If(slot == p.t - 1):
-                m.d.sync += running.eq(0)
+        arrives, arriving = delayed(m, self.captured, self.hold, reset=True), delayed(m, self.tile.as_value(), self.hold)
+        with m.If(arrives):
+            m.d.comb += tile.eq(arriving)
+        m.d.sync += held.eq(tile)
 
         # Row number, mask, queue look-up (the answer is there one cycle later).
         f = table.read
@@ -151,7 +148,7 @@ class Drain(wiring.Component):
             tile1.eq(tile),
             row1.eq(row),
             slot1.eq(slot),
-            acc1.eq(self.acc),
+            acc1.eq(acc),
             factor1.eq(self.softmax_factor),
         ]
         f2 = Signal(table.layout, reset_less=True)

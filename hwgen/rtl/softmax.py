@@ -41,7 +41,7 @@ class Softmax(wiring.Component):
     """
 
     WRITE_LATENCY = 3
-    LATENCY = 1 + RowBuffer.LATENCY + ExponentRow.LATENCY
+    LATENCY = RowBuffer.LATENCY + ExponentRow.LATENCY
     FACTOR_LATENCY = LATENCY + _TREE_STAGES + 1 + divider_latency(_FACTOR_BITS) + 1
 
     def __init__(self, *, t: int, c: int, k: int, keys: int) -> None:
@@ -74,10 +74,6 @@ class Softmax(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        self.read = {}  # The decision to read comes late in its cycle.
-        for name in ("en", "half", "step", "begin", "keys", "sum", "first", "last"):
-            port = getattr(self, f"r_{name}")
-            self.read[name] = _delay(m, port, 1, f"read_{name}", reset_less=name != "en")
         parts_w, parts_r = ceil_log2(self.word // self.c), ceil_log2(self.word // self.k)
         scores = RowBuffer(banks=self.t, lanes=self.c, k=self.k, depth=2 * self.words, elem=16)
         m.submodules.score_buffer = scores  # not `scores`: a signal has that name, and simulation looks for this one
@@ -89,9 +85,9 @@ class Softmax(wiring.Component):
             # The other scores are written too: reading masks them again.
             scores.w_mask.eq(~0),
             scores.w_data.eq(self.w_data),
-            scores.r_en.eq(self.read["en"]),
-            scores.r_addr.eq(Cat(self.read["half"], self.read["step"][parts_r:])),
-            scores.r_sub.eq(self.read["step"][:parts_r]),
+            scores.r_en.eq(self.r_en),
+            scores.r_addr.eq(Cat(self.r_half, self.r_step[parts_r:])),
+            scores.r_sub.eq(self.r_step[:parts_r]),
         ]
         maxima = self._maxima(m)
         mask = self._key_mask(m)
@@ -135,7 +131,7 @@ class Softmax(wiring.Component):
         enable = _delay(m, self.w_en, stages, "update")
         command = _delay(m, Cat(self.w_first, self.w_half, self.w_row), stages, "update_command", reset_less=True)
         first, half, update_row = command[0], command[1], command[2:]
-        r_half = _delay(m, self.read["half"], 1, "r_half", reset_less=True)
+        r_half = _delay(m, self.r_half, 1, "r_half", reset_less=True)
         selected: list[Value] = []
         for row in range(self.t):
             # A comparator per row: the update takes one cycle, so the same row may come in any two cycles.
@@ -153,7 +149,7 @@ class Softmax(wiring.Component):
 
     def _key_mask(self, m: Module) -> Value:
         """Which of the K keys of a step count, in step with the scores from the buffer."""
-        begin, keys, first_key = self.read["begin"], self.read["keys"], self.read["step"] << ceil_log2(self.k)
+        begin, keys, first_key = self.r_begin, self.r_keys, self.r_step << ceil_log2(self.k)
         skipped = Signal(signed(len(first_key) + 1), reset_less=True)
         remaining = Signal(signed(max(len(keys), len(first_key)) + 1), reset_less=True)
         mask = Signal(self.k, reset_less=True)
@@ -165,9 +161,9 @@ class Softmax(wiring.Component):
         return mask
 
     def _factors(self, m: Module, rows: Sequence[Value]) -> None:
-        read, later = self.read, self.LATENCY - 1 + _TREE_STAGES
-        enable = _delay(m, read["en"] & read["sum"], later, "sum")
-        command = _delay(m, Cat(read["first"], read["last"]), later, "sum_command", reset_less=True)
+        later = self.LATENCY + _TREE_STAGES
+        enable = _delay(m, self.r_en & self.r_sum, later, "sum")
+        command = _delay(m, Cat(self.r_first, self.r_last), later, "sum_command", reset_less=True)
         first, last = command[0], command[1]
         sum_bits = bits_for(255 * self.keys)
         # The sums leave row by row for the divider, the shift register frees the accumulators for the next tile.

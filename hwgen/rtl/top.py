@@ -103,6 +103,9 @@ class Accelerator(wiring.Component):
             weights.r_index.eq(datapath.ring_index),
             datapath.ring_written.eq(weights.written),
             datapath.ring_data.eq(weights.r_data),
+            weights.param_en.eq(datapath.ring_param_en),
+            weights.param_index.eq(datapath.ring_param_index),
+            datapath.ring_param_data.eq(weights.param_data),
             weights.pop.eq(datapath.ring_pop),
             weights.pop_count.eq(datapath.ring_pop_count),
             # instructions

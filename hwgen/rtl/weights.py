@@ -22,7 +22,8 @@ class WeightFetch(wiring.Component):
 
     The ring holds `p.weight_depth` words (its memory is a power of two). `level` words are readable from the read base
     on (`written` pulses in the cycle before it counts one more): `r_en`, `r_index` < `level` → `r_data` LATENCY cycles
-    later. `pop` moves the base by `pop_count` <= `level`; `r_index` counts from the base before a `pop` of the same
+    later. Even and odd words lie in memories of their own, so a word an odd number of places away may be read beside:
+    `param_en`, `param_index` → `param_data`. `pop` moves the base by `pop_count` <= `level`; `r_index` counts from the base before a `pop` of the same
     cycle: `pop` may come with the last read. A full ring stalls the bus; nothing unread is overwritten.
     The AXI read channels are `axi_ar_*` and `axi_r_*`. `abort`, `error`, `error_slave`, `bytes` are those of
     `AxiReader`; `idle`: all commands are in the ring. `clear` empties the ring; only while idle, or with `abort` (words
@@ -34,7 +35,7 @@ class WeightFetch(wiring.Component):
     def __init__(self, p: HwParams, *, outstanding: int = 8, max_burst: int = 64) -> None:
         self.word_bytes, self.beat_bytes = p.ring_bytes, p.weight_bus // 8
         self.capacity = p.weight_depth
-        self.depth = 1 << ceil_log2(max(p.weight_depth, 2))
+        self.depth = 1 << ceil_log2(max(p.weight_depth, 4))
         self.down = max(1, self.beat_bytes // self.word_bytes)  # words of a beat
         self.widener = Widener(p)
         last_words = {"more": exact_log2(self.down)} if self.down > 1 else {}  # in the last beat, than one word
@@ -64,6 +65,9 @@ class WeightFetch(wiring.Component):
                 "r_en": In(1),
                 "r_index": In(ceil_log2(self.depth)),
                 "r_data": Out(self.word_bytes * 8),
+                "param_en": In(1),
+                "param_index": In(ceil_log2(self.depth)),
+                "param_data": Out(self.word_bytes * 8),
                 "pop": In(1),
                 "pop_count": In(levels),
             }
@@ -129,21 +133,11 @@ class WeightFetch(wiring.Component):
         ]
         popped = Signal(range(self.capacity + 1))
         m.d.comb += popped.eq(Mux(self.pop, self.pop_count, 0))
-        m.submodules.ram = ram = Ram(width=self.word_bytes * 8, depth=self.depth, grain=widener.piece_bits)
         w_en = Signal.like(widener.out_parts)
         w_addr = Signal.like(fill, reset_less=True)
         w_data = Signal.like(widener.out_data, reset_less=True)
         base = Signal.like(fill)
-        r_data = Signal(self.word_bytes * 8, reset_less=True)
-        m.d.comb += [
-            self.r_data.eq(r_data),
-            ram.w_en.eq(w_en),
-            ram.w_addr.eq(w_addr),
-            ram.w_data.eq(w_data.replicate(len(ram.w_data) // len(w_data))),
-            ram.r_en.eq(self.r_en),
-            ram.r_addr.eq(base + self.r_index),
-            self.idle.eq(reader.idle & ~widener.in_valid & ~w_en.any()),
-        ]
+        m.d.comb += self.idle.eq(reader.idle & ~widener.in_valid & ~w_en.any())
         m.d.sync += [
             w_en.eq(Mux(write, widener.out_parts, 0)),
             w_addr.eq(fill),
@@ -153,8 +147,33 @@ class WeightFetch(wiring.Component):
             room.eq(room - complete + popped),
             self.level.eq(self.level + self.written - popped),
             base.eq(base + popped),
-            r_data.eq(ram.r_data),
         ]
         with m.If(self.clear):
             m.d.sync += [fill.eq(0), base.eq(0), room.eq(self.capacity), self.level.eq(0)]
+        self._memories(m, w_en, w_addr, w_data, base)
         return m
+
+    def _memories(self, m: Module, w_en: Signal, w_addr: Signal, w_data: Signal, base: Signal) -> None:
+        """Of even and of odd words; each serves the read that it has the word of."""
+        address, param_address = Signal.like(base), Signal.like(base)
+        m.d.comb += [address.eq(base + self.r_index), param_address.eq(base + self.param_index)]
+        words = []
+        for odd, name in enumerate(("even", "odd")):
+            ram = Ram(width=self.word_bytes * 8, depth=self.depth // 2, grain=self.widener.piece_bits)
+            m.submodules[name] = ram
+            own, beside = Signal(name=f"{name}_own"), Signal(name=f"{name}_beside")
+            m.d.comb += [
+                own.eq(self.r_en & (address[0] == odd)),
+                beside.eq(self.param_en & (param_address[0] == odd)),
+                ram.w_en.eq(Mux(w_addr[0] == odd, w_en, 0)),
+                ram.w_addr.eq(w_addr[1:]),
+                ram.w_data.eq(w_data.replicate(len(ram.w_data) // len(w_data))),
+                ram.r_en.eq(own | beside),
+                ram.r_addr.eq(Mux(own, address[1:], param_address[1:])),
+            ]
+            words.append(ram.r_data)
+        for read, data in ((address, self.r_data), (param_address, self.param_data)):
+            odd = Signal(reset_less=True)
+            result = Signal(self.word_bytes * 8, reset_less=True)
+            m.d.sync += [odd.eq(read[0]), result.eq(Mux(odd, words[1], words[0]))]
+            m.d.comb += data.eq(result)

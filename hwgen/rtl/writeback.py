@@ -12,7 +12,7 @@ from hwgen.params import HwParams
 
 from .decode import delayed
 from .drain import row_layout
-from .issue import Pass
+from .plan import Pass
 from .ram import select_bits
 
 __all__ = ["WriteBack"]

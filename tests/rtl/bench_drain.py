@@ -115,7 +115,7 @@ class Schedule:
             list(zip(rng.integers(0, HW.max_tokens, HW.max_tokens), rng.integers(0, 65537, HW.max_tokens)))
             for _ in range(HW.max_experts)
         ]
-        self.captured, self.gap, self.loaded, self.started, self.ends = 0, 0, 0, -1, []
+        self.captured, self.loaded, self.started, self.ends = -T, 0, -1, []
         self.parameters = None
 
     def add(self, instructions):
@@ -147,7 +147,7 @@ class Schedule:
 
     def tile(self, number, start, f, rows, tile):
         rng = self.rng
-        cycle = max(self.captured + self.gap, start + 5) + int(rng.choice([0, 0, 0, rng.integers(12)]))
+        cycle = max(self.captured + T, start + 5) + int(rng.choice([0, 0, 0, rng.integers(12)]))
         if tile["kind"] == MATMUL and tile["first"]:
             bias = np.where(rng.random(C) < 0.3, rng.choice(EXTREME, C), rng.integers(-(1 << 31), 1 << 31, C))
             mult = np.where(rng.random(C) < 0.3, (1 << 16) - 1, rng.integers(0, 1 << 16, C))
@@ -161,12 +161,11 @@ class Schedule:
                 self.params[at] = (index, word)
             self.loaded = at
             cycle = max(cycle, at + 1 + ARRAY)
-        held = tile["kind"] == CONTEXT and tile["first"]
-        begin = cycle + HOLD * held
-        if held:
+        begin = cycle + HOLD
+        if tile["kind"] == CONTEXT and tile["first"]:
             self.row_factors = rng.integers(0, 1 << 17, T)
             for slot in range(T):
-                self.factors.setdefault(cycle, []).append((slot, int(rng.integers(1 << 17))))
+                self.factors.setdefault(begin + slot - 1, []).append((slot, int(rng.integers(1 << 17))))
                 self.factors.setdefault(begin + slot, []).append((slot, int(self.row_factors[slot])))
         accumulators = random_accumulators(rng)
         self.captures[cycle] = (pack_fields(tile | {"context": number % CONTEXTS}, TILE_FIELDS), accumulators)
@@ -177,7 +176,7 @@ class Schedule:
             if f.get("row_begin", 0) <= row < rows:
                 wanted = self.row(f, rows, tile, row, slot, begin + slot)
                 self.expected[begin + slot + LATENCY] = wanted | {"out_acc": pack(accumulators[slot], 32)}
-        self.captured, self.gap, self.ends[number] = cycle, begin - cycle + T, begin + T - 1
+        self.captured, self.ends[number] = cycle, begin + T - 1
 
     def row(self, f, rows, tile, row, slot, cycle):
         """What must come out for a row, but for its sums; a scattered row's token and weight are looked up."""
