@@ -59,9 +59,11 @@ def pack_linear(
     *,
     narrow: bool = False,
 ) -> bytes:
-    """A MATMUL's stream for weight [outputs, inputs]: per output tile the parameters, then the weights; `narrow`: those
-    (in -8..7) two to a byte."""
-    parameters, weights = _words(p, _columns(bias, mult, shift)), _words(p, weight.view(np.uint8))
+    """A MATMUL's stream for weight [outputs, inputs]: per output tile the parameters, then as many words of weights at
+    least (zeros, where inputs are few), as both are read side by side; `narrow`: weights (in -8..7) two to a byte."""
+    missing = max(0, p.param_words * p.k - weight.shape[1])
+    filled = np.pad(weight, ((0, 0), (0, missing)))
+    parameters, weights = _words(p, _columns(bias, mult, shift)), _words(p, filled.view(np.uint8))
     tiles = len(parameters)
     packed = _narrow(p, weights) if narrow else weights.reshape(tiles, -1)
     return np.hstack([parameters.reshape(tiles, -1), packed]).tobytes()

@@ -9,16 +9,23 @@ from hwgen.params import HwParams
 SHAPES = [(8, 8), (8, 1), (4, 2), (2, 16), (16, 4), (8, 32)]
 
 
+def filled_up(p, steps):
+    """A product is as long as there are parameter words at least."""
+    return max(steps, p.param_words)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 9])
 @pytest.mark.parametrize("c, k", SHAPES)
-def test_linear(c, k):
+def test_linear(c, k, steps):
     p, rng = HwParams(c=c, k=k), np.random.default_rng(0)
-    outputs, inputs = 2 * c - 1, 3 * k + 1
+    outputs, inputs = 2 * c - 1, (steps - 1) * k + 1
     weight = rng.integers(-127, 128, (outputs, inputs)).astype(np.int8)
     bias = rng.integers(-(2**31), 2**31, outputs).astype(np.int32)
     mult = rng.integers(0, 2**16, outputs).astype(np.uint16)
     shift = rng.integers(0, 48, outputs).astype(np.uint8)
     data = pack_linear(p, weight, bias, mult, shift)
-    tile_words = p.param_words + 4
+    words = filled_up(p, steps)
+    tile_words = p.param_words + words
     assert len(data) == 2 * tile_words * c * k
     for channel in range(2 * c):
         first, column = channel // c * tile_words, channel % c
@@ -27,11 +34,11 @@ def test_linear(c, k):
             return data[(first + word) * c * k + column * k + lane]
 
         record = bytes(at(b // k, b % k) for b in range(8))
-        row = [at(p.param_words + i // k, i % k) for i in range(4 * k)]
+        row = [at(p.param_words + i // k, i % k) for i in range(words * k)]
         if channel < outputs:
             values = int(bias[channel]).to_bytes(4, "little", signed=True) + int(mult[channel]).to_bytes(2, "little")
             assert record == values + bytes([shift[channel], 0])
-            assert row == [int(w) & 255 for w in weight[channel]] + [0] * (4 * k - inputs)
+            assert row == [int(w) & 255 for w in weight[channel]] + [0] * (words * k - inputs)
         else:
             assert not any(record)
             assert not any(row)
@@ -49,13 +56,15 @@ def test_narrow_linear(c, k, steps, weight_bus):
     data = np.frombuffer(pack_linear(p, weight, *parameters, narrow=True), np.uint8).reshape(2, -1)
     first, piece = p.param_words * c * k, min(weight_bus // 8, c * k)
     assert np.array_equal(data[:, :first], wide[:, :first])
-    pairs = -(-steps * c * k // (2 * piece))
+    words = filled_up(p, steps)
+    pairs = -(-words * c * k // (2 * piece))
+    assert wide.shape[1] == first + words * c * k
     assert data.shape[1] == first + pairs * piece
     for tile in range(2):
         for at in range(pairs * 2 * piece):  # of the widened stream
             byte = int(data[tile, first + at // (2 * piece) * piece + at % piece])
             nibble = byte >> 4 if at // piece % 2 else byte & 15
-            assert nibble == (int(wide[tile, first + at]) & 15 if at < steps * c * k else 0)
+            assert nibble == (int(wide[tile, first + at]) & 15 if at < words * c * k else 0)
 
 
 @pytest.mark.parametrize("c, k", SHAPES)
