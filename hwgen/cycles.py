@@ -19,11 +19,7 @@ from hwgen.compiler.layout import div_up
 from hwgen.compiler.program import Compiled, Instr
 from hwgen.isa import NO_WAIT, UNITS, Dest, Op
 from hwgen.params import HwParams
-from hwgen.rtl.array import ComputeArray
-from hwgen.rtl.drain import Drain
-from hwgen.rtl.postprocess import PostProcess
-from hwgen.rtl.softmax import Softmax
-from hwgen.rtl.writeback import WriteBack
+from hwgen.rtl.timing import engine_timing
 from hwgen.weight_stream import BURST, OUTSTANDING, READ, WeightStream
 
 __all__ = ["CAUSES", "CycleEstimate", "estimate", "usual_lengths"]
@@ -34,8 +30,8 @@ UNIT_OF = {op: unit for unit, ops in UNITS.items() for op in ops}
 
 # Cycles that no formula below explains: from the start bit to the first instruction's request and from END to done;
 # between two dispatches; from what a dispatch waited for to the unit's first cycle, in the engine from there to its
-# first step.
-START_UP, DISPATCH, BEGIN, ENGINE_BEGIN = 13, 8, 4, 3
+# first step if it has nothing else to do; from the last word of a tile to the tile's first step.
+START_UP, DISPATCH, BEGIN, ENGINE_BEGIN, TAKE = 13, 8, 4, 5, 3
 # Of a command: the pipelines of the LayerNorm unit, the mover and the router (which has three tokens in work).
 NORM_TAIL, MOVER_TAIL, ROUTER_TAIL, ROUTER_TOKENS = 39, 11, 3, 2
 
@@ -84,15 +80,23 @@ def usual_lengths(tokens: int, top_k: int, experts: int) -> list[int]:
     return [min(tokens, int(length)) for length in np.diff(ends, prepend=0)]
 
 
+@dataclass(frozen=True)
+class _Context:
+    """A query tile's context that was not computed yet."""
+
+    steps: int
+    tiles: int
+    ready: float  #: when the scores may be read
+    chance: float  #: an attention that is there by now has its first scores computed in front of it
+
+
 class _Walk:
     """The machine while `step` gets one instruction after another; times are cycles since the start."""
 
     def __init__(self, p: HwParams, latency: int, queue_lengths: Sequence[Sequence[int]] | None) -> None:
         self.p, self.latency, self.given = p, latency, queue_lengths
-        lead, array = Softmax.LATENCY, ComputeArray.LATENCY
-        self.hold = max(0, Softmax.FACTOR_LATENCY - lead - array)
-        written = lead + array + p.t + Drain.LATENCY + PostProcess.LATENCY + WriteBack.LATENCY + 2
-        self.score_settle, self.settle = written + Softmax.WRITE_LATENCY, written + self.hold
+        timing = engine_timing(p)
+        self.score_settle, self.settle = timing.score_settle, timing.settle
         self.stream = WeightStream(p, latency)
         self.ring_base = 0  #: word of the stream the ring's base stands at, in program order
 
@@ -106,6 +110,7 @@ class _Walk:
 
         self.now = float(START_UP)  #: of the engine: its next step's earliest cycle
         self.last_step = -1000.0
+        self.held: _Context | None = None  #: the last of the attention before
         self.share = {"norm": 0.0, "mover": 0.0}  #: of a port's cycles the engine takes from a unit
         self.waits: list[tuple[float, float, str]] = []  #: of the dispatch since the engine's last instruction
         self.busy = 0
@@ -120,6 +125,7 @@ class _Walk:
         known = self._fetched()
         start = self._dispatch(instr.op, f, known)
         if instr.op == Op.END:
+            self._flush()
             self._idle(start)
             return
         unit = UNIT_OF[instr.op]
@@ -190,21 +196,29 @@ class _Walk:
 
     def _begin(self, f: dict[str, int], start: float) -> None:
         """The cycle in which an engine instruction may take its first step."""
-        self._idle(start + BEGIN + 1)
-        self.now += ENGINE_BEGIN
-        self.stalls["issue"] += ENGINE_BEGIN
-        results = self.last_step + 1 + max(0, self.settle - f["slack"]) if f["slack"] != NO_WAIT else 0
+        self._idle(start + BEGIN + ENGINE_BEGIN)
+        needed = max(0, self.settle - f["slack"])
+        results = self.last_step + 1 + needed if needed else 0
         if results > self.now:
             self.stalls["pipeline"] += results - self.now
             self.now = results
 
-    def _tiles(self, steps: int, count: int, first_gap: int = 0) -> None:
+    def _tiles(self, steps: int, count: int) -> None:
         """`count` array tiles of `steps` steps; their last steps are at least T cycles apart."""
-        for number in range(count):
-            last = max(self.now + steps - 1, self.last_step + self.p.t + (first_gap if number == 1 else 0))
+        for _ in range(count):
+            last = max(self.now + steps - 1, self.last_step + self.p.t)
             self.stalls["drain"] += last + 1 - self.now - steps
             self.busy += steps
             self.last_step, self.now = last, last + 1
+
+    def _flush(self) -> None:
+        """The context that waits is computed."""
+        if self.held:
+            ready = max(self.now, self.held.ready)
+            self.stalls["pipeline"] += ready - self.now
+            self.now = ready
+            self._tiles(self.held.steps, self.held.tiles)
+            self.held = None
 
     def _matmul(self, f: dict[str, int], start: float, known: float) -> float:
         p, rows = self.p, self.lengths[f["expert"]] if f["use_queue"] else f["row_end"]
@@ -216,19 +230,17 @@ class _Walk:
             asked = self.stream.asked(known) if fetched else 0.0
             kind = "weights" if rows else "wasted_weights"
             self.bytes[kind] += f["bytes"] * fetched
+        self._flush()
         self._begin(f, start)
         first = self.ring_base + f["ring_offset"]
         for tile in range(tiles if fetched or rows else 0):
             if fetched:
                 self.stream.fetch(words, f["bytes"] / tiles, asked)
-            there = self.stream.there(first + (tile + 1) * words)
+            self._starve(self.stream.there(first + (tile + 1) * words) + TAKE)
             if rows:
-                self.now += p.param_words
-                self.stalls["issue"] += p.param_words
-                self._starve(there - f["k_steps"])
                 self._tiles(f["k_steps"], div_up(rows, p.t) - f["row_begin"] // p.t)
             else:
-                self._starve(there)
+                self._starve(self.now + 2)
             if not f["keep"]:
                 self.stream.free(words, self.now)
                 self.ring_base += words
@@ -243,22 +255,16 @@ class _Walk:
 
     def _attention(self, f: dict[str, int], start: float) -> float:
         p = self.p
+        if not (self.held and f["slack"] == NO_WAIT and start + BEGIN <= self.held.chance):
+            self._flush()
         self._begin(f, start)
-        tiles = div_up(f["row_end"], p.t) - f["row_begin"] // p.t
-        scored: list[float] = []
-        for number in range(tiles + 1):
-            if number < tiles:
-                self.now += 1
-                self.stalls["issue"] += 1
-                self._tiles(f["k_steps"], f["key_tiles"])
-                scored.append(self.last_step + self.score_settle)
-            if number > 0:
-                ready = max(self.now + 1, scored[number - 1] + 1)
-                self.stalls["pipeline"] += ready - self.now
-                self.now = ready
-                self._tiles(f["pv_steps"], f["tiles"], self.hold)
+        for _ in range(div_up(f["row_end"], p.t) - f["row_begin"] // p.t):
+            self._tiles(f["k_steps"], f["key_tiles"])
+            scored, chance = self.last_step + self.score_settle, self.now
+            self._flush()
+            self.held = _Context(f["pv_steps"], f["tiles"], scored, chance)
         self.share = {"norm": 0.0, "mover": 0.0}
-        return self.last_step + self.settle
+        return max(self.now, scored) + f["pv_steps"] * f["tiles"] + self.settle
 
     # The other units: cycles a command takes.
 

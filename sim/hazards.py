@@ -269,8 +269,8 @@ def _beside(busy: Instruction, now: Instruction) -> Iterator[Hazard]:
 def _behind(engine: list[Instruction], now: Instruction, settle: int) -> Iterator[Hazard]:
     """Conflicts within the engine: reads too early behind the step of the result; sums onto sums still under way."""
     wait = 0 if now.f["slack"] == NO_WAIT else max(0, settle - now.f["slack"])
-    between = 0  # steps surely taken
-    for early in reversed(engine):
+    between = -_overlap(engine[-1:], now)  # steps surely taken
+    for number, early in reversed(list(enumerate(engine))):
         for buffer in early.effects.writes.keys() & now.effects.reads.keys():
             pairs = [(first, second.reads[buffer]) for first in early.variants for second in now.variants]
             cycles = wait + between + min(_least(first, buffer, *read) for first, read in pairs)
@@ -282,7 +282,15 @@ def _behind(engine: list[Instruction], now: Instruction, settle: int) -> Iterato
             if cycles < ADD_CYCLES:
                 yield Hazard(early.number, now.number, "RAW", "X", f"sums {cycles} cycles apart")
         if not early.queued or (now.queued and early.f["expert"] == now.f["expert"]):
-            between += early.shortest.steps
+            between += early.shortest.steps - _overlap(engine[:number][-1:], early)
+
+
+def _overlap(before: list[Instruction], now: Instruction) -> int:
+    """Steps by which `now` may begin before the instruction before it ends: its first scores come before the last
+    context of that one."""
+    if not before or not before[0].op == now.op == Op.ATTENTION or now.f["slack"] != NO_WAIT:
+        return 0
+    return now.f["key_tiles"] * now.f["k_steps"] + before[0].f["tiles"] * before[0].f["pv_steps"]
 
 
 def _least(early: Effects, buffer: str, words: Words, times: Words) -> float:

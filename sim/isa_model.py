@@ -82,6 +82,7 @@ class Machine:
 
     def run(self, entry: int = 0, on_retire: Callable[[int], None] = lambda index: None) -> bytes:
         """Execute until END; `on_retire` gets each instruction's index. Returns the output region."""
+        self.query_tiles = 0  # whose scores were computed
         for index in range(1 << 20):
             at = entry + index * BYTES
             if at % BYTES or not 0 <= at <= len(self.program) - BYTES:
@@ -273,8 +274,9 @@ class Machine:
         v = self._signed(self.v, keys, v_base, v_stride, tiles * p.c)
         t = sat(rshift(q @ k.T * score_mult, score_shift), 16)
         for number, row in enumerate(rows):  # query tiles take turns in the buffer's halves, whose words alternate
-            half = (row // p.t - row_begin // p.t) % 2
+            half = (self.query_tiles + row // p.t - row_begin // p.t) % 2
             self.score[row % p.t, keys // p.word * 2 + half, keys % p.word] = t[number]
+        self.query_tiles += -(-row_end // p.t) - row_begin // p.t
         u = t.max(1, keepdims=True) - t
         prob = rshift(_EXP[u & 31], np.minimum(u >> 5, 20))
         factor = (1 << 24) // prob.sum(1, keepdims=True)

@@ -45,17 +45,20 @@ def _head(b: Builder, name: str, image: int, head: int) -> None:
     model, layout, t, word = b.model, b.layout, b.p.t, b.p.word
     score, context = f"{name}.attn.score", f"{name}.attn.context"
     instruction = f"{name}.context head {head}" + f" of image {image}" * (layout.batch > 1)
+    begin, end = image * model.tokens, (image + 1) * model.tokens
+    tiles = range(begin // t, div_up(end, t))
+    first_half = b.query_tiles % 2
+    b.query_tiles += len(tiles)
     b.emit(engine.attention(
-        layout, instruction, image, head, score_mult=b.value(f"{score}.mult"), score_shift=b.value(f"{score}.shift"),
+        layout, instruction, image, head, first_half,
+        score_mult=b.value(f"{score}.mult"), score_shift=b.value(f"{score}.shift"),
         out_mult=b.value(f"{context}.mult"), out_shift=b.value(f"{context}.shift"),
     ))  # fmt: skip
-    begin, end = image * model.tokens, (image + 1) * model.tokens
     channels = range(head * layout.head_pitch, head * layout.head_pitch + model.head_dim)
     b.probe(f"{name}.context", layout.context, (begin, end), channels, column=head * model.head_dim)
     # The last two query tiles: the scores of earlier ones were overwritten. The words of the halves alternate.
     keys = [key // word * 2 * word + key % word for key in range(begin % word, begin % word + model.tokens)]
-    tiles = range(begin // t, div_up(end, t))
     for tile in tiles[-2:]:
-        half, rows = (tile - tiles[0]) % 2, (max(tile * t, begin), min((tile + 1) * t, end))
+        half, rows = (first_half + tile - tiles[0]) % 2, (max(tile * t, begin), min((tile + 1) * t, end))
         b.probe(f"{name}.score", Area("SCORE", half, 0), rows, keys, head=head,
                 access=Access(engine.SCORES, (half, half + 1), (0, 1)))

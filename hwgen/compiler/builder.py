@@ -35,6 +35,7 @@ class Builder(Emitter):
         self.all, self.dim, self.x = (0, layout.rows), range(self.model.dim), layout.x(layout.dim_words)
         self.before: list[Stage] = []
         self.kept: list[Matrix] = []  #: whose weights the stages before keep
+        self.query_tiles = 0  #: of the attentions so far; they take turns in the halves of the score buffer
         self.first_tiles = 1  #: of the first block of a norm with nothing before it
         self.norms = [f"layers.{index}.norm{n}" for index in range(len(self.model.layers)) for n in (1, 2)]
         if task.rescale:

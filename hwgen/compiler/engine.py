@@ -49,8 +49,9 @@ def matmul(
     )  # fmt: skip
 
 
-def attention(layout: Layout, name: str, image: int, head: int, **fields: int) -> Draft:
-    """One head of one image: queries, keys and values to context. `fields`: multipliers and shifts."""
+def attention(layout: Layout, name: str, image: int, head: int, first_half: int, **fields: int) -> Draft:
+    """One head of one image: queries, keys and values to context. `first_half`: of the score buffer, for the first
+    query tile. `fields`: multipliers and shifts."""
     p, model = layout.p, layout.desc.model
     q, k, v, context = layout.q, layout.k, layout.v, layout.context
     rows = begin, end = image * model.tokens, (image + 1) * model.tokens
@@ -67,7 +68,8 @@ def attention(layout: Layout, name: str, image: int, head: int, **fields: int) -
     query_of = [row // p.t - begin // p.t for row in range(*rows)]
     inputs = [number * p.c // p.k for number in range(div_up(k_steps * p.k, p.c))]
     operands, results = (tile, tile + len(inputs)), (tile, tile + tiles)
-    halves = [steps - score_start[half] - k_steps for half in range(min(count, 2))]
+    # Of each half: steps from the first query tile's first scores to the last.
+    halves = {(first_half + number) % 2: steps - score_start[number] - k_steps for number in range(min(count, 2))}
     reads = (
         Access(q, rows, operands, [score_start[number] for number in query_of], inputs),
         Access(k, rows, operands, [(row - first) // p.c * k_steps for row in range(*rows)], inputs),
@@ -77,7 +79,7 @@ def attention(layout: Layout, name: str, image: int, head: int, **fields: int) -
     writes = (
         Access(context, rows, results, [steps - context_start[number] for number in query_of],
                [-(number + 1) * pv_steps for number in range(tiles)]),
-        Access(SCORES, (0, len(halves)), (0, 1), halves, [0]),
+        *(Access(SCORES, (half, half + 1), (0, 1), [steps], [0]) for half, steps in halves.items()),
     )  # fmt: skip
     fields |= {
         "a_base": q.at(begin) + word, "a_stride": q.stride, "row_begin": begin, "row_end": end, "k_steps": k_steps,
@@ -85,4 +87,5 @@ def attention(layout: Layout, name: str, image: int, head: int, **fields: int) -
         "k_base": k.at(first) + word, "k_stride": k.stride, "v_base": v.at(first) + tile, "v_stride": v.stride,
         "key_tiles": key_tiles, "pv_steps": pv_steps,
     }  # fmt: skip
-    return Draft(Op.ATTENTION, name, fields, reads=reads, writes=writes, ports=WRITES_Y, steps=steps)
+    return Draft(Op.ATTENTION, name, fields, reads=reads, writes=writes, ports=WRITES_Y, steps=steps,
+                 turns=(score_steps, context_steps))

@@ -13,7 +13,10 @@ from hwgen.description import Description, MoeMlp, Task
 from hwgen.errors import HwgenError
 from hwgen.params import HwParams
 
-__all__ = ["ALIGN", "Layout", "auto_params", "buffer_needs", "check_fits", "div_up", "output_shape", "stored_words"]
+__all__ = [
+    "ALIGN", "Layout", "auto_params", "buffer_needs", "check_fits", "div_up", "dot_steps", "output_shape",
+    "stored_words",
+]  # fmt: skip
 
 #: What instructions name in a region starts at multiples of so many bytes.
 ALIGN = 64
@@ -24,6 +27,12 @@ RING_BYTES = 1 << 18
 def div_up(value: int, unit: int) -> int:
     """Number of units that hold `value`."""
     return -(-value // unit)
+
+
+def dot_steps(p: HwParams, inputs: int) -> int:
+    """Array steps of a dot product with weights. With each of the first a parameter word is read, so there are as many
+    as of these at least; zeros fill up."""
+    return max(div_up(inputs, p.k), p.param_words)
 
 
 def output_shape(desc: Description, task: Task) -> tuple[int, int]:
@@ -68,8 +77,8 @@ class Layout:
         return div_up(channels, self.p.c)
 
     def stride(self, channels: int) -> int:
-        """Words of W bytes of a row."""
-        return div_up(channels, self.p.word)
+        """Words of W bytes of a row: as many as a dot product reads at least."""
+        return div_up(max(channels, dot_steps(self.p, 1) * self.p.k), self.p.word)
 
     @property
     def dim_words(self) -> int:
@@ -82,7 +91,7 @@ class Layout:
     @property
     def head_pitch(self) -> int:
         """Channels from one head to the next: head_dim rounded up to whole words of W."""
-        return self.stride(self.desc.model.head_dim) * self.p.word
+        return div_up(self.desc.model.head_dim, self.p.word) * self.p.word
 
     @property
     def attn_channels(self) -> int:
@@ -96,7 +105,7 @@ class Layout:
 
     @property
     def attn_stride(self) -> int:
-        return self.attn_channels // self.p.word
+        return self.stride(self.attn_channels)
 
     @cached_property
     def head_channels(self) -> tuple[int, ...]:
@@ -212,14 +221,14 @@ class Layout:
 
     def _ring(self, name: str, inputs: int) -> tuple[str, int, str]:
         """Two tiles: one is in use while the next one arrives."""
-        return "weight_depth", 2 * (self.p.param_words + div_up(inputs, self.p.k)), f"two tiles of {name}"
+        return "weight_depth", 2 * (self.p.param_words + dot_steps(self.p, inputs)), f"two tiles of {name}"
 
     def kept(self) -> Iterator[int]:
         """Ring words of weights that row blocks share: they are as many as there is room for."""
         model, params = self.desc.model, self.p.param_words
 
         def words(inputs: int, outputs: int) -> int:
-            return self.words(outputs) * (params + div_up(inputs, self.p.k))
+            return self.words(outputs) * (params + dot_steps(self.p, inputs))
 
         q, proj = words(model.dim, self.attn_channels), words(self.attn_used, model.dim)
         yield from (q, proj, words(model.patch_size, model.dim) + q)

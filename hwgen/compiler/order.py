@@ -25,9 +25,12 @@ class Work:
     """An instruction as its order sees it.
 
     steps: array steps it takes at least (the engine's; with `expert`: unless that expert's queue is empty)
+    turns: ATTENTION: steps of a query tile's scores and of its context
     ports: what the hardware does not share between units although the words differ
     alone: nothing may be under way
     gap:   cycles from the engine's last step before it to its first, at least; known once it is placed
+    early: how many steps its first may come before the last one of the instruction before: of two attentions, the first
+           scores of the second come before the last context of the first; known once it is placed
     """
 
     unit: str
@@ -36,8 +39,10 @@ class Work:
     ports: frozenset[str] = frozenset()
     alone: bool = False
     steps: int = 0
+    turns: tuple[int, int] | None = None
     expert: int | None = None
     gap: int = field(default=0, init=False)
+    early: int = field(default=0, init=False)
 
     def conflicts(self, other: Work) -> bool:
         """They may not run at the same time (on different units)."""
@@ -61,7 +66,13 @@ class Order:
         fields = {"engine_lag": ANY_LAG}
         if work.unit == "engine":
             self.engine = self.engine[1 - ENGINE_QUEUE :]
+            before = self.engine[-1] if self.engine else None
+            if work.turns and before and before.turns:
+                work.early = work.turns[0] + before.turns[1]
             slack = min(self._distances(work), default=NO_WAIT)
+            if work.early and slack < NO_WAIT:  # they must not overlap, then
+                work.early = 0
+                slack = min(*self._distances(work), NO_WAIT - 1)
             fields["slack"] = min(slack, NO_WAIT)
             work.gap = max(0, self.settle - slack)
         else:
@@ -88,19 +99,19 @@ class Order:
 
     def _distances(self, work: Work) -> Iterator[int]:
         """Per result of the engine that `work` reads: steps from its last step to the read if none were idle."""
-        between = 0
+        between = -work.early
         for earlier in reversed(self.engine):
             for write in earlier.writes:
                 for read in work.reads:
                     if read.overlaps(write):
                         yield between + write.distance(read)
-            between += earlier.steps if earlier.expert is None else 0
+            between += earlier.steps - earlier.early if earlier.expert is None else 0
 
     def retires_before(self, early: Work, late: Work, write: Access, access: Access, expert: int | None) -> bool:
         """`early` has retired when `late`'s `write` comes to `access`. `expert`: one whose queue is not empty."""
         if not early.unit == late.unit == "engine":
             return False
-        cycles = late.gap + late.steps - write.latest(access)  # to the step that ends the tile, from ...
+        cycles = late.gap + late.steps - late.early - write.latest(access)  # to the step that ends the tile, from ...
         for work in self.engine[self.engine.index(early) + 1 : -1]:  # ... the last step of `early`
-            cycles += work.gap + work.steps if work.expert in (None, expert) else 0
+            cycles += work.gap + work.steps - work.early if work.expert in (None, expert) else 0
         return cycles >= self.retire

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from hwgen.compiler.layout import div_up
+from hwgen.compiler.layout import div_up, dot_steps
 from hwgen.compiler.packing import pack_linear, spread
 from hwgen.description import Description
 from hwgen.isa import BY_NAME
@@ -33,8 +33,7 @@ class Matrix:
 
     @property
     def k_steps(self) -> int:
-        """With each of the first steps a parameter word is read: shorter products are filled up with zeros."""
-        return max(div_up(self._size(1, self.inputs), self.p.k), self.p.param_words)
+        return dot_steps(self.p, self._size(1, self.inputs))
 
     @property
     def narrow(self) -> bool:

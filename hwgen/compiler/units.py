@@ -28,11 +28,12 @@ class Draft:
     def __init__(
         self, op: Op, name: str, fields: dict[str, int], *, reads: tuple[Access, ...] = (),
         writes: tuple[Access, ...] = (), ports: frozenset[str] = frozenset(), alone: bool = False, steps: int = 0,
-        expert: int | None = None,
+        turns: tuple[int, int] | None = None, expert: int | None = None,
     ) -> None:  # fmt: skip
         self.op, self.name, self.fields = op, name, {key: int(value) for key, value in fields.items()}
         self.work = Work(
-            unit=UNIT_OF[op], reads=reads, writes=writes, ports=ports, alone=alone, steps=steps, expert=expert
+            unit=UNIT_OF[op], reads=reads, writes=writes, ports=ports, alone=alone, steps=steps, turns=turns,
+            expert=expert,
         )
 
 

@@ -44,9 +44,9 @@ class Drain(wiring.Component):
     row factors of a first context tile are there.
 
     In: `start` with each instruction of the engine, `captured` with `tile`, the array's `acc` row, parameter words from
-    the ring as the issuer reads them. Out, `hold` + LATENCY cycles after its row was visible: `out_valid` (masked to the rows of
-    the instruction), `out_acc`, what the post-processing needs, and `out_row`. A queue row's token and gate weight come
-    from the router's queue memory, a context row's factor from the softmax unit.
+    the ring as the issuer reads them. Out, `hold` + LATENCY cycles after its row was visible: `out_valid` (masked to
+    the rows of the instruction), `out_acc`, what the post-processing needs, and `out_row`. A queue row's token and gate
+    weight come from the router's queue memory, a context row's factor from the softmax unit.
     """
 
     LATENCY = 2
@@ -120,7 +120,8 @@ class Drain(wiring.Component):
             tile.eq(held),
             self.factor_row.eq(slot),
         ]
-        arrives, arriving = delayed(m, self.captured, self.hold, reset=True), delayed(m, self.tile.as_value(), self.hold)
+        arrives = delayed(m, self.captured, self.hold, reset=True)
+        arriving = delayed(m, self.tile.as_value(), self.hold)
         with m.If(arrives):
             m.d.comb += tile.eq(arriving)
         m.d.sync += held.eq(tile)

@@ -36,10 +36,10 @@ class Issuer(wiring.Component):
 
     `start` takes an instruction with its number of `rows` (the row after the last; queue length for queue
     instructions), `fetched` (its weights come through the ring) and `number`; at most CONTEXTS may be unfinished.
-    They run one behind the other without a pause, for the pipeline or the loops (`Planner`): an instruction's first step
-    waits until `slack` says that it will meet the results of the one before. `unfinished` counts instructions whose
-    results are not all written; `done` (with `done_number`) pulses `settle` cycles after an instruction's last step,
-    when they are. `begin` (with `begin_number`) pulses in front of an instruction's first step.
+    They run one behind the other without a pause, for the pipeline or the loops (`Planner`): an instruction's first
+    step waits until `slack` says that it will meet the results of the one before. `unfinished` counts instructions
+    whose results are not all written; `done` (with `done_number`) pulses `settle` cycles after an instruction's last
+    step, when they are. `begin` (with `begin_number`) pulses in front of an instruction's first step.
 
     Operand addresses leave `lead - 2` cycles after the step's decision, score reads one, so that all operands reach
     the array `lead` cycles after it, together with `step_*`, `kind` and, on `step_last`, `tile`. The parameters of an

@@ -1,4 +1,4 @@
-"""Planner: instructions of the engine → passes, ahead of the issuer, so that no step waits for the next loop's begin."""
+"""Planner: instructions of the engine → passes, ahead of the issuer, so that no step waits for a loop to begin."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ def pass_layout(p: HwParams, settle: int) -> data.StructLayout:
 class Planner(wiring.Component):
     """A MATMUL is a pass per output tile, an ATTENTION two per query tile.
 
-    `start` takes an instruction as `Issuer` does. `pass_valid` offers `pass`, taken with `pass_ready`. Passes of weights
-    that come through the ring are offered when all words of the tile are there.
+    `start` takes an instruction as `Issuer` does. `pass_valid` offers `pass_data`, taken with `pass_ready`. Passes with
+    weights that come through the ring are offered when all words of the tile are there.
 
-    The context of a query tile comes after the scores of the next one, so that softmax has time. So does the last one of
-    an instruction, if the next instruction is an ATTENTION with `slack` NO_WAIT that is already there. The halves of the
-    score buffer take turns, instructions do not matter.
+    The context of a query tile comes after the scores of the next one, so that softmax has time. So does the last one
+    of an instruction, if the next instruction is an ATTENTION with `slack` NO_WAIT that is already there. The halves of
+    the score buffer take turns, instructions do not matter.
 
     Without rows a MATMUL only takes its weights out of the ring (`discard` pops `tile_words`; `discarded`: what they
     took in DRAM, in halves of a ring word), when the issuer is `quiet`; `skip_begin` and `skip_end` mark its time.

@@ -20,11 +20,12 @@ class WeightFetch(wiring.Component):
     """Words of C*K bytes in the order of the commands; `cmd_bytes` is what they take in DRAM, greater than 0: C*K bytes
     each, or less with `cmd_narrow`: tiles of parameters and `cmd_k_steps` packed words (`Widener`).
 
-    The ring holds `p.weight_depth` words (its memory is a power of two). `level` words are readable from the read base
-    on (`written` pulses in the cycle before it counts one more): `r_en`, `r_index` < `level` → `r_data` LATENCY cycles
-    later. Even and odd words lie in memories of their own, so a word an odd number of places away may be read beside:
-    `param_en`, `param_index` → `param_data`. `pop` moves the base by `pop_count` <= `level`; `r_index` counts from the base before a `pop` of the same
-    cycle: `pop` may come with the last read. A full ring stalls the bus; nothing unread is overwritten.
+    The ring holds `p.weight_depth` words (its memories' depths are powers of two). `level` words are readable from the
+    read base on (`written` pulses in the cycle before it counts one more): `r_en`, `r_index` < `level` → `r_data`
+    LATENCY cycles later. Even and odd words lie in memories of their own, so a word an odd number of places away may be
+    read beside it: `param_en`, `param_index` → `param_data`. `pop` moves the base by `pop_count` <= `level`; indices
+    count from the base before a `pop` of the same cycle: `pop` may come with the last read. A full ring stalls the bus;
+    nothing unread is overwritten.
     The AXI read channels are `axi_ar_*` and `axi_r_*`. `abort`, `error`, `error_slave`, `bytes` are those of
     `AxiReader`; `idle`: all commands are in the ring. `clear` empties the ring; only while idle, or with `abort` (words
     of an aborted command may be in the ring: follow `abort` with `clear`). `clear_bytes` zeroes `bytes`.
@@ -172,8 +173,8 @@ class WeightFetch(wiring.Component):
                 ram.r_addr.eq(Mux(own, address[1:], param_address[1:])),
             ]
             words.append(ram.r_data)
-        for read, data in ((address, self.r_data), (param_address, self.param_data)):
-            odd = Signal(reset_less=True)
-            result = Signal(self.word_bytes * 8, reset_less=True)
-            m.d.sync += [odd.eq(read[0]), result.eq(Mux(odd, words[1], words[0]))]
-            m.d.comb += data.eq(result)
+        for read, result in ((address, self.r_data), (param_address, self.param_data)):
+            from_odd = Signal(reset_less=True)
+            word = Signal(self.word_bytes * 8, reset_less=True)
+            m.d.sync += [from_odd.eq(read[0]), word.eq(Mux(from_odd, words[1], words[0]))]
+            m.d.comb += result.eq(word)

@@ -187,7 +187,8 @@ def test_array_steps(shape):
     compiled = compile_model(desc, p)
     for task in compiled.instructions:
         assert estimate(compiled, task, p, latency=0).array_busy * p.macs >= macs(desc, task)
-    exact = FIXED | {"class_token": False, "image": {"height": 4, "width": 8, "channels": 1}, "tasks": [TASKS[3]],
+    exact = FIXED | {"class_token": False, "image": {"height": 4, "width": 16, "channels": 1},
+                     "patch": {"height": 2, "width": 4}, "tasks": [TASKS[3]],
                      "layers": [{"mlp": {"kind": "dense", "hidden": 24}}]}  # fmt: skip
     desc = random_description(0, **exact)
     p = auto_params([desc], 2, 4, 4)
