@@ -58,6 +58,8 @@ def problem(f):
         return "tiles"
     if op in (Op.IMAGE, Op.MATMUL, Op.ATTENTION, Op.ROUTE) and steps == 0:
         return "steps"
+    if op == Op.MATMUL and steps < PK:
+        return "fewer steps than parameter words"
     words = tiles * (PK + steps)
     match op:
         case Op.LOAD:
@@ -115,9 +117,12 @@ def random_fields(rng, op):
         "key_tiles": (KEY_TILES, 16), "pv_steps": (PV_STEPS, 16), "expert": (HW.max_experts - 1, 8),
         "dest": (Dest.LOGITS, 4), "source": (1, 2),
     }  # fmt: skip
+    floors = {"expert": 0, "dest": 0, "source": 0} | ({"k_steps": PK} if op == Op.MATMUL else {})
     for name, (limit, bits) in limits.items():
         if name in f:
-            f[name] = around(limit, bits, floor=0 if name in ("expert", "dest", "source") else 1)
+            f[name] = around(limit, bits, floor=floors.get(name, 1))
+    if op == Op.MATMUL and rng.random() < 0.15:
+        f["k_steps"] = PK + int(rng.integers(-1, 1))
     if op == Op.STORE and rng.random() < 0.8:
         f["source"] = int(rng.choice([Source.X, Source.Y]))
     if "row_begin" in f and "row_end" in f:
@@ -179,10 +184,12 @@ def simple(op):
     """A legal instruction of each opcode."""
     f = {"op": op} | dict.fromkeys(OPCODES[op][1], 0)
     f |= {name: 1 for name in ("row_end", "k_steps", "tiles", "a_stride", "key_tiles", "pv_steps") if name in f}
+    if op == Op.MATMUL:
+        f["k_steps"] = PK
     if op == Op.GATHER:
         f["use_queue"] = 1
     if "bytes" in f:
-        f["bytes"] = (PK + 1) * RING if op == Op.MATMUL else X_WORD
+        f["bytes"] = 2 * PK * RING if op == Op.MATMUL else X_WORD
     if op == Op.LOAD:
         f["dest"] = Dest.X
     return f
@@ -206,10 +213,11 @@ async def against_oracle(dut):
     # The random instructions do reach the rules.
     assert all(None in reasons for reasons in seen.values())
     rules = {
-        Op.LOAD: 3, Op.IMAGE: 4, Op.NORM: 4, Op.MATMUL: 11, Op.ATTENTION: 5, Op.ROUTE: 4, Op.GATHER: 3, Op.STORE: 4,
+        Op.LOAD: 3, Op.IMAGE: 4, Op.NORM: 4, Op.MATMUL: 12, Op.ATTENTION: 5, Op.ROUTE: 4, Op.GATHER: 3, Op.STORE: 4,
     }  # fmt: skip
     for op, count in rules.items():
         unreachable = op in (Op.MATMUL, Op.GATHER) and HW.max_experts == 256
+        unreachable += op == Op.MATMUL and PK == 1
         assert len(seen[op]) >= count - unreachable, f"{op.name}: {seen[op]}"
 
 
@@ -266,7 +274,7 @@ async def ring_words(dut):
     """What is kept in the ring must fit, up to the last word."""
     bench = Bench(dut)
     await bench.start()
-    offset = min(HW.weight_depth - PK - 1, (1 << 16) - 1)
+    offset = min(HW.weight_depth - 2 * PK, (1 << 16) - 1)
     steps = HW.weight_depth - offset - PK
     kept = simple(Op.MATMUL) | {"keep": 1, "bytes": 0, "ring_offset": offset, "k_steps": steps}
     assert await bench.check(encode(kept)) == (1, 1)
@@ -278,6 +286,18 @@ async def ring_words(dut):
     queued = simple(Op.MATMUL) | {"use_queue": 1, "row_end": 0}
     for change in ({"bytes": 0}, {"keep": 1}):
         assert await bench.check(encode(queued | change)) == (1, 0), change
+
+
+@cocotb.test()
+async def short_products(dut):
+    """A step for each parameter word at least: the words are read beside the steps."""
+    bench = Bench(dut)
+    await bench.start()
+    for f in (simple(Op.MATMUL), simple(Op.MATMUL) | {"use_queue": 1, "row_end": 0}, simple(Op.MATMUL) | {"narrow": 1}):
+        for steps in range(PK + 2):
+            f |= {"k_steps": steps}
+            for kept in ({"bytes": stream_bytes(f)},) if f["use_queue"] else ({"bytes": stream_bytes(f)}, {"bytes": 0}):
+                assert await bench.check(encode(f | kept)) == (1, steps >= PK), (f, kept)
 
 
 @cocotb.test()

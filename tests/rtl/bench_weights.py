@@ -13,7 +13,7 @@ from tests.rtl.axi_model import Ports, ReadMemory, reset
 SHAPES = json.loads(os.environ.get("HWGEN_PARAMETERS", '{"shapes": {"": {}}}'))["shapes"]
 ZEROS = dict.fromkeys(
     ("abort", "clear", "clear_bytes", "cmd_valid", "cmd_address", "cmd_bytes", "cmd_narrow", "cmd_k_steps",
-     "r_en", "r_index", "pop", "pop_count",
+     "r_en", "r_index", "param_en", "param_index", "pop", "pop_count",
      "axi_ar_ready", "axi_r_valid"),
     0,
 )  # fmt: skip
@@ -103,35 +103,47 @@ class Fetch:
     async def consume(self, wanted, pause):
         """Read at random places below `level` and pop until all of `wanted` has been seen, checking every word.
 
-        `pause`: probability of a cycle without a read; every word is read before it is popped.
+        `pause`: probability of a cycle without a read; every word is read before it is popped. The parameters' port
+        reads in about every other cycle, beside (an odd number of words away) or alone. Returns which ports read at a
+        time.
         """
         ports, rng = self.ports, self.rng
         base, seen = 0, 0  # words popped; words of the ring read from the base on
-        reads = []  # (cycle due, word)
+        reads = []  # (cycle due, port, word)
+        kinds = set()  # of reads at a time
         cycle = 0
         while base < len(wanted) or reads:
             level = ports.get("level")  # after the last edge's pop
             assert level <= self.depth
             assert base + level <= len(wanted)
             enable = level > 0 and rng.random() >= pause
+            index, param_index = (int(rng.integers(self.depth)) for _ in range(2))
             if enable:
                 index = seen if seen < level else int(rng.integers(level))
                 seen += index == seen
-                reads.append((cycle + LATENCY, wanted[base + index]))
+                reads.append((cycle + LATENCY, "r_data", wanted[base + index]))
+            beside = range(1 - index % 2, level, 2) if enable else range(level)
+            param = len(beside) > 0 and rng.random() < 0.5
+            if param:
+                param_index = int(rng.choice(beside))
+                reads.append((cycle + LATENCY, "param_data", wanted[base + param_index]))
+            kinds.add((enable, param))
             pop = seen > 0 and rng.random() < 0.5
             count = int(rng.integers(1, seen + 1)) if pop else int(rng.integers(self.depth))
-            ports.set(r_en=int(enable), r_index=index if enable else int(rng.integers(self.depth)))
+            ports.set(r_en=int(enable), r_index=index, param_en=int(param), param_index=param_index)
             ports.set(pop=int(pop), pop_count=count)
             if pop:
                 base, seen = base + count, seen - count
             await RisingEdge(self.dut.clk)
             # Sampled at the edge that ends a cycle: what a user registers then.
-            if reads and reads[0][0] == cycle:
-                assert ports.get("r_data") == reads.pop(0)[1], f"word read in cycle {cycle - LATENCY}"
+            while reads and reads[0][0] == cycle:
+                _, port, word = reads.pop(0)
+                assert ports.get(port) == word, f"{port} of the word read in cycle {cycle - LATENCY}"
             cycle += 1
-            ports.set(r_en=0, pop=0)
+            ports.set(r_en=0, param_en=0, pop=0)
             await self.settle()
             assert cycle < 200000
+        return kinds
 
     async def settle(self):
         await ReadWrite()
@@ -165,7 +177,8 @@ async def fills_up_and_waits(dut, name, narrow):
     await ClockCycles(dut.clk, 40 + 10 * fetch.depth * max(1, fetch.word // fetch.beat))
     assert fetch.ports.get("level") == fetch.depth
     assert not fetch.ports.get("idle")
-    await fetch.consume(fetch.words(work), 0.3)
+    kinds = await fetch.consume(fetch.words(work), 0.3)
+    assert kinds == {(False, False), (True, False), (False, True), (True, True)}
 
 
 @cocotb.test()
