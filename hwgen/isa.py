@@ -100,7 +100,14 @@ FIELDS: tuple[Field, ...] = (
     Field("a_stride", 3, 16, 16, "source words per row group; IMAGE: rows of pixels in a patch"),
     Field("row_begin", 4, 0, 16, "first row"),
     Field("row_end", 4, 16, 16, "row after the last"),
-    Field("k_steps", 5, 0, 16, "array steps of a dot product; ROUTE: winners per token; IMAGE: bytes of a patch row"),
+    Field(
+        "k_steps",
+        5,
+        0,
+        16,
+        "array steps of a dot product, as many as parameter words at least; ROUTE: winners per token; IMAGE: bytes of "
+        "a patch row",
+    ),
     Field("tiles", 5, 16, 16, "output tiles or words of C channels; ROUTE: experts; IMAGE: patches per row"),
     Field("d_base", 6, 0, 16, "first destination word: of row 0"),
     Field("d_stride", 6, 16, 16, "destination words per row group"),
@@ -134,7 +141,8 @@ FIELDS: tuple[Field, ...] = (
         8,
         8,
         "engine, with engine_lag: cycles from its first step in which it reads nothing that the "
-        "engine's instruction before it writes; 255: reads nothing of it",
+        "engine's instruction before it writes; 255: reads nothing of it, and of two ATTENTIONs the first scores of "
+        "the second may come before the last context of the first",
     ),
 )
 

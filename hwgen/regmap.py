@@ -18,7 +18,7 @@ __all__ = [
 ]  # fmt: skip
 
 MAGIC = int.from_bytes(b"HWGN", "little")
-VERSION = 3  #: of this map and of the instruction set; a driver refuses others
+VERSION = 4  #: of this map and of the instruction set; a driver refuses others
 
 
 class Error(IntEnum):
@@ -122,7 +122,7 @@ REGISTERS: tuple[Register, ...] = (
     Register("stall_weights", 0x110, 48, "ro", "no step: weights have not arrived"),
     Register("stall_drain", 0x118, 48, "ro", "no step: results of the tile before have not left the array"),
     Register("stall_pipeline", 0x120, 48, "ro", "no step: earlier results or scores are not written yet"),
-    Register("stall_issue", 0x128, 48, "ro", "no step: parameter words, loop turns, decoding"),
+    Register("stall_issue", 0x128, 48, "ro", "no step: decoding, planning"),
     Register("stall_norm", 0x130, 48, "ro", "no step: waiting for NORM"),
     Register("stall_router", 0x138, 48, "ro", "no step: waiting for ROUTE"),
     Register("stall_mover", 0x140, 48, "ro", "no step: waiting for GATHER or MEAN"),

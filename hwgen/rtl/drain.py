@@ -53,6 +53,8 @@ class Drain(wiring.Component):
 
     def __init__(self, p: HwParams, *, hold: int) -> None:
         self.p, self.hold = p, hold
+        if hold < 1:
+            raise ValueError(f"hold must be 1 at least: what is known of a tile has a register, not {hold}")
         # Sets of parameters under way: those read while a finished tile passes through the array, and two more.
         self.param_sets = 1 << ceil_log2(3 + ComputeArray.LATENCY // p.t)
         super().__init__(
@@ -103,7 +105,7 @@ class Drain(wiring.Component):
 
         # Rows are taken at once, to make room for the next tile, and looked at when their factors are there.
         shifting, place = Signal(), Signal(log_t)
-        tile, held = Signal(tile_layout(p)), Signal(tile_layout(p), reset_less=True)
+        tile = Signal(tile_layout(p), reset_less=True)
         slot, beat = Signal(log_t), Signal()
         acc = delayed(m, self.acc, self.hold)
         with m.If(self.shift_rows):
@@ -117,14 +119,12 @@ class Drain(wiring.Component):
             self.shift_rows.eq(self.captured | shifting),
             beat.eq(delayed(m, self.shift_rows, self.hold, reset=True)),
             slot.eq(delayed(m, place, self.hold)),
-            tile.eq(held),
             self.factor_row.eq(slot),
         ]
-        arrives = delayed(m, self.captured, self.hold, reset=True)
-        arriving = delayed(m, self.tile.as_value(), self.hold)
+        arrives = delayed(m, self.captured, self.hold - 1, reset=True)
+        arriving = delayed(m, self.tile.as_value(), self.hold - 1)
         with m.If(arrives):
-            m.d.comb += tile.eq(arriving)
-        m.d.sync += held.eq(tile)
+            m.d.sync += tile.eq(arriving)
 
         # Row number, mask, queue look-up (the answer is there one cycle later).
         f = table.read
@@ -177,7 +177,8 @@ class Drain(wiring.Component):
         return m
 
     def _parameters(self, m: Module, fresh: Value, fresh1: Value) -> list[Signal]:
-        """Words with the parameters of the row leaving: queued as they pass by, taken with a tile's first row."""
+        """Words with the parameters of the row leaving: queued as they pass by, the first one last, taken with a tile's
+        first row."""
         p = self.p
         filled, taken = Signal(range(self.param_sets)), Signal(range(self.param_sets))
         active = []
@@ -194,7 +195,7 @@ class Drain(wiring.Component):
             with m.If(fresh1):
                 m.d.sync += word.eq(queue.r_data)
             active.append(word)
-        with m.If(self.param_en & (self.param_index == p.param_words - 1)):
+        with m.If(self.param_en & (self.param_index == 0)):
             m.d.sync += filled.eq(filled + 1)
         m.d.sync += taken.eq(taken + fresh)
         return active

@@ -130,37 +130,42 @@ class Issuer(wiring.Component):
         """Whether there is a step in this cycle, and whether the next pass begins behind it. Loop ends are flags, one
         register ahead of the counts, and nothing but counts is changed here: the decision must be short."""
         p, plan = self.p, self.plan
-        # The pass that waits. Its place stays empty for a cycle after it was taken: `_walk` looks at it then.
+        # The pass that waits. Its place stays as it is for a cycle after it was taken: `_walk` looks at it then.
         self.following = following = Signal.like(plan.pass_data)
-        taken = Signal()
         self.valid, self.active = valid, active = Signal(), Signal()
-        m.d.comb += [plan.pass_ready.eq(~valid), taken.eq(plan.pass_valid & ~valid)]
-        with m.If(taken):
-            m.d.sync += [following.eq(plan.pass_data), valid.eq(1)]
+        m.d.comb += plan.pass_ready.eq(~valid)
+        with m.If(~valid):
+            m.d.sync += [following.eq(plan.pass_data), valid.eq(plan.pass_valid)]
 
         self.deciding = kind = Signal(Pass)  # what for
         half, ends = Signal(), Signal()
         steps, single = Signal(16), Signal()
-        steps_left, tiles_left, last_step, last_tile = Signal(16), Signal(16), Signal(), Signal()
+        steps_left, tiles_left = Signal(16), Signal(16)
+        last_step, last_tile, last = Signal(), Signal(), Signal()  # `last`: both
         crowded = Signal()  # the tile before ended less than T cycles ago
-        may_load = Signal()
+        may_load = Signal()  # nothing but the steps under way is in front of the pass that waits
         self.issue, self.tile_ends, self.pass_ends, self.load, self.ended = (
             Signal(name=name) for name in ("issue", "tile_ends", "pass_ends", "load", "ended")
         )
         m.d.comb += [
             self.issue.eq(active & ~(last_step & crowded)),
             self.tile_ends.eq(self.issue & last_step),
-            self.pass_ends.eq(self.issue & last_step & last_tile),
-            self.load.eq(valid & may_load & (~active | self.pass_ends)),
+            self.pass_ends.eq(active & last & ~crowded),
+            self.load.eq(may_load & (~active | self.pass_ends)),
             self.ended.eq(self.pass_ends & ends),
         ]
         self.last_step, self.may_load = last_step, may_load
         with m.If(self.issue):
-            m.d.sync += [steps_left.eq(steps_left - 1), last_step.eq(steps_left == 1)]
+            m.d.sync += [
+                steps_left.eq(steps_left - 1),
+                last_step.eq(steps_left == 1),
+                last.eq((steps_left == 1) & last_tile),
+            ]
         with m.If(self.tile_ends):
             m.d.sync += [
                 steps_left.eq(steps - 1),
                 last_step.eq(single),
+                last.eq(single & (tiles_left == 1)),
                 tiles_left.eq(tiles_left - 1),
                 last_tile.eq(tiles_left == 1),
             ]
@@ -177,6 +182,7 @@ class Issuer(wiring.Component):
                 single.eq(following.steps == 1),
                 steps_left.eq(following.steps - 1),
                 last_step.eq(following.steps == 1),
+                last.eq((following.steps == 1) & (following.tiles == 1)),
                 tiles_left.eq(following.tiles - 1),
                 last_tile.eq(following.tiles == 1),
             ]
@@ -195,7 +201,7 @@ class Issuer(wiring.Component):
             with m.If(wait == 1):
                 m.d.sync += scored[number].eq(1)
             with m.If(self.pass_ends & (kind == Pass.SCORE) & (half == number)):
-                m.d.sync += wait.eq(self.score_settle - 2)
+                m.d.sync += wait.eq(self.score_settle - 3)  # until the pass that reads them may be loaded: two more
             with m.If(self.load & (following.kind == Pass.SCORE) & (following.half == number)):
                 m.d.sync += scored[number].eq(0)
         since = Signal(bits_for(self.settle), init=self.settle)  # cycles since the last step
@@ -203,11 +209,11 @@ class Issuer(wiring.Component):
             m.d.sync += since.eq(0)
         with m.Elif(since != self.settle):
             m.d.sync += since.eq(since + 1)
-        due = Signal()  # a cycle late, in which there was no step
-        m.d.sync += due.eq(~taken & ~self.issue & (since + 2 >= following.wait))
-        m.d.comb += may_load.eq(following.free | (due & ~active))
+        there = Signal()
+        m.d.comb += there.eq(following.free | (~active & (since + 2 >= following.wait)))
         with m.If(following.kind == Pass.CONTEXT):
-            m.d.comb += may_load.eq(scored.bit_select(following.half, 1))
+            m.d.comb += there.eq(scored.bit_select(following.half, 1))
+        m.d.sync += may_load.eq(valid & ~self.load & there)
 
     def _walk(self, m: Module) -> None:
         """The step decided in the cycle before: where it is in its pass."""

@@ -27,7 +27,7 @@ class EngineTiming:
 
 def engine_timing(p: HwParams) -> EngineTiming:
     lead = 1 + Softmax.LATENCY  # the longest way from the issuer; it sends a read a cycle after its decision
-    hold = max(0, 1 + Softmax.FACTOR_LATENCY - lead - ComputeArray.LATENCY)
+    hold = max(1, 1 + Softmax.FACTOR_LATENCY - lead - ComputeArray.LATENCY)
     drained = ComputeArray.LATENCY + p.t + hold + Drain.LATENCY
     settle = lead + drained + PostProcess.LATENCY + WriteBack.LATENCY + 2
     return EngineTiming(lead, hold, settle + Softmax.WRITE_LATENCY - 1, settle)

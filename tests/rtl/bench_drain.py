@@ -156,7 +156,7 @@ class Schedule:
             # Behind the last step of the tile before, in front of the first of this one.
             at = max(self.captured - ARRAY, self.loaded, start + 4)
             trickle = int(rng.choice([1, 1, 9]))
-            for index, word in enumerate(parameter_words(rng, bias, mult, shift)):
+            for index, word in reversed(list(enumerate(parameter_words(rng, bias, mult, shift)))):
                 at += int(rng.integers(1, trickle + 1))
                 self.params[at] = (index, word)
             self.loaded = at
