@@ -11,11 +11,11 @@ from tests.rtl.bundle import Bundle
 SHAPES = {
     "wide": {
         "p": {"t": 4, "c": 8, "k": 2, "max_tokens": 20, "weight_depth": 24},
-        "timing": {"lead": 5, "hold": 6, "score_settle": 29, "settle": 35},
+        "timing": {"lead": 5, "score_settle": 29, "settle": 35},
     },
     "deep": {
         "p": {"t": 2, "c": 4, "k": 16, "max_tokens": 40, "weight_depth": 8},
-        "timing": {"lead": 2, "hold": 0, "score_settle": 23, "settle": 20},
+        "timing": {"lead": 3, "score_settle": 23, "settle": 20},
     },
 }
 
@@ -29,5 +29,5 @@ def test_issuer(shape):
 @pytest.mark.filterwarnings("ignore:.*created but never used")
 def test_settle():
     with pytest.raises(ValueError, match="settle must be below 255, the `slack` of independent instructions, not 255"):
-        Issuer(HwParams(), lead=5, hold=0, score_settle=29, settle=255)
+        Issuer(HwParams(), lead=5, score_settle=29, settle=255)
     gc.collect()  # Amaranth warns about the component that was not built: here, not in a later test
