@@ -31,7 +31,7 @@ UNIT_OF = {op: unit for unit, ops in UNITS.items() for op in ops}
 # Cycles that no formula below explains: from the start bit to the first instruction's request and from END to done;
 # between two dispatches; from what a dispatch waited for to the unit's first cycle, in the engine from there to its
 # first step if it has nothing else to do; from the last word of a tile to the tile's first step.
-START_UP, DISPATCH, BEGIN, ENGINE_BEGIN, TAKE = 13, 8, 4, 5, 3
+START_UP, DISPATCH, BEGIN, ENGINE_BEGIN, TAKE = 13, 8, 4, 6, 3
 # Of a command: the pipelines of the LayerNorm unit, the mover and the router (which has three tokens in work).
 NORM_TAIL, MOVER_TAIL, ROUTER_TAIL, ROUTER_TOKENS = 39, 11, 3, 2
 
@@ -240,7 +240,7 @@ class _Walk:
             if rows:
                 self._tiles(f["k_steps"], div_up(rows, p.t) - f["row_begin"] // p.t)
             else:
-                self._starve(self.now + 2)
+                self._starve(self.now + 3)
             if not f["keep"]:
                 self.stream.free(words, self.now)
                 self.ring_base += words

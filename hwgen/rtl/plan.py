@@ -141,12 +141,13 @@ class Planner(wiring.Component):
         f, unread = self.f, Signal(self.level)
         tile_halves = Signal(self.level + 1)  # what they take in DRAM, in halves of a word
         odd = f.k_steps[0] if self.p.piece_bytes == self.p.ring_bytes else 0  # packed by pairs of words: half a pair
-        self.take, self.there = Signal(), Signal()
+        self.take, self.there, taken = Signal(), Signal(), Signal()
         m.d.sync += [
             self.tile_words.eq(self.p.param_words + f.k_steps),
             tile_halves.eq(2 * self.p.param_words + Mux(f.narrow, f.k_steps + odd, 2 * f.k_steps)),
-            unread.eq(unread + self.ring_written - Mux(self.take, self.tile_words, 0)),
-            self.there.eq((unread >= self.tile_words) & ~self.take),
+            taken.eq(self.take),  # that late because the decision is
+            unread.eq(unread + self.ring_written - Mux(taken, self.tile_words, 0)),
+            self.there.eq((unread >= self.tile_words) & ~self.take & ~taken),
         ]
         m.d.comb += self.discarded.eq(Mux(self.discard, tile_halves, 0))
 

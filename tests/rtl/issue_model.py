@@ -334,14 +334,14 @@ class Schedule:
             offered = self._planned + 1
 
     def _discard(self, instruction: Instruction, at: int) -> None:
-        """When the issuer is quiet: tile by tile, in every other cycle, as words come."""
+        """When the issuer is quiet: tile by tile, in every third cycle, as words come."""
         begin = max(at, self._last + 2)
         self.begins.append(begin)
         self._planned = begin + 1
         for index, discard in enumerate(instruction.discards):
-            free = self._planned + 2 * (index > 0)
+            free = self._planned + 3 * (index > 0)
             cycle = max(free, self.written[discard["needs"]] + 2)
-            for wait in range(free - (index > 0), cycle):
+            for wait in range(free - 2 * (index > 0), cycle):
                 self.causes[wait] = "starved"
             self.discards.append((cycle, discard))
             self._planned = cycle
