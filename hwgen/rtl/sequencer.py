@@ -116,22 +116,35 @@ class Sequencer(wiring.Component):
         self._faults(m)
         data_command = selected["image"] | selected["load"] | selected["store"]
         outside, range_error = self._region(m, f)
-        needs_weights = Signal()
-        m.d.sync += needs_weights.eq((f.op == Op.MATMUL) & (f.bytes != 0))
+        needs_weights, is_end = Signal(), Signal()
+        m.d.sync += [needs_weights.eq((f.op == Op.MATMUL) & (f.bytes != 0)), is_end.eq(f.op == Op.END)]
 
         fault, index, finished = self.fault, self.index, self.finished
         image = self.image
 
+        # What goes out of here reaches far: registers drive it, set on the way into the state that they stand for.
+        def fetch() -> None:
+            m.d.sync += self.fetch_ready.eq(1)
+            m.next = "FETCH"
+
+        def abort() -> None:
+            m.d.sync += self.abort.eq(1)
+            m.next = "ABORT"
+
         def stop(code: Value | Error) -> None:
             with m.If(fault == 0):
                 m.d.sync += fault.eq(code)
-            m.next = "ABORT"
+            abort()
 
         wait = Signal(range(OperandCheck.LATENCY + 1))
         dispatch = Signal()
         m.d.sync += [self.clear.eq(0), self.executed.eq(dispatch), self.number.eq(index)]
         for port in PORTS:
             m.d.sync += getattr(self, f"{port}_start").eq(0)
+        # Until the last one is started, with its pulse, it must stay; until there is a valid one it may be anything.
+        m.d.comb += self.wait_fetch.eq(self.fetch_ready & ~self.fetch_valid)
+        with m.If(self.fetch_ready):
+            m.d.sync += self.instruction.eq(self.fetch_data)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.idle.eq(1)
@@ -142,17 +155,18 @@ class Sequencer(wiring.Component):
             with m.State("LAUNCH"):
                 m.d.sync += index.eq(0)
                 m.d.comb += self.fetch_start.eq(1)
-                m.next = "FETCH"
+                fetch()
             with m.State("FETCH"):
-                m.d.comb += [self.fetch_ready.eq(1), self.wait_fetch.eq(~self.fetch_valid)]
-                m.d.sync += wait.eq(OperandCheck.LATENCY)
+                m.d.sync += [wait.eq(OperandCheck.LATENCY), self.fetch_ready.eq(0)]
                 with m.If(self.fetch_valid):
-                    m.d.sync += self.instruction.eq(self.fetch_data)
                     m.next = "CHECK"
                 with m.Elif(self.fetch_exhausted):
                     stop(Error.PROGRAM_RANGE)
+                with m.Else():
+                    m.d.sync += self.fetch_ready.eq(1)
                 with m.If(fault != 0):
-                    m.next = "ABORT"
+                    m.d.sync += self.fetch_ready.eq(0)
+                    abort()
             with m.State("CHECK"):
                 m.d.sync += wait.eq(wait - 1)
                 with m.If(wait == 0):
@@ -166,20 +180,22 @@ class Sequencer(wiring.Component):
             with m.State("ORDER"):
                 m.d.comb += self.ordering.eq(1)
                 m.d.sync += self.rows.eq(Mux(f.use_queue, self.queue_length, f.row_end))
-                with m.If(free):
+                m.d.sync += self.read_tag.eq(Mux(selected["image"], READ_TAGS["image"], READ_TAGS["load"]))
+                with m.If(fault != 0):
+                    abort()
+                with m.Elif(free):
                     m.next = "DISPATCH"
                     with m.If(data_command):
+                        m.d.sync += [self.write_valid.eq(selected["store"]), self.read_valid.eq(~selected["store"])]
                         m.next = "COMMAND"
-                with m.If(fault != 0):
-                    m.next = "ABORT"
             with m.State("COMMAND"):
-                store = selected["store"]
-                m.d.comb += [self.write_valid.eq(store), self.read_valid.eq(~store)]
-                m.d.comb += self.read_tag.eq(Mux(selected["image"], READ_TAGS["image"], READ_TAGS["load"]))
-                with m.If(Mux(store, self.write_ready, self.read_ready)):
+                taken = (self.write_valid & self.write_ready) | (self.read_valid & self.read_ready)
+                with m.If(taken | (fault != 0)):
+                    m.d.sync += [self.write_valid.eq(0), self.read_valid.eq(0)]
+                with m.If(taken):
                     m.next = "DISPATCH"
                 with m.Elif(fault != 0):
-                    m.next = "ABORT"
+                    abort()
             with m.State("DISPATCH"):
                 m.d.comb += dispatch.eq(~needs_weights | self.decision_valid)
                 m.d.comb += self.decision_ready.eq(needs_weights)
@@ -190,24 +206,23 @@ class Sequencer(wiring.Component):
                     skipped = (f.op == Op.GATHER) & (self.rows == 0)
                     for port, mine in selected.items():
                         m.d.sync += getattr(self, f"{port}_start").eq(mine & ~skipped)
-                    m.next = "FETCH"
-                    with m.If(f.op == Op.END):
+                    with m.If(is_end):
                         m.d.sync += finished.eq(1)
-                        m.next = "ABORT"
+                        abort()
+                    with m.Else():
+                        fetch()
                 with m.Elif(fault != 0):
-                    m.next = "ABORT"
+                    abort()
             with m.State("ABORT"):
                 # Also the way out of a finished program: instructions fetched beyond END are dropped.
-                m.d.comb += self.abort.eq(1)
                 with m.If(self.ports_idle):
                     m.next = "CLEAR"
             with m.State("CLEAR"):
                 # It resets much: a register drives it, a cycle later.
-                m.d.comb += self.abort.eq(1)
                 m.d.sync += [self.clear.eq(1), finished.eq(0), image.eq(image + 1), self.following.eq(1)]
                 m.next = "CLEARED"
             with m.State("CLEARED"):
-                m.d.comb += self.abort.eq(1)
+                m.d.sync += self.abort.eq(0)
                 m.next = "LAUNCH"
                 with m.If((fault != 0) | self.last_image):  # of the image before
                     m.d.sync += [self.error_code.eq(fault), self.error_index.eq(index), self.running.eq(0)]
