@@ -9,6 +9,7 @@ from amaranth.utils import ceil_log2
 
 from hwgen.params import HwParams
 
+from .gearbox import Skid
 from .ram import select_bits
 
 __all__ = ["ImageLoader"]
@@ -58,14 +59,29 @@ class ImageLoader(wiring.Component):
         size_log = ceil_log2(size)
         bits = self.y_addr.shape().width
 
+        # Beats are counted on their way into a register slice: what decides on the next one comes late.
+        m.submodules.slice = arrived = Skid(width=p.data_bus + 1)
+        whole = Signal(32 - size_log, reset_less=True)  # beats to come ...
+        rest = Signal(size_log, reset_less=True)  # ... and bytes behind them
+        more, partial = Signal(), Signal()
+        m.d.comb += [
+            partial.eq(~whole.any()),
+            self.beats.ready.eq(more & arrived.in_ready),
+            arrived.in_valid.eq(more & self.beats.valid),
+            arrived.in_data.eq(Cat(self.beats.payload, partial)),
+        ]
+        with m.If(self.beats.valid & self.beats.ready):
+            m.d.sync += [whole.eq(whole - 1), more.eq(whole[1:].any() | (whole[0] & rest.any()))]
+
         active, setup = Signal(), Signal()
-        remaining = Signal(32, reset_less=True)  # not yet in `beat`
         beat = Signal(p.data_bus, reset_less=True)
         position = Signal(size_log, reset_less=True)
-        left = Signal(size_log + 1)
+        left = Signal(size_log + 1, reset_less=True)
+        move = Signal()  # `beat` has bytes left
         in_segment = Signal(16, reset_less=True)
-        in_line = Signal(16, reset_less=True)
-        in_patch = Signal(16, reset_less=True)
+        # segments of the line and lines of the patch, this one too; whether it is the last
+        in_line, in_patch = Signal(16, reset_less=True), Signal(16, reset_less=True)
+        line_ends, patch_ends = Signal(reset_less=True), Signal(reset_less=True)
         offset_bits = ceil_log2(p.y_depth * p.word + 1)
         offset = Signal(offset_bits, reset_less=True)  # in the patch vector
         line_offset = Signal(offset_bits, reset_less=True)  # of the first byte of this pixel row
@@ -77,19 +93,18 @@ class ImageLoader(wiring.Component):
         lane = Signal(lane_log)
         room = Signal(lane_log + 1)
         count = Signal(range(min(size, p.c) + 1))
-        move, beat_ends, segment_ends, free = Signal(), Signal(), Signal(), Signal()
+        beat_ends, segment_ends, free = Signal(), Signal(), Signal()
         few = max(len(left), len(room))
         long = in_segment[few:].any()
         m.d.comb += [
             lane.eq(offset),
             room.eq(Array(range(p.c, 0, -1))[lane]),  # by table: a subtraction's carries are too slow here
-            move.eq(active & (left != 0)),
             # `left` and `room` have few bits: what a segment has beyond them is looked at beside the comparisons.
             beat_ends.eq((left <= room) & (long | (left <= in_segment[:few]))),
             segment_ends.eq(~long & (in_segment[:few] <= left) & (in_segment[:few] <= room)),
             count.eq(Mux(beat_ends, left, Mux(segment_ends, in_segment, room))),
-            free.eq(active & ((left == 0) | beat_ends)),
-            self.beats.ready.eq(free & (remaining != 0)),
+            free.eq(~move | beat_ends),
+            arrived.out_ready.eq(free),
         ]
 
         following_group = Signal(bits)
@@ -98,10 +113,17 @@ class ImageLoader(wiring.Component):
             following_group.eq(group + Mux(row.all(), self.d_stride, 0)),
             following_offset.eq(line_offset + self.segment),
         ]
+        with m.If(free):
+            m.d.sync += [
+                move.eq(arrived.out_valid),
+                beat.eq(arrived.out_data),
+                position.eq(0),
+                left.eq(Mux(arrived.out_data[-1], rest, size)),
+            ]
+        with m.Else():
+            m.d.sync += [position.eq(position + count), left.eq(left - count)]
         with m.If(move):
             m.d.sync += [
-                position.eq(position + count),
-                left.eq(left - count),
                 # Not by `count`: all sums are there before the choice is. `room` is p.c - lane; written with it, Yosys
                 # would choose the operand of one sum.
                 offset.eq(Mux(beat_ends, offset + left, Cat(Const(0, lane_log), offset[lane_log:] + 1))),
@@ -114,12 +136,14 @@ class ImageLoader(wiring.Component):
                     row.eq(row + 1),
                     group.eq(following_group),
                     in_line.eq(in_line - 1),
+                    line_ends.eq(in_line == 2),
                 ]
-                with m.If(in_line == 1):
-                    m.d.sync += in_line.eq(self.patches)
-                    with m.If(in_patch == 1):
+                with m.If(line_ends):
+                    m.d.sync += [in_line.eq(self.patches), line_ends.eq(self.patches == 1)]
+                    with m.If(patch_ends):
                         m.d.sync += [
                             in_patch.eq(self.patch_height),
+                            patch_ends.eq(self.patch_height == 1),
                             line_offset.eq(0),
                             offset.eq(0),
                             home_row.eq(row + 1),
@@ -128,32 +152,26 @@ class ImageLoader(wiring.Component):
                     with m.Else():
                         m.d.sync += [
                             in_patch.eq(in_patch - 1),
+                            patch_ends.eq(in_patch == 2),
                             line_offset.eq(following_offset),
                             offset.eq(following_offset),
                             row.eq(home_row),
                             group.eq(home_group),
                         ]
-        with m.If(self.beats.valid & self.beats.ready):
-            full = remaining[size_log:].any()
-            m.d.sync += [
-                beat.eq(self.beats.payload),
-                position.eq(0),
-                left.eq(Mux(full, size, remaining[:size_log])),
-                remaining.eq(Mux(full, remaining - size, 0)),
-            ]
-
         # `skipped` holds the product in the cycle after `start`
         m.d.sync += [skipped.eq(self.row_begin[row_log:][:bits] * self.d_stride[:bits]), setup.eq(self.start)]
         first_group = Signal(bits)
         m.d.comb += first_group.eq(self.d_base + skipped)
         with m.If(setup):
             m.d.sync += [
+                Cat(rest, whole).eq(self.bytes),
+                more.eq(1),
                 active.eq(1),
-                remaining.eq(self.bytes),
-                left.eq(0),
                 in_segment.eq(self.segment),
                 in_line.eq(self.patches),
+                line_ends.eq(self.patches == 1),
                 in_patch.eq(self.patch_height),
+                patch_ends.eq(self.patch_height == 1),
                 offset.eq(0),
                 line_offset.eq(0),
                 row.eq(self.row_begin),
@@ -162,7 +180,7 @@ class ImageLoader(wiring.Component):
                 home_group.eq(first_group),
             ]
         ended = Signal(self.PIPELINE)
-        last = free & (remaining == 0)
+        last = active & free & ~more & ~arrived.out_valid
         m.d.sync += [ended.eq(Cat(last, ended[:-1])), self.done.eq(ended[-1])]
         with m.If(last):
             m.d.sync += active.eq(0)
