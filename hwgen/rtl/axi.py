@@ -79,8 +79,7 @@ class BurstSplitter(wiring.Component):
             self.length.eq((Mux(self.final, rest, 0) + ~below)[:low_bits]),
             self.cmd_ready.eq(~self.stop & ~self.busy),  # not in a command's last cycle: it is known late
         ]
-        # `cmd_valid`, `stop` and `final` come late: they decide on `busy` alone. Whatever else is there without it has no
-        # meaning.
+        # `cmd_valid`, `stop` and `final` come late: they decide on `busy` alone, without which the rest has no meaning.
         with m.If(~self.busy):
             m.d.sync += [
                 beat_address.eq(self.cmd_address[shift:]),

@@ -34,7 +34,7 @@ def _lite_ports() -> dict[str, wiring.Member]:
 class Control(wiring.Component):
     """Registers of `hwgen.regmap`. Each "rw" register is an output port, each "ro" register an input port of its name.
 
-    `start` is a pulse, given a cycle after `ctrl.start` is set and no run is under way. `done` (input pulse) ends the run and
+    `start` is a pulse, a cycle after `ctrl.start` is set and no run is under way. `done` (input pulse) ends the run and
     sets `ctrl.done`; `ready` (pulse, not after `done`; may be the same) uses up `ctrl.start`. `idle` (level): nothing
     runs. `interrupt` is high while an enabled event is pending. Arguments are not latched: write them only while idle.
     One write per two cycles, one read per three; address and data of a write may come in any order. All responses are

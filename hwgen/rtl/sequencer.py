@@ -213,10 +213,9 @@ class Sequencer(wiring.Component):
                         fetch()
                 with m.Elif(fault != 0):
                     abort()
-            with m.State("ABORT"):
+            with m.State("ABORT"), m.If(self.ports_idle):
                 # Also the way out of a finished program: instructions fetched beyond END are dropped.
-                with m.If(self.ports_idle):
-                    m.next = "CLEAR"
+                m.next = "CLEAR"
             with m.State("CLEAR"):
                 # It resets much: a register drives it, a cycle later.
                 m.d.sync += [self.clear.eq(1), finished.eq(0), image.eq(image + 1), self.following.eq(1)]
