@@ -188,7 +188,6 @@ class AxiReader(wiring.Component):
         m.submodules.slice = beats = Skid(width=self.data_bits + 1 + self.tag_bits)
         address = Signal(ADDRESS_BITS, reset_less=True)
         length = Signal(8, reset_less=True)
-        free = Signal()
         beat_bytes = self.data_bits // 8
         m.d.comb += [
             bursts.stop.eq(self.abort),
@@ -196,8 +195,7 @@ class AxiReader(wiring.Component):
             self.cmd_ready.eq(bursts.cmd_ready),
             bursts.cmd_address.eq(self.cmd_address),
             bursts.cmd_bytes.eq(self.cmd_bytes),
-            free.eq(~self.ar_valid | self.ar_ready),
-            bursts.ready.eq(free & ~pending.full),
+            bursts.ready.eq(~self.ar_valid & ~pending.full),
             self.ar_addr.eq(address),
             self.ar_len.eq(length),
             self.ar_size.eq(exact_log2(beat_bytes)),
@@ -205,8 +203,11 @@ class AxiReader(wiring.Component):
         ]
         issue = Signal()
         m.d.comb += issue.eq(bursts.valid & bursts.ready)
-        with m.If(free):
+        # An address every other cycle, so that `ar_ready` reaches one register only: bursts are longer.
+        with m.If(~self.ar_valid):
             m.d.sync += [self.ar_valid.eq(issue), address.eq(bursts.address), length.eq(bursts.length)]
+        with m.Elif(self.ar_ready):
+            m.d.sync += self.ar_valid.eq(0)
 
         step = Signal()
         final, tag = pending.head[0], pending.head[1:]
@@ -273,15 +274,13 @@ class AxiWriter(wiring.Component):
         address = Signal(ADDRESS_BITS, reset_less=True)
         length = Signal(8, reset_less=True)
         unanswered = Signal(ceil_log2(self.outstanding + 1))
-        free = Signal()
         m.d.comb += [
             bursts.stop.eq(self.abort),
             bursts.cmd_valid.eq(self.cmd_valid),
             self.cmd_ready.eq(bursts.cmd_ready),
             bursts.cmd_address.eq(self.cmd_address),
             bursts.cmd_bytes.eq(self.cmd_bytes),
-            free.eq(~self.aw_valid | self.aw_ready),
-            bursts.ready.eq(free & (unanswered != self.outstanding)),
+            bursts.ready.eq(~self.aw_valid & (unanswered != self.outstanding)),
             self.aw_addr.eq(address),
             self.aw_len.eq(length),
             self.aw_size.eq(exact_log2(beat_bytes)),
@@ -289,8 +288,11 @@ class AxiWriter(wiring.Component):
         ]
         issue = Signal()
         m.d.comb += issue.eq(bursts.valid & bursts.ready)
-        with m.If(free):
+        # An address every other cycle, so that `aw_ready` reaches one register only: bursts are longer.
+        with m.If(~self.aw_valid):
             m.d.sync += [self.aw_valid.eq(issue), address.eq(bursts.address), length.eq(bursts.length)]
+        with m.Elif(self.aw_ready):
+            m.d.sync += self.aw_valid.eq(0)
         with m.If(issue & ~self.b_valid):
             m.d.sync += unanswered.eq(unanswered + 1)
         with m.Elif(self.b_valid & ~issue):
