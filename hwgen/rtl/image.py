@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from amaranth import Array, Cat, Const, Module, Mux, Signal, unsigned
+from amaranth import Array, Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from hwgen.params import HwParams
 
-from .gearbox import Skid
 from .ram import select_bits
 
 __all__ = ["ImageLoader"]
@@ -24,8 +23,6 @@ class ImageLoader(wiring.Component):
     between them. What the last beat holds beyond `bytes` is discarded; no further beat is taken.
     Bytes of a Y word that no patch byte falls on are not written.
     """
-
-    PIPELINE = 2  #: from the choice of the bytes to `y_en`
 
     def __init__(self, p: HwParams) -> None:
         self.p = p
@@ -59,25 +56,11 @@ class ImageLoader(wiring.Component):
         size_log = ceil_log2(size)
         bits = self.y_addr.shape().width
 
-        # Beats are counted on their way into a register slice: what decides on the next one comes late.
-        m.submodules.slice = arrived = Skid(width=p.data_bus + 1)
-        whole = Signal(32 - size_log, reset_less=True)  # beats to come ...
-        rest = Signal(size_log, reset_less=True)  # ... and bytes behind them
-        more, partial = Signal(), Signal()
-        m.d.comb += [
-            partial.eq(~whole.any()),
-            self.beats.ready.eq(more & arrived.in_ready),
-            arrived.in_valid.eq(more & self.beats.valid),
-            arrived.in_data.eq(Cat(self.beats.payload, partial)),
-        ]
-        with m.If(self.beats.valid & self.beats.ready):
-            m.d.sync += [whole.eq(whole - 1), more.eq(whole[1:].any() | (whole[0] & rest.any()))]
-
         active, setup = Signal(), Signal()
-        beat = Signal(p.data_bus, reset_less=True)
-        position = Signal(size_log, reset_less=True)
-        left = Signal(size_log + 1, reset_less=True)
-        move = Signal()  # `beat` has bytes left
+        whole = Signal(32 - size_log, reset_less=True)  # beats behind this one ...
+        rest = Signal(size_log, reset_less=True)  # ... and bytes behind those
+        position = Signal(size_log, reset_less=True)  # in the beat
+        left = Signal(size_log + 1, reset_less=True)  # of the beat
         in_segment = Signal(16, reset_less=True)
         # segments of the line and lines of the patch, this one too; whether it is the last
         in_line, in_patch = Signal(16, reset_less=True), Signal(16, reset_less=True)
@@ -93,7 +76,9 @@ class ImageLoader(wiring.Component):
         lane = Signal(lane_log)
         room = Signal(lane_log + 1)
         count = Signal(range(min(size, p.c) + 1))
-        beat_ends, segment_ends, free = Signal(), Signal(), Signal()
+        beat_ends, segment_ends, next_beat = Signal(), Signal(), Signal()
+        # What to move is chosen by the counts alone, a cycle before its beat must be there.
+        chosen, choose, move = Signal(), Signal(), Signal()
         few = max(len(left), len(room))
         long = in_segment[few:].any()
         m.d.comb += [
@@ -103,8 +88,9 @@ class ImageLoader(wiring.Component):
             beat_ends.eq((left <= room) & (long | (left <= in_segment[:few]))),
             segment_ends.eq(~long & (in_segment[:few] <= left) & (in_segment[:few] <= room)),
             count.eq(Mux(beat_ends, left, Mux(segment_ends, in_segment, room))),
-            free.eq(~move | beat_ends),
-            arrived.out_ready.eq(free),
+            choose.eq(active & (~chosen | self.beats.valid)),
+            move.eq(chosen & self.beats.valid),
+            next_beat.eq(setup | (choose & beat_ends)),
         ]
 
         following_group = Signal(bits)
@@ -113,16 +99,16 @@ class ImageLoader(wiring.Component):
             following_group.eq(group + Mux(row.all(), self.d_stride, 0)),
             following_offset.eq(line_offset + self.segment),
         ]
-        with m.If(free):
-            m.d.sync += [
-                move.eq(arrived.out_valid),
-                beat.eq(arrived.out_data),
-                position.eq(0),
-                left.eq(Mux(arrived.out_data[-1], rest, size)),
-            ]
-        with m.Else():
+        full = whole.any()
+        with m.If(next_beat):
+            m.d.sync += [position.eq(0), left.eq(Mux(full, size, rest))]
+            with m.If(full):
+                m.d.sync += whole.eq(whole - 1)
+            with m.Else():
+                m.d.sync += rest.eq(0)
+        with m.Elif(choose):
             m.d.sync += [position.eq(position + count), left.eq(left - count)]
-        with m.If(move):
+        with m.If(choose):
             m.d.sync += [
                 # Not by `count`: all sums are there before the choice is. `room` is p.c - lane; written with it, Yosys
                 # would choose the operand of one sum.
@@ -164,8 +150,6 @@ class ImageLoader(wiring.Component):
         m.d.comb += first_group.eq(self.d_base + skipped)
         with m.If(setup):
             m.d.sync += [
-                Cat(rest, whole).eq(self.bytes),
-                more.eq(1),
                 active.eq(1),
                 in_segment.eq(self.segment),
                 in_line.eq(self.patches),
@@ -179,10 +163,9 @@ class ImageLoader(wiring.Component):
                 group.eq(first_group),
                 home_group.eq(first_group),
             ]
-        ended = Signal(self.PIPELINE)
-        last = active & free & ~more & ~arrived.out_valid
-        m.d.sync += [ended.eq(Cat(last, ended[:-1])), self.done.eq(ended[-1])]
-        with m.If(last):
+        with m.If(self.start):
+            m.d.sync += Cat(rest, whole).eq(self.bytes)
+        with m.If(choose & beat_ends & ~full & ~rest.any()):
             m.d.sync += active.eq(0)
         with m.If(self.done):
             m.d.sync += self.busy.eq(0)
@@ -190,30 +173,32 @@ class ImageLoader(wiring.Component):
             m.d.sync += self.busy.eq(1)
 
         # stage 1: the choice is registered; stage 2: byte i of the word is byte (i + turn) mod size of the beat
-        moved = Signal()
-        source = Signal(p.data_bus, reset_less=True)
+        taken, final, ended = Signal(reset_less=True), Signal(reset_less=True), Signal()
         turn = Signal(size_log, reset_less=True)
         begin, end = Signal(lane_log, reset_less=True), Signal(lane_log + 1, reset_less=True)
         word = Signal(offset_bits - lane_log, reset_less=True)
         place = Signal(bits, reset_less=True)
         bank = Signal(row_log, reset_less=True)
-        m.d.sync += [
-            moved.eq(move),
-            source.eq(beat),
-            turn.eq(position - lane),
-            begin.eq(lane),
-            end.eq(lane + count),
-            word.eq(offset[lane_log:]),
-            place.eq(group),
-            bank.eq(row),
-        ]
-        turned = source
+        with m.If(choose):
+            m.d.sync += [
+                taken.eq(beat_ends),
+                final.eq(beat_ends & ~full & ~rest.any()),
+                turn.eq(position - lane),
+                begin.eq(lane),
+                end.eq(lane + count),
+                word.eq(offset[lane_log:]),
+                place.eq(group),
+                bank.eq(row),
+            ]
+        m.d.comb += self.beats.ready.eq(chosen & taken)
+        m.d.sync += [chosen.eq(choose | (chosen & ~move)), ended.eq(move & final), self.done.eq(ended)]
+        turned: Value = self.beats.payload
         for bit in range(size_log):
             rotated = Signal(p.data_bus, name=f"turned{bit}")
             m.d.comb += rotated.eq(Mux(turn[bit], turned.rotate_right(8 << bit), turned))
             turned = rotated
         m.d.sync += [
-            self.y_en.eq(moved),
+            self.y_en.eq(move),
             self.y_bank.eq(bank),
             self.y_addr.eq(place + (word >> part_log)),
             self.y_sub.eq(word[:part_log]),
