@@ -57,14 +57,15 @@ class ImageLoader(wiring.Component):
         bits = self.y_addr.shape().width
 
         active, setup = Signal(), Signal()
-        whole = Signal(32 - size_log, reset_less=True)  # beats behind this one ...
-        rest = Signal(size_log, reset_less=True)  # ... and bytes behind those
+        whole = Signal(32 - size_log, reset_less=True)  # full beats behind this one
+        rest = Signal(size_log, reset_less=True)  # bytes behind all full ones
+        last_beat = Signal(reset_less=True)
         position = Signal(size_log, reset_less=True)  # in the beat
         left = Signal(size_log + 1, reset_less=True)  # of the beat
         in_segment = Signal(16, reset_less=True)
-        # segments of the line and lines of the patch, this one too; whether it is the last
+        # Segments of the line and lines of the patch, this one too; whether it is the last, in registers, too.
         in_line, in_patch = Signal(16, reset_less=True), Signal(16, reset_less=True)
-        line_ends, patch_ends = Signal(reset_less=True), Signal(reset_less=True)
+        line_ends, last_line, patch_ends = (Signal(reset_less=True, name=n) for n in ("line_ends", "last_line", "ends"))
         offset_bits = ceil_log2(p.y_depth * p.word + 1)
         offset = Signal(offset_bits, reset_less=True)  # in the patch vector
         line_offset = Signal(offset_bits, reset_less=True)  # of the first byte of this pixel row
@@ -75,8 +76,7 @@ class ImageLoader(wiring.Component):
 
         lane = Signal(lane_log)
         room = Signal(lane_log + 1)
-        count = Signal(range(min(size, p.c) + 1))
-        beat_ends, segment_ends, next_beat = Signal(), Signal(), Signal()
+        beat_ends, segment_ends, next_beat, full = Signal(), Signal(), Signal(), Signal()
         # What to move is chosen by the counts alone, a cycle before its beat must be there.
         chosen, choose, move = Signal(), Signal(), Signal()
         few = max(len(left), len(room))
@@ -87,31 +87,30 @@ class ImageLoader(wiring.Component):
             # `left` and `room` have few bits: what a segment has beyond them is looked at beside the comparisons.
             beat_ends.eq((left <= room) & (long | (left <= in_segment[:few]))),
             segment_ends.eq(~long & (in_segment[:few] <= left) & (in_segment[:few] <= room)),
-            count.eq(Mux(beat_ends, left, Mux(segment_ends, in_segment, room))),
             choose.eq(active & (~chosen | self.beats.valid)),
             move.eq(chosen & self.beats.valid),
             next_beat.eq(setup | (choose & beat_ends)),
+            full.eq(whole.any()),
         ]
 
+        short_line, low_patch = Signal(), Signal()  # lines of one segment, patches of one line
+        m.d.sync += [short_line.eq(self.patches == 1), low_patch.eq(self.patch_height == 1)]
         following_group = Signal(bits)
         following_offset = Signal(offset_bits)
         m.d.comb += [
             following_group.eq(group + Mux(row.all(), self.d_stride, 0)),
             following_offset.eq(line_offset + self.segment),
         ]
-        full = whole.any()
         with m.If(next_beat):
-            m.d.sync += [position.eq(0), left.eq(Mux(full, size, rest))]
-            with m.If(full):
-                m.d.sync += whole.eq(whole - 1)
-            with m.Else():
-                m.d.sync += rest.eq(0)
+            m.d.sync += [position.eq(0), left.eq(Mux(full, size, rest)), whole.eq(whole - 1)]
+            m.d.sync += last_beat.eq(~full | ((whole == 1) & (rest == 0)))
         with m.Elif(choose):
-            m.d.sync += [position.eq(position + count), left.eq(left - count)]
+            m.d.sync += position.eq(Mux(segment_ends, position + in_segment, position + room))
+            m.d.sync += left.eq(Mux(segment_ends, left - in_segment[: len(left)], left - room))
         with m.If(choose):
             m.d.sync += [
-                # Not by `count`: all sums are there before the choice is. `room` is p.c - lane; written with it, Yosys
-                # would choose the operand of one sum.
+                # Not by what is moved: all sums are there before the choice is. `room` is p.c - lane; written with it,
+                # Yosys would choose the operand of one sum.
                 offset.eq(Mux(beat_ends, offset + left, Cat(Const(0, lane_log), offset[lane_log:] + 1))),
                 in_segment.eq(Mux(beat_ends, in_segment - left, in_segment + Cat(lane, Const(-1, 16 - lane_log)))),
             ]
@@ -123,27 +122,32 @@ class ImageLoader(wiring.Component):
                     group.eq(following_group),
                     in_line.eq(in_line - 1),
                     line_ends.eq(in_line == 2),
+                    patch_ends.eq((in_line == 2) & last_line),
                 ]
                 with m.If(line_ends):
-                    m.d.sync += [in_line.eq(self.patches), line_ends.eq(self.patches == 1)]
-                    with m.If(patch_ends):
-                        m.d.sync += [
-                            in_patch.eq(self.patch_height),
-                            patch_ends.eq(self.patch_height == 1),
-                            line_offset.eq(0),
-                            offset.eq(0),
-                            home_row.eq(row + 1),
-                            home_group.eq(following_group),
-                        ]
-                    with m.Else():
-                        m.d.sync += [
-                            in_patch.eq(in_patch - 1),
-                            patch_ends.eq(in_patch == 2),
-                            line_offset.eq(following_offset),
-                            offset.eq(following_offset),
-                            row.eq(home_row),
-                            group.eq(home_group),
-                        ]
+                    m.d.sync += [
+                        in_line.eq(self.patches),
+                        line_ends.eq(short_line),
+                        in_patch.eq(in_patch - 1),
+                        last_line.eq(in_patch == 2),
+                        patch_ends.eq(short_line & (in_patch == 2)),
+                        line_offset.eq(following_offset),
+                        offset.eq(following_offset),
+                        row.eq(home_row),
+                        group.eq(home_group),
+                    ]
+                with m.If(patch_ends):
+                    m.d.sync += [
+                        in_patch.eq(self.patch_height),
+                        last_line.eq(low_patch),
+                        patch_ends.eq(short_line & low_patch),
+                        line_offset.eq(0),
+                        offset.eq(0),
+                        row.eq(row + 1),
+                        group.eq(following_group),
+                        home_row.eq(row + 1),
+                        home_group.eq(following_group),
+                    ]
         # `skipped` holds the product in the cycle after `start`
         m.d.sync += [skipped.eq(self.row_begin[row_log:][:bits] * self.d_stride[:bits]), setup.eq(self.start)]
         first_group = Signal(bits)
@@ -153,9 +157,10 @@ class ImageLoader(wiring.Component):
                 active.eq(1),
                 in_segment.eq(self.segment),
                 in_line.eq(self.patches),
-                line_ends.eq(self.patches == 1),
+                line_ends.eq(short_line),
                 in_patch.eq(self.patch_height),
-                patch_ends.eq(self.patch_height == 1),
+                last_line.eq(low_patch),
+                patch_ends.eq(short_line & low_patch),
                 offset.eq(0),
                 line_offset.eq(0),
                 row.eq(self.row_begin),
@@ -165,7 +170,7 @@ class ImageLoader(wiring.Component):
             ]
         with m.If(self.start):
             m.d.sync += Cat(rest, whole).eq(self.bytes)
-        with m.If(choose & beat_ends & ~full & ~rest.any()):
+        with m.If(choose & beat_ends & last_beat):
             m.d.sync += active.eq(0)
         with m.If(self.done):
             m.d.sync += self.busy.eq(0)
@@ -182,10 +187,10 @@ class ImageLoader(wiring.Component):
         with m.If(choose):
             m.d.sync += [
                 taken.eq(beat_ends),
-                final.eq(beat_ends & ~full & ~rest.any()),
+                final.eq(beat_ends & last_beat),
                 turn.eq(position - lane),
                 begin.eq(lane),
-                end.eq(lane + count),
+                end.eq(Mux(beat_ends, lane + left, Mux(segment_ends, lane + in_segment[: len(end)], p.c))),
                 word.eq(offset[lane_log:]),
                 place.eq(group),
                 bank.eq(row),
