@@ -286,13 +286,14 @@ class AxiWriter(wiring.Component):
             self.aw_size.eq(exact_log2(beat_bytes)),
             self.aw_burst.eq(INCR),
         ]
-        issue = Signal()
+        issue, issued = Signal(), Signal()
         m.d.comb += issue.eq(bursts.valid & bursts.ready)
         # An address every other cycle, so that `aw_ready` reaches one register only: bursts are longer.
         with m.If(~self.aw_valid):
             m.d.sync += [self.aw_valid.eq(issue), address.eq(bursts.address), length.eq(bursts.length)]
         with m.Elif(self.aw_ready):
             m.d.sync += self.aw_valid.eq(0)
+        m.d.sync += issued.eq(issue)
         with m.If(issue & ~self.b_valid):
             m.d.sync += unanswered.eq(unanswered + 1)
         with m.Elif(self.b_valid & ~issue):
@@ -303,8 +304,8 @@ class AxiWriter(wiring.Component):
         open_burst, last = Signal(), Signal(reset_less=True)
         take, following = Signal(), Signal()
         m.d.comb += [
-            announced.push.eq(issue),
-            announced.data.eq(bursts.length),
+            announced.push.eq(issued),
+            announced.data.eq(length),
             self.in_ready.eq(open_burst & beats.in_ready & ~self.abort),
             beats.in_valid.eq(open_burst & (self.in_valid | self.abort)),
             take.eq(beats.in_valid & beats.in_ready),
