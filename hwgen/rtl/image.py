@@ -74,23 +74,17 @@ class ImageLoader(wiring.Component):
         group, home_group = Signal(bits, reset_less=True), Signal(bits, reset_less=True)
         skipped = Signal(bits, reset_less=True)
 
-        lane = Signal(lane_log)
-        room = Signal(lane_log + 1)
-        beat_ends, segment_ends, next_beat, full = Signal(), Signal(), Signal(), Signal()
+        lane, room = Signal(lane_log), Signal(lane_log + 1)
+        # Registers: they are known with the numbers from which they follow. Before the first piece, all ends.
+        beat_ends, segment_ends = Signal(reset_less=True), Signal(reset_less=True)
+        full = Signal(reset_less=True)  # `whole` is not 0
         # What to move is chosen by the counts alone, a cycle before its beat must be there.
         chosen, choose, move = Signal(), Signal(), Signal()
-        few = max(len(left), len(room))
-        long = in_segment[few:].any()
         m.d.comb += [
             lane.eq(offset),
-            room.eq(Array(range(p.c, 0, -1))[lane]),  # by table: a subtraction's carries are too slow here
-            # `left` and `room` have few bits: what a segment has beyond them is looked at beside the comparisons.
-            beat_ends.eq((left <= room) & (long | (left <= in_segment[:few]))),
-            segment_ends.eq(~long & (in_segment[:few] <= left) & (in_segment[:few] <= room)),
+            room.eq(_room(lane, p.c)),
             choose.eq(active & (~chosen | self.beats.valid)),
             move.eq(chosen & self.beats.valid),
-            next_beat.eq(setup | (choose & beat_ends)),
-            full.eq(whole.any()),
         ]
 
         short_line, low_patch = Signal(), Signal()  # lines of one segment, patches of one line
@@ -101,23 +95,46 @@ class ImageLoader(wiring.Component):
             following_group.eq(group + Mux(row.all(), self.d_stride, 0)),
             following_offset.eq(line_offset + self.segment),
         ]
-        with m.If(next_beat):
-            m.d.sync += [position.eq(0), left.eq(Mux(full, size, rest)), whole.eq(whole - 1)]
-            m.d.sync += last_beat.eq(~full | ((whole == 1) & (rest == 0)))
-        with m.Elif(choose):
-            m.d.sync += position.eq(Mux(segment_ends, position + in_segment, position + room))
-            m.d.sync += left.eq(Mux(segment_ends, left - in_segment[: len(left)], left - room))
-        with m.If(choose):
+        next_left, next_offset, next_segment = (Signal.like(signal) for signal in (left, offset, in_segment))
+        next_lane = next_offset[:lane_log]
+        next_room = _room(next_lane, p.c)
+        # `left` and `room` have few bits: what a segment has beyond them is looked at beside the comparisons.
+        few = max(len(left), len(room))
+        near, long = next_segment[:few], next_segment[few:].any()
+        m.d.comb += [
+            # All sums are there before the choice is. `room` is p.c - lane; written with it, Yosys would choose the
+            # operand of one sum.
+            next_left.eq(Mux(segment_ends, left - in_segment[: len(left)], left - room)),
+            next_offset.eq(Mux(beat_ends, offset + left, Cat(Const(0, lane_log), offset[lane_log:] + 1))),
+            next_segment.eq(Mux(beat_ends, in_segment - left, in_segment + Cat(lane, Const(-1, 16 - lane_log)))),
+        ]
+        with m.If(beat_ends):
+            m.d.comb += next_left.eq(Mux(full, size, rest))
+        with m.If(segment_ends):
+            m.d.comb += [next_segment.eq(self.segment), next_offset.eq(line_offset)]
+            with m.If(line_ends):
+                m.d.comb += next_offset.eq(following_offset)
+            with m.If(patch_ends):
+                m.d.comb += next_offset.eq(0)
+        with m.If(setup | choose):
             m.d.sync += [
-                # Not by what is moved: all sums are there before the choice is. `room` is p.c - lane; written with it,
-                # Yosys would choose the operand of one sum.
-                offset.eq(Mux(beat_ends, offset + left, Cat(Const(0, lane_log), offset[lane_log:] + 1))),
-                in_segment.eq(Mux(beat_ends, in_segment - left, in_segment + Cat(lane, Const(-1, 16 - lane_log)))),
+                left.eq(next_left),
+                offset.eq(next_offset),
+                in_segment.eq(next_segment),
+                position.eq(Mux(segment_ends, position + in_segment, position + room)),
+                beat_ends.eq((next_left <= next_room) & (long | (next_left <= near))),
+                segment_ends.eq(~long & (near <= next_left) & (near <= next_room)),
             ]
+            with m.If(beat_ends):
+                more = whole[1:].any()  # than one
+                m.d.sync += [
+                    position.eq(0),
+                    whole.eq(whole - 1),
+                    full.eq(more),
+                    last_beat.eq(~full | ~(more | rest.any())),
+                ]
             with m.If(segment_ends):
                 m.d.sync += [
-                    in_segment.eq(self.segment),
-                    offset.eq(line_offset),
                     row.eq(row + 1),
                     group.eq(following_group),
                     in_line.eq(in_line - 1),
@@ -132,7 +149,6 @@ class ImageLoader(wiring.Component):
                         last_line.eq(in_patch == 2),
                         patch_ends.eq(short_line & (in_patch == 2)),
                         line_offset.eq(following_offset),
-                        offset.eq(following_offset),
                         row.eq(home_row),
                         group.eq(home_group),
                     ]
@@ -142,7 +158,6 @@ class ImageLoader(wiring.Component):
                         last_line.eq(low_patch),
                         patch_ends.eq(short_line & low_patch),
                         line_offset.eq(0),
-                        offset.eq(0),
                         row.eq(row + 1),
                         group.eq(following_group),
                         home_row.eq(row + 1),
@@ -155,21 +170,14 @@ class ImageLoader(wiring.Component):
         with m.If(setup):
             m.d.sync += [
                 active.eq(1),
-                in_segment.eq(self.segment),
-                in_line.eq(self.patches),
-                line_ends.eq(short_line),
-                in_patch.eq(self.patch_height),
-                last_line.eq(low_patch),
-                patch_ends.eq(short_line & low_patch),
-                offset.eq(0),
-                line_offset.eq(0),
                 row.eq(self.row_begin),
                 home_row.eq(self.row_begin),
                 group.eq(first_group),
                 home_group.eq(first_group),
             ]
         with m.If(self.start):
-            m.d.sync += Cat(rest, whole).eq(self.bytes)
+            m.d.sync += [Cat(rest, whole).eq(self.bytes), full.eq(self.bytes[size_log:].any())]
+            m.d.sync += Cat(beat_ends, segment_ends, line_ends, patch_ends).eq(-1)
         with m.If(choose & beat_ends & last_beat):
             m.d.sync += active.eq(0)
         with m.If(self.done):
@@ -211,3 +219,8 @@ class ImageLoader(wiring.Component):
             self.y_data.eq(turned.replicate(-(-p.c // size))),
         ]
         return m
+
+
+def _room(lane: Value, c: int) -> Value:
+    """c - lane; by table, as a subtraction's carries are too slow here."""
+    return Array(range(c, 0, -1))[lane]
