@@ -119,7 +119,7 @@ class Sequencer(wiring.Component):
         needs_weights, is_end = Signal(), Signal()
         m.d.sync += [needs_weights.eq((f.op == Op.MATMUL) & (f.bytes != 0)), is_end.eq(f.op == Op.END)]
 
-        fault, index, finished = self.fault, self.index, self.finished
+        fault, failed, index, finished = self.fault, self.failed, self.index, self.finished
         image = self.image
 
         # What goes out of here reaches far: registers drive it, set on the way into the state that they stand for.
@@ -132,8 +132,8 @@ class Sequencer(wiring.Component):
             m.next = "ABORT"
 
         def stop(code: Value | Error) -> None:
-            with m.If(fault == 0):
-                m.d.sync += fault.eq(code)
+            with m.If(~failed):
+                m.d.sync += [fault.eq(code), failed.eq(1)]
             abort()
 
         wait = Signal(range(OperandCheck.LATENCY + 1))
@@ -150,7 +150,8 @@ class Sequencer(wiring.Component):
                 m.d.comb += self.idle.eq(1)
                 with m.If(self.start):
                     m.d.sync += [image.eq(1), self.input_offset.eq(0), self.output_offset.eq(0), finished.eq(0)]
-                    m.d.sync += [fault.eq(0), self.error_code.eq(0), self.error_index.eq(0), self.running.eq(1)]
+                    m.d.sync += [fault.eq(0), failed.eq(0), self.error_code.eq(0), self.error_index.eq(0)]
+                    m.d.sync += self.running.eq(1)
                     m.next = "LAUNCH"
             with m.State("LAUNCH"):
                 m.d.sync += index.eq(0)
@@ -164,7 +165,7 @@ class Sequencer(wiring.Component):
                     stop(Error.PROGRAM_RANGE)
                 with m.Else():
                     m.d.sync += self.fetch_ready.eq(1)
-                with m.If(fault != 0):
+                with m.If(failed):
                     m.d.sync += self.fetch_ready.eq(0)
                     abort()
             with m.State("CHECK"):
@@ -181,7 +182,7 @@ class Sequencer(wiring.Component):
                 m.d.comb += self.ordering.eq(1)
                 m.d.sync += self.rows.eq(Mux(f.use_queue, self.queue_length, f.row_end))
                 m.d.sync += self.read_tag.eq(Mux(selected["image"], READ_TAGS["image"], READ_TAGS["load"]))
-                with m.If(fault != 0):
+                with m.If(failed):
                     abort()
                 with m.Elif(free):
                     m.next = "DISPATCH"
@@ -190,11 +191,11 @@ class Sequencer(wiring.Component):
                         m.next = "COMMAND"
             with m.State("COMMAND"):
                 taken = (self.write_valid & self.write_ready) | (self.read_valid & self.read_ready)
-                with m.If(taken | (fault != 0)):
+                with m.If(taken | failed):
                     m.d.sync += [self.write_valid.eq(0), self.read_valid.eq(0)]
                 with m.If(taken):
                     m.next = "DISPATCH"
-                with m.Elif(fault != 0):
+                with m.Elif(failed):
                     abort()
             with m.State("DISPATCH"):
                 m.d.comb += dispatch.eq(~needs_weights | self.decision_valid)
@@ -211,7 +212,7 @@ class Sequencer(wiring.Component):
                         abort()
                     with m.Else():
                         fetch()
-                with m.Elif(fault != 0):
+                with m.Elif(failed):
                     abort()
             with m.State("ABORT"), m.If(self.ports_idle):
                 # Also the way out of a finished program: instructions fetched beyond END are dropped.
@@ -223,7 +224,7 @@ class Sequencer(wiring.Component):
             with m.State("CLEARED"):
                 m.d.sync += self.abort.eq(0)
                 m.next = "LAUNCH"
-                with m.If((fault != 0) | self.last_image):  # of the image before
+                with m.If(failed | self.last_image):  # of the image before
                     m.d.sync += [self.error_code.eq(fault), self.error_index.eq(index), self.running.eq(0)]
                     m.next = "DONE"
             with m.State("DONE"):
@@ -282,6 +283,7 @@ class Sequencer(wiring.Component):
         """The first fault wins; errors of the ports may come at any time. After END they are of instructions fetched
         in vain."""
         self.fault, self.finished, self.index = Signal(8), Signal(), Signal(16)
+        self.failed = Signal()  # `fault` is not 0
         port_fault = Signal(8)
         hunger = Signal(range(STARVED_CYCLES))
         with m.If(self.starved & self.weights_barred):
@@ -296,8 +298,8 @@ class Sequencer(wiring.Component):
         ):
             with m.If(pulse):
                 m.d.comb += port_fault.eq(code)
-        with m.If((self.fault == 0) & self.running & ~self.finished):
-            m.d.sync += self.fault.eq(port_fault)
+        with m.If(~self.failed & self.running & ~self.finished):
+            m.d.sync += [self.fault.eq(port_fault), self.failed.eq(port_fault.any())]
 
     def _region(self, m: Module, f: Fields) -> tuple[Signal, Signal]:
         """Address of a data command, and if it or a MATMUL's weights lie outside; four cycles after `instruction`."""
