@@ -9,6 +9,7 @@ from amaranth.utils import ceil_log2
 
 from hwgen.params import HwParams
 
+from .gearbox import Skid
 from .ram import select_bits
 
 __all__ = ["ImageLoader"]
@@ -79,13 +80,8 @@ class ImageLoader(wiring.Component):
         beat_ends, segment_ends = Signal(reset_less=True), Signal(reset_less=True)
         full = Signal(reset_less=True)  # `whole` is not 0
         # What to move is chosen by the counts alone, a cycle before its beat must be there.
-        chosen, choose, move = Signal(), Signal(), Signal()
-        m.d.comb += [
-            lane.eq(offset),
-            room.eq(_room(lane, p.c)),
-            choose.eq(active & (~chosen | self.beats.valid)),
-            move.eq(chosen & self.beats.valid),
-        ]
+        choose, move = Signal(), Signal()
+        m.d.comb += [lane.eq(offset), room.eq(_room(lane, p.c))]
 
         short_line, low_patch = Signal(), Signal()  # lines of one segment, patches of one line
         m.d.sync += [short_line.eq(self.patches == 1), low_patch.eq(self.patch_height == 1)]
@@ -186,25 +182,26 @@ class ImageLoader(wiring.Component):
             m.d.sync += self.busy.eq(1)
 
         # stage 1: the choice is registered; stage 2: byte i of the word is byte (i + turn) mod size of the beat
-        taken, final, ended = Signal(reset_less=True), Signal(reset_less=True), Signal()
-        turn = Signal(size_log, reset_less=True)
-        begin, end = Signal(lane_log, reset_less=True), Signal(lane_log + 1, reset_less=True)
-        word = Signal(offset_bits - lane_log, reset_less=True)
-        place = Signal(bits, reset_less=True)
-        bank = Signal(row_log, reset_less=True)
-        with m.If(choose):
-            m.d.sync += [
-                taken.eq(beat_ends),
-                final.eq(beat_ends & last_beat),
-                turn.eq(position - lane),
-                begin.eq(lane),
-                end.eq(Mux(beat_ends, lane + left, Mux(segment_ends, lane + in_segment[: len(end)], p.c))),
-                word.eq(offset[lane_log:]),
-                place.eq(group),
-                bank.eq(row),
-            ]
-        m.d.comb += self.beats.ready.eq(chosen & taken)
-        m.d.sync += [chosen.eq(choose | (chosen & ~move)), ended.eq(move & final), self.done.eq(ended)]
+        taken, final, ended = Signal(), Signal(), Signal()
+        turn, chosen_turn = Signal(size_log), Signal(size_log)
+        begin, end, chosen_end = Signal(lane_log), Signal(lane_log + 1), Signal(lane_log + 1)
+        word, place, bank = Signal(offset_bits - lane_log), Signal(bits), Signal(row_log)
+        piece = Cat(taken, final, turn, begin, end, word, place, bank)
+        m.submodules.pieces = pieces = Skid(width=len(piece))  # a beat that is missing must not reach the choice
+        m.d.comb += [
+            choose.eq(active & pieces.in_ready),
+            chosen_turn.eq(position - lane),
+            chosen_end.eq(Mux(beat_ends, lane + left, Mux(segment_ends, lane + in_segment[: len(end)], p.c))),
+            pieces.in_valid.eq(active),
+            pieces.in_data.eq(
+                Cat(beat_ends, beat_ends & last_beat, chosen_turn, lane, chosen_end, offset[lane_log:], group, row)
+            ),
+            piece.eq(pieces.out_data),
+            pieces.out_ready.eq(self.beats.valid),
+            move.eq(pieces.out_valid & self.beats.valid),
+            self.beats.ready.eq(pieces.out_valid & taken),
+        ]
+        m.d.sync += [ended.eq(move & final), self.done.eq(ended)]
         turned: Value = self.beats.payload
         for bit in range(size_log):
             rotated = Signal(p.data_bus, name=f"turned{bit}")
