@@ -79,7 +79,16 @@ class BurstSplitter(wiring.Component):
             self.length.eq((Mux(self.final, rest, 0) + ~below)[:low_bits]),
             self.cmd_ready.eq(~self.stop & ~self.busy),  # not in a command's last cycle: it is known late
         ]
-        with m.If(self.valid & self.ready):
+        # `cmd_valid`, `stop` and `final` come late: they decide on `busy` alone, without which the rest has no meaning.
+        with m.If(~self.busy):
+            m.d.sync += [
+                beat_address.eq(self.cmd_address[shift:]),
+                Cat(rest, carry).eq(low_bytes[shift:]),
+                whole.eq(self.cmd_bytes[shift + low_bits :]),
+                self.tag.eq(self.cmd_tag),
+                self.busy.eq(self.cmd_valid),
+            ]
+        with m.Elif(self.ready):
             m.d.sync += [
                 beat_address.eq(Cat(C(0, low_bits), incremented(beat_address[low_bits:]))),
                 carry.eq(0),
@@ -87,27 +96,22 @@ class BurstSplitter(wiring.Component):
             ]
             with m.If(~carry):
                 m.d.sync += whole.eq(whole - 1)
-        with m.If(self.cmd_valid & self.cmd_ready):
-            m.d.sync += [
-                beat_address.eq(self.cmd_address[shift:]),
-                Cat(rest, carry).eq(low_bytes[shift:]),
-                whole.eq(self.cmd_bytes[shift + low_bits :]),
-                self.tag.eq(self.cmd_tag),
-                self.busy.eq(1),
-            ]
         with m.If(self.stop):
             m.d.sync += self.busy.eq(0)
         return m
 
 
 def _byte_counter(m: Module, total: Signal, *, step: Signal, beat_bytes: int, clear: Signal) -> None:
-    """`total` grows by a beat with every `step` and stays at its largest value instead of wrapping."""
+    """`total` grows by a beat a cycle after every `step` and stays at its largest value instead of wrapping."""
     shift = exact_log2(beat_bytes)
     beats = Signal(COUNTER_BITS - shift)
+    stepped = Signal()
+    nearly = Signal()  # all bits but the lowest were set a cycle ago: full, as soon as that one is
     m.d.comb += total.eq(Cat(C(0, shift), beats))
+    m.d.sync += [stepped.eq(step), nearly.eq(beats[1:].all())]
     with m.If(clear):
         m.d.sync += beats.eq(0)
-    with m.Elif(step & ~beats.all()):
+    with m.Elif(stepped & ~(nearly & beats[0])):
         m.d.sync += beats.eq(incremented(beats))
 
 
@@ -191,7 +195,7 @@ class AxiReader(wiring.Component):
             self.cmd_ready.eq(bursts.cmd_ready),
             bursts.cmd_address.eq(self.cmd_address),
             bursts.cmd_bytes.eq(self.cmd_bytes),
-            bursts.ready.eq((~self.ar_valid | self.ar_ready) & ~pending.full),
+            bursts.ready.eq(~self.ar_valid & ~pending.full),
             self.ar_addr.eq(address),
             self.ar_len.eq(length),
             self.ar_size.eq(exact_log2(beat_bytes)),
@@ -199,10 +203,11 @@ class AxiReader(wiring.Component):
         ]
         issue = Signal()
         m.d.comb += issue.eq(bursts.valid & bursts.ready)
-        with m.If(self.ar_ready):
+        # An address every other cycle, so that `ar_ready` reaches one register only: bursts are longer.
+        with m.If(~self.ar_valid):
+            m.d.sync += [self.ar_valid.eq(issue), address.eq(bursts.address), length.eq(bursts.length)]
+        with m.Elif(self.ar_ready):
             m.d.sync += self.ar_valid.eq(0)
-        with m.If(issue):
-            m.d.sync += [self.ar_valid.eq(1), address.eq(bursts.address), length.eq(bursts.length)]
 
         step = Signal()
         final, tag = pending.head[0], pending.head[1:]
@@ -275,36 +280,37 @@ class AxiWriter(wiring.Component):
             self.cmd_ready.eq(bursts.cmd_ready),
             bursts.cmd_address.eq(self.cmd_address),
             bursts.cmd_bytes.eq(self.cmd_bytes),
-            bursts.ready.eq((~self.aw_valid | self.aw_ready) & (unanswered != self.outstanding)),
+            bursts.ready.eq(~self.aw_valid & (unanswered != self.outstanding)),
             self.aw_addr.eq(address),
             self.aw_len.eq(length),
             self.aw_size.eq(exact_log2(beat_bytes)),
             self.aw_burst.eq(INCR),
         ]
-        issue = Signal()
+        issue, issued = Signal(), Signal()
         m.d.comb += issue.eq(bursts.valid & bursts.ready)
-        with m.If(self.aw_ready):
+        # An address every other cycle, so that `aw_ready` reaches one register only: bursts are longer.
+        with m.If(~self.aw_valid):
+            m.d.sync += [self.aw_valid.eq(issue), address.eq(bursts.address), length.eq(bursts.length)]
+        with m.Elif(self.aw_ready):
             m.d.sync += self.aw_valid.eq(0)
-        with m.If(issue):
-            m.d.sync += [self.aw_valid.eq(1), address.eq(bursts.address), length.eq(bursts.length)]
+        m.d.sync += issued.eq(issue)
         with m.If(issue & ~self.b_valid):
             m.d.sync += unanswered.eq(unanswered + 1)
         with m.Elif(self.b_valid & ~issue):
             m.d.sync += unanswered.eq(unanswered - 1)
 
-        index = Signal(8)  # of the beat in its burst
-        open_burst = Signal()
-        take = Signal()
-        last = Signal()
+        # The burst in work has left the queue: what it has to come, and if this beat is its last, is in registers.
+        left = Signal(8, reset_less=True)
+        open_burst, last = Signal(), Signal(reset_less=True)
+        take, following = Signal(), Signal()
         m.d.comb += [
-            announced.push.eq(issue),
-            announced.data.eq(bursts.length),
-            open_burst.eq(announced.some),
+            announced.push.eq(issued),
+            announced.data.eq(length),
             self.in_ready.eq(open_burst & beats.in_ready & ~self.abort),
             beats.in_valid.eq(open_burst & (self.in_valid | self.abort)),
             take.eq(beats.in_valid & beats.in_ready),
-            last.eq(index == announced.head),
-            announced.pop.eq(take & last),
+            following.eq(~open_burst | (take & last)),
+            announced.pop.eq(following & announced.some),
             beats.in_data.eq(Cat(self.in_data, self.in_strb & (~self.abort).replicate(beat_bytes), last)),
             Cat(self.w_data, self.w_strb, self.w_last).eq(beats.out_data),
             self.w_valid.eq(beats.out_valid),
@@ -313,7 +319,9 @@ class AxiWriter(wiring.Component):
             self.idle.eq(~bursts.busy & (unanswered == 0)),
         ]
         with m.If(take):
-            m.d.sync += index.eq(Mux(last, 0, index + 1))
+            m.d.sync += [left.eq(left - 1), last.eq(left == 1)]
+        with m.If(following):
+            m.d.sync += [open_burst.eq(announced.some), left.eq(announced.head), last.eq(announced.head == 0)]
         m.d.sync += [
             self.error.eq(self.b_valid & (self.b_resp != 0)),
             self.error_slave.eq(self.b_resp == SLVERR),

@@ -9,6 +9,7 @@ from operator import or_
 from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from ..params import HwParams
 from ..regmap import ADDRESS_BITS, BY_NAME, MAGIC, REGISTERS, VERSION, Bits
@@ -33,7 +34,7 @@ def _lite_ports() -> dict[str, wiring.Member]:
 class Control(wiring.Component):
     """Registers of `hwgen.regmap`. Each "rw" register is an output port, each "ro" register an input port of its name.
 
-    `start` is a pulse, given when `ctrl.start` is set and no run is under way. `done` (input pulse) ends the run and
+    `start` is a pulse, a cycle after `ctrl.start` is set and no run is under way. `done` (input pulse) ends the run and
     sets `ctrl.done`; `ready` (pulse, not after `done`; may be the same) uses up `ctrl.start`. `idle` (level): nothing
     runs. `interrupt` is high while an enabled event is pending. Arguments are not latched: write them only while idle.
     One write per two cycles, one read per three; address and data of a write may come in any order. All responses are
@@ -96,7 +97,8 @@ class Control(wiring.Component):
         with m.If(write):
             m.d.sync += [aw_held.eq(0), w_held.eq(0), port("BVALID").eq(1)]
 
-        # Reads: the address is held for two cycles, in which the word is picked, first within each group.
+        # Reads: the address is held for two cycles. In the first, each group picks a word of its own, in the second the
+        # group is chosen.
         ar_held, grouped = Signal(), Signal()
         ar_addr = Signal(ADDRESS_BITS - 2, reset_less=True)
         r_data = Signal(32, reset_less=True)
@@ -129,19 +131,24 @@ class Control(wiring.Component):
                 groups[group][place] = value[32 * word :][:32]
         # At most one of these is not zero.
         shown: list[Value] = []
+
+        def show(name: str, meant: Value, value: Value) -> None:
+            chosen = Signal(name=f"{name}_meant")
+            m.d.sync += chosen.eq(meant)
+            shown.append(Mux(chosen, value, 0))
+
+        place_bits = exact_log2(GROUP)
         for group, words in groups.items():
             picked = Signal(32, name=f"group{group}", reset_less=True)
             m.d.sync += picked.eq(0)
-            with m.Switch(ar_addr):
+            with m.Switch(ar_addr[:place_bits]):
                 for place, value in words.items():
-                    with m.Case(group * GROUP + place):
+                    with m.Case(place):
                         m.d.sync += picked.eq(value)
-            shown.append(picked)
+            show(f"group{group}", ar_addr[place_bits:] == group, picked)
         for name, value in protocol.items():
             # In the cycle of the read itself: it clears what it shows.
-            meant = Signal(name=f"{name}_meant")
-            m.d.sync += meant.eq(ar_addr == BY_NAME[name].offset // 4)
-            shown.append(Mux(meant, value, 0))
+            show(name, ar_addr == BY_NAME[name].offset // 4, value)
         with m.If(read):
             m.d.sync += r_data.eq(reduce(or_, shown))
         with m.If(write), m.Switch(aw_addr):
@@ -182,8 +189,9 @@ class Control(wiring.Component):
             m.d.sync += [done.eq(1), running.eq(0)]
         with m.If(self.ready):
             m.d.sync += ready.eq(1)
-        m.d.comb += self.start.eq(started & ~running & self.idle)
-        with m.If(self.start):
+        begin = started & ~running & self.idle
+        m.d.sync += self.start.eq(begin)
+        with m.If(begin):
             m.d.sync += running.eq(1)
 
         enable, enables, status = Signal(), Signal(2), Signal(2)

@@ -163,20 +163,20 @@ class InstructionFetch(wiring.Component):
                 m.next = "COMPARE"
             with m.State("COMPARE"):
                 m.next = "DECIDE"
-            with m.State("DECIDE"):
-                m.d.sync += [
-                    self.weight_address.eq(weight_address),
-                    self.weight_bytes.eq(request.bytes),
-                    self.weight_narrow.eq(request.narrow),
-                    self.weight_k_steps.eq(request.k_steps),
-                ]
-                with m.If(~outside):
-                    m.d.comb += [requests.r_en.eq(1), decisions.w_en.eq(1)]
-                    m.next = "IDLE"
-                    with m.If(chosen):
-                        m.next = "COMMAND"
-            with m.State("COMMAND"):
-                m.d.comb += self.weight_valid.eq(1)
-                with m.If(self.weight_ready):
-                    m.next = "IDLE"
+            with m.State("DECIDE"), m.If(~outside):
+                m.d.comb += [requests.r_en.eq(1), decisions.w_en.eq(1)]
+                m.next = "IDLE"
+                with m.If(chosen):
+                    m.d.sync += self.weight_valid.eq(1)
+                    m.next = "COMMAND"
+            with m.State("COMMAND"), m.If(self.weight_ready):
+                m.d.sync += self.weight_valid.eq(0)
+                m.next = "IDLE"
+        with m.If(~self.weight_valid):  # not only when it is decided: that is known late
+            m.d.sync += [
+                self.weight_address.eq(weight_address),
+                self.weight_bytes.eq(request.bytes),
+                self.weight_narrow.eq(request.narrow),
+                self.weight_k_steps.eq(request.k_steps),
+            ]
         return m

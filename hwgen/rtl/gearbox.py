@@ -39,8 +39,10 @@ class Skid(wiring.Component):
             m.d.sync += [self.out_valid.eq(self.in_valid | spare_valid), spare_valid.eq(0), data.eq(self.in_data)]
             with m.If(spare_valid):
                 m.d.sync += data.eq(spare)
-        with m.Elif(self.in_valid & ~spare_valid):
-            m.d.sync += [spare.eq(self.in_data), spare_valid.eq(1)]
+        with m.Elif(self.in_valid):
+            m.d.sync += spare_valid.eq(1)
+        with m.If(~spare_valid):  # whether it is needed or not: that is known late
+            m.d.sync += spare.eq(self.in_data)
         with m.If(self.clear):
             m.d.sync += [self.out_valid.eq(0), spare_valid.eq(0)]
         return m

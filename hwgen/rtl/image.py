@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from amaranth import Array, Cat, Const, Module, Mux, Signal, unsigned
+from amaranth import Array, Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from hwgen.params import HwParams
 
+from .gearbox import Skid
 from .ram import select_bits
 
 __all__ = ["ImageLoader"]
@@ -23,8 +24,6 @@ class ImageLoader(wiring.Component):
     between them. What the last beat holds beyond `bytes` is discarded; no further beat is taken.
     Bytes of a Y word that no patch byte falls on are not written.
     """
-
-    PIPELINE = 2  #: from the choice of the bytes to `y_en`
 
     def __init__(self, p: HwParams) -> None:
         self.p = p
@@ -59,13 +58,15 @@ class ImageLoader(wiring.Component):
         bits = self.y_addr.shape().width
 
         active, setup = Signal(), Signal()
-        remaining = Signal(32, reset_less=True)  # not yet in `beat`
-        beat = Signal(p.data_bus, reset_less=True)
-        position = Signal(size_log, reset_less=True)
-        left = Signal(size_log + 1)
+        whole = Signal(32 - size_log, reset_less=True)  # full beats behind this one
+        rest = Signal(size_log, reset_less=True)  # bytes behind all full ones
+        last_beat = Signal(reset_less=True)
+        position = Signal(size_log, reset_less=True)  # in the beat
+        left = Signal(size_log + 1, reset_less=True)  # of the beat
         in_segment = Signal(16, reset_less=True)
-        in_line = Signal(16, reset_less=True)
-        in_patch = Signal(16, reset_less=True)
+        # Segments of the line and lines of the patch, this one too; whether it is the last, in registers, too.
+        in_line, in_patch = Signal(16, reset_less=True), Signal(16, reset_less=True)
+        line_ends, last_line, patch_ends = (Signal(reset_less=True, name=n) for n in ("line_ends", "last_line", "ends"))
         offset_bits = ceil_log2(p.y_depth * p.word + 1)
         offset = Signal(offset_bits, reset_less=True)  # in the patch vector
         line_offset = Signal(offset_bits, reset_less=True)  # of the first byte of this pixel row
@@ -74,74 +75,90 @@ class ImageLoader(wiring.Component):
         group, home_group = Signal(bits, reset_less=True), Signal(bits, reset_less=True)
         skipped = Signal(bits, reset_less=True)
 
-        lane = Signal(lane_log)
-        room = Signal(lane_log + 1)
-        count = Signal(range(min(size, p.c) + 1))
-        move, beat_ends, segment_ends, free = Signal(), Signal(), Signal(), Signal()
-        few = max(len(left), len(room))
-        long = in_segment[few:].any()
-        m.d.comb += [
-            lane.eq(offset),
-            room.eq(Array(range(p.c, 0, -1))[lane]),  # by table: a subtraction's carries are too slow here
-            move.eq(active & (left != 0)),
-            # `left` and `room` have few bits: what a segment has beyond them is looked at beside the comparisons.
-            beat_ends.eq((left <= room) & (long | (left <= in_segment[:few]))),
-            segment_ends.eq(~long & (in_segment[:few] <= left) & (in_segment[:few] <= room)),
-            count.eq(Mux(beat_ends, left, Mux(segment_ends, in_segment, room))),
-            free.eq(active & ((left == 0) | beat_ends)),
-            self.beats.ready.eq(free & (remaining != 0)),
-        ]
+        lane, room = Signal(lane_log), Signal(lane_log + 1)
+        # Registers: they are known with the numbers from which they follow. Before the first piece, all ends.
+        beat_ends, segment_ends = Signal(reset_less=True), Signal(reset_less=True)
+        full = Signal(reset_less=True)  # `whole` is not 0
+        # What to move is chosen by the counts alone, a cycle before its beat must be there.
+        choose, move = Signal(), Signal()
+        m.d.comb += [lane.eq(offset), room.eq(_room(lane, p.c))]
 
+        short_line, low_patch = Signal(), Signal()  # lines of one segment, patches of one line
+        m.d.sync += [short_line.eq(self.patches == 1), low_patch.eq(self.patch_height == 1)]
         following_group = Signal(bits)
         following_offset = Signal(offset_bits)
         m.d.comb += [
             following_group.eq(group + Mux(row.all(), self.d_stride, 0)),
             following_offset.eq(line_offset + self.segment),
         ]
-        with m.If(move):
+        next_left, next_offset, next_segment = (Signal.like(signal) for signal in (left, offset, in_segment))
+        next_lane = next_offset[:lane_log]
+        next_room = _room(next_lane, p.c)
+        # `left` and `room` have few bits: what a segment has beyond them is looked at beside the comparisons.
+        few = max(len(left), len(room))
+        near, long = next_segment[:few], next_segment[few:].any()
+        m.d.comb += [
+            # All sums are there before the choice is. `room` is p.c - lane; written with it, Yosys would choose the
+            # operand of one sum.
+            next_left.eq(Mux(segment_ends, left - in_segment[: len(left)], left - room)),
+            next_offset.eq(Mux(beat_ends, offset + left, Cat(Const(0, lane_log), offset[lane_log:] + 1))),
+            next_segment.eq(Mux(beat_ends, in_segment - left, in_segment + Cat(lane, Const(-1, 16 - lane_log)))),
+        ]
+        with m.If(beat_ends):
+            m.d.comb += next_left.eq(Mux(full, size, rest))
+        with m.If(segment_ends):
+            m.d.comb += [next_segment.eq(self.segment), next_offset.eq(line_offset)]
+            with m.If(line_ends):
+                m.d.comb += next_offset.eq(following_offset)
+            with m.If(patch_ends):
+                m.d.comb += next_offset.eq(0)
+        with m.If(setup | choose):
             m.d.sync += [
-                position.eq(position + count),
-                left.eq(left - count),
-                # Not by `count`: all sums are there before the choice is. `room` is p.c - lane; written with it, Yosys
-                # would choose the operand of one sum.
-                offset.eq(Mux(beat_ends, offset + left, Cat(Const(0, lane_log), offset[lane_log:] + 1))),
-                in_segment.eq(Mux(beat_ends, in_segment - left, in_segment + Cat(lane, Const(-1, 16 - lane_log)))),
+                left.eq(next_left),
+                offset.eq(next_offset),
+                in_segment.eq(next_segment),
+                position.eq(Mux(segment_ends, position + in_segment, position + room)),
+                beat_ends.eq((next_left <= next_room) & (long | (next_left <= near))),
+                segment_ends.eq(~long & (near <= next_left) & (near <= next_room)),
             ]
+            with m.If(beat_ends):
+                more = whole[1:].any()  # than one
+                m.d.sync += [
+                    position.eq(0),
+                    whole.eq(whole - 1),
+                    full.eq(more),
+                    last_beat.eq(~full | ~(more | rest.any())),
+                ]
             with m.If(segment_ends):
                 m.d.sync += [
-                    in_segment.eq(self.segment),
-                    offset.eq(line_offset),
                     row.eq(row + 1),
                     group.eq(following_group),
                     in_line.eq(in_line - 1),
+                    line_ends.eq(in_line == 2),
+                    patch_ends.eq((in_line == 2) & last_line),
                 ]
-                with m.If(in_line == 1):
-                    m.d.sync += in_line.eq(self.patches)
-                    with m.If(in_patch == 1):
-                        m.d.sync += [
-                            in_patch.eq(self.patch_height),
-                            line_offset.eq(0),
-                            offset.eq(0),
-                            home_row.eq(row + 1),
-                            home_group.eq(following_group),
-                        ]
-                    with m.Else():
-                        m.d.sync += [
-                            in_patch.eq(in_patch - 1),
-                            line_offset.eq(following_offset),
-                            offset.eq(following_offset),
-                            row.eq(home_row),
-                            group.eq(home_group),
-                        ]
-        with m.If(self.beats.valid & self.beats.ready):
-            full = remaining[size_log:].any()
-            m.d.sync += [
-                beat.eq(self.beats.payload),
-                position.eq(0),
-                left.eq(Mux(full, size, remaining[:size_log])),
-                remaining.eq(Mux(full, remaining - size, 0)),
-            ]
-
+                with m.If(line_ends):
+                    m.d.sync += [
+                        in_line.eq(self.patches),
+                        line_ends.eq(short_line),
+                        in_patch.eq(in_patch - 1),
+                        last_line.eq(in_patch == 2),
+                        patch_ends.eq(short_line & (in_patch == 2)),
+                        line_offset.eq(following_offset),
+                        row.eq(home_row),
+                        group.eq(home_group),
+                    ]
+                with m.If(patch_ends):
+                    m.d.sync += [
+                        in_patch.eq(self.patch_height),
+                        last_line.eq(low_patch),
+                        patch_ends.eq(short_line & low_patch),
+                        line_offset.eq(0),
+                        row.eq(row + 1),
+                        group.eq(following_group),
+                        home_row.eq(row + 1),
+                        home_group.eq(following_group),
+                    ]
         # `skipped` holds the product in the cycle after `start`
         m.d.sync += [skipped.eq(self.row_begin[row_log:][:bits] * self.d_stride[:bits]), setup.eq(self.start)]
         first_group = Signal(bits)
@@ -149,22 +166,15 @@ class ImageLoader(wiring.Component):
         with m.If(setup):
             m.d.sync += [
                 active.eq(1),
-                remaining.eq(self.bytes),
-                left.eq(0),
-                in_segment.eq(self.segment),
-                in_line.eq(self.patches),
-                in_patch.eq(self.patch_height),
-                offset.eq(0),
-                line_offset.eq(0),
                 row.eq(self.row_begin),
                 home_row.eq(self.row_begin),
                 group.eq(first_group),
                 home_group.eq(first_group),
             ]
-        ended = Signal(self.PIPELINE)
-        last = free & (remaining == 0)
-        m.d.sync += [ended.eq(Cat(last, ended[:-1])), self.done.eq(ended[-1])]
-        with m.If(last):
+        with m.If(self.start):
+            m.d.sync += [Cat(rest, whole).eq(self.bytes), full.eq(self.bytes[size_log:].any())]
+            m.d.sync += Cat(beat_ends, segment_ends, line_ends, patch_ends).eq(-1)
+        with m.If(choose & beat_ends & last_beat):
             m.d.sync += active.eq(0)
         with m.If(self.done):
             m.d.sync += self.busy.eq(0)
@@ -172,30 +182,33 @@ class ImageLoader(wiring.Component):
             m.d.sync += self.busy.eq(1)
 
         # stage 1: the choice is registered; stage 2: byte i of the word is byte (i + turn) mod size of the beat
-        moved = Signal()
-        source = Signal(p.data_bus, reset_less=True)
-        turn = Signal(size_log, reset_less=True)
-        begin, end = Signal(lane_log, reset_less=True), Signal(lane_log + 1, reset_less=True)
-        word = Signal(offset_bits - lane_log, reset_less=True)
-        place = Signal(bits, reset_less=True)
-        bank = Signal(row_log, reset_less=True)
-        m.d.sync += [
-            moved.eq(move),
-            source.eq(beat),
-            turn.eq(position - lane),
-            begin.eq(lane),
-            end.eq(lane + count),
-            word.eq(offset[lane_log:]),
-            place.eq(group),
-            bank.eq(row),
+        taken, final, ended = Signal(), Signal(), Signal()
+        turn, chosen_turn = Signal(size_log), Signal(size_log)
+        begin, end, chosen_end = Signal(lane_log), Signal(lane_log + 1), Signal(lane_log + 1)
+        word, place, bank = Signal(offset_bits - lane_log), Signal(bits), Signal(row_log)
+        piece = Cat(taken, final, turn, begin, end, word, place, bank)
+        m.submodules.pieces = pieces = Skid(width=len(piece))  # a beat that is missing must not reach the choice
+        m.d.comb += [
+            choose.eq(active & pieces.in_ready),
+            chosen_turn.eq(position - lane),
+            chosen_end.eq(Mux(beat_ends, lane + left, Mux(segment_ends, lane + in_segment[: len(end)], p.c))),
+            pieces.in_valid.eq(active),
+            pieces.in_data.eq(
+                Cat(beat_ends, beat_ends & last_beat, chosen_turn, lane, chosen_end, offset[lane_log:], group, row)
+            ),
+            piece.eq(pieces.out_data),
+            pieces.out_ready.eq(self.beats.valid),
+            move.eq(pieces.out_valid & self.beats.valid),
+            self.beats.ready.eq(pieces.out_valid & taken),
         ]
-        turned = source
+        m.d.sync += [ended.eq(move & final), self.done.eq(ended)]
+        turned: Value = self.beats.payload
         for bit in range(size_log):
             rotated = Signal(p.data_bus, name=f"turned{bit}")
             m.d.comb += rotated.eq(Mux(turn[bit], turned.rotate_right(8 << bit), turned))
             turned = rotated
         m.d.sync += [
-            self.y_en.eq(moved),
+            self.y_en.eq(move),
             self.y_bank.eq(bank),
             self.y_addr.eq(place + (word >> part_log)),
             self.y_sub.eq(word[:part_log]),
@@ -203,3 +216,8 @@ class ImageLoader(wiring.Component):
             self.y_data.eq(turned.replicate(-(-p.c // size))),
         ]
         return m
+
+
+def _room(lane: Value, c: int) -> Value:
+    """c - lane; by table, as a subtraction's carries are too slow here."""
+    return Array(range(c, 0, -1))[lane]

@@ -20,7 +20,7 @@ class Load(wiring.Component):
     The words are X's (`x_en`, `x_addr`, `x_data`) or, with `to_norm`, the parameter table's (`n_en`, `n_addr`,
     `n_data`); command inputs are read while `busy`. `x_en` is low in the cycle after `x_hold`, `n_en` need not be.
     `bytes` is a multiple of 2*C, greater than 0. Exactly ceil(bytes / beat) beats are taken; bytes of the last one that
-    are too many are dropped. `done` comes in the cycle of the last write. `abort` (level) drops the command.
+    are too many are dropped. `done` comes in the cycle after the last write. `abort` (level) drops the command.
     """
 
     def __init__(self, p: HwParams) -> None:
@@ -50,42 +50,42 @@ class Load(wiring.Component):
         m.submodules.gearbox = gearbox = Gearbox(in_bits=8 * self.beat_bytes, out_bits=8 * self.word_bytes)
         # Counted in the smaller of beat and word, of which a beat holds `down`.
         unit = exact_log2(min(self.beat_bytes, self.word_bytes))
-        left = Signal(BY_NAME["bytes"].bits - unit)
+        left = Signal(BY_NAME["bytes"].bits - unit, reset_less=True)
+        more = Signal()  # beats to come
         last, accept, write = Signal(), Signal(), Signal()
-        following, address = (Signal(16, reset_less=True, name=name) for name in ("following", "address"))
-        data = Signal(8 * self.word_bytes, reset_less=True)
+        free = Signal()  # a cycle after `x_hold`, from a register: all that holds up the beats begins here
+        address = Signal(16, reset_less=True)
         m.d.comb += [
             last.eq(left <= gearbox.down),
             gearbox.clear.eq(self.abort),
-            gearbox.in_valid.eq(self.beats.valid & (left != 0)),
+            gearbox.in_valid.eq(self.beats.valid & more),
             gearbox.in_data.eq(self.beats.payload),
             gearbox.in_last.eq(last),
-            self.beats.ready.eq(gearbox.in_ready & (left != 0)),
+            self.beats.ready.eq(gearbox.in_ready & more),
             accept.eq(self.beats.valid & self.beats.ready),
-            gearbox.out_ready.eq(self.to_norm | ~self.x_hold),
-            write.eq(gearbox.out_valid & gearbox.out_ready),
+            gearbox.out_ready.eq(free),
+            write.eq(gearbox.out_valid & free),
+            self.x_en.eq(write & ~self.to_norm),
             self.x_addr.eq(address),
-            self.x_data.eq(data),
+            self.x_data.eq(gearbox.out_data),
+            self.n_en.eq(write & self.to_norm),
             self.n_addr.eq(address),
-            self.n_data.eq(data),
+            self.n_data.eq(gearbox.out_data),
         ]
         if gearbox.down > 1:
             m.d.comb += gearbox.in_count.eq(Mux(last, left - 1, gearbox.down - 1))
         with m.If(accept):
-            m.d.sync += left.eq(Mux(last, 0, left - gearbox.down))
+            m.d.sync += [left.eq(left - gearbox.down), more.eq(~last)]
         m.d.sync += [
-            self.x_en.eq(write & ~self.to_norm),
-            self.n_en.eq(write & self.to_norm),
-            address.eq(following),
-            data.eq(gearbox.out_data),
+            free.eq(self.to_norm | ~self.x_hold),
             self.done.eq(write & gearbox.out_last),
         ]
         with m.If(write):
-            m.d.sync += following.eq(following + 1)
+            m.d.sync += address.eq(address + 1)
             with m.If(gearbox.out_last):
                 m.d.sync += self.busy.eq(0)
         with m.If(self.start):
-            m.d.sync += [self.busy.eq(1), left.eq(self.bytes[unit:]), following.eq(self.d_base)]
+            m.d.sync += [self.busy.eq(1), more.eq(1), left.eq(self.bytes[unit:]), address.eq(self.d_base)]
         with m.If(self.abort):
-            m.d.sync += [self.busy.eq(0), left.eq(0), self.x_en.eq(0), self.n_en.eq(0), self.done.eq(0)]
+            m.d.sync += [self.busy.eq(0), more.eq(0), self.done.eq(0)]
         return m

@@ -73,7 +73,7 @@ class Mover(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        self.written = Signal()  # the word now given to `_write`
+        self.written, self.following = Signal(), Signal()  # a word is given to `_write` now, in the next cycle
         self.row_ends = Signal()  # ... is the last one of its row
         self.empty = Signal()
         self.means = Signal(reset_less=True)  # from the cycle after `start` on
@@ -84,16 +84,17 @@ class Mover(wiring.Component):
         waiting = Signal()
         m.d.sync += waiting.eq(complete | (waiting & self.h_hold))
         decided = gather | (waiting & ~self.h_hold)
-        for i in range(self.WRITE_LATENCY - 1):
+        for i in range(self.WRITE_LATENCY - 2):
             copy = Signal(name=f"decided{i}")
             m.d.sync += copy.eq(decided)
             decided = copy
-        m.d.comb += self.written.eq(decided)
+        m.d.comb += self.following.eq(decided)
+        m.d.sync += self.written.eq(self.following)
         self._write(m, Mux(self.means, mean_word, self.m_data))
         return m
 
     def _rows(self, m: Module) -> tuple[Signal, Signal, Signal, Signal]:
-        """Looks up the address of the next source row: (known, taken, bank, first word)."""
+        """Looks up the address of the next source row of GATHER: (known, taken, bank, first word). MEAN's stays."""
         p = self.p
         bits = self.m_addr.shape().width
         row_log = ceil_log2(p.t)
@@ -117,14 +118,16 @@ class Mover(wiring.Component):
             m.d.sync += known.eq(0)
         with m.If(product_valid):
             m.d.sync += [known.eq(1), bank.eq(product_bank), base.eq(sum(sums, self.a_base))]
+        with m.If(asking):  # not when it was accepted: that is known late
+            m.d.sync += [self.q_index.eq(self.q_index + 1), left.eq(left - 1)]
         with m.If(accepted):
-            m.d.sync += [self.q_en.eq(0), self.q_index.eq(self.q_index + 1), left.eq(left - 1)]
+            m.d.sync += self.q_en.eq(0)
         with m.Elif((left != 0) & ~(known | asking | product_valid)):
             m.d.sync += self.q_en.eq(1)
         with m.If(self.start):
             m.d.sync += [known.eq(0), self.q_index.eq(0), left.eq(self.count)]
             with m.If(self.mean):
-                m.d.sync += [known.eq(~self.empty), left.eq(0), bank.eq(self.row_begin), base.eq(self.a_base)]
+                m.d.sync += [left.eq(0), bank.eq(self.row_begin), base.eq(self.a_base)]
         return known, taken, bank, base
 
     def _read(self, m: Module) -> tuple[Value, Value, Value, Value]:
@@ -140,8 +143,17 @@ class Mover(wiring.Component):
         bank = Signal(row_log, reset_less=True)
         base = Signal(self.m_addr.shape(), reset_less=True)
         first, last = Signal(reset_less=True), Signal()
-        begin = Signal()
-        m.d.comb += [issue.eq(reading & (self.means | ~self.h_hold)), last.eq(rows_left == 1)]
+        ends, final = Signal(), Signal(reset_less=True)  # a row of GATHER; its last word is next
+        free, again = Signal(), Signal()  # for the next row of GATHER, the next word of MEAN
+        m.d.comb += [
+            issue.eq(reading & (self.means | ~self.h_hold)),
+            last.eq(rows_left == 1),
+            ends.eq(issue & final),
+            free.eq(~reading | ends),
+            taken.eq(known & free),
+        ]
+        # `following`'s words of MEAN are far apart: what `row_ends` says in that cycle holds in the next one.
+        m.d.sync += again.eq(Mux(self.start, self.mean & ~self.empty, self.means & self.following & ~self.row_ends))
         m.d.sync += [
             self.m_en.eq(issue),
             self.m_bank.eq(bank),
@@ -149,39 +161,21 @@ class Mover(wiring.Component):
             self.m_sub.eq(word[:part_log]),
         ]
         with m.If(self.means):
-            # the first row's address stays for the next word
-            started = Signal()
-            m.d.comb += begin.eq(known & (~started | (self.written & ~self.row_ends)))
-            m.d.comb += taken.eq(self.written & self.row_ends)
-            with m.If(begin):
-                m.d.sync += [started.eq(1), word.eq(Mux(started, word + 1, 0))]
-            with m.If(taken):
-                m.d.sync += started.eq(0)
             with m.If(reading):
                 m.d.sync += [bank.eq(bank + 1), rows_left.eq(rows_left - 1), first.eq(0), reading.eq(~last)]
                 with m.If(bank.all()):
                     m.d.sync += base.eq(base + self.a_stride)
+            with m.If(again):
+                m.d.sync += [reading.eq(1), bank.eq(next_bank), base.eq(next_base), first.eq(1), word.eq(word + 1)]
+                m.d.sync += rows_left.eq(self.row_end - self.row_begin)
         with m.Else():
-            ends = Signal()
-            m.d.comb += [
-                ends.eq(issue & (tiles_left == 1)),
-                begin.eq(known & (~reading | ends)),
-                taken.eq(begin),
-            ]
             with m.If(issue):
-                m.d.sync += [word.eq(word + 1), tiles_left.eq(tiles_left - 1)]
-            with m.If(begin):
-                m.d.sync += [word.eq(0), tiles_left.eq(self.tiles)]
-            with m.Elif(ends):
-                m.d.sync += reading.eq(0)
-        with m.If(begin):
-            m.d.sync += [
-                reading.eq(1),
-                bank.eq(next_bank),
-                base.eq(next_base),
-                rows_left.eq(self.row_end - self.row_begin),
-                first.eq(1),
-            ]
+                m.d.sync += [word.eq(word + 1), tiles_left.eq(tiles_left - 1), final.eq(tiles_left == 2)]
+            with m.If(free):  # whether the next row is known or not
+                m.d.sync += [reading.eq(known), bank.eq(next_bank), base.eq(next_base), word.eq(0)]
+                m.d.sync += [tiles_left.eq(self.tiles), final.eq(self.tiles == 1)]
+        with m.If(self.start):
+            m.d.sync += word.eq(-1)
         flags = Cat(reading, first, last)
         for i in range(1 + self.READ_LATENCY):
             copy = Signal(3, name=f"read{i}")
@@ -234,7 +228,6 @@ class Mover(wiring.Component):
         rows_left = Signal(p.row_bits, reset_less=True)
         word, tiles_left = (Signal(16, reset_less=True, name=name) for name in ("h_word", "h_tiles_left"))
         ended = Signal()
-        m.d.comb += self.row_ends.eq(tiles_left == 1)
         m.d.sync += [
             self.h_en.eq(self.written),
             self.h_bank.eq(row),
@@ -245,9 +238,15 @@ class Mover(wiring.Component):
             self.done.eq(ended),
         ]
         with m.If(self.written):
-            m.d.sync += [word.eq(word + 1), tiles_left.eq(tiles_left - 1)]
+            m.d.sync += [word.eq(word + 1), tiles_left.eq(tiles_left - 1), self.row_ends.eq(tiles_left == 2)]
             with m.If(self.row_ends):
-                m.d.sync += [word.eq(0), tiles_left.eq(self.tiles), row.eq(row + 1), rows_left.eq(rows_left - 1)]
+                m.d.sync += [
+                    word.eq(0),
+                    tiles_left.eq(self.tiles),
+                    self.row_ends.eq(self.tiles == 1),
+                    row.eq(row + 1),
+                    rows_left.eq(rows_left - 1),
+                ]
                 with m.If(row.all()):
                     m.d.sync += group.eq(group + self.d_stride)
         with m.If(self.done):
@@ -257,6 +256,7 @@ class Mover(wiring.Component):
                 self.busy.eq(1),
                 word.eq(0),
                 tiles_left.eq(self.tiles),
+                self.row_ends.eq(self.tiles == 1),
                 row.eq(0),
                 rows_left.eq(self.count),
                 group.eq(self.d_base),

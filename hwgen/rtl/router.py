@@ -213,8 +213,8 @@ class Router(wiring.Component):
         m.d.sync += [
             below.eq(maximum - logit.as_signed()),
             u.eq(rounded[8:]),
-            value.eq(lookup(GATE_EXP, u[:8]) & (~u[13:].any()).replicate(16)),
-            amount.eq(u[8:13]),
+            value.eq(lookup(GATE_EXP, u[:8])),
+            amount.eq(u[8:13] | u[13:].any().replicate(5)),  # 31 or more: nothing is left
             power.eq(rounded_shift(m, value, amount, "doubled")),
         ]
         den = Signal(bits_for(65535 * p.max_experts), reset_less=True)

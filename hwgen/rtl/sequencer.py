@@ -116,43 +116,58 @@ class Sequencer(wiring.Component):
         self._faults(m)
         data_command = selected["image"] | selected["load"] | selected["store"]
         outside, range_error = self._region(m, f)
-        needs_weights = Signal()
-        m.d.sync += needs_weights.eq((f.op == Op.MATMUL) & (f.bytes != 0))
+        needs_weights, is_end = Signal(), Signal()
+        m.d.sync += [needs_weights.eq((f.op == Op.MATMUL) & (f.bytes != 0)), is_end.eq(f.op == Op.END)]
 
-        fault, index, finished = self.fault, self.index, self.finished
+        fault, failed, index, finished = self.fault, self.failed, self.index, self.finished
         image = self.image
 
-        def stop(code: Value | Error) -> None:
-            with m.If(fault == 0):
-                m.d.sync += fault.eq(code)
+        # What goes out of here reaches far: registers drive it, set on the way into the state that they stand for.
+        def fetch() -> None:
+            m.d.sync += self.fetch_ready.eq(1)
+            m.next = "FETCH"
+
+        def abort() -> None:
+            m.d.sync += self.abort.eq(1)
             m.next = "ABORT"
+
+        def stop(code: Value | Error) -> None:
+            with m.If(~failed):
+                m.d.sync += [fault.eq(code), failed.eq(1)]
+            abort()
 
         wait = Signal(range(OperandCheck.LATENCY + 1))
         dispatch = Signal()
         m.d.sync += [self.clear.eq(0), self.executed.eq(dispatch), self.number.eq(index)]
         for port in PORTS:
             m.d.sync += getattr(self, f"{port}_start").eq(0)
+        # Until the last one is started, with its pulse, it must stay; until there is a valid one it may be anything.
+        m.d.comb += self.wait_fetch.eq(self.fetch_ready & ~self.fetch_valid)
+        with m.If(self.fetch_ready):
+            m.d.sync += self.instruction.eq(self.fetch_data)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.idle.eq(1)
                 with m.If(self.start):
                     m.d.sync += [image.eq(1), self.input_offset.eq(0), self.output_offset.eq(0), finished.eq(0)]
-                    m.d.sync += [fault.eq(0), self.error_code.eq(0), self.error_index.eq(0), self.running.eq(1)]
+                    m.d.sync += [fault.eq(0), failed.eq(0), self.error_code.eq(0), self.error_index.eq(0)]
+                    m.d.sync += self.running.eq(1)
                     m.next = "LAUNCH"
             with m.State("LAUNCH"):
                 m.d.sync += index.eq(0)
                 m.d.comb += self.fetch_start.eq(1)
-                m.next = "FETCH"
+                fetch()
             with m.State("FETCH"):
-                m.d.comb += [self.fetch_ready.eq(1), self.wait_fetch.eq(~self.fetch_valid)]
-                m.d.sync += wait.eq(OperandCheck.LATENCY)
+                m.d.sync += [wait.eq(OperandCheck.LATENCY), self.fetch_ready.eq(0)]
                 with m.If(self.fetch_valid):
-                    m.d.sync += self.instruction.eq(self.fetch_data)
                     m.next = "CHECK"
                 with m.Elif(self.fetch_exhausted):
                     stop(Error.PROGRAM_RANGE)
-                with m.If(fault != 0):
-                    m.next = "ABORT"
+                with m.Else():
+                    m.d.sync += self.fetch_ready.eq(1)
+                with m.If(failed):
+                    m.d.sync += self.fetch_ready.eq(0)
+                    abort()
             with m.State("CHECK"):
                 m.d.sync += wait.eq(wait - 1)
                 with m.If(wait == 0):
@@ -166,20 +181,22 @@ class Sequencer(wiring.Component):
             with m.State("ORDER"):
                 m.d.comb += self.ordering.eq(1)
                 m.d.sync += self.rows.eq(Mux(f.use_queue, self.queue_length, f.row_end))
-                with m.If(free):
+                m.d.sync += self.read_tag.eq(Mux(selected["image"], READ_TAGS["image"], READ_TAGS["load"]))
+                with m.If(failed):
+                    abort()
+                with m.Elif(free):
                     m.next = "DISPATCH"
                     with m.If(data_command):
+                        m.d.sync += [self.write_valid.eq(selected["store"]), self.read_valid.eq(~selected["store"])]
                         m.next = "COMMAND"
-                with m.If(fault != 0):
-                    m.next = "ABORT"
             with m.State("COMMAND"):
-                store = selected["store"]
-                m.d.comb += [self.write_valid.eq(store), self.read_valid.eq(~store)]
-                m.d.comb += self.read_tag.eq(Mux(selected["image"], READ_TAGS["image"], READ_TAGS["load"]))
-                with m.If(Mux(store, self.write_ready, self.read_ready)):
+                taken = (self.write_valid & self.write_ready) | (self.read_valid & self.read_ready)
+                with m.If(taken | failed):
+                    m.d.sync += [self.write_valid.eq(0), self.read_valid.eq(0)]
+                with m.If(taken):
                     m.next = "DISPATCH"
-                with m.Elif(fault != 0):
-                    m.next = "ABORT"
+                with m.Elif(failed):
+                    abort()
             with m.State("DISPATCH"):
                 m.d.comb += dispatch.eq(~needs_weights | self.decision_valid)
                 m.d.comb += self.decision_ready.eq(needs_weights)
@@ -190,26 +207,24 @@ class Sequencer(wiring.Component):
                     skipped = (f.op == Op.GATHER) & (self.rows == 0)
                     for port, mine in selected.items():
                         m.d.sync += getattr(self, f"{port}_start").eq(mine & ~skipped)
-                    m.next = "FETCH"
-                    with m.If(f.op == Op.END):
+                    with m.If(is_end):
                         m.d.sync += finished.eq(1)
-                        m.next = "ABORT"
-                with m.Elif(fault != 0):
-                    m.next = "ABORT"
-            with m.State("ABORT"):
+                        abort()
+                    with m.Else():
+                        fetch()
+                with m.Elif(failed):
+                    abort()
+            with m.State("ABORT"), m.If(self.ports_idle):
                 # Also the way out of a finished program: instructions fetched beyond END are dropped.
-                m.d.comb += self.abort.eq(1)
-                with m.If(self.ports_idle):
-                    m.next = "CLEAR"
+                m.next = "CLEAR"
             with m.State("CLEAR"):
                 # It resets much: a register drives it, a cycle later.
-                m.d.comb += self.abort.eq(1)
                 m.d.sync += [self.clear.eq(1), finished.eq(0), image.eq(image + 1), self.following.eq(1)]
                 m.next = "CLEARED"
             with m.State("CLEARED"):
-                m.d.comb += self.abort.eq(1)
+                m.d.sync += self.abort.eq(0)
                 m.next = "LAUNCH"
-                with m.If((fault != 0) | self.last_image):  # of the image before
+                with m.If(failed | self.last_image):  # of the image before
                     m.d.sync += [self.error_code.eq(fault), self.error_index.eq(index), self.running.eq(0)]
                     m.next = "DONE"
             with m.State("DONE"):
@@ -268,6 +283,7 @@ class Sequencer(wiring.Component):
         """The first fault wins; errors of the ports may come at any time. After END they are of instructions fetched
         in vain."""
         self.fault, self.finished, self.index = Signal(8), Signal(), Signal(16)
+        self.failed = Signal()  # `fault` is not 0
         port_fault = Signal(8)
         hunger = Signal(range(STARVED_CYCLES))
         with m.If(self.starved & self.weights_barred):
@@ -282,8 +298,8 @@ class Sequencer(wiring.Component):
         ):
             with m.If(pulse):
                 m.d.comb += port_fault.eq(code)
-        with m.If((self.fault == 0) & self.running & ~self.finished):
-            m.d.sync += self.fault.eq(port_fault)
+        with m.If(~self.failed & self.running & ~self.finished):
+            m.d.sync += [self.fault.eq(port_fault), self.failed.eq(port_fault.any())]
 
     def _region(self, m: Module, f: Fields) -> tuple[Signal, Signal]:
         """Address of a data command, and if it or a MATMUL's weights lie outside; four cycles after `instruction`."""

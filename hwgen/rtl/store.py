@@ -26,8 +26,8 @@ class StoreUnit(wiring.Component):
     """
 
     READ_LATENCY = 2
-    #: Words read but not yet passed on: read latency, queue and the returning credit take a cycle each.
-    QUEUE = READ_LATENCY + 2
+    #: Words read but not yet passed on: the request, its latency, queue and the returning credit take a cycle each.
+    QUEUE = 1 + READ_LATENCY + 2
 
     def __init__(self, p: HwParams) -> None:
         self.t, self.c, self.beat_bits = p.t, p.c, p.data_bus
@@ -75,14 +75,16 @@ class StoreUnit(wiring.Component):
             read.eq(run & (credit != 0)),
             row_ends.eq(tiles_left == 1),
             all_ends.eq(row_ends & (rows_left == 1)),
+            # A bank word holds every t-th row; all banks of a row group share the address.
+            next_line.eq(Mux(~self.from_y | bank.all(), line + self.a_stride, line)),
+        ]
+        m.d.sync += [
             self.x_en.eq(read & ~self.from_y),
             self.m_en.eq(read & self.from_y),
             self.x_addr.eq(address),
             self.m_addr.eq(address),
             self.m_bank.eq(bank),
             self.m_sub.eq(sub),
-            # A bank word holds every t-th row; all banks of a row group share the address.
-            next_line.eq(Mux(~self.from_y | bank.all(), line + self.a_stride, line)),
         ]
         with m.If(self.start):
             m.d.sync += [line.eq(self.a_base), address.eq(self.a_base), run.eq(1)]
@@ -99,8 +101,8 @@ class StoreUnit(wiring.Component):
             with m.If(all_ends):
                 m.d.sync += run.eq(0)
 
-        arriving = Signal(self.READ_LATENCY)
-        ending = Signal(self.READ_LATENCY)
+        arriving = Signal(1 + self.READ_LATENCY)
+        ending = Signal(1 + self.READ_LATENCY)
         m.d.sync += [arriving.eq(Cat(read, arriving)), ending.eq(Cat(all_ends, ending))]
         m.submodules.queue = queue = ShiftQueue(width=16 * self.c + 1, depth=self.QUEUE)
         m.submodules.gearbox = gearbox = Gearbox(in_bits=16 * self.c, out_bits=self.beat_bits)

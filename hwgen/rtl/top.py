@@ -15,6 +15,7 @@ from .axi import AxiReader, AxiWriter
 from .control import Control
 from .counter import saturating_counter
 from .datapath import Datapath
+from .decode import delayed
 from .fetch import InstructionFetch
 from .sequencer import PORTS, READ_TAGS, Sequencer
 from .weights import WeightFetch
@@ -198,16 +199,19 @@ class Accelerator(wiring.Component):
             ("stall_pipeline", sequencer.wait_engine),
             ("stall_fetch", sequencer.wait_fetch),
         ]
+        # All of them a cycle late: they come from far, and the first cause is yet to be found.
+        running = delayed(m, sequencer.running, 1, reset=True)
         events: dict[str, Value] = {}
-        unexplained: Value = sequencer.running
-        for name, cause in causes:
+        unexplained = running
+        for name, value in causes:
+            cause = delayed(m, value, 1)
             events[name] = events.get(name, Const(0)) | (cause & unexplained)
             unexplained = unexplained & ~cause
         events["stall_issue"] = events["stall_issue"] | unexplained
         events |= {
-            "cycles": sequencer.running,
-            "instructions": sequencer.executed,
-            "attention_busy": datapath.attention_step,
+            "cycles": running,
+            "instructions": delayed(m, sequencer.executed, 1, reset=True),
+            "attention_busy": delayed(m, datapath.attention_step, 1, reset=True),
         }
         counted = {
             "gmem0_read_bytes": weights.bytes,
@@ -222,7 +226,7 @@ class Accelerator(wiring.Component):
         for name, event in events.items():
             bits = BY_NAME[name].bits
             m.d.comb += getattr(control, name).eq(
-                saturating_counter(m, bits=bits, clear=started, amount=event, name=name)
+                saturating_counter(m, bits=bits, clear=starting, amount=event, name=name)
             )
 
     def _sum(self, m: Module, clear: Value, words: Value, word_bytes: int, name: str) -> Value:

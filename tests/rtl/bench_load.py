@@ -54,8 +54,8 @@ class Bench:
             await RisingEdge(self.dut.clk)
             assert not (held and self.ports.get("x_en")), "a write in the cycle after x_hold"
             assert not self.ports.get(f"{other}_en")
-            held = self.ports.get("x_hold")
             holds += held and not to_norm and len(writes) > 0
+            held = self.ports.get("x_hold")
             self.ports.set(x_hold=int(self.rng.random() < hold))
             if self.ports.get(f"{port}_en"):
                 writes.append((self.ports.get(f"{port}_addr"), self.ports.get(f"{port}_data")))
