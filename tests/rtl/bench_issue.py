@@ -305,14 +305,14 @@ async def attention(dut):
     await programs(dut, 40, what=lambda bench, index: "attention")
 
 
-def joining(bench, index):
-    return "attention", {"slack": NO_WAIT} | queries(1 + index % 7 % 4)
-
-
 @cocotb.test()
 async def joined(dut):
     """The last context of an ATTENTION comes behind the first scores of the next one."""
-    bench, schedule = await programs(dut, 40, what=joining)
+
+    def next_one(bench, index):
+        return "attention", {"slack": NO_WAIT} | queries(1 + index % 7 % 4)
+
+    bench, schedule = await programs(dut, 40, what=next_one)
     assert max(schedule.joins) < 0, "all came in time"
     order = [(timed.number, timed.content.kind) for timed in schedule.passes]
     for number, instruction in enumerate(bench.program.instructions):
@@ -403,9 +403,8 @@ async def short(dut):
     assert in_time > 50
     for before, timed in pairwise(schedule.passes):
         if before.number == timed.number != 0:
-            assert timed.cycles[0] <= before.cycles[-1] + max(
-                drained(timed), 1 + LONG_INNER - len(before.content.steps)
-            )
+            planned = max(drained(timed), 1 + LONG_INNER - len(before.content.steps))
+            assert timed.cycles[0] <= before.cycles[-1] + planned
 
 
 @cocotb.test()
