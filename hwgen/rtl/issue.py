@@ -145,7 +145,7 @@ class Issuer(wiring.Component):
         crowded = Signal()  # the tile before ended less than T cycles ago
         may_load = Signal()  # nothing but the steps under way is in front of the pass that waits
         self.issue, self.tile_ends, self.pass_ends, self.load, self.ended = (
-            Signal(name=name) for name in ("issue", "tile_ends", "pass_ends", "load", "ended")
+            Signal(name=f"{name}_now") for name in ("issue", "tile_ends", "pass_ends", "load", "ended")
         )
         m.d.comb += [
             self.issue.eq(active & ~(last_step & crowded)),
