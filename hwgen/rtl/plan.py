@@ -208,7 +208,15 @@ class Planner(wiring.Component):
 
         joins = (f.op == Op.ATTENTION) & (f.slack == NO_WAIT)
         done = Signal()  # with the last pass, or discard
-        m.d.comb += [self.planned.eq(done), self.pass_data.eq(held), self.skip_number.eq(f.number)]
+        attention, new = Signal(), Signal()  # `new`: the offer is not the context held
+        m.d.sync += attention.eq(f.op == Op.ATTENTION)
+        m.d.comb += [
+            self.pass_data.eq(Mux(new, Mux(attention, scores.as_value(), product.as_value()), held.as_value())),
+            self.planned.eq(done),
+            self.skip_number.eq(f.number),
+        ]
+        with m.If(done):
+            m.d.sync += new.eq(0)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [
@@ -232,15 +240,15 @@ class Planner(wiring.Component):
                     with m.If(self.pass_ready):
                         m.d.sync += holding.eq(0)
             with m.State("BEGIN"):
+                m.d.sync += new.eq(1)
                 m.next = "TILE"
                 with m.If(empty):
                     m.next = "EMPTY"
-                with m.Elif(f.op == Op.ATTENTION):
+                with m.Elif(attention):
                     m.next = "SCORE"
             with m.State("TILE"):
                 weights = self.there | ~f.first_use
                 m.d.comb += [
-                    self.pass_data.eq(product),
                     self.pass_valid.eq(weights),
                     self.starving.eq(~weights),
                     self.take.eq(weights & f.first_use & self.pass_ready),
@@ -253,15 +261,16 @@ class Planner(wiring.Component):
                         m.d.comb += done.eq(1)
                         m.next = "IDLE"
             with m.State("SCORE"):
-                m.d.comb += [self.pass_data.eq(scores), self.pass_valid.eq(1)]
+                m.d.comb += self.pass_valid.eq(1)
                 with m.If(self.pass_ready):
-                    m.d.sync += first.eq(0)
+                    m.d.sync += [first.eq(0), new.eq(0)]
                     m.next = "CONTEXT"
             with m.State("CONTEXT"):
                 m.d.comb += self.pass_valid.eq(holding)
                 with m.If(self.pass_ready | ~holding):
                     m.d.sync += [held.eq(context), holding.eq(1), half.eq(~half)]
                     m.d.sync += [query.eq(query + 1), query_row.eq(query_row + f.a_stride)]
+                    m.d.sync += new.eq(~last_query)
                     m.next = "SCORE"
                     with m.If(last_query):
                         m.d.comb += done.eq(1)
