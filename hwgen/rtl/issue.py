@@ -220,11 +220,12 @@ class Issuer(wiring.Component):
         following = self.following
         self.f = f = Signal.like(following)
         self.step_now, self.first_tile, self.last = step, first_tile, last = Signal(), Signal(), Signal()
-        self.pops = Signal()
+        self.context_step, self.pops = Signal(), Signal()
         tile_ends, load = Signal(), Signal()
         self.inner, self.v_tile = inner, v_tile = Signal(16), Signal(16)
         m.d.sync += [
             step.eq(self.issue),
+            self.context_step.eq(self.issue & (self.deciding == Pass.CONTEXT)),
             last.eq(self.last_step),
             tile_ends.eq(self.tile_ends),
             self.pops.eq(self.pass_ends),
@@ -308,7 +309,7 @@ class Issuer(wiring.Component):
         operand(self.ring_pop, (self.pops & f.pop.any()) | self.plan.discard, reset=True)
         operand(self.ring_pop_count, Mux(self.plan.discard, self.plan.tile_words, f.pop))
         m.d.comb += [
-            self.s_en.eq(step & (kind == Pass.CONTEXT)),
+            self.s_en.eq(self.context_step),
             self.s_half.eq(f.half),
             self.s_step.eq(inner),
             self.s_begin.eq(f.key_begin),
