@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hwgen.compiler.layout import ALIGN, div_up
+from hwgen.compiler.layout import ALIGN, div_up, dot_steps
 from hwgen.params import HwParams
 
 __all__ = ["Block", "WeightRegion", "pack_linear", "pack_norm", "pack_rows", "spread"]
@@ -61,7 +61,7 @@ def pack_linear(
 ) -> bytes:
     """A MATMUL's stream for weight [outputs, inputs]: per output tile the parameters, then as many words of weights at
     least (zeros, where inputs are few), as both are read side by side; `narrow`: weights (in -8..7) two to a byte."""
-    missing = max(0, p.param_words * p.k - weight.shape[1])
+    missing = max(0, dot_steps(p, weight.shape[1]) * p.k - weight.shape[1])
     filled = np.pad(weight, ((0, 0), (0, missing)))
     parameters, weights = _words(p, _columns(bias, mult, shift)), _words(p, filled.view(np.uint8))
     tiles = len(parameters)

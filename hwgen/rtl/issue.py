@@ -10,8 +10,8 @@ from amaranth.utils import bits_for, ceil_log2
 from hwgen.params import HwParams
 
 from .context import CONTEXT_BITS, CONTEXTS
-from .decode import INSTRUCTION_BITS, delayed
-from .plan import Pass, Planner
+from .decode import delayed
+from .plan import START, Pass, Planner
 from .ram import select_bits
 
 __all__ = ["Issuer", "tile_layout"]
@@ -56,12 +56,8 @@ class Issuer(wiring.Component):
         self.level = ceil_log2(p.weight_depth + 1)
         part = select_bits(p.word // p.k)
         super().__init__(
-            {
-                "start": In(1),
-                "instruction": In(INSTRUCTION_BITS),
-                "rows": In(16),
-                "fetched": In(1),
-                "number": In(16),
+            START
+            | {
                 "unfinished": Out(range(CONTEXTS + 1)),
                 "begin": Out(1),
                 "begin_number": Out(16),
@@ -118,7 +114,7 @@ class Issuer(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.plan = self.plan = Planner(self.p, settle=self.settle)
-        for name in ("start", "instruction", "rows", "fetched", "number", "ring_written"):
+        for name in (*START, "ring_written"):
             m.d.comb += getattr(self.plan, name).eq(getattr(self, name))
         self._decide(m)
         self._walk(m)

@@ -15,7 +15,10 @@ from .context import CONTEXT_BITS, CONTEXTS, ContextTable
 from .decode import INSTRUCTION_BITS, Fields
 from .ram import select_bits
 
-__all__ = ["Pass", "Planner", "pass_layout"]
+__all__ = ["START", "Pass", "Planner", "pass_layout"]
+
+#: How the engine is given an instruction.
+START = {"start": In(1), "instruction": In(INSTRUCTION_BITS), "rows": In(16), "fetched": In(1), "number": In(16)}
 
 
 class Pass(enum.Enum, shape=unsigned(2)):
@@ -78,12 +81,8 @@ class Planner(wiring.Component):
         self.p, self.settle = p, settle
         self.level = level = ceil_log2(p.weight_depth + 1)
         super().__init__(
-            {
-                "start": In(1),
-                "instruction": In(INSTRUCTION_BITS),
-                "rows": In(16),
-                "fetched": In(1),
-                "number": In(16),
+            START
+            | {
                 "pass_valid": Out(1),
                 "pass_ready": In(1),
                 "pass_data": Out(pass_layout(p, settle)),
