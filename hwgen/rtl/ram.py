@@ -18,7 +18,8 @@ def select_bits(choices: int) -> int:
 class Ram(wiring.Component):
     """One write port with `grain`-bit enables, one read port; contents are undefined until written.
 
-    Reading the address written in the same cycle gives the old word. `r_data` holds while `r_en` is low.
+    Reading the address written in the same cycle gives anything (in simulation the complement of the old word), as the
+    old one would cost a comparison of addresses around every block RAM. `r_data` holds while `r_en` is low.
     """
 
     LATENCY = 1
