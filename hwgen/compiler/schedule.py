@@ -10,8 +10,11 @@ from hwgen.compiler.layout import div_up
 
 __all__ = ["Emit", "Stage", "growing_blocks", "in_two", "pipeline", "row_blocks"]
 
-#: Row tiles of a block, unless there are more than BLOCKS times as many.
-BLOCK_TILES, BLOCKS = 4, 5
+#: Row tiles of a block, unless there are more than BLOCKS times as many: few instructions, but units behind the engine
+#: wait for a whole block.
+BLOCK_TILES, BLOCKS = 4, 11
+#: Of a norm that takes longer than what uses it: its latency counts, so no more blocks than these and the first.
+NORM_BLOCKS = 5
 
 #: Emits a block: first row, row after the last, whether it is the last block.
 Emit = Callable[[int, int, bool], None]
@@ -76,7 +79,7 @@ def growing_blocks(rows: int, t: int, *, first: int, produce: int, consume: int,
     produce, consume: cycles of a row tile in this stage and in the next; latency: of a block in this stage.
     """
     left = div_up(rows, t)
-    least = first if consume >= 2 * produce else max(first, div_up(left, BLOCKS))
+    least = first if consume >= 2 * produce else max(first, div_up(left, NORM_BLOCKS))
     sizes = [min(first, left)]
     left -= sizes[0]
     while left:

@@ -14,7 +14,7 @@ def sizes(blocks, t):
 @pytest.mark.parametrize(
     "rows, least, expected",
     [(129, 1, [4, 4, 3, 2, 2, 1, 1]), (129, 2, [4, 4, 3, 2, 2, 2]), (5, 1, [1]), (9, 1, [1, 1]), (9, 2, [2]),
-     (8 * 100, 1, [20, 20, 20, 14, 9, 6, 4, 3, 2, 1, 1])],
+     (8 * 100, 1, [10, 10, 10, 10, 10, 10, 10, 10, 7, 5, 3, 2, 1, 1, 1])],
 )  # fmt: skip
 def test_row_blocks(rows, least, expected):
     blocks = row_blocks(rows, 8, least)

@@ -82,9 +82,10 @@ BATCH = 3
 @pytest.fixture(scope="module")
 def runs() -> Runs:
     """Gates of both kinds, equal and saturated logits, packed weights, a batch, experts so narrow that rows come no
-    faster than they are used; small enough for a build per mutation."""
+    faster than they are used, heads so narrow that scores come no faster than they are drained; small enough for a
+    build per mutation."""
     drawn, saturated = description("topk_softmax"), description("softmax_topk", gain=60, narrow=1)
-    narrow = description("softmax_topk", winners=(2, 4), hidden=2, dim=40)
+    narrow = description("softmax_topk", winners=(2, 4), hidden=2, dim=40, head_dim=5)
     descs = [edit_gates(drawn, all_equal), saturated, narrow]
     p = auto_params([drawn, narrow], 4, 8, 2, weight_bus=128, data_bus=128, batch=BATCH)
     works = [Work(drawn, p, random_images(drawn, BATCH, seed=2), BATCH)]

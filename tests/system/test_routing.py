@@ -21,12 +21,12 @@ TASKS = [
 
 def description(
     gate: str, *, gain: float = 1.0, narrow: float = 0, winners: Sequence[int] = (1, 2, EXPERTS), hidden: int = 9,
-    dim: int = 18,
+    dim: int = 18, head_dim: int = 7,
 ) -> Description:  # fmt: skip
     """One winner, two, and as many as there are experts, each in a layer of its own."""
     layers = [{"mlp": {"kind": "moe", "experts": EXPERTS, "hidden": hidden, "top_k": k, "gate": gate}} for k in winners]
     return random_description(
-        31, gain=gain, narrow=narrow, layers=layers, tasks=TASKS, dim=dim, heads=2, head_dim=7, class_token=True,
+        31, gain=gain, narrow=narrow, layers=layers, tasks=TASKS, dim=dim, heads=2, head_dim=head_dim, class_token=True,
         image={"height": 6, "width": 8, "channels": 1}, patch={"height": 2, "width": 2},
     )  # fmt: skip
 
