@@ -15,7 +15,8 @@ __all__ = ["RowBuffer"]
 class RowBuffer(wiring.Component):
     """Row r lies in bank `r % banks`; a bank word holds W = max(lanes, k) elements of `elem` bits.
 
-    Write: `lanes` elements of one row (`w_sub` picks the part of the word when W > lanes), one enable bit each.
+    Write: `lanes` elements of one row (`w_sub` picks the part of the word when W > lanes), one bit of `w_mask` each;
+    `w_en` has a bit per bank.
     Operand read: the same word of all banks, `k` elements each (`r_sub` picks the part when W > k);
     `r_data` is [bank][k], LATENCY cycles after `r_en`. Row read (`m_*`): `lanes` elements of one bank, same latency.
     Both reads share one port: when both are enabled the operand read wins and `m_data` is undefined.
@@ -30,8 +31,7 @@ class RowBuffer(wiring.Component):
         abits = ceil_log2(self.depth)
         super().__init__(
             {
-                "w_en": In(1),
-                "w_bank": In(select_bits(banks)),
+                "w_en": In(banks),
                 "w_addr": In(abits),
                 "w_sub": In(select_bits(self.word // lanes)),
                 "w_mask": In(lanes),
@@ -65,7 +65,7 @@ class RowBuffer(wiring.Component):
         for bank in range(self.banks):
             ram = Ram(width=width, depth=self.depth, grain=self.elem)
             m.submodules[f"bank{bank}"] = ram
-            hit = self.w_en & (self.w_bank == bank) if self.banks > 1 else self.w_en
+            hit = self.w_en[bank]
             enables = [self.w_mask & (hit & (self.w_sub == part)).replicate(self.lanes) for part in range(parts_w)]
             m.d.comb += [
                 ram.w_en.eq(Cat(*enables) if parts_w > 1 else self.w_mask & hit.replicate(self.lanes)),
