@@ -79,8 +79,10 @@ class RowBuffer(wiring.Component):
             operand.append(ram.r_data.word_select(r_sub, part_bits) if parts_r > 1 else ram.r_data)
         row = Signal(width)
         m.d.comb += row.eq(Cat(*words).word_select(m_bank, width) if self.banks > 1 else words[0])
+        r_data, m_data = (Signal.like(port, reset_less=True) for port in (self.r_data, self.m_data))
         m.d.sync += [
-            self.r_data.eq(Cat(*operand)),
-            self.m_data.eq(row.word_select(m_sub, self.lanes * self.elem) if parts_w > 1 else row),
+            r_data.eq(Cat(*operand)),
+            m_data.eq(row.word_select(m_sub, self.lanes * self.elem) if parts_w > 1 else row),
         ]
+        m.d.comb += [self.r_data.eq(r_data), self.m_data.eq(m_data)]
         return m

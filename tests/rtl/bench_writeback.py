@@ -176,7 +176,8 @@ async def destinations(dut):
         drive(value=pack(values_at[cycle], 24) if cycle in values_at else noise(24 * C))
         drive(x_read_data=x_data_at.get(cycle, noise(16 * C)))
         await ReadOnly()
-        trace.append({name: bool(port(name)) for name in ("h_en", "x_en", "x_read", "h_soon", "x_read_next", "x_write_next")})
+        events = ("h_en", "x_en", "x_read", "h_soon", "x_read_next", "x_write_next")
+        trace.append({name: bool(port(name)) for name in events})
         assert port("x_read") == (cycle in reads)
         if port("x_read"):
             x_data_at[cycle + X_LATENCY] = memory.words[port("x_read_addr")]

@@ -63,7 +63,7 @@ MUTATIONS = {
     "ring_offset ignored": ("plan", "ring.eq(f.ring_offset)", "ring.eq(0)"),
     "discard pops nothing": ("issue", "(self.pops & f.pop.any()) | self.plan.discard", "self.pops & f.pop.any()"),
     "discarded under steps": ("plan", 'with m.State("EMPTY"), m.If(self.quiet):', 'with m.State("EMPTY"), m.If(1):'),
-    "a word too early": ("plan", "(unread >= self.tile_words)", "(unread + 1 >= self.tile_words)"),
+    "half a tile too early": ("plan", "(unread >= self.tile_words)", "(2 * unread >= self.tile_words)"),
     "parameters the wrong way round": ("issue", "param_index.eq(p.param_words - 1 - inner)", "param_index.eq(inner)"),
     "even for odd words": ("weights", "from_odd.eq(read[0])", "from_odd.eq(~read[0])"),
     "guess inverted": ("fetch", "decisions.w_data.eq(chosen)", "decisions.w_data.eq(~chosen)"),
