@@ -70,7 +70,7 @@ synth_ecp5 -abc9 -top {top} -json netlist.json
 #: Of nextpnr. Another seed may come out 15 MHz higher or lower.
 PLACE_AND_ROUTE = (
     "--85k", "--speed", str(SPEED_GRADE), "--package", "CABGA756", "--freq", "110", "--timing-allow-fail", "--seed",
-    "3", "--placer", "static", "--router", "router2",
+    "1", "--placer", "static", "--router", "router2",
 )  # fmt: skip
 
 Row = dict[str, Any]

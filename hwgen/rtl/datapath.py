@@ -283,6 +283,7 @@ class Datapath(wiring.Component):
         for buffer, enable in destinations:
             m.d.comb += [
                 buffer.w_en.eq(enable),
+                buffer.w_bank.eq(write.row[: ceil_log2(buffer.banks)]),
                 buffer.w_addr.eq(write.addr),
                 buffer.w_data.eq(write.data),
                 buffer.w_mask.eq(Const(1).replicate(p.c)),
@@ -296,7 +297,8 @@ class Datapath(wiring.Component):
         ):
             with m.If(getattr(unit, f"{prefix}_en")):
                 m.d.comb += [
-                    buffer.w_en.eq(1 << getattr(unit, f"{prefix}_bank")),
+                    buffer.w_en.eq(1),
+                    buffer.w_bank.eq(getattr(unit, f"{prefix}_bank")),
                     buffer.w_addr.eq(getattr(unit, f"{prefix}_addr")),
                     buffer.w_sub.eq(getattr(unit, f"{prefix}_sub")),
                     buffer.w_data.eq(getattr(unit, f"{prefix}_data")),

@@ -103,11 +103,11 @@ class Mover(wiring.Component):
         accepted, asking, product_valid = Signal(), Signal(), Signal()
         bank, product_bank = Signal(row_log, reset_less=True), Signal(row_log, reset_less=True)
         base = Signal(bits, reset_less=True)
-        # row group · stride, as shifts and sums: in this cycle those of two bits each, in the next one their total
+        # row group · stride, as shifts and sums: in this cycle those of four bits each, in the next one their total
         terms = [self.a_stride[:bits] << i & group.replicate(bits) for i, group in enumerate(self.q_token[row_log:])]
-        sums = [Signal(bits, name=f"product{i}", reset_less=True) for i in range(0, len(terms), 2)]
+        sums = [Signal(bits, name=f"product{i}", reset_less=True) for i in range(0, len(terms), 4)]
         m.d.comb += accepted.eq(self.q_en & self.q_ready)
-        m.d.sync += [total.eq(sum(terms[2 * i : 2 * i + 2])) for i, total in enumerate(sums)]
+        m.d.sync += [total.eq(sum(terms[4 * i : 4 * i + 4])) for i, total in enumerate(sums)]
         m.d.sync += [
             asking.eq(accepted),
             self.q_expert.eq(self.expert),

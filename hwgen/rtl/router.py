@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Array, Cat, Module, Mux, Signal, Value, signed
+from amaranth import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, ceil_log2
@@ -190,9 +190,8 @@ class Router(wiring.Component):
     ) -> tuple[Value, list[tuple[Value, Value]], Value]:
         """Exponentials of all experts of a token: their sum, and (expert, p) of the winners in order of the experts."""
         p = self.p
-        maximum = Signal(signed(25), reset_less=True)  # and half a unit of u
-        with m.If(advance):
-            m.d.sync += maximum.eq(ranked[0][1] + 128)
+        maximum = Signal(signed(24), reset_less=True)
+        m.d.sync += maximum.eq(Mux(advance, ranked[0][1], maximum))
         matches = []
         for place, (valid, _, index) in enumerate(ranked):
             winner = Signal(self.expert_bits, name=f"winner{place}", reset_less=True)
@@ -203,24 +202,20 @@ class Router(wiring.Component):
         wins = _delay(m, Cat(*matches).any(), 5, "wins")
         added = _delay(m, enable, 5, "added")
         added_expert = _delay(m, expert, 5, "added_expert")
-        # A logit never exceeds the maximum: the difference is exact modulo 2^25.
-        below = Signal(25)
+        # A logit never exceeds the maximum: the difference is exact modulo 2^24.
+        below = Signal(24, reset_less=True)
         u = Signal(17, reset_less=True)
-        quarter = Signal(2, reset_less=True)
         value = Signal(16, reset_less=True)
-        amounts = [Signal(5, name=f"amount{stage}", reset_less=True) for stage in range(2)]
+        amount = Signal(5, reset_less=True)
         power = Signal(16, reset_less=True)
-        # Looked up in quarters, as all at once is slow.
-        entries = [Signal(16, name=f"entry{part}", reset_less=True) for part in range(4)]
-        m.d.comb += below.eq(maximum - logit.as_signed())
+        rounded = Signal(25)
+        m.d.comb += rounded.eq(below + 128)
         m.d.sync += [
-            u.eq(below[8:]),
-            *(entry.eq(lookup(GATE_EXP[64 * part :][:64], u[:6])) for part, entry in enumerate(entries)),
-            quarter.eq(u[6:8]),
-            amounts[0].eq(u[8:13] | u[13:].any().replicate(5)),  # 31 or more: nothing is left
-            value.eq(Array(entries)[quarter]),
-            amounts[1].eq(amounts[0]),
-            power.eq(rounded_shift(m, value, amounts[1], "doubled")),
+            below.eq(maximum - logit.as_signed()),
+            u.eq(rounded[8:]),
+            value.eq(lookup(GATE_EXP, u[:8])),
+            amount.eq(u[8:13] | u[13:].any().replicate(5)),  # 31 or more: nothing is left
+            power.eq(rounded_shift(m, value, amount, "doubled")),
         ]
         den = Signal(bits_for(65535 * p.max_experts), reset_less=True)
         won_count = Signal(range(p.max_topk + 1), reset_less=True)

@@ -15,8 +15,7 @@ __all__ = ["RowBuffer"]
 class RowBuffer(wiring.Component):
     """Row r lies in bank `r % banks`; a bank word holds W = max(lanes, k) elements of `elem` bits.
 
-    Write: `lanes` elements of one row (`w_sub` picks the part of the word when W > lanes), one bit of `w_mask` each;
-    `w_en` has a bit per bank.
+    Write: `lanes` elements of one row (`w_sub` picks the part of the word when W > lanes), one enable bit each.
     Operand read: the same word of all banks, `k` elements each (`r_sub` picks the part when W > k);
     `r_data` is [bank][k], LATENCY cycles after `r_en`. Row read (`m_*`): `lanes` elements of one bank, same latency.
     Both reads share one port: when both are enabled the operand read wins and `m_data` is undefined.
@@ -31,7 +30,8 @@ class RowBuffer(wiring.Component):
         abits = ceil_log2(self.depth)
         super().__init__(
             {
-                "w_en": In(banks),
+                "w_en": In(1),
+                "w_bank": In(select_bits(banks)),
                 "w_addr": In(abits),
                 "w_sub": In(select_bits(self.word // lanes)),
                 "w_mask": In(lanes),
@@ -65,7 +65,7 @@ class RowBuffer(wiring.Component):
         for bank in range(self.banks):
             ram = Ram(width=width, depth=self.depth, grain=self.elem)
             m.submodules[f"bank{bank}"] = ram
-            hit = self.w_en[bank]
+            hit = self.w_en & (self.w_bank == bank) if self.banks > 1 else self.w_en
             enables = [self.w_mask & (hit & (self.w_sub == part)).replicate(self.lanes) for part in range(parts_w)]
             m.d.comb += [
                 ram.w_en.eq(Cat(*enables) if parts_w > 1 else self.w_mask & hit.replicate(self.lanes)),
@@ -79,10 +79,8 @@ class RowBuffer(wiring.Component):
             operand.append(ram.r_data.word_select(r_sub, part_bits) if parts_r > 1 else ram.r_data)
         row = Signal(width)
         m.d.comb += row.eq(Cat(*words).word_select(m_bank, width) if self.banks > 1 else words[0])
-        r_data, m_data = (Signal.like(port, reset_less=True) for port in (self.r_data, self.m_data))
         m.d.sync += [
-            r_data.eq(Cat(*operand)),
-            m_data.eq(row.word_select(m_sub, self.lanes * self.elem) if parts_w > 1 else row),
+            self.r_data.eq(Cat(*operand)),
+            self.m_data.eq(row.word_select(m_sub, self.lanes * self.elem) if parts_w > 1 else row),
         ]
-        m.d.comb += [self.r_data.eq(r_data), self.m_data.eq(m_data)]
         return m

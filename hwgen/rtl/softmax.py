@@ -78,7 +78,8 @@ class Softmax(wiring.Component):
         scores = RowBuffer(banks=self.t, lanes=self.c, k=self.k, depth=2 * self.words, elem=16)
         m.submodules.score_buffer = scores  # not `scores`: a signal has that name, and simulation looks for this one
         m.d.comb += [
-            scores.w_en.eq(self.w_en << self.w_row),
+            scores.w_en.eq(self.w_en),
+            scores.w_bank.eq(self.w_row),
             scores.w_addr.eq(Cat(self.w_half, self.w_word[parts_w:])),
             scores.w_sub.eq(self.w_word[:parts_w]),
             # The other scores are written too: reading masks them again.

@@ -21,9 +21,8 @@ __all__ = ["WriteBack"]
 class WriteBack(wiring.Component):
     """Rows enter the post-processing with `in_valid`/`in_row`; `value` is its output `latency` cycles later.
 
-    A buffer is written 2 cycles after `value` (X: with the old word added for X_ADD, saturated to int16): those of rows
-    have an enable per bank, as one to tell the banks by is far from most. The row's address is worked out while the
-    arithmetic runs. Bank and word of a row: see the table in docs/architecture.md.
+    A buffer is written 2 cycles after `value` (X: with the old word added for X_ADD, saturated to int16). The row's
+    address is worked out while the arithmetic runs. Bank and word of a row: see the table in docs/architecture.md.
     Units that use the same memory ports give way: `x_read_next`, `x_write_next` announce the next cycle's use, `h_soon`
     an `h_en` `h_notice` cycles from now.
     """
@@ -45,10 +44,10 @@ class WriteBack(wiring.Component):
                 "sub": Out(sub),
                 "row": Out(p.row_bits),
                 "data": Out(p.c * 8),
-                "y_en": Out(p.t),
-                "h_en": Out(p.t),
-                "k_en": Out(p.c),
-                "v_en": Out(p.k),
+                "y_en": Out(1),
+                "h_en": Out(1),
+                "k_en": Out(1),
+                "v_en": Out(1),
                 "v_addr": Out(16),
                 "h_soon": Out(1),
                 "x_read_next": Out(1),
@@ -138,11 +137,15 @@ class WriteBack(wiring.Component):
         value1 = delayed(m, self.value, 1)
         linear1 = (row1.dest == Dest.X) | (row1.dest == Dest.X_ADD)
         result1 = row1.kind != Pass.SCORE
-        for enable, condition in ((self.x_en, linear1), (self.logit_en, row1.dest == Dest.LOGITS)):
+        for enable, condition in (
+            (self.y_en, row1.dest == Dest.Y),
+            (self.h_en, row1.dest == Dest.H),
+            (self.k_en, row1.dest == Dest.K),
+            (self.v_en, row1.dest == Dest.V),
+            (self.x_en, linear1),
+            (self.logit_en, row1.dest == Dest.LOGITS),
+        ):
             m.d.sync += enable.eq(valid1 & result1 & condition)
-        for enable, dest in ((self.y_en, Dest.Y), (self.h_en, Dest.H), (self.k_en, Dest.K), (self.v_en, Dest.V)):
-            bank = row1.row[: ceil_log2(len(enable))]
-            m.d.sync += enable.eq((valid1 & result1 & (row1.dest == dest)) << bank)
         m.d.comb += self.x_write_next.eq(valid1 & result1 & linear1)
         m.d.sync += self.s_en.eq(valid1 & (row1.kind == Pass.SCORE))
         first_key = row1.word << ceil_log2(p.c)

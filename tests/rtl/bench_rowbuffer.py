@@ -22,8 +22,8 @@ async def random_access(dut):
         getattr(dut, name).value = 0
 
     async def write(bank, addr, sub, mask, values):
-        dut.w_en.value = 1 << bank
-        for name, value in (("w_addr", addr), ("w_sub", sub), ("w_mask", mask)):
+        dut.w_en.value = 1
+        for name, value in (("w_bank", bank), ("w_addr", addr), ("w_sub", sub), ("w_mask", mask)):
             if hasattr(dut, name):
                 getattr(dut, name).value = value
         dut.w_data.value = sum(int(v) << (elem * i) for i, v in enumerate(values))

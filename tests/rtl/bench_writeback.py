@@ -81,28 +81,28 @@ def x_address(row):
 
 
 def expect(row, values, old):
-    """The enable and the ports, itself among them, that go with it."""
+    """The enable and the ports that go with it."""
     r, j = row["row"], row["word"]
     parts = W // C
 
-    def banked(enable, banks, port="addr", sub=True):
+    def banked(banks, port="addr", sub=True):
         address = row["d_base"] + r // banks * row["d_stride"] + (j // parts if sub else j)
-        out = {port: address & 0xFFFF, enable: 1 << r % banks}
-        return enable, out | ({"sub": j % parts} if sub and parts > 1 else {}) | {"data": pack(values, 8)}
+        out = {port: address & 0xFFFF, "row": r}
+        return out | ({"sub": j % parts} if sub and parts > 1 else {}) | {"data": pack(values, 8)}
 
     if row["kind"] == CONTEXT:
-        return banked("y_en", T)
+        return "y_en", banked(T)
     if row["kind"] == SCORE:
         mask = pack([row["key_begin"] <= j * C + lane < row["key_end"] for lane in range(C)], 1)
         place = {"s_half": row["half"], "s_row": row["slot"], "s_word": j, "s_first": row["first"]}
         return "s_en", place | {"s_data": pack(values, 16), "s_mask": mask}
     match row["dest"]:
         case Dest.Y | Dest.H:
-            return banked("y_en" if row["dest"] == Dest.Y else "h_en", T)
+            return ("y_en" if row["dest"] == Dest.Y else "h_en"), banked(T)
         case Dest.K:
-            return banked("k_en", C)
+            return "k_en", banked(C)
         case Dest.V:
-            return banked("v_en", K, "v_addr", sub=False)
+            return "v_en", banked(K, "v_addr", sub=False)
         case Dest.LOGITS:
             return "logit_en", {"logit_word": j, "row": r, "logit_data": pack(values, 24)}
     return "x_en", {"x_addr": x_address(row), "x_data": pack(x_word(row, values, old), 16)}
@@ -176,8 +176,7 @@ async def destinations(dut):
         drive(value=pack(values_at[cycle], 24) if cycle in values_at else noise(24 * C))
         drive(x_read_data=x_data_at.get(cycle, noise(16 * C)))
         await ReadOnly()
-        events = ("h_en", "x_en", "x_read", "h_soon", "x_read_next", "x_write_next")
-        trace.append({name: bool(port(name)) for name in events})
+        trace.append({name: port(name) for name in ("h_en", "x_en", "x_read", "h_soon", "x_read_next", "x_write_next")})
         assert port("x_read") == (cycle in reads)
         if port("x_read"):
             x_data_at[cycle + X_LATENCY] = memory.words[port("x_read_addr")]
