@@ -21,11 +21,13 @@ async def random_access(dut):
     for name in ("w_en", "r_en", "m_en", "rst"):
         getattr(dut, name).value = 0
 
-    async def write(bank, addr, sub, mask, values):
-        dut.w_en.value = 1
-        for name, value in (("w_bank", bank), ("w_addr", addr), ("w_sub", sub), ("w_mask", mask)):
+    def drive(**values):
+        for name, value in values.items():
             if hasattr(dut, name):
                 getattr(dut, name).value = value
+
+    async def write(bank, addr, sub, mask, values):
+        drive(w_en=1, w_bank=bank, w_addr=addr, w_sub=sub, w_mask=mask)
         dut.w_data.value = sum(int(v) << (elem * i) for i, v in enumerate(values))
         await RisingEdge(dut.clk)
         dut.w_en.value = 0
@@ -48,12 +50,8 @@ async def random_access(dut):
         addr, sub = int(rng.integers(depth)), int(rng.integers(word // k))
         row_bank, row_sub = int(rng.integers(banks)), int(rng.integers(word // lanes))
         operand = bool(rng.integers(2))
-        dut.r_en.value, dut.m_en.value = operand, not operand
-        for name, value in (
-            ("r_addr", addr), ("r_sub", sub), ("m_addr", addr), ("m_bank", row_bank), ("m_sub", row_sub),
-        ):  # fmt: skip
-            if hasattr(dut, name):
-                getattr(dut, name).value = value
+        drive(r_en=operand, m_en=not operand)
+        drive(r_addr=addr, r_sub=sub, m_addr=addr, m_bank=row_bank, m_sub=row_sub)
         await RisingEdge(dut.clk)
         dut.r_en.value = dut.m_en.value = 0
         await RisingEdge(dut.clk)
@@ -64,3 +62,13 @@ async def random_access(dut):
         else:
             expected = model[row_bank, addr, row_sub * lanes : (row_sub + 1) * lanes].tolist()
             assert elements(dut.m_data, lanes) == expected
+    for _ in range(20):
+        bank, addr = int(rng.integers(banks)), int(rng.integers(depth))
+        read = model[:, addr].copy()
+        read[bank] ^= (1 << elem) - 1  # written meanwhile: inverted, so that whoever relies on it is noticed
+        drive(r_en=1, r_addr=addr, r_sub=0)
+        await write(bank, addr, 0, (1 << lanes) - 1, rng.integers(0, 1 << elem, lanes))
+        dut.r_en.value = 0
+        await RisingEdge(dut.clk)
+        await RisingEdge(dut.clk)
+        assert elements(dut.r_data, banks * k) == read[:, :k].reshape(-1).tolist()
