@@ -25,20 +25,21 @@ from rich.console import Console
 from rich.table import Table
 
 from golden.model import Golden
-from hwgen import description, regmap
 from hwgen.build import Build, build, load_build
+from hwgen.common.errors import HwgenError
+from hwgen.common.strict_yaml import Strict, dump_yaml, read_yaml, validate
 from hwgen.compiler import Instr
 from hwgen.compiler.layout import div_up
 from hwgen.config import Array, Buffers, Buses
-from hwgen.cycles import CAUSES, CycleEstimate, estimate
-from hwgen.description import Description
-from hwgen.errors import HwgenError
-from hwgen.isa import BYTES, Dest, Op
-from hwgen.macs import attention_macs, macs
-from hwgen.simulate import simulate
-from hwgen.strict_yaml import Strict, dump_yaml, read_yaml, validate
-from hwgen.synthetic import synthetic, synthetic_images
+from hwgen.estimate.cycles import CAUSES, CycleEstimate, estimate
+from hwgen.machine import regmap
+from hwgen.machine.isa import BYTES, Dest, Op
+from hwgen.network import description
+from hwgen.network.description import Description
+from hwgen.network.macs import attention_macs, macs
+from hwgen.quantize.synthetic import synthetic, synthetic_images
 from sim.harness import Harness, Job, JobResult, Timing, build_harness
+from sim.simulate import simulate
 
 HERE = Path(__file__).parent
 WORK = HERE.parent / "build" / "bench"

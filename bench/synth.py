@@ -29,15 +29,15 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.ecp5 import pack_multipliers
-from hwgen import description
+from hwgen.common.errors import HwgenError
+from hwgen.common.strict_yaml import dump_yaml, read_yaml
 from hwgen.config import load_project
-from hwgen.errors import HwgenError
-from hwgen.params import HwParams
-from hwgen.rtl.array import ComputeArray
+from hwgen.machine.params import HwParams
+from hwgen.network import description
+from hwgen.quantize.synthetic import synthetic
 from hwgen.rtl.emit import TOP, accelerator_verilog, to_verilog
+from hwgen.rtl.engine.array import ComputeArray
 from hwgen.rtl.top import Accelerator
-from hwgen.strict_yaml import dump_yaml, read_yaml
-from hwgen.synthetic import synthetic
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE.parent / "examples" / "edge_moe"

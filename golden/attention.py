@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from golden.fixed import add16, matmul, rshift, sat8, sat16
 from golden.linear import Linear, Scale
-from hwgen.tables import EXP
+from hwgen.machine.tables import EXP
 
 #: p for every u up to the first that gives zero whatever follows (u >> 5 >= 9).
 _PROB = rshift(np.tile(np.array(EXP), 10), np.arange(320) >> 5).astype(np.uint8)

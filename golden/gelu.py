@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from golden.fixed import MAX_SHIFT, Exact, Int64, rshift, satu8
 from golden.linear import scalar
-from hwgen.tables import GELU
+from hwgen.machine.tables import GELU
 
 #: Pre-activations h in steps of 2^-6 span [-8, 8).
 H_MIN, H_MAX = -512, 511

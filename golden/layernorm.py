@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from golden.fixed import MAX_SHIFT, Int64, rshift, sat8, sat18
 from golden.linear import scalar
-from hwgen.tables import RSQRT
+from hwgen.machine.tables import RSQRT
 
 _RSQRT = np.array(RSQRT, dtype=np.int64)
 

@@ -17,7 +17,7 @@ from golden.mlp import Mlp
 from golden.moe import Moe
 
 if TYPE_CHECKING:
-    from hwgen.description import Description
+    from hwgen.network.description import Description
 
 #: Images at a time: large enough for BLAS, small enough for the caches.
 CHUNK = 32
@@ -54,7 +54,7 @@ class _Layer:
 
 
 class Golden:
-    """The integer model of a description, which must have passed `hwgen.description`'s checks."""
+    """The integer model of a description, which must have passed `hwgen.network.description`'s checks."""
 
     def __init__(self, description: Description) -> None:
         model, tensors = description.model, description.tensors

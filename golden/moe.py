@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from golden.fixed import Int64, add16, rshift, sat16, sat24
 from golden.linear import Linear
 from golden.mlp import Mlp
-from hwgen.tables import GATE_EXP
+from hwgen.machine.tables import GATE_EXP
 
 #: Gates: softmax over all experts, then top-k; or top-k, then softmax over the winners.
 GATES = ("softmax_topk", "topk_softmax")

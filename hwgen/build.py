@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import hwgen
-from hwgen import description
+from hwgen.common.errors import HwgenError
 from hwgen.compiler import Compiled, compile_model
 from hwgen.config import Project, load_project
-from hwgen.description import Description
-from hwgen.errors import HwgenError
-from hwgen.params import HwParams
-from hwgen.regmap import c_header
+from hwgen.machine.params import HwParams
+from hwgen.machine.regmap import c_header
+from hwgen.network import description
+from hwgen.network.description import Description
 from hwgen.rtl import emit
 
 __all__ = ["Build", "build", "build_hash", "load_build", "new_directory"]

@@ -9,11 +9,12 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from hwgen import compiler, description
-from hwgen.description import Description
-from hwgen.errors import HwgenError
-from hwgen.params import HwParams
-from hwgen.strict_yaml import Strict, read_yaml, validate
+from hwgen import compiler
+from hwgen.common.errors import HwgenError
+from hwgen.common.strict_yaml import Strict, read_yaml, validate
+from hwgen.machine.params import HwParams
+from hwgen.network import description
+from hwgen.network.description import Description
 
 __all__ = ["Buffers", "Config", "Project", "is_config", "load_project"]
 

@@ -19,7 +19,7 @@ from cocotb.triggers import ClockCycles, First, ReadOnly, RisingEdge, Timer, Val
 from cocotb.utils import get_sim_time
 from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiReadBus, AxiSlaveRead, AxiSlaveWrite
 
-from hwgen.regmap import BY_NAME
+from hwgen.machine.regmap import BY_NAME
 from sim.harness import Job, Probe, Timing
 from sim.system import Response, SystemJob, SystemResult, Workload
 

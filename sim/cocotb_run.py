@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hwgen.errors import HwgenError
+from hwgen.common.errors import HwgenError
+from hwgen.common.toolchain import cache_dir, find_verilator, lock, machine_key, run_process, verilator_environment
 from hwgen.rtl.emit import TOP
-from hwgen.toolchain import cache_dir, find_verilator, lock, machine_key, run_process, verilator_environment
 from sim.harness import Job, Probe, SimulationError, Timing
 from sim.system import SystemResult, Workload
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hwgen.errors import HwgenError
-from hwgen.isa import UNITS
-from hwgen.toolchain import cache_dir, find_verilator, lock, run_process, verilator_environment
+from hwgen.common.errors import HwgenError
+from hwgen.common.toolchain import cache_dir, find_verilator, lock, run_process, verilator_environment
+from hwgen.machine.isa import UNITS
 
 __all__ = ["Harness", "Job", "JobResult", "Probe", "SimulationError", "Span", "Timing", "build_harness"]
 
@@ -72,8 +72,8 @@ class Timing:
 
 @dataclass(frozen=True)
 class Span:
-    """An instruction on its unit (`hwgen.isa.UNITS`), in cycles since the job's start: from `begin`, when the unit
-    took it up, to `retire`, when all its writes had been made."""
+    """An instruction on its unit (`hwgen.machine.isa.UNITS`), in cycles since the job's start: from `begin`, when the
+    unit took it up, to `retire`, when all its writes had been made."""
 
     unit: str
     instruction: int
@@ -250,7 +250,7 @@ def build_harness(
     """Compile the harness for the Verilog of one accelerator, or take it from the cache.
 
     verilog: text of the top module `hwgen_accelerator` and all below; header: text of `hwgen_regs.h`; sources:
-    directory of `SOURCES`; trace: vcd or fst, the waveforms it can write (fst: see `hwgen.toolchain.trace_format`);
+    directory of `SOURCES`; trace: vcd or fst, the waveforms it can write (fst: `hwgen.common.toolchain.trace_format`);
     optimize: -O2, for very long runs at most; on_line: gets the compiler's output. Takes 15 s and more when not cached.
     """
     tool = find_verilator()

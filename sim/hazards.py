@@ -14,8 +14,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from hwgen.isa import BYTES, NO_WAIT, UNITS, Dest, Op, Source, decode
-from hwgen.params import HwParams
+from hwgen.machine.isa import BYTES, NO_WAIT, UNITS, Dest, Op, Source, decode
+from hwgen.machine.params import HwParams
 
 __all__ = ["Hazard", "find_hazards"]
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hwgen import tables
-from hwgen.isa import BYTES, ORDER, Dest, Op, Source, decode, read_mask
-from hwgen.params import HwParams
+from hwgen.machine import tables
+from hwgen.machine.isa import BYTES, ORDER, Dest, Op, Source, decode, read_mask
+from hwgen.machine.params import HwParams
 
 __all__ = ["IsaError", "Machine", "run_task"]
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 from amaranth.lib import wiring
 
+from hwgen.common.toolchain import cache_dir, lock, verilator_environment
 from hwgen.rtl.emit import to_verilog
-from hwgen.toolchain import cache_dir, lock, verilator_environment
 
 __all__ = ["run_unit"]
 

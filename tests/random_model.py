@@ -1,4 +1,4 @@
-"""Seeded random descriptions: small, awkward shapes, weights as in `hwgen.synthetic`."""
+"""Seeded random descriptions: small, awkward shapes, weights as in `hwgen.quantize.synthetic`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from hwgen.description import Description, check, expected_tensors, parse_model
-from hwgen.synthetic import RandomWeights, synthetic_images
+from hwgen.network.description import Description, check, expected_tensors, parse_model
+from hwgen.quantize.synthetic import RandomWeights, synthetic_images
 
 random_images = synthetic_images
 

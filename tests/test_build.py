@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hwgen import description
 from hwgen.build import build, load_build
-from hwgen.errors import HwgenError
+from hwgen.common.errors import HwgenError
+from hwgen.network import description
 from hwgen.rtl import emit
+from tests.paths import ROOT
 from tests.random_model import random_description, random_images
 
 
@@ -149,7 +150,7 @@ def test_tests_of_the_output(tmp_path, monkeypatch):
 
     def run() -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(tmp_path / "out" / "tests")]
-        environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
     good = run()

@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from hwgen import description
+from hwgen.common.errors import HwgenError
 from hwgen.config import load_project
-from hwgen.errors import HwgenError
+from hwgen.network import description
 from tests.random_model import random_description
 
 

@@ -15,9 +15,10 @@ from evaluate import HERE, labelled_images
 
 from hwgen import quantize
 from hwgen.build import build
-from hwgen.cli import progress_bars, progress_steps, show_report
-from hwgen.errors import HwgenError
-from hwgen.simulate import simulate
+from hwgen.cli.console import progress_bars, progress_steps
+from hwgen.cli.tables import show_report
+from hwgen.common.errors import HwgenError
+from sim.simulate import simulate
 
 OUTPUT = HERE.parents[1] / "build" / "demo"
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from golden.model import Golden
-from hwgen.description import Description, load
-from hwgen.evaluate import Quality, quality
+from hwgen.evaluate.quality import Quality, quality
+from hwgen.network.description import Description, load
 from hwgen.quantize import float_network
 from hwgen.quantize.options import option_strings
 from hwgen.quantize.pipeline import quantize_network

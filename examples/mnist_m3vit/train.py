@@ -51,7 +51,7 @@ def patch_labels(patches: Tensor, digits: Tensor) -> Tensor:
 
 
 def new_parameters() -> Parameters:
-    """Random parameters in the checkpoint's layout (see hwgen/floatmodel.py)."""
+    """Random parameters in the checkpoint's layout (see hwgen/network/floatmodel.py)."""
     parameters: Parameters = {}
 
     def linear(name: str, outputs: int, inputs: int) -> None:

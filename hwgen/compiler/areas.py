@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hwgen.isa import Source
+from hwgen.machine.isa import Source
 
 __all__ = ["Access", "Area", "Span"]
 

@@ -7,7 +7,7 @@ from hwgen.compiler.areas import Access, Area
 from hwgen.compiler.builder import Builder
 from hwgen.compiler.layout import div_up
 from hwgen.compiler.schedule import Emit
-from hwgen.isa import Dest
+from hwgen.machine.isa import Dest
 
 __all__ = ["attention"]
 

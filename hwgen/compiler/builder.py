@@ -11,8 +11,8 @@ from hwgen.compiler.layout import Layout, div_up
 from hwgen.compiler.packing import Block, WeightRegion, pack_norm
 from hwgen.compiler.ring import Channels, Matrix, Ring
 from hwgen.compiler.schedule import Emit, Stage, growing_blocks, in_two, pipeline, row_blocks
-from hwgen.description import Task
-from hwgen.isa import Dest
+from hwgen.machine.isa import Dest
+from hwgen.network.description import Task
 
 __all__ = ["Builder"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hwgen.isa import BYTES, OPCODES, Dest, Op, Source, decode, read_mask
+from hwgen.machine.isa import BYTES, OPCODES, Dest, Op, Source, decode, read_mask
 
 __all__ = ["disassemble"]
 

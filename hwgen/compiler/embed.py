@@ -10,7 +10,7 @@ from hwgen.compiler.builder import Builder
 from hwgen.compiler.layout import ALIGN, div_up
 from hwgen.compiler.packing import pack_rows
 from hwgen.compiler.schedule import Stage
-from hwgen.isa import Dest
+from hwgen.machine.isa import Dest
 
 __all__ = ["embed"]
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hwgen import isa
 from hwgen.compiler.areas import Access, Area, Span
 from hwgen.compiler.order import Order, Work
 from hwgen.compiler.probes import Probe
 from hwgen.compiler.units import Draft
-from hwgen.isa import Op
-from hwgen.params import HwParams
+from hwgen.machine import isa
+from hwgen.machine.isa import Op
+from hwgen.machine.params import HwParams
 
 __all__ = ["Emitter", "Instr"]
 
 
 @dataclass(frozen=True)
 class Instr:
-    """One instruction: field values as in `hwgen.isa`, and the tensor it computes."""
+    """One instruction: field values as in `hwgen.machine.isa`, and the tensor it computes."""
 
     op: Op
     fields: dict[str, int]

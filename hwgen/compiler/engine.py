@@ -6,7 +6,7 @@ from hwgen.compiler.areas import Access, Area, Span
 from hwgen.compiler.layout import Layout, div_up
 from hwgen.compiler.ring import Matrix
 from hwgen.compiler.units import QUEUES, READS_Y, WRITES_Y, Draft
-from hwgen.isa import Dest, Op
+from hwgen.machine.isa import Dest, Op
 
 __all__ = ["SCORES", "attention", "matmul"]
 

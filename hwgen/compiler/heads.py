@@ -6,7 +6,7 @@ from hwgen.compiler import units
 from hwgen.compiler.areas import Area
 from hwgen.compiler.builder import Builder
 from hwgen.compiler.schedule import pipeline
-from hwgen.isa import Dest
+from hwgen.machine.isa import Dest
 
 __all__ = ["head"]
 

@@ -8,14 +8,13 @@ from functools import cached_property
 
 from amaranth.utils import ceil_log2
 
+from hwgen.common.errors import HwgenError
 from hwgen.compiler.areas import Area
-from hwgen.description import Description, MoeMlp, Task
-from hwgen.errors import HwgenError
-from hwgen.params import HwParams
+from hwgen.machine.params import HwParams
+from hwgen.network.description import Description, MoeMlp, Task
 
 __all__ = [
-    "ALIGN", "Layout", "auto_params", "buffer_needs", "check_fits", "div_up", "dot_steps", "output_shape",
-    "stored_words",
+    "ALIGN", "Layout", "auto_params", "buffer_needs", "check_fits", "div_up", "dot_steps", "stored_words",
 ]  # fmt: skip
 
 #: What instructions name in a region starts at multiples of so many bytes.
@@ -35,17 +34,9 @@ def dot_steps(p: HwParams, inputs: int) -> int:
     return max(div_up(inputs, p.k), p.param_words)
 
 
-def output_shape(desc: Description, task: Task) -> tuple[int, int]:
-    """Rows and columns of a task's output."""
-    model = desc.model
-    if task.outputs is None:
-        return model.tokens, model.dim
-    return (model.patches if task.head == "every_token" else 1), task.outputs
-
-
 def stored_words(desc: Description, p: HwParams, task: Task) -> int:
     """C-words of one stored output row."""
-    return div_up(output_shape(desc, task)[1], p.c)
+    return div_up(desc.model.output_shape(task)[1], p.c)
 
 
 @dataclass(frozen=True)
@@ -216,7 +207,7 @@ class Layout:
             if task.head in ("mean", "mean_norm"):
                 yield "h_depth", self.batch * self.dim_stride, f"{task.name}: mean"
             if task.outputs is not None:
-                last_rows = self.batch * output_shape(self.desc, task)[0]
+                last_rows = self.batch * model.output_shape(task)[0]
                 yield "x_depth", last_rows * self.words(task.outputs), f"outputs of {task.name}"
 
     def _ring(self, name: str, inputs: int) -> tuple[str, int, str]:

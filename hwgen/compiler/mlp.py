@@ -5,8 +5,8 @@ from __future__ import annotations
 from hwgen.compiler import units
 from hwgen.compiler.builder import Builder
 from hwgen.compiler.layout import div_up
-from hwgen.description import DenseMlp, MoeMlp
-from hwgen.isa import Dest
+from hwgen.machine.isa import Dest
+from hwgen.network.description import DenseMlp, MoeMlp
 
 __all__ = ["dense", "experts"]
 

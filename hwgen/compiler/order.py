@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from hwgen.compiler.areas import Access
-from hwgen.isa import NO_WAIT, UNITS
+from hwgen.machine.isa import NO_WAIT, UNITS
 
 __all__ = ["ENGINE_QUEUE", "Order", "Work"]
 

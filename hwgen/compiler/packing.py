@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwgen.compiler.layout import ALIGN, div_up, dot_steps
-from hwgen.params import HwParams
+from hwgen.machine.params import HwParams
 
 __all__ = ["Block", "WeightRegion", "pack_linear", "pack_norm", "pack_rows", "spread"]
 

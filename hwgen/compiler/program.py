@@ -7,19 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hwgen import isa
+from hwgen.common.errors import HwgenError
 from hwgen.compiler.attention import attention
 from hwgen.compiler.builder import Builder
 from hwgen.compiler.embed import embed
 from hwgen.compiler.emit import Instr
 from hwgen.compiler.heads import head
-from hwgen.compiler.layout import Layout, check_fits, output_shape, stored_words
+from hwgen.compiler.layout import Layout, check_fits, stored_words
 from hwgen.compiler.mlp import dense, experts
 from hwgen.compiler.packing import WeightRegion
 from hwgen.compiler.probes import Probe
-from hwgen.description import Description, MoeMlp, Task
-from hwgen.errors import HwgenError
-from hwgen.params import HwParams
+from hwgen.machine import isa
+from hwgen.machine.params import HwParams
+from hwgen.network.description import Description, MoeMlp, Task
 
 __all__ = ["Compiled", "Instr", "compile_model"]
 
@@ -76,7 +76,7 @@ def compile_model(desc: Description, p: HwParams, batch: int = 1) -> Compiled:
     for task, emitted in programs.items():
         entries[task] = len(binary)
         binary += b"".join(_encode(desc, instr) for instr in emitted.instructions)
-    image, shapes = desc.model.image, {task.name: output_shape(desc, task) for task in desc.model.tasks}
+    image, shapes = desc.model.image, {task.name: desc.model.output_shape(task) for task in desc.model.tasks}
     return Compiled(
         program=bytes(binary),
         weights=region.data,

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from hwgen.compiler.layout import div_up, dot_steps
 from hwgen.compiler.packing import pack_linear, spread
-from hwgen.description import Description
-from hwgen.isa import BY_NAME
-from hwgen.params import HwParams
+from hwgen.machine.isa import BY_NAME
+from hwgen.machine.params import HwParams
+from hwgen.network.description import Description
 
 __all__ = ["Channels", "Matrix", "Ring"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from amaranth.utils import ceil_log2
 
-from hwgen import isa
 from hwgen.compiler.areas import Access, Area, Span
 from hwgen.compiler.layout import Layout
 from hwgen.compiler.order import Work
-from hwgen.isa import Dest, Op
+from hwgen.machine import isa
+from hwgen.machine.isa import Dest, Op
 
 __all__ = [
     "QUEUES", "READS_Y", "WRITES_Y", "Draft", "gather", "load_norm", "load_x", "mean", "norm", "patches", "route",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from hwgen.errors import HwgenError
+from hwgen.common.errors import HwgenError
 from hwgen.importers.common import Draft, ImageSize, Imported, Normalize, Overrides, TaskChoice
 from hwgen.importers.edge_moe import import_edge_moe
 from hwgen.importers.files import read_tensors

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from hwgen.description import WEIGHTS_FILE, Count, HeadKind, Model, Name, parse_model
-from hwgen.errors import HwgenError
-from hwgen.floatmodel import FloatModel, check_checkpoint
-from hwgen.strict_yaml import Strict
+from hwgen.common.errors import HwgenError
+from hwgen.common.strict_yaml import Strict
+from hwgen.network.description import WEIGHTS_FILE, Count, HeadKind, Model, Name, parse_model
+from hwgen.network.floatmodel import FloatModel, check_checkpoint
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -66,8 +66,8 @@ class Overrides(Strict):
 class Imported:
     """A float network read from a checkpoint.
 
-    `tensors` have the names and shapes of hwgen.floatmodel; `mean`, `std` are in pixel codes 0..255. `source` says what
-    was read, `notes` what was assumed or left out.
+    `tensors` have the names and shapes of hwgen.network.floatmodel; `mean`, `std` are in pixel codes 0..255. `source`
+    says what was read, `notes` what was assumed or left out.
     """
 
     model: Model

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hwgen.errors import HwgenError
+from hwgen.common.errors import HwgenError
 from hwgen.importers.common import Draft, ImageSize, Imported
 from hwgen.importers.files import RAW_SUFFIX
 from hwgen.importers.m3vit import moe

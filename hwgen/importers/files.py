@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import safetensors
 
-from hwgen.errors import HwgenError
+from hwgen.common.errors import HwgenError
 
 TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".tar")
 RAW_SUFFIX = ".float32.bin"

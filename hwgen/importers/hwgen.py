@@ -1,4 +1,4 @@
-"""hwgen's own float checkpoint, the tensor names of hwgen.floatmodel, with the structure read off the shapes.
+"""hwgen's own float checkpoint, the tensor names of hwgen.network.floatmodel, with the structure read off the shapes.
 
 What the shapes leave open is asked for; `quantize.yaml` (hwgen.quantize.config) states all of it instead.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from hwgen.errors import HwgenError
+from hwgen.common.errors import HwgenError
 from hwgen.importers.common import Draft, Imported
 from hwgen.importers.m3vit import moe
 from hwgen.importers.source import Source

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hwgen.errors import HwgenError
+from hwgen.common.errors import HwgenError
 from hwgen.importers.common import Draft, Imported
 from hwgen.importers.source import ANY, Source
 from hwgen.importers.timm import attention, dense_mlp, embedding, finish

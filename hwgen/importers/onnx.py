@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from hwgen.errors import HwgenError
-from hwgen.floatmodel import FloatModel
+from hwgen.common.errors import HwgenError
 from hwgen.importers.common import Draft, ImageSize, Imported, Overrides
 from hwgen.importers.source import Source
 from hwgen.importers.timm import import_timm
+from hwgen.network.floatmodel import FloatModel
 
 NORM, LINEAR = "LayerNormalization", "linear layer"
 #: Weighted layers of a block: timm's name, kind.

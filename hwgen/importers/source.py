@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hwgen.errors import HwgenError
+from hwgen.common.errors import HwgenError
 
 #: A size of a shape that the tensor itself tells.
 ANY = -1

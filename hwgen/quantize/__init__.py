@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hwgen.description import Description, load, save
-from hwgen.floatmodel import FloatModel
-from hwgen.images import load_images
+from hwgen.network.description import Description, load, save
+from hwgen.network.floatmodel import FloatModel
+from hwgen.network.images import load_images
 from hwgen.quantize.job import Job, read_job
 from hwgen.quantize.pipeline import quantize_network
 

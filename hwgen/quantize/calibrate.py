@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hwgen.floatmodel import FloatModel
+from hwgen.network.floatmodel import FloatModel
 from hwgen.quantize.observers import Observer
 from hwgen.quantize.options import Options
 

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from hwgen.description import WEIGHTS_FILE, Count, HeadKind, Image, Model, Name, Patch, parse_model
-from hwgen.errors import HwgenError
+from hwgen.common.errors import HwgenError
+from hwgen.common.strict_yaml import Strict
 from hwgen.importers.common import GateKind, Normalize, Overrides, Positive
+from hwgen.network.description import WEIGHTS_FILE, Count, HeadKind, Image, Model, Name, Patch, parse_model
 from hwgen.quantize.options import Options
-from hwgen.strict_yaml import Strict
 
 
 class TaskConfig(Strict):
@@ -76,7 +76,7 @@ def structure(config: QuantizeConfig, tensors: Mapping[str, np.ndarray], where: 
         if name not in tensors or tensors[name].ndim != 2:
             found = f"shape {list(tensors[name].shape)}" if name in tensors else "no such tensor"
             raise HwgenError(checkpoint, name, expected="a matrix [out, in]", found=found,
-                             mend="see hwgen/floatmodel.py for the layout")  # fmt: skip
+                             mend="see hwgen/network/floatmodel.py for the layout")  # fmt: skip
         return int(tensors[name].shape[0])
 
     layers: list[dict[str, Any]] = []

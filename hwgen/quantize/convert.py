@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hwgen.description import Description, MoeMlp, check, table_arrays
-from hwgen.floatmodel import FloatModel, mlp_names, prefix_names
+from hwgen.network.description import Description, MoeMlp, check, table_arrays
+from hwgen.network.floatmodel import FloatModel, mlp_names, prefix_names
 from hwgen.quantize.calibrate import Statistics
 from hwgen.quantize.fixed import multiplier
 from hwgen.quantize.options import Options

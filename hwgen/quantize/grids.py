@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from hwgen.description import Description, MoeMlp
-from hwgen.floatmodel import FloatModel
+from hwgen.network.description import Description, MoeMlp
+from hwgen.network.floatmodel import FloatModel
 from hwgen.quantize.steps import Grid
 
 

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from hwgen.description import Description
-from hwgen.errors import HwgenError
-from hwgen.evaluate import task_labels
-from hwgen.floatmodel import check_checkpoint
-from hwgen.images import load_images
+from hwgen.common.errors import COMMAND_LINE, HwgenError
+from hwgen.common.strict_yaml import read_yaml, validate
 from hwgen.importers import Imported, Overrides, load
 from hwgen.importers.files import read_tensors
+from hwgen.network.floatmodel import check_checkpoint
 from hwgen.quantize.config import ImportConfig, QuantizeConfig, structure
 from hwgen.quantize.options import Options, parse_options
-from hwgen.report import Report, report
-from hwgen.strict_yaml import read_yaml, validate
-
-Progress = Callable[[str], None]
-
-COMMAND_LINE = "command line"
-#: Pattern of the linear layers of all experts.
-EXPERTS = "layers.*.moe.experts.*"
 
 
 @dataclass(frozen=True)
@@ -89,55 +76,3 @@ def read(config: Path | None, checkpoint: Path | None, calibration: Path | None,
         imported = load(checkpoint, format, validate(Overrides, chosen, COMMAND_LINE))
         job = Job(imported, calibration, images, Options())
     return job.changed({key: value for key, value in methods.items() if value is not None})
-
-
-def comparison(job: Job, path: Path | None) -> Callable[[Description, Progress], Report]:
-    """What makes the report of a description, on the images of `path`, or on those of the calibration.
-
-    Images and labels are read and checked at once, before the long work.
-    """
-    model = job.imported.model
-    images, labels = load_images(path or job.calibration, model.image, None if path else job.images)
-    wanted = task_labels(model, labels, str(path or job.calibration))
-    return lambda made, progress: report(job.imported.network(np.float32), made, images, wanted, progress)
-
-
-def parse_size(text: str) -> dict[str, int]:
-    """An image's size, HEIGHTxWIDTH, or one number for a square."""
-    found = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
-    if not found:
-        raise HwgenError(COMMAND_LINE, "--image-size", expected="HEIGHTxWIDTH, such as 224x224", found=repr(text))
-    return {"height": int(found[1]), "width": int(found[2] or found[1])}
-
-
-def parse_normalize(mean: str | None, std: str | None) -> dict[str, list[float]] | None:
-    """Mean and standard deviation of pixels in 0..1, a number or one per channel, in pixel codes 0..255."""
-    if mean is None and std is None:
-        return None
-    values = {"--mean": mean, "--std": std}
-    numbers = {}
-    for option, text in values.items():
-        try:
-            numbers[option] = [255 * float(part) for part in (text or "").split(",")]
-        except ValueError:
-            raise HwgenError(COMMAND_LINE, option, found="no value given" if text is None else repr(text),
-                             expected="numbers for pixels in 0..1, one per channel, such as 0.5,0.5,0.5",
-                             mend="--mean and --std go together" if text is None else "") from None  # fmt: skip
-    return {"mean": numbers["--mean"], "std": numbers["--std"]}
-
-
-def parse_tasks(text: str) -> list[dict[str, str]]:
-    """Tasks `NAME` or `NAME:HEAD`, by commas."""
-    return [dict(zip(("name", "head"), part.split(":", 1))) for part in text.split(",")]
-
-
-def parse_weight_bits(expert_bits: int | None, settings: Sequence[str]) -> dict[str, Any] | None:
-    """Bits of all experts, and settings `PATTERN=BITS`."""
-    found: dict[str, Any] = {} if expert_bits is None else {EXPERTS: expert_bits}
-    for setting in settings:
-        pattern, equals, bits = setting.rpartition("=")
-        if not equals or not bits.isdecimal():
-            raise HwgenError(COMMAND_LINE, "--weight-bits", expected="PATTERN=4 or PATTERN=8", found=repr(setting),
-                             mend="for example `layers.*.mlp.*=4`")  # fmt: skip
-        found[pattern] = int(bits)
-    return found or None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hwgen.description import Model, MoeMlp, expected_tensors
+from hwgen.network.description import Model, MoeMlp, expected_tensors
 
 
 def linear_layers(model: Model) -> dict[str, int]:

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field
 
-from hwgen.errors import HwgenError
-from hwgen.strict_yaml import Strict, validate
+from hwgen.common.errors import HwgenError
+from hwgen.common.strict_yaml import Strict, validate
 
 
 class Options(Strict):

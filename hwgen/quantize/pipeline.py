@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hwgen.description import Description
-from hwgen.floatmodel import FloatModel
+from hwgen.network.description import Description
+from hwgen.network.floatmodel import FloatModel
 from hwgen.quantize.calibrate import calibrate
 from hwgen.quantize.convert import Converter
 from hwgen.quantize.layers import linear_layers

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from hwgen.description import Model
-from hwgen.errors import HwgenError
-from hwgen.floatmodel import FloatModel
+from hwgen.common.errors import HwgenError
+from hwgen.network.description import Model
+from hwgen.network.floatmodel import FloatModel
 from hwgen.quantize.calibrate import Statistics
 from hwgen.quantize.convert import Converter
 from hwgen.quantize.layers import checkpoint_rows, linear_layers

@@ -7,28 +7,27 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from hwgen.isa import BY_NAME, Dest, Source
-from hwgen.params import HwParams
-
-from .array import PACKED, ComputeArray
-from .context import CONTEXTS
-from .decode import INSTRUCTION_BITS, Fields, delayed
-from .drain import Drain
-from .image import ImageLoader
-from .issue import Issuer
-from .load import Load
-from .mover import Mover
-from .norm import Norm
-from .plan import Pass
-from .postprocess import PostProcess
-from .ram import Ram
-from .router import Router
-from .rowbuffer import RowBuffer
-from .sequencer import PORTS
-from .softmax import Softmax
-from .store import StoreUnit
-from .timing import engine_timing
-from .writeback import WriteBack
+from hwgen.machine.isa import BY_NAME, Dest, Source
+from hwgen.machine.params import HwParams
+from hwgen.rtl.common.context import CONTEXTS
+from hwgen.rtl.common.decode import INSTRUCTION_BITS, Fields, delayed
+from hwgen.rtl.common.ram import Ram
+from hwgen.rtl.common.rowbuffer import RowBuffer
+from hwgen.rtl.control.sequencer import PORTS
+from hwgen.rtl.engine.array import PACKED, ComputeArray
+from hwgen.rtl.engine.drain import Drain
+from hwgen.rtl.engine.issue import Issuer
+from hwgen.rtl.engine.plan import Pass
+from hwgen.rtl.engine.postprocess import PostProcess
+from hwgen.rtl.engine.softmax import Softmax
+from hwgen.rtl.engine.timing import engine_timing
+from hwgen.rtl.engine.writeback import WriteBack
+from hwgen.rtl.units.image import ImageLoader
+from hwgen.rtl.units.load import Load
+from hwgen.rtl.units.mover import Mover
+from hwgen.rtl.units.norm import Norm
+from hwgen.rtl.units.router import Router
+from hwgen.rtl.units.store import StoreUnit
 
 __all__ = ["Datapath"]
 

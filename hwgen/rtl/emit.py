@@ -10,7 +10,7 @@ from amaranth.back import verilog
 from amaranth.lib import wiring
 from amaranth.utils import ceil_log2
 
-from hwgen.params import HwParams
+from hwgen.machine.params import HwParams
 
 os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
 
@@ -38,7 +38,7 @@ def to_verilog(component: wiring.Component, name: str) -> str:
 
 def accelerator_verilog(p: HwParams, build_hash: int = 0) -> str:
     """The whole accelerator, top module `hwgen_accelerator`."""
-    from .top import Accelerator
+    from hwgen.rtl.top import Accelerator
 
     return to_verilog(Accelerator(p, build_hash=build_hash), TOP)
 
@@ -49,7 +49,7 @@ def debug_map(p: HwParams) -> dict[str, dict[str, object]]:
     Buffer name → `paths` (one per bank), `width` in bits, `depth` in words of a bank, `element` in bits. LOGITS, QUEUE
     and COUNTS: see Router (elements of the latter two: whole words); SCORE: see Softmax.
     """
-    from .router import Router
+    from hwgen.rtl.units.router import Router
 
     datapath = "core.datapath"
     word = 8 * p.word

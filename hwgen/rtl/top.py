@@ -7,18 +7,17 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from hwgen.isa import BYTES, UNITS
-from hwgen.params import HwParams
-from hwgen.regmap import BY_NAME, COUNTERS, REGISTERS
-
-from .axi import AxiReader, AxiWriter
-from .control import Control
-from .counter import saturating_counter
-from .datapath import Datapath
-from .decode import delayed
-from .fetch import InstructionFetch
-from .sequencer import PORTS, READ_TAGS, Sequencer
-from .weights import WeightFetch
+from hwgen.machine.isa import BYTES, UNITS
+from hwgen.machine.params import HwParams
+from hwgen.machine.regmap import BY_NAME, COUNTERS, REGISTERS
+from hwgen.rtl.common.counter import saturating_counter
+from hwgen.rtl.common.decode import delayed
+from hwgen.rtl.control.registers import Control
+from hwgen.rtl.control.sequencer import PORTS, READ_TAGS, Sequencer
+from hwgen.rtl.datapath import Datapath
+from hwgen.rtl.memory.axi import AxiReader, AxiWriter
+from hwgen.rtl.memory.fetch import InstructionFetch
+from hwgen.rtl.memory.weights import WeightFetch
 
 __all__ = ["Accelerator"]
 

@@ -1,10 +1,10 @@
 """Disassembly and the generated page."""
 
-from pathlib import Path
 
 from hwgen.compiler import auto_params, compile_model, disassemble
-from hwgen.isa import Dest, Op, Source, encode
-from hwgen.isa_doc import markdown
+from hwgen.machine.isa import Dest, Op, Source, encode
+from hwgen.machine.isa_doc import markdown
+from tests.paths import DOCS
 from tests.random_model import random_description
 
 
@@ -39,5 +39,5 @@ def test_a_program_with_its_names():
 
 
 def test_page_is_current():
-    page = Path(__file__).parents[2] / "docs" / "instruction_set.md"
-    assert page.read_text("utf-8") == markdown(), "run: python -m hwgen.isa_doc > docs/instruction_set.md"
+    page = DOCS / "instruction_set.md"
+    assert page.read_text("utf-8") == markdown(), "run: python -m hwgen.machine.isa_doc > docs/instruction_set.md"

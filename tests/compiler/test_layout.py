@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from hwgen.common.errors import HwgenError
 from hwgen.compiler import auto_params, buffer_needs, check_fits, compile_model
 from hwgen.compiler.layout import Layout
-from hwgen.errors import HwgenError
-from hwgen.params import HwParams
+from hwgen.machine.params import HwParams
 from sim.isa_model import IsaError, run_task
 from tests.random_model import random_description, random_images
 

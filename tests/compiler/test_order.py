@@ -5,7 +5,7 @@ import pytest
 from hwgen.compiler.areas import Access, Area
 from hwgen.compiler.order import Order, Work
 from hwgen.compiler.ring import Matrix, Ring
-from hwgen.isa import NO_WAIT
+from hwgen.machine.isa import NO_WAIT
 
 X, Y, H = Area("X", stride=2), Area("Y", 0, 2, 4, 2), Area("H", 0, 2, 4, 2)
 #: Four row tiles, two words: as in a MATMUL of two output tiles and two steps.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hwgen.compiler.packing import WeightRegion, pack_linear, pack_norm, pack_rows, spread
-from hwgen.params import HwParams
+from hwgen.machine.params import HwParams
 
 SHAPES = [(8, 8), (8, 1), (4, 2), (2, 16), (16, 4), (8, 32)]
 

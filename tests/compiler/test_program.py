@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from golden.model import Golden
-from hwgen import isa
+from hwgen.common.errors import HwgenError
 from hwgen.compiler import auto_params, compile_model
-from hwgen.cycles import estimate
-from hwgen.errors import HwgenError
-from hwgen.isa import Op
-from hwgen.macs import macs
+from hwgen.estimate.cycles import estimate
+from hwgen.machine import isa
+from hwgen.machine.isa import Op
+from hwgen.network.macs import macs
 from tests.random_model import random_description, random_images
 
 MOE = {"kind": "moe", "experts": 4, "hidden": 16, "top_k": 2, "gate": "softmax_topk"}

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from hwgen import tables
-from hwgen.description import Description
+from hwgen.machine import tables
+from hwgen.network.description import Description
 
 Matrix = list[list[int]]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from golden.model import Golden
-from hwgen.description import Description
+from hwgen.network.description import Description
 from tests.golden import scalar
 from tests.random_model import random_description, random_images
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hwgen.floatmodel import gelu, softmax
+from hwgen.network.floatmodel import gelu, softmax
 
 State = dict[str, np.ndarray]
 

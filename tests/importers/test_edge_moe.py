@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hwgen.errors import HwgenError
+from hwgen.common.errors import HwgenError
 from hwgen.importers import Overrides, load
 from tests.importers.moe_models import edge_moe_folder, state_dict, tokens
 from tests.importers.test_m3vit import SIZE, images

@@ -14,7 +14,7 @@ import safetensors.numpy
 import safetensors.torch
 import torch
 
-from hwgen.errors import HwgenError
+from hwgen.common.errors import HwgenError
 from hwgen.importers import load
 from hwgen.importers.files import read_tensors
 from tests.importers.timm_models import vit

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwgen.errors import HwgenError
+from hwgen.common.errors import HwgenError
 from hwgen.importers import Normalize, Overrides, TaskChoice, load
 from hwgen.quantize import read_job
+from tests.paths import MNIST
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "mnist_m3vit"
 TASKS = [TaskChoice(name="digit", head="class_token"), TaskChoice(name="segment", head="every_token")]
 GIVEN = Overrides(
     name="mnist_m3vit", heads=2, top_k=2, gate="softmax_topk", normalize=Normalize(mean=[0.0], std=[255.0]), tasks=TASKS
@@ -20,8 +20,8 @@ GIVEN = Overrides(
 
 
 def test_the_example_from_its_shapes() -> None:
-    stated = read_job(EXAMPLE / "quantize.yaml").imported
-    imported = load(EXAMPLE / "float.npz", overrides=GIVEN)
+    stated = read_job(MNIST / "quantize.yaml").imported
+    imported = load(MNIST / "float.npz", overrides=GIVEN)
     assert imported.model == stated.model
     assert (imported.source, imported.eps, imported.mean, imported.std) == ("hwgen", 1e-6, [0.0], [255.0])
     assert imported.tensors.keys() == stated.tensors.keys()
@@ -36,14 +36,14 @@ def message(path: Path, **changes: Any) -> str:
 
 @pytest.mark.parametrize("key", ["heads", "top_k", "gate", "normalize", "tasks"])
 def test_what_the_checkpoint_does_not_tell_is_asked_for(key: str) -> None:
-    text = message(EXAMPLE / "float.npz", **{key: None})
+    text = message(MNIST / "float.npz", **{key: None})
     assert text.startswith("DIR/float.npz\n  expected: ")
     option = "--mean and --std" if key == "normalize" else "--" + key.replace("_", "-")
     assert f", which the checkpoint does not tell\n  found:    no value given\n  mend:     give `{option}" in text
 
 
 def test_wrong_tensors(tmp_path: Path) -> None:
-    tensors = dict(np.load(EXAMPLE / "float.npz"))
+    tensors = dict(np.load(MNIST / "float.npz"))
 
     def changed(**changes: np.ndarray | None) -> str:
         path = tmp_path / "x.npz"

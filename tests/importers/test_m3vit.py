@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hwgen.errors import HwgenError
+from hwgen.common.errors import HwgenError
 from hwgen.importers import Imported, Overrides, TaskChoice, load
 from hwgen.importers.common import ImageSize
 from tests.importers.moe_models import COLUMNS, EXPERTS, PATCH, ROWS, State, state_dict, tokens

@@ -11,7 +11,7 @@ import onnx
 import pytest
 import torch
 
-from hwgen.errors import HwgenError
+from hwgen.common.errors import HwgenError
 from hwgen.importers import Overrides, load
 from hwgen.importers.common import ImageSize
 from tests.importers.timm_models import distilled, vit

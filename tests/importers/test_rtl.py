@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from hwgen.compiler import auto_params
-from hwgen.description import Description, Image
-from hwgen.floatmodel import expected_checkpoint
 from hwgen.importers import Imported, Normalize, Overrides, load
 from hwgen.importers.common import ImageSize
+from hwgen.network.description import Description, Image
+from hwgen.network.floatmodel import expected_checkpoint
 from hwgen.quantize import quantize_network
 from hwgen.quantize.options import Options
 from tests.importers.moe_models import COLUMNS, PATCH, ROWS, edge_moe_folder, state_dict

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from golden.model import Golden
-from hwgen.errors import HwgenError
+from hwgen.common.errors import HwgenError
 from hwgen.importers import ImageSize, Imported, Normalize, Overrides, TaskChoice, load
 from hwgen.quantize import quantize_network
 from hwgen.quantize.options import Options

@@ -61,7 +61,7 @@ def pixels(images: np.ndarray, mean: np.ndarray = MEAN, std: np.ndarray = STD) -
 
 
 def intermediates(model: Any, images: np.ndarray) -> dict[str, np.ndarray]:
-    """timm's tensors on these images by the names of hwgen.floatmodel; q, k, v with biases."""
+    """timm's tensors on these images by the names of hwgen.network.floatmodel; q, k, v with biases."""
     seen: dict[str, np.ndarray] = {}
 
     def keep(name: str, inputs: bool, module: Any, given: Any, made: Any) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from golden.model import Golden
-from hwgen.description import Description
-from hwgen.floatmodel import FloatModel, expected_checkpoint
+from hwgen.network.description import Description
+from hwgen.network.floatmodel import FloatModel, expected_checkpoint
 from hwgen.quantize.grids import grids
 from hwgen.quantize.options import Options
 from hwgen.quantize.pipeline import quantize_network

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from hwgen.description import parse_model
-from hwgen.floatmodel import FloatModel, expected_checkpoint, gelu
+from hwgen.network.description import parse_model
+from hwgen.network.floatmodel import FloatModel, expected_checkpoint, gelu
 
 DIM, HIDDEN, HEADS = 192, 768, 3
 #: Channels of the residual stream that are outliers, and how many times the others they are.
 OUTLIERS, FACTOR = 4, (6.0, 10.0)
 #: Updates of the residual stream, in ordinary channels.
 UPDATE = 0.3
-#: Standard deviation of a query's scores over the keys, as in `hwgen.synthetic` 1.75 in log2 units.
+#: Standard deviation of a query's scores over the keys, as in `hwgen.quantize.synthetic` 1.75 in log2 units.
 SCORE = 1.2
 #: Range of GELU's outputs over their RMS: uint8 codes then have 27.8 dB.
 GELU_RANGE = 255 * 12**0.5 / 10 ** (27.8 / 20)

@@ -5,21 +5,20 @@ from __future__ import annotations
 import runpy
 import time
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hwgen.description import parse_model
-from hwgen.evaluate import evaluate, quality
-from hwgen.floatmodel import FloatModel, expected_checkpoint
+from hwgen.common.strict_yaml import read_yaml
+from hwgen.evaluate.quality import evaluate, quality
+from hwgen.network.description import parse_model
+from hwgen.network.floatmodel import FloatModel, expected_checkpoint
 from hwgen.quantize import float_network
 from hwgen.quantize.options import option_strings
 from hwgen.quantize.pipeline import quantize_network
-from hwgen.strict_yaml import read_yaml
+from tests.paths import EXAMPLES
 from tests.quantize.helpers import decibels, quantized
 
-EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
 MNIST = runpy.run_path(str(EXAMPLES / "mnist_m3vit" / "evaluate.py"))
 
 pytestmark = pytest.mark.slow

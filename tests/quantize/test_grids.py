@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwgen.description import Description
+from hwgen.network.description import Description
 from hwgen.quantize.grids import grids
 from tests.quantize.helpers import PLAIN, decibels, quantized, random_network
 from tests.random_model import random_images

@@ -14,10 +14,10 @@ import pytest
 import torch
 import yaml
 
-from hwgen import description
-from hwgen.errors import HwgenError
+from hwgen.cli.options import parse_normalize, parse_size, parse_tasks, parse_weight_bits
+from hwgen.common.errors import HwgenError
+from hwgen.network import description
 from hwgen.quantize import read_job
-from hwgen.quantize.job import parse_normalize, parse_size, parse_tasks, parse_weight_bits
 from tests.command import run_command
 from tests.importers.moe_models import COLUMNS, DIM, PATCH, ROWS, state_dict
 from tests.importers.timm_models import vit

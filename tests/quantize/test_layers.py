@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwgen.floatmodel import expected_checkpoint
+from hwgen.network.floatmodel import expected_checkpoint
 from hwgen.quantize.layers import checkpoint_rows, linear_layers
 from tests.random_model import random_description
 

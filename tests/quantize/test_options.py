@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hwgen.errors import HwgenError
+from hwgen.common.errors import HwgenError
 from hwgen.quantize.options import Options, option_strings, parse_options
 
 LAYERS = ["embed", "layers.0.moe.gate.a", "layers.0.moe.experts.0.fc1", "layers.0.moe.experts.0.fc2"]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from golden.model import Golden
-from hwgen.description import Description
-from hwgen.floatmodel import FloatModel
+from hwgen.network.description import Description
+from hwgen.network.floatmodel import FloatModel
 from hwgen.quantize.options import Options
 from tests.quantize import outlier_block
 from tests.quantize.helpers import PLAIN, decibels, quantized, random_network

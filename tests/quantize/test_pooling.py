@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from golden.model import Golden
-from hwgen.description import Description
-from hwgen.floatmodel import FloatModel, expected_checkpoint
+from hwgen.network.description import Description
+from hwgen.network.floatmodel import FloatModel, expected_checkpoint
 from hwgen.quantize.options import Options
 from hwgen.quantize.pipeline import quantize_network
 from hwgen.quantize.pooling import HEADROOM, SPREAD, Pooling, pooling

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwgen.description import Description
-from hwgen.errors import HwgenError
-from hwgen.floatmodel import FloatModel
+from hwgen.common.errors import HwgenError
+from hwgen.network.description import Description
+from hwgen.network.floatmodel import FloatModel
 from hwgen.quantize.layers import linear_layers
 from hwgen.quantize.options import Options
 from hwgen.quantize.pipeline import quantize_network

@@ -4,9 +4,9 @@ import subprocess
 
 import pytest
 
-from hwgen.params import HwParams
+from hwgen.common.toolchain import find_verilator, verilator_environment
+from hwgen.machine.params import HwParams
 from hwgen.rtl.emit import TOP, accelerator_verilog, templates
-from hwgen.toolchain import find_verilator, verilator_environment
 
 SHAPES = {
     "small": HwParams(t=4, c=4, k=4, weight_bus=128, data_bus=64),

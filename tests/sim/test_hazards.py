@@ -1,22 +1,20 @@
 """No compiled program lets units get in each other's way, and a single bit too many is found."""
 
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hwgen import description
+from hwgen.common.strict_yaml import read_yaml
 from hwgen.compiler import auto_params, compile_model
-from hwgen.description import Description, parse_model
-from hwgen.isa import BYTES, NO_WAIT, ORDER, UNITS, Dest, Op, Source, encode
-from hwgen.params import HwParams
-from hwgen.strict_yaml import read_yaml
-from hwgen.synthetic import RandomWeights
+from hwgen.machine.isa import BYTES, NO_WAIT, ORDER, UNITS, Dest, Op, Source, encode
+from hwgen.machine.params import HwParams
+from hwgen.network import description
+from hwgen.network.description import Description, parse_model
+from hwgen.quantize.synthetic import RandomWeights
 from sim.hazards import find_hazards
+from tests.paths import EXAMPLES
 from tests.random_model import random_description
 from tests.sim.test_isa_model import HEADS, SHAPES
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def check(desc, p, batch=1):

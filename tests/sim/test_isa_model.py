@@ -2,20 +2,20 @@
 
 from collections import defaultdict
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from golden.model import Golden
-from hwgen import description
 from hwgen.compiler import auto_params, compile_model
-from hwgen.isa import Dest, Op, Source, encode
-from hwgen.params import HwParams
-from hwgen.simulate import batch_tensors
-from hwgen.synthetic import synthetic
+from hwgen.machine.isa import Dest, Op, Source, encode
+from hwgen.machine.params import HwParams
+from hwgen.network import description
+from hwgen.quantize.synthetic import synthetic
 from sim.compare import compare_arrays, first_difference
 from sim.isa_model import IsaError, Machine
+from sim.simulate import batch_tensors
+from tests.paths import EXAMPLES, MNIST
 from tests.random_model import random_description, random_images
 
 #: T, C, K: square, T != C, one lane, lanes wider than columns, tiny, large.
@@ -71,13 +71,13 @@ def test_saturating_and_vanishing_models(gain):
 
 @pytest.mark.parametrize("batch", [1, 2])
 def test_example(batch):
-    desc = description.load(Path(__file__).parents[2] / "examples" / "mnist_m3vit" / "model")
+    desc = description.load(MNIST / "model")
     check(desc, (4, 8, 8), random_images(desc, 2, 0), batch)
 
 
 @pytest.mark.slow
 def test_full_size():
-    desc = synthetic(Path(__file__).parents[2] / "examples" / "edge_moe" / "model.yaml", 1)
+    desc = synthetic(EXAMPLES / "edge_moe" / "model.yaml", 1)
     check(desc, (8, 16, 8), random_images(desc, 1, 0))
 
 

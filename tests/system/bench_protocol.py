@@ -6,8 +6,8 @@ from pathlib import Path
 import cocotb
 from cocotb.triggers import ClockCycles, RisingEdge, ValueChange, with_timeout
 
-from hwgen.isa import BYTES, Op
-from hwgen.regmap import BY_NAME
+from hwgen.machine.isa import BYTES, Op
+from hwgen.machine.regmap import BY_NAME
 from sim.bench_accelerator import CTRL, DONE, PERIOD, Bench
 from sim.system import Workload
 

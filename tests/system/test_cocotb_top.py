@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from golden.model import Golden
-from hwgen import simulate as simulate_module
 from hwgen.build import Build
 from hwgen.compiler import auto_params, compile_model
-from hwgen.isa import BY_NAME, BYTES, ORDER, UNITS, Dest, Op, Source, decode
-from hwgen.macs import macs
-from hwgen.regmap import BY_NAME as REGISTER
-from hwgen.regmap import COUNTERS, Error
-from hwgen.rtl.context import CONTEXTS
+from hwgen.machine.isa import BY_NAME, BYTES, ORDER, UNITS, Dest, Op, Source, decode
+from hwgen.machine.regmap import BY_NAME as REGISTER
+from hwgen.machine.regmap import COUNTERS, Error
+from hwgen.network.macs import macs
+from hwgen.rtl.common.context import CONTEXTS
 from hwgen.rtl.emit import accelerator_verilog
+from sim import simulate as simulate_module
 from sim.cocotb_run import CocotbHarness, build_cocotb
 from sim.compare import image_tensors
 from sim.harness import SimulationError, Timing

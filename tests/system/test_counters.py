@@ -6,12 +6,12 @@ from itertools import accumulate
 
 import pytest
 
-from hwgen import regmap
 from hwgen.compiler.layout import div_up
 from hwgen.compiler.program import Instr
-from hwgen.isa import BYTES, Dest, Op
-from hwgen.rtl import axi, weights
+from hwgen.machine import regmap
+from hwgen.machine.isa import BYTES, Dest, Op
 from hwgen.rtl.emit import accelerator_verilog
+from hwgen.rtl.memory import axi, weights
 from sim.harness import Job, JobResult, Timing
 from tests.random_model import random_images
 from tests.system.helpers import OFFSETS, Work, assert_same, harness, queues

@@ -1,18 +1,18 @@
 """Edge-MoE's M3ViT with a layer of each kind, everything else in its real size: to the bit, and as fast as it was."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import yaml
 
+from hwgen.common.strict_yaml import read_yaml
 from hwgen.compiler import auto_params
-from hwgen.strict_yaml import read_yaml
-from hwgen.synthetic import synthetic, synthetic_images
+from hwgen.quantize.synthetic import synthetic, synthetic_images
 from sim.harness import Timing
+from tests.paths import EXAMPLES
 from tests.system.helpers import Work, assert_same, harness
 
-MODEL = Path(__file__).resolve().parents[2] / "examples" / "edge_moe" / "model.yaml"
+MODEL = EXAMPLES / "edge_moe" / "model.yaml"
 #: Measured at a latency of 100. Fewer is fine: write it down here.
 CYCLES = {"segmentation": 167_030, "depth": 175_343}
 TOLERANCE = 1.03

@@ -1,19 +1,17 @@
 """Random models and the example, on many shapes: to the bit, whatever ran before and however slow memory is."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hwgen.compiler import auto_params
 from hwgen.config import load_project
-from hwgen.isa import Op
+from hwgen.machine.isa import Op
 from sim.harness import Job, Probe, Timing
+from tests.paths import MNIST
 from tests.random_model import random_description, random_images
 from tests.system.helpers import Work, assert_same, harness
-
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "mnist_m3vit"
 
 
 @dataclass(frozen=True)
@@ -160,8 +158,8 @@ def test_memories_start_with_random_bits():
 
 def test_example():
     """Two test images of the trained model through both tasks, on the array of its config.yaml."""
-    project = load_project(EXAMPLE / "config.yaml")
-    with np.load(EXAMPLE / "test.npz") as archive:
+    project = load_project(MNIST / "config.yaml")
+    with np.load(MNIST / "test.npz") as archive:
         images = archive["images"][:2]
     image = project.models[0].model.image
     work = Work(project.models[0], project.params, images.reshape(2, image.height, image.width, image.channels))

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from hwgen.compiler import auto_params
-from hwgen.params import HwParams
+from hwgen.machine.params import HwParams
 from sim.harness import SimulationError, Timing
+from tests.paths import ROOT
 from tests.random_model import random_images
 from tests.system.helpers import Runs, Work, assert_same, differences, harness, simulate
 from tests.system.test_routing import all_equal, description, edit_gates
 
-ROOT = Path(__file__).resolve().parents[2]
 GENERATE = """
 import json, sys
-from hwgen.params import HwParams
+from hwgen.machine.params import HwParams
 from hwgen.rtl.emit import accelerator_verilog
 sys.stdout.write(accelerator_verilog(HwParams(**json.loads(sys.argv[1]))))
 """
@@ -28,53 +28,57 @@ sys.stdout.write(accelerator_verilog(HwParams(**json.loads(sys.argv[1]))))
 TIMINGS = (Timing(latency=1, watchdog=200_000), Timing(latency=200, stall_percent=60, watchdog=200_000))
 #: File, its text, and the wrong text in its place.
 MUTATIONS = {
-    "row factor shifted too little": ("postprocess", "scale >> MULT", "scale >> (MULT - 1)"),
-    "shift a cycle early": ("postprocess", "product, amount[PRODUCT])", "product, amount[PRODUCT - 1])"),
-    "no rounding": ("postprocess", "clamped + shifted[0])", "clamped)"),
+    "row factor shifted too little": ("engine/postprocess", "scale >> MULT", "scale >> (MULT - 1)"),
+    "shift a cycle early": ("engine/postprocess", "product, amount[PRODUCT])", "product, amount[PRODUCT - 1])"),
+    "no rounding": ("engine/postprocess", "clamped + shifted[0])", "clamped)"),
     "Y and H swapped": ("datapath", "Mux(issue.from_h, self.h.r_data, self.y.r_data)",
                         "Mux(issue.from_h, self.y.r_data, self.h.r_data)"),
-    "weights not awaited": ("plan", "weights = self.there | ~f.first_use", "weights = self.there | ~self.there"),
-    "tiles too close": ("issue", "crowded.eq(gap != 1)", "crowded.eq(gap > 2)"),
-    "scores not awaited": ("issue", "there.eq(scored.bit_select(following.half, 1))", "there.eq(1)"),
-    "scores over those that are read": ("plan", "half.eq(~half)", "half.eq(half)"),
-    "one key too many": ("softmax", "((remaining > lane) &", "((remaining >= lane) &"),
-    "padding in the maximum": ("writeback", "(key + lane < row1.key_end)", "(key + lane <= row1.key_end)"),
-    "no saturation of x": ("writeback", "overflow = total[16] ^ total[15]", "overflow = total[16] & 0"),
-    "ties to the higher index": ("router", "(logit > value)", "(logit >= value)"),
-    "a row too many": ("drain", "(row < f.rows)", "(row <= f.rows)"),
+    "weights not awaited": ("engine/plan", "weights = self.there | ~f.first_use", "weights = self.there | ~self.there"),
+    "tiles too close": ("engine/issue", "crowded.eq(gap != 1)", "crowded.eq(gap > 2)"),
+    "scores not awaited": ("engine/issue", "there.eq(scored.bit_select(following.half, 1))", "there.eq(1)"),
+    "scores over those that are read": ("engine/plan", "half.eq(~half)", "half.eq(half)"),
+    "one key too many": ("engine/softmax", "((remaining > lane) &", "((remaining >= lane) &"),
+    "padding in the maximum": ("engine/writeback", "(key + lane < row1.key_end)", "(key + lane <= row1.key_end)"),
+    "no saturation of x": ("engine/writeback", "overflow = total[16] ^ total[15]", "overflow = total[16] & 0"),
+    "ties to the higher index": ("units/router", "(logit > value)", "(logit >= value)"),
+    "a row too many": ("engine/drain", "(row < f.rows)", "(row <= f.rows)"),
     # units side by side
-    "engine_lag ignored": ("sequencer", "engine_full | (self.unfinished > f.engine_lag)", "engine_full"),
-    "beside ignored": ("sequencer", "(own | ~getattr(f, f\"beside_{unit}\"))", "own"),
-    "LayerNorm reads X beside the engine": ("norm", "issue.eq(reading & ~self.x_hold)", "issue.eq(reading)"),
-    "LOAD writes X beside the engine": ("load", "self.to_norm | ~self.x_hold", "1"),
-    "GATHER writes H beside the engine": ("mover", "reading & (self.means | ~self.h_hold)", "reading"),
+    "engine_lag ignored": ("control/sequencer", "engine_full | (self.unfinished > f.engine_lag)", "engine_full"),
+    "beside ignored": ("control/sequencer", "(own | ~getattr(f, f\"beside_{unit}\"))", "own"),
+    "LayerNorm reads X beside the engine": ("units/norm", "issue.eq(reading & ~self.x_hold)", "issue.eq(reading)"),
+    "LOAD writes X beside the engine": ("units/load", "self.to_norm | ~self.x_hold", "1"),
+    "GATHER writes H beside the engine": ("units/mover", "reading & (self.means | ~self.h_hold)", "reading"),
     "GATHER does not wait for the queues": ("datapath", "mover.q_ready.eq(~drain.q_en)", "mover.q_ready.eq(1)"),
-    "one table for all LayerNorms": ("norm", "Cat(table_word, self.table)", "table_word"),
-    "queues always start empty": ("router", "with m.If(self.start & ~self.append):", "with m.If(self.start):"),
+    "one table for all LayerNorms": ("units/norm", "Cat(table_word, self.table)", "table_word"),
+    "queues always start empty": ("units/router", "with m.If(self.start & ~self.append):", "with m.If(self.start):"),
     # the engine's instructions back to back
-    "context not carried": ("plan", "plan.context.eq(self.current)", "plan.context.eq(0)"),
-    "slack ignored": ("plan", "free.eq(f.slack >= settle)", "free.eq(1)"),
-    "finished too early": ("issue", "delayed(m, ended, self.settle, reset=True)",
+    "context not carried": ("engine/plan", "plan.context.eq(self.current)", "plan.context.eq(0)"),
+    "slack ignored": ("engine/plan", "free.eq(f.slack >= settle)", "free.eq(1)"),
+    "finished too early": ("engine/issue", "delayed(m, ended, self.settle, reset=True)",
                            "delayed(m, ended, self.settle // 4, reset=True)"),
-    "a context dropped": ("plan", "with m.If(self.loaded & (joins | ~holding)):", "with m.If(self.loaded):"),
-    "parameters stuck": ("drain", "taken.eq(taken + fresh)", "taken.eq(taken)"),
+    "a context dropped": ("engine/plan", "with m.If(self.loaded & (joins | ~holding)):", "with m.If(self.loaded):"),
+    "parameters stuck": ("engine/drain", "taken.eq(taken + fresh)", "taken.eq(taken)"),
     # the ring
-    "keep ignored": ("plan", "product.pop.eq(Mux(f.keep, 0, self.tile_words))", "product.pop.eq(self.tile_words)"),
-    "ring_offset ignored": ("plan", "ring.eq(f.ring_offset)", "ring.eq(0)"),
-    "discard pops nothing": ("issue", "(self.pops & f.pop.any()) | self.plan.discard", "self.pops & f.pop.any()"),
-    "discarded under steps": ("plan", 'with m.State("EMPTY"), m.If(self.quiet):', 'with m.State("EMPTY"), m.If(1):'),
-    "half a tile too early": ("plan", "(unread >= self.tile_words)", "(2 * unread >= self.tile_words)"),
-    "parameters the wrong way round": ("issue", "param_index.eq(p.param_words - 1 - inner)", "param_index.eq(inner)"),
-    "even for odd words": ("weights", "from_odd.eq(read[0])", "from_odd.eq(~read[0])"),
-    "guess inverted": ("fetch", "decisions.w_data.eq(chosen)", "decisions.w_data.eq(~chosen)"),
-    "routing not awaited": ("fetch", "(routing != 0) | has_tokens", "has_tokens"),
+    "keep ignored": ("engine/plan", "product.pop.eq(Mux(f.keep, 0, self.tile_words))",
+                     "product.pop.eq(self.tile_words)"),
+    "ring_offset ignored": ("engine/plan", "ring.eq(f.ring_offset)", "ring.eq(0)"),
+    "discard pops nothing": ("engine/issue", "(self.pops & f.pop.any()) | self.plan.discard",
+                             "self.pops & f.pop.any()"),
+    "discarded under steps": ("engine/plan", 'with m.State("EMPTY"), m.If(self.quiet):',
+                              'with m.State("EMPTY"), m.If(1):'),
+    "half a tile too early": ("engine/plan", "(unread >= self.tile_words)", "(2 * unread >= self.tile_words)"),
+    "parameters the wrong way round": ("engine/issue", "param_index.eq(p.param_words - 1 - inner)",
+                                       "param_index.eq(inner)"),
+    "even for odd words": ("memory/weights", "from_odd.eq(read[0])", "from_odd.eq(~read[0])"),
+    "guess inverted": ("memory/fetch", "decisions.w_data.eq(chosen)", "decisions.w_data.eq(~chosen)"),
+    "routing not awaited": ("memory/fetch", "(routing != 0) | has_tokens", "has_tokens"),
     # packed weights
-    "nibbles swapped": ("widen", "Mux(second, high, low)", "Mux(second, low, high)"),
-    "no odd pair": ("widen", "(~packed | second | self.ending)", "(~packed | second)"),
+    "nibbles swapped": ("memory/widen", "Mux(second, high, low)", "Mux(second, low, high)"),
+    "no odd pair": ("memory/widen", "(~packed | second | self.ending)", "(~packed | second)"),
     # batches: images that begin within a tile
-    "a row before the first": ("drain", "& (row >= f.row_begin)", ""),
-    "a key before the first": ("softmax", "& (skipped <= lane)", ""),
-    "earlier keys in the maximum": ("writeback", " & (key + lane >= row1.key_begin)", ""),
+    "a row before the first": ("engine/drain", "& (row >= f.row_begin)", ""),
+    "a key before the first": ("engine/softmax", "& (skipped <= lane)", ""),
+    "earlier keys in the maximum": ("engine/writeback", " & (key + lane >= row1.key_begin)", ""),
 }  # fmt: skip
 BATCH = 3
 

@@ -3,12 +3,13 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
+
+from tests.paths import ROOT
 
 SCRIPT = """
 import hashlib
 from hwgen.compiler import auto_params, compile_model
-from hwgen.regmap import c_header
+from hwgen.machine.regmap import c_header
 from hwgen.rtl.emit import accelerator_verilog
 from tests.random_model import random_description
 
@@ -22,11 +23,10 @@ for data in (accelerator_verilog(p).encode(), c_header().encode(), compiled.prog
 
 def test_generator_and_compiler():
     """Python's hashes, and so the order of its sets, are others in each process."""
-    root = Path(__file__).resolve().parents[2]
     outputs = []
     for seed in ("1", "2"):
         environment = os.environ | {"PYTHONHASHSEED": seed}
-        outputs.append(subprocess.run([sys.executable, "-c", SCRIPT], cwd=root, env=environment, check=True,
+        outputs.append(subprocess.run([sys.executable, "-c", SCRIPT], cwd=ROOT, env=environment, check=True,
                                       capture_output=True, text=True).stdout)  # fmt: skip
     assert outputs[0] == outputs[1]
     assert len(outputs[0].splitlines()) == 4

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from hwgen.compiler import auto_params
-from hwgen.description import Description, check
-from hwgen.params import HwParams
+from hwgen.machine.params import HwParams
+from hwgen.network.description import Description, check
 from sim.harness import Timing
 from tests.random_model import random_description, random_images
 from tests.system.helpers import Work, assert_same, harness

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from hwgen.build import load_build
-from hwgen.simulate import simulate
 from sim.harness import Timing
+from sim.simulate import simulate
 
 OUT = Path(__file__).resolve().parents[1]
 MODELS = [model["name"] for model in json.loads((OUT / "manifest.json").read_text())["models"]]

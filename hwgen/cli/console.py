@@ -1,0 +1,53 @@
+"""Where the commands write: two consoles, progress on the one for errors, results for programs as JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from hwgen.common.errors import HwgenError
+
+out = Console()
+err = Console(stderr=True)
+
+
+def write_json(path: Path, result: dict[str, Any]) -> None:
+    """A result for programs."""
+    try:
+        path.write_text(json.dumps(result, indent=1) + "\n")
+    except OSError as error:
+        raise HwgenError(str(path), expected="a file that can be written", found=str(error.strerror)) from None
+
+
+@contextlib.contextmanager
+def progress_steps() -> Iterator[Callable[[str], None]]:
+    """One line of text at a time, what is being done now."""
+    with err.status("") as status:
+        yield lambda text: status.update(escape(text))
+
+
+@contextlib.contextmanager
+def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=err, transient=True) as bars:
+        rows: dict[str, Any] = {}
+
+        def update(what: str, done: int, total: int) -> None:
+            if what not in rows:
+                rows[what] = bars.add_task(what, total=total or None)
+            bars.update(rows[what], completed=done, total=total or None)
+
+        yield update

@@ -1,0 +1,81 @@
+"""`hwgen info`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from hwgen.cli.console import out
+from hwgen.cli.tables import show_estimates
+from hwgen.common.errors import HwgenError
+
+
+def info(
+    path: Annotated[
+        Path, typer.Argument(help="A directory written by `hwgen build`, a config.yaml, or a quantized description.")
+    ],
+    model: Annotated[str | None, typer.Option(help="Name of the model, where there are several.")] = None,
+    program: Annotated[bool, typer.Option("--program", help="List the instructions.")] = False,
+    latency: Annotated[int, typer.Option(min=0, max=100_000, help="Memory latency of the estimate, in cycles.")] = 40,
+) -> None:
+    """What is in a build, a configuration or a description; what a run is estimated to cost."""
+    from hwgen.build import MANIFEST, load_build
+    from hwgen.compiler import compile_model, disassemble
+    from hwgen.config import is_config, load_project
+    from hwgen.estimate.cycles import estimate
+    from hwgen.machine.isa import BYTES
+    from hwgen.network import description
+    from hwgen.network.macs import macs
+
+    compiled = None
+    if (path / MANIFEST).exists():
+        made = load_build(path, model)
+        desc, p, compiled = made.model, made.params, made.compiled
+        title = f"accelerator, build {made.manifest['build_hash']}"
+    elif is_config(path):
+        project = load_project(path)
+        desc, p, title = project.model(model), project.params, "accelerator"
+        compiled = compile_model(desc, p, project.config.batch)
+    else:
+        desc = description.load(path)
+    if compiled is None and program:
+        raise HwgenError(
+            str(path),
+            "--program",
+            expected="a directory written by `hwgen build`, or a config.yaml",
+            found="a description",
+            mend="a program exists for a build only",
+        )
+    if compiled is not None:
+        table = Table(title=title, show_header=False)
+        for name, value in (p.as_dict() | {"batch": compiled.batch}).items():
+            table.add_row(name, str(value))
+        out.print(table)
+    structure = desc.model
+    experts = sum(layer.mlp.kind == "moe" for layer in structure.layers)
+    out.print(
+        f"model {structure.name}: {structure.tokens} tokens of {structure.dim}, "
+        f"{len(structure.layers)} layers ({experts} with experts), "
+        f"{structure.heads} heads of {structure.head_dim}"
+    )
+    table = Table("task", "head", "outputs", "MACs per image")
+    for task in structure.tasks:
+        table.add_row(task.name, task.head, str(task.outputs or "-"), f"{macs(desc, task.name):,}")
+    out.print(table)
+    if compiled is None:
+        return
+    guesses = {task.name: estimate(compiled, task.name, p, latency=latency) for task in structure.tasks}
+    loads = ", an eighth of the experts without tokens" if experts else ""
+    out.print(f"estimate per image, memory latency {latency}{loads}:", highlight=False)
+    show_estimates(guesses, {name: macs(desc, name) / p.macs for name in guesses}, compiled.batch)
+    if program:
+        for name, instructions in compiled.instructions.items():
+            out.print(f"task {name}:")
+            entry = compiled.entries[name]
+            comments = {entry + i * BYTES: instr.name for i, instr in enumerate(instructions)}
+            data = compiled.program[: entry + len(instructions) * BYTES]
+            for line in disassemble(data, comments)[entry // BYTES :]:
+                print(line)

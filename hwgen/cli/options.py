@@ -1,0 +1,61 @@
+"""Options that commands share, and options whose value has parts: from text to what the jobs take."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hwgen.common.errors import COMMAND_LINE, HwgenError
+
+#: Of the commands that write a directory.
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Directory to write; it must not exist yet.", show_default=False)
+]
+
+#: Pattern of the linear layers of all experts.
+EXPERTS = "layers.*.moe.experts.*"
+
+
+def parse_size(text: str) -> dict[str, int]:
+    """An image's size, HEIGHTxWIDTH, or one number for a square."""
+    found = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
+    if not found:
+        raise HwgenError(COMMAND_LINE, "--image-size", expected="HEIGHTxWIDTH, such as 224x224", found=repr(text))
+    return {"height": int(found[1]), "width": int(found[2] or found[1])}
+
+
+def parse_normalize(mean: str | None, std: str | None) -> dict[str, list[float]] | None:
+    """Mean and standard deviation of pixels in 0..1, a number or one per channel, in pixel codes 0..255."""
+    if mean is None and std is None:
+        return None
+    values = {"--mean": mean, "--std": std}
+    numbers = {}
+    for option, text in values.items():
+        try:
+            numbers[option] = [255 * float(part) for part in (text or "").split(",")]
+        except ValueError:
+            raise HwgenError(COMMAND_LINE, option, found="no value given" if text is None else repr(text),
+                             expected="numbers for pixels in 0..1, one per channel, such as 0.5,0.5,0.5",
+                             mend="--mean and --std go together" if text is None else "") from None  # fmt: skip
+    return {"mean": numbers["--mean"], "std": numbers["--std"]}
+
+
+def parse_tasks(text: str) -> list[dict[str, str]]:
+    """Tasks `NAME` or `NAME:HEAD`, by commas."""
+    return [dict(zip(("name", "head"), part.split(":", 1))) for part in text.split(",")]
+
+
+def parse_weight_bits(expert_bits: int | None, settings: Sequence[str]) -> dict[str, Any] | None:
+    """Bits of all experts, and settings `PATTERN=BITS`."""
+    found: dict[str, Any] = {} if expert_bits is None else {EXPERTS: expert_bits}
+    for setting in settings:
+        pattern, equals, bits = setting.rpartition("=")
+        if not equals or not bits.isdecimal():
+            raise HwgenError(COMMAND_LINE, "--weight-bits", expected="PATTERN=4 or PATTERN=8", found=repr(setting),
+                             mend="for example `layers.*.mlp.*=4`")  # fmt: skip
+        found[pattern] = int(bits)
+    return found or None

@@ -1,0 +1,69 @@
+"""`hwgen sim`."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from hwgen.cli.console import out, progress_bars, write_json
+from hwgen.cli.tables import show_report
+
+
+class Engine(enum.StrEnum):
+    """What runs the Verilog."""
+
+    HARNESS = "harness"
+    COCOTB = "cocotb"
+
+
+def sim(
+    output: Annotated[Path, typer.Argument(help="A directory written by `hwgen build`.")],
+    task: Annotated[
+        list[str] | None, typer.Option(help="Task to run, more than once for several; default: all in turn.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Name of the model, where the build has several.")] = None,
+    images: Annotated[int, typer.Option(min=1, help="How many images.")] = 4,
+    engine: Annotated[
+        Engine, typer.Option(help="harness: fast C++; cocotb: slower, with the AXI models of cocotbext-axi.")
+    ] = Engine.HARNESS,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Write a waveform: OUT/trace.fst, or trace.vcd where FST is not to be had.")
+    ] = False,
+    latency: Annotated[int, typer.Option(min=0, max=100_000, help="Memory latency in cycles.")] = 40,
+    stalls: Annotated[int, typer.Option(min=0, max=95, help="Chance in percent that a port stalls in a cycle.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the stalls and of uninitialized memory.")] = 1,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the measurements here.")] = None,
+) -> None:
+    """Run images on the build in Verilator and compare outputs and all intermediate tensors with the golden model."""
+    from hwgen.build import load_build
+    from hwgen.common.toolchain import APT_FST, FST_HEADERS, trace_format
+    from sim.harness import Timing
+    from sim.simulate import load_images, simulate
+
+    made = load_build(output, model)
+    data, labels = load_images(made, images)
+    known = (
+        {t.name: labels[:, None] for t in made.model.model.tasks if t.head not in ("every_token", "none")}
+        if labels is not None
+        else {}
+    )
+    waveform = output / f"trace.{trace_format() if engine is Engine.HARNESS else 'vcd'}" if trace else None
+    with progress_bars() as progress:
+        report = simulate(
+            made, data, labels=known, tasks=task, timing=Timing(latency, stalls, seed), progress=progress,
+            engine=engine.value, trace=waveform,
+        )  # fmt: skip
+    result = report.as_dict()
+    if json_file is not None:
+        write_json(json_file, result)
+    show_report(result)
+    if waveform is not None:
+        out.print(f"waveform: {escape(str(waveform))}", soft_wrap=True, highlight=False)
+        if engine is Engine.HARNESS and waveform.suffix == ".vcd":
+            out.print(f"VCD, as g++ does not find {' and '.join(FST_HEADERS)}; for FST: {APT_FST}", highlight=False)
+    if not report.identical:
+        raise typer.Exit(1)

@@ -1,0 +1,98 @@
+"""Hardware parameters: the array shape, bus widths and buffer depths of one accelerator, and what follows from them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from amaranth.utils import ceil_log2
+
+from hwgen.common.errors import HwgenError
+
+__all__ = ["HwParams"]
+
+
+def _power_of_two(value: int) -> bool:
+    return value > 0 and value & (value - 1) == 0
+
+
+@dataclass(frozen=True)
+class HwParams:
+    """One accelerator. Depths are in words of the buffer named; see `docs/architecture.md` for the word of each."""
+
+    t: int = 8  #: token rows of the array
+    c: int = 16  #: output channels (columns)
+    k: int = 8  #: lanes of each dot product
+    weight_bus: int = 256  #: data width of m_axi_gmem0 in bits
+    data_bus: int = 128  #: data width of m_axi_gmem1 in bits
+    x_depth: int = 2048  #: residual stream, words of C int16
+    y_depth: int = 256  #: LayerNorm outputs and context, words of W bytes in each of T banks
+    h_depth: int = 1024  #: queries, gathered tokens, hidden activations: words of W bytes in each of T banks
+    k_depth: int = 128  #: keys, words of W bytes in each of C banks
+    v_depth: int = 256  #: values, words of C bytes in each of K banks
+    max_tokens: int = 256  #: rows that attention, router queues and buffers can hold
+    weight_depth: int = 1024  #: weight ring, words of C*K bytes
+    norm_depth: int = 32  #: LayerNorm parameters, words of C channels
+    max_experts: int = 16
+    max_topk: int = 4
+    instruction_queue: int = 64  #: instructions fetched ahead, and with them their weights
+    multiplier_bits: int = 27  #: of the FPGA's multipliers' wider operand; two tokens share one of 27 (DSP48E2)
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("t", 2, 64),
+            ("c", 2, 64),
+            ("k", 1, 32),
+            ("weight_bus", 64, 512),
+            ("data_bus", 64, 512),
+        ):
+            value = getattr(self, name)
+            if not _power_of_two(value) or not low <= value <= high:
+                raise HwgenError(
+                    "array parameters", name, expected=f"a power of two from {low} to {high}", found=repr(value)
+                )
+        if self.multiplier_bits not in (18, 27):
+            expected = "18 or 27"
+            raise HwgenError("array parameters", "multiplier_bits", expected=expected, found=repr(self.multiplier_bits))
+        for name, high in (
+            ("x_depth", 1 << 16), ("y_depth", 1 << 16), ("h_depth", 1 << 16), ("k_depth", 1 << 16),
+            ("v_depth", 1 << 16), ("max_tokens", 1 << 12), ("weight_depth", 1 << 20), ("norm_depth", 1 << 12),
+            ("max_experts", 256), ("max_topk", 16), ("instruction_queue", 256),
+        ):  # fmt: skip
+            value = getattr(self, name)
+            low = 2 if name == "max_experts" else 1
+            if not isinstance(value, int) or not low <= value <= high:
+                expected = f"an integer from {low} to {high}"
+                raise HwgenError("array parameters", name, expected=expected, found=repr(value))
+
+    @property
+    def word(self) -> int:
+        """W: bytes of a word of the banked buffers (Y, H, K)."""
+        return max(self.c, self.k)
+
+    @property
+    def ring_bytes(self) -> int:
+        """Bytes of a weight-ring word: one array step of weights."""
+        return self.c * self.k
+
+    @property
+    def piece_bytes(self) -> int:
+        """Bytes of a weight beat or a ring word, whichever is smaller; narrow weights are packed by pairs of them."""
+        return min(self.ring_bytes, self.weight_bus // 8)
+
+    @property
+    def param_words(self) -> int:
+        """Ring words in front of each weight tile that hold its 8 parameter bytes per channel."""
+        return -(-8 // self.k)
+
+    @property
+    def row_bits(self) -> int:
+        """Bits of a row (token) number, up to and including `max_tokens`."""
+        return ceil_log2(self.max_tokens + 1)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates per cycle."""
+        return self.t * self.c * self.k
+
+    def as_dict(self) -> dict[str, int]:
+        return asdict(self)

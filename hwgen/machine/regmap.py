@@ -1,0 +1,201 @@
+"""The register map of `s_axi_control`: one table from which RTL, the C header and the documentation are derived.
+
+Offsets 0x00 to 0x0C are the block-level protocol `ap_ctrl_hs` of Vitis HLS kernels. Registers of more than 32 bits take
+two words, low word first. Reserved words read as zero; writes to them and to read-only registers have no effect.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal
+
+from amaranth.utils import ceil_log2
+
+__all__ = [
+    "ADDRESS_BITS", "BY_NAME", "COUNTERS", "MAGIC", "REGISTERS", "VERSION", "Bits", "Error", "Register", "c_header",
+    "markdown",
+]  # fmt: skip
+
+MAGIC = int.from_bytes(b"HWGN", "little")
+VERSION = 4  #: of this map and of the instruction set; a driver refuses others
+
+
+class Error(IntEnum):
+    """Why a run stopped (register `error_code`)."""
+
+    NONE = 0
+    OPCODE = 1
+    PROGRAM_RANGE = 2
+    WEIGHTS_RANGE = 3
+    INPUT_RANGE = 4
+    OUTPUT_RANGE = 5
+    READ_GMEM0 = 6
+    READ_GMEM1 = 7
+    WRITE_GMEM1 = 8
+    FIELD = 9
+    STARVED = 10
+
+
+ERRORS: dict[Error, str] = {
+    Error.NONE: "no error",
+    Error.OPCODE: "unknown opcode",
+    Error.PROGRAM_RANGE: "instruction outside the program region",
+    Error.WEIGHTS_RANGE: "address outside the weights region",
+    Error.INPUT_RANGE: "address outside the input region",
+    Error.OUTPUT_RANGE: "address outside the output region",
+    Error.READ_GMEM0: "error response to a read on m_axi_gmem0",
+    Error.READ_GMEM1: "error response to a read on m_axi_gmem1",
+    Error.WRITE_GMEM1: "error response to a write on m_axi_gmem1",
+    Error.FIELD: "illegal operand of an instruction",
+    Error.STARVED: "a matmul waits for weights that no instruction asked for, or that kept ones leave no room for",
+}
+
+
+@dataclass(frozen=True)
+class Bits:
+    """Part of a register."""
+
+    name: str
+    lsb: int
+    bits: int
+    doc: str
+
+
+#: "rw": argument, an output of Control; "ro": an input of it; "const": fixed when generated; "protocol": ap_ctrl_hs
+Access = Literal["rw", "ro", "const", "protocol"]
+
+
+@dataclass(frozen=True)
+class Register:
+    name: str
+    offset: int
+    bits: int
+    access: Access
+    doc: str
+    parts: tuple[Bits, ...] = ()
+
+    @property
+    def words(self) -> int:
+        """32-bit words it takes."""
+        return -(-self.bits // 32)
+
+
+_INTERRUPTS = (Bits("done", 0, 1, "run finished"), Bits("ready", 1, 1, "next start may be given"))
+
+REGISTERS: tuple[Register, ...] = (
+    Register("ctrl", 0x00, 32, "protocol", "control and status", (
+        Bits("start", 0, 1, "write 1 to start; falls when the run is finished, stays with auto_restart"),
+        Bits("done", 1, 1, "a run has finished; cleared by reading"),
+        Bits("idle", 2, 1, "nothing runs and no start is pending"),
+        Bits("ready", 3, 1, "a start has been used up; cleared by reading"),
+        Bits("auto_restart", 7, 1, "start again after each run"),
+    )),
+    Register("gie", 0x04, 32, "protocol", "interrupt output", (Bits("enable", 0, 1, "interrupt output enabled"),)),
+    Register("ier", 0x08, 32, "protocol", "interrupt enable", _INTERRUPTS),
+    Register("isr", 0x0C, 32, "protocol", "interrupt status; a bit written as 1 is toggled", _INTERRUPTS),
+    Register("program_base", 0x10, 64, "rw", "address of the program region, multiple of 64"),
+    Register("weights_base", 0x18, 64, "rw", "address of the weights region, multiple of 64"),
+    Register("input_base", 0x20, 64, "rw", "address of the input region, multiple of 64"),
+    Register("output_base", 0x28, 64, "rw", "address of the output region, multiple of 64"),
+    Register("program_size", 0x30, 32, "rw", "bytes of the program region"),
+    Register("weights_size", 0x34, 32, "rw", "bytes of the weights region"),
+    Register("input_size", 0x38, 32, "rw", "bytes of the input region"),
+    Register("output_size", 0x3C, 32, "rw", "bytes of the output region"),
+    Register("entry", 0x40, 32, "rw", "byte offset of the task's first instruction in the program region"),
+    Register("batch", 0x44, 32, "rw", "images to process one after another"),
+    Register("input_stride", 0x48, 32, "rw", "bytes from one image's input to the next, multiple of 64"),
+    Register("output_stride", 0x4C, 32, "rw", "bytes from one image's output to the next, multiple of 64"),
+    Register("magic", 0x80, 32, "const", "the letters HWGN, first letter in the low byte"),
+    Register("version", 0x84, 32, "const", "version of this map and of the instruction set"),
+    Register("shape", 0x88, 32, "const", "array shape", (
+        Bits("t", 0, 8, "token rows"), Bits("c", 8, 8, "output channels"), Bits("k", 16, 8, "lanes of a dot product"),
+    )),
+    Register("buses", 0x8C, 32, "const", "bus widths in bits", (
+        Bits("gmem0", 0, 16, "data width of m_axi_gmem0"), Bits("gmem1", 16, 16, "data width of m_axi_gmem1"),
+    )),
+    Register("build_hash", 0x90, 64, "const", "hash of the configuration the accelerator was generated from"),
+    Register("error_code", 0xA0, 8, "ro", "why the last run stopped, 0: it ended normally"),
+    Register("error_index", 0xA4, 16, "ro", "number of the instruction that was at fault"),
+    Register("cycles", 0x100, 48, "ro", "clock cycles from start to done"),
+    Register("array_busy", 0x108, 48, "ro", "cycles in which the array took a step"),
+    Register("stall_weights", 0x110, 48, "ro", "no step: weights have not arrived"),
+    Register("stall_drain", 0x118, 48, "ro", "no step: results of the tile before have not left the array"),
+    Register("stall_pipeline", 0x120, 48, "ro", "no step: earlier results or scores are not written yet"),
+    Register("stall_issue", 0x128, 48, "ro", "no step: decoding, planning"),
+    Register("stall_norm", 0x130, 48, "ro", "no step: waiting for NORM"),
+    Register("stall_router", 0x138, 48, "ro", "no step: waiting for ROUTE"),
+    Register("stall_mover", 0x140, 48, "ro", "no step: waiting for GATHER or MEAN"),
+    Register("stall_data", 0x148, 48, "ro", "no step: waiting for IMAGE, LOAD or STORE"),
+    Register("stall_fetch", 0x150, 48, "ro", "no step: waiting for an instruction"),
+    Register("gmem0_read_bytes", 0x158, 48, "ro", "bytes read on m_axi_gmem0"),
+    Register("gmem0_wasted_bytes", 0x160, 48, "ro", "of these, for experts that turned out to have no tokens"),
+    Register("gmem1_read_bytes", 0x168, 48, "ro", "bytes read on m_axi_gmem1"),
+    Register("gmem1_write_bytes", 0x170, 48, "ro", "bytes written on m_axi_gmem1"),
+    Register("instructions", 0x178, 48, "ro", "instructions executed"),
+    Register("attention_busy", 0x180, 48, "ro", "steps of the array for ATTENTION"),
+    Register("kv_read_bytes", 0x188, 48, "ro", "bytes read from the K and V buffers"),
+)  # fmt: skip
+
+BY_NAME = {register.name: register for register in REGISTERS}
+COUNTERS = tuple(register.name for register in REGISTERS if register.offset >= BY_NAME["cycles"].offset)
+ADDRESS_BITS = ceil_log2(max(register.offset + 4 * register.words for register in REGISTERS))
+
+
+def c_header() -> str:
+    """Offsets, bit positions, masks and error codes as a C header."""
+    lines = [
+        "/* Register map of s_axi_control. Generated by hwgen from hwgen/machine/regmap.py; do not edit. */",
+        "#ifndef HWGEN_REGS_H",
+        "#define HWGEN_REGS_H",
+        "",
+        f"#define HWGEN_MAGIC 0x{MAGIC:08X}u",
+        f"#define HWGEN_VERSION {VERSION}u",
+        f"#define HWGEN_REGS_BYTES 0x{1 << ADDRESS_BITS:X}u",
+        "",
+    ]
+    for register in REGISTERS:
+        name = f"HWGEN_REG_{register.name.upper()}"
+        lines.append(f"/* {register.doc} ({'read/write' if register.access == 'rw' else register.access}) */")
+        if register.words == 1:
+            lines.append(f"#define {name} 0x{register.offset:03X}u")
+        else:
+            lines.append(f"#define {name}_LO 0x{register.offset:03X}u")
+            lines.append(f"#define {name}_HI 0x{register.offset + 4:03X}u")
+        for part in register.parts:
+            bits = f"HWGEN_{register.name.upper()}_{part.name.upper()}"
+            lines.append(f"#define {bits}_SHIFT {part.lsb}")
+            lines.append(f"#define {bits}_MASK 0x{((1 << part.bits) - 1) << part.lsb:08X}u /* {part.doc} */")
+    lines += ["", "enum hwgen_error {"]
+    lines += [f"    HWGEN_ERROR_{error.name} = {error.value}, /* {ERRORS[error]} */" for error in Error]
+    lines += ["};", "", "#endif", ""]
+    return "\n".join(lines)
+
+
+def markdown() -> str:
+    """The map as two tables, registers and error codes."""
+    access = {"rw": "read/write", "ro": "read", "const": "constant", "protocol": "ap_ctrl_hs"}
+    lines = ["| offset | register | bits | access | meaning |", "|---|---|---|---|---|"]
+    for register in REGISTERS:
+        kind = access[register.access]
+        lines.append(f"| 0x{register.offset:03X} | `{register.name}` | {register.bits} | {kind} | {register.doc} |")
+        for part in register.parts:
+            span = f"{part.lsb}" if part.bits == 1 else f"{part.lsb + part.bits - 1}:{part.lsb}"
+            lines.append(f"| | `{register.name}.{part.name}` | [{span}] | | {part.doc} |")
+    lines += ["", "| error code | name | meaning |", "|---|---|---|"]
+    lines += [f"| {error.value} | `{error.name}` | {ERRORS[error]} |" for error in Error]
+    return "\n".join(lines) + "\n"
+
+
+def page() -> str:
+    """`docs/register_map.md`."""
+    return (
+        "# Register map of `s_axi_control`\n\n"
+        "Generated: `python -m hwgen.machine.regmap > docs/register_map.md`. 32-bit AXI4-Lite; registers of more than\n"
+        "32 bits take two words, low word first. The first four are the block-level protocol `ap_ctrl_hs` of Vitis\n"
+        "kernels. Write arguments only while idle.\n\n" + markdown()
+    )
+
+
+if __name__ == "__main__":
+    print(page(), end="")

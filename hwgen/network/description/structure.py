@@ -1,0 +1,171 @@
+"""The structure of a quantized network, `model.yaml`: what it may say, and what follows (docs/description.md)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from hwgen.common.errors import HwgenError
+from hwgen.common.strict_yaml import Strict
+
+#: Largest `dim`: LayerNorm's V = D·Σx² − (Σx)² + eps must stay below 2^52 for any int16 x.
+MAX_DIM = 2047
+#: Largest number of inputs of a matrix product: |acc| <= Cin·255·128 must stay below 2^31.
+MAX_INPUTS = 65535
+#: Largest number of tokens: ⌊2^24 / Σp⌋ must not become zero.
+MAX_TOKENS = 65535
+
+Count = Annotated[int, Field(ge=1, le=MAX_INPUTS)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
+HeadKind = Literal["class_token", "distillation_token", "mean", "mean_norm", "every_token", "none"]
+
+
+class Image(Strict):
+    """Input raster, [row][column][channel] uint8."""
+
+    height: Count
+    width: Count
+    channels: Count
+
+
+class Patch(Strict):
+    """Size of one patch in pixels."""
+
+    height: Count
+    width: Count
+
+
+class DenseMlp(Strict):
+    """fc2(gelu(fc1(y)))."""
+
+    kind: Literal["dense"]
+    hidden: Count
+
+
+class MoeMlp(Strict):
+    """Mixture of experts: the `top_k` experts the running task's gate picks."""
+
+    kind: Literal["moe"]
+    experts: Annotated[int, Field(ge=2, le=MAX_INPUTS)]
+    hidden: Count
+    top_k: Count
+    gate: Literal["softmax_topk", "topk_softmax"]
+
+
+class Layer(Strict):
+    """One transformer block: attention and an MLP."""
+
+    mlp: Annotated[DenseMlp | MoeMlp, Field(discriminator="kind")]
+
+
+class Task(Strict):
+    """One task: its head and whether a final LayerNorm precedes it. `outputs` is None for `head: none` only."""
+
+    name: Name
+    head: HeadKind
+    outputs: Count | None = None
+    norm: bool
+
+    @property
+    def rescale(self) -> bool:
+        """Whether the residual stream is rescaled to int8 instead of normalized, or before it is."""
+        return self.head == "mean_norm" or (not self.norm and self.head != "none")
+
+
+class Model(Strict):
+    """The whole of `model.yaml`."""
+
+    format: Literal["hwgen-model"]
+    version: Literal[1]
+    name: Name
+    weights: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+    image: Image
+    patch: Patch
+    dim: Annotated[int, Field(ge=1, le=MAX_DIM)]
+    heads: Count
+    head_dim: Count
+    class_token: bool
+    #: Distilled DeiT's second token, behind the class token.
+    distillation_token: bool = False
+    residual_fraction_bits: Annotated[int, Field(ge=0, le=15)]
+    layers: Annotated[list[Layer], Field(min_length=1)]
+    tasks: Annotated[list[Task], Field(min_length=1)]
+    #: Linear layers by name whose weights are packed two to a byte in DRAM; all others have eight bits.
+    weight_bits: dict[str, Literal[4]] = {}
+    scales: dict[str, Annotated[float, Field(gt=0)]] = {}
+
+    @property
+    def patches(self) -> int:
+        """Number of patches of an image."""
+        return (self.image.height // self.patch.height) * (self.image.width // self.patch.width)
+
+    @property
+    def prefix(self) -> int:
+        """Number of tokens in front of the patches: class token and distillation token."""
+        return int(self.class_token) + int(self.distillation_token)
+
+    @property
+    def tokens(self) -> int:
+        """N: patches and the tokens in front of them."""
+        return self.prefix + self.patches
+
+    @property
+    def patch_size(self) -> int:
+        """P: values of one patch, [row][column][channel]."""
+        return self.patch.height * self.patch.width * self.image.channels
+
+    @property
+    def attn_dim(self) -> int:
+        """A: width of q, k, v and the context over all heads."""
+        return self.heads * self.head_dim
+
+    def output_shape(self, task: Task) -> tuple[int, int]:
+        """Rows and columns of a task's output for one image."""
+        rows = {"every_token": self.patches, "none": self.tokens}.get(task.head, 1)
+        return rows, task.outputs or self.dim
+
+
+def check_structure(model: Model, where: str) -> None:
+    """The rules that need more than one key."""
+    for size in ("height", "width"):
+        image, patch = getattr(model.image, size), getattr(model.patch, size)
+        if image % patch:
+            raise HwgenError(where, f"patch.{size}", expected=f"a divisor of image.{size} = {image}", found=str(patch),
+                             mend=f"choose a patch {size} that divides the image, or pad the image")
+    for key, what, value, limit in (
+        ("patch", "values per patch", model.patch_size, MAX_INPUTS),
+        ("patch", "tokens", model.tokens, MAX_TOKENS),
+        ("heads", "heads * head_dim", model.attn_dim, MAX_INPUTS),
+    ):
+        if value > limit:
+            raise HwgenError(where, key, expected=f"at most {limit} {what}", found=str(value))
+    for index, layer in enumerate(model.layers):
+        mlp = layer.mlp
+        if isinstance(mlp, MoeMlp) and mlp.top_k > mlp.experts:
+            raise HwgenError(where, f"layers.{index}.mlp.top_k", expected=f"at most experts = {mlp.experts}",
+                             found=str(mlp.top_k))
+    if model.distillation_token and not model.class_token:
+        raise HwgenError(where, "distillation_token", expected="false, or `class_token: true`",
+                         found="true with `class_token: false`", mend="it is token 1, behind the class token")
+    names: dict[str, int] = {}
+    for index, task in enumerate(model.tasks):
+        key = f"tasks.{index}"
+        if task.name in names:
+            raise HwgenError(where, f"{key}.name", expected="a name no other task has",
+                             found=f"{task.name!r}, also the name of tasks.{names[task.name]}",
+                             mend="rename one of them")
+        names[task.name] = index
+        if task.head in ("class_token", "distillation_token") and not getattr(model, task.head):
+            raise HwgenError(where, f"{key}.head", mend="use mean, every_token or none",
+                             expected=f"a head that needs no {task.head.replace('_', ' ')}, or `{task.head}: true`",
+                             found=f"{task.head!r} with `{task.head}: false`")
+        if task.head == "mean_norm" and not task.norm:
+            raise HwgenError(where, f"{key}.norm", expected="true with `head: mean_norm`", found="false",
+                             mend="use the head `mean` if nothing is to be normalized")
+        if task.head == "none" and task.outputs is not None:
+            raise HwgenError(where, f"{key}.outputs", expected="no `outputs` with `head: none`",
+                             found=str(task.outputs), mend="remove `outputs` or choose another head")
+        if task.head != "none" and task.outputs is None:
+            raise HwgenError(where, f"{key}.outputs", expected=f"the number of outputs of the {task.head} head",
+                             found="no such key", mend="add `outputs`")

@@ -1,0 +1,231 @@
+"""Float forward of a multi-task MoE ViT checkpoint, with taps for calibration.
+
+Checkpoint layout (.npz; weights are [out, in]): `embed.w/.b`, `cls` and `dist` [1, D] (class and distillation token,
+where there are any), `pos` [N, D]; a layer: `lN.n1.g/.b`, `lN.qkv.w/.b` (q, k, v stacked; a head is a contiguous
+slice), `lN.proj.w/.b`, `lN.n2.g/.b`, then `lN.fc1`, `lN.fc2` or `lN.eE.fc1`, `lN.eE.fc2` with `lN.gateT` [experts, D]
+for task number T; `nf.g/.b` before heads with `norm: true`; `headT.w/.b`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from hwgen.common.errors import HwgenError
+from hwgen.network.description import Layer, Model, MoeMlp
+
+Tap = Callable[[str, np.ndarray], None]
+
+#: Values of the widest tensor that are computed at a time.
+CHUNK_VALUES = 1 << 22
+
+
+def _unseen(name: str, value: np.ndarray) -> None:
+    """The tap of a run without one."""
+
+
+def expected_checkpoint(model: Model) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of every float tensor of a checkpoint of this structure."""
+    dim, attn = model.dim, model.attn_dim
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def linear(name: str, outputs: int, inputs: int) -> None:
+        shapes.update({f"{name}.w": (outputs, inputs), f"{name}.b": (outputs,)})
+
+    def norm(name: str) -> None:
+        shapes.update({f"{name}.g": (dim,), f"{name}.b": (dim,)})
+
+    linear("embed", dim, model.patch_size)
+    shapes["pos"] = (model.tokens, dim)
+    shapes.update(dict.fromkeys(prefix_names(model), (1, dim)))
+    for index, layer in enumerate(model.layers):
+        name, mlp = f"l{index}", layer.mlp
+        norm(f"{name}.n1")
+        linear(f"{name}.qkv", 3 * attn, dim)
+        linear(f"{name}.proj", dim, attn)
+        norm(f"{name}.n2")
+        if isinstance(mlp, MoeMlp):
+            shapes.update({f"{name}.gate{task}": (mlp.experts, dim) for task in range(len(model.tasks))})
+        for part in mlp_names(name, layer):
+            linear(f"{part}.fc1", mlp.hidden, dim)
+            linear(f"{part}.fc2", dim, mlp.hidden)
+    if any(task.norm for task in model.tasks):
+        norm("nf")
+    for index, task in enumerate(model.tasks):
+        if task.outputs is not None:
+            linear(f"head{index}", task.outputs, dim)
+    return shapes
+
+
+def prefix_names(model: Model) -> list[str]:
+    """Checkpoint names of the tokens in front of the patches, in order."""
+    return ["cls", "dist"][: model.prefix]
+
+
+def mlp_names(name: str, layer: Layer) -> list[str]:
+    """Checkpoint prefixes of a layer's MLPs: its experts, or the layer itself."""
+    return [f"{name}.e{e}" for e in range(layer.mlp.experts)] if isinstance(layer.mlp, MoeMlp) else [name]
+
+
+def check_checkpoint(model: Model, tensors: Mapping[str, np.ndarray], where: str) -> None:
+    """Raise HwgenError unless the checkpoint has exactly the finite float tensors of this structure."""
+    shapes = expected_checkpoint(model)
+    for name in sorted(tensors.keys() - shapes.keys()):
+        raise HwgenError(where, name, expected=f"only the {len(shapes)} tensors of this structure",
+                         found="an extra tensor", mend="remove it, or correct the structure")  # fmt: skip
+    for name, shape in shapes.items():
+        if name not in tensors:
+            raise HwgenError(where, name, expected=f"float {list(shape)}", found="no such tensor")
+        tensor = tensors[name]
+        if tensor.shape != shape or tensor.dtype.kind != "f":
+            raise HwgenError(where, name, expected=f"float {list(shape)}",
+                             found=f"{tensor.dtype.name} {list(tensor.shape)}")  # fmt: skip
+        if not np.isfinite(tensor).all():
+            raise HwgenError(where, name, expected="finite numbers", found="nan or infinity")
+
+
+class FloatModel:
+    """The float network of a structure.
+
+    `mean`, `std` (one per image channel, in pixel codes 0..255) normalise pixels to (pixel - mean) / std; `eps` is
+    LayerNorm's. All arithmetic is in `dtype`.
+    """
+
+    def __init__(self, model: Model, tensors: Mapping[str, np.ndarray], *, eps: float, mean: list[float],
+                 std: list[float], dtype: Any = np.float32) -> None:  # fmt: skip
+        self.model, self.eps, self.dtype = model, dtype(eps), dtype
+        self.tensors = {name: tensor.astype(dtype) for name, tensor in tensors.items()}
+        self.mean, self.std = np.array(mean, dtype), np.array(std, dtype)
+
+    def run(self, images: np.ndarray, task: str, tap: Tap | None = None) -> np.ndarray:
+        """Outputs [B, rows, outputs] for images uint8 [B, H, W, C]; `tap(name, value)` sees every intermediate tensor.
+
+        Names are those of docs/description.md. k is tapped without its bias, which the hardware drops. `T.norm` holds
+        only the tokens the head reads. A tensor of many images comes in several parts.
+        """
+        number = [t.name for t in self.model.tasks].index(task)
+        seen = tap or _unseen
+        return np.concatenate([self._forward(images[part], number, seen) for part in self.chunks(len(images))])
+
+    def chunks(self, count: int) -> list[slice]:
+        """Slices of `count` images, small enough for the caches and for memory."""
+        widest = max([self.model.dim, *(layer.mlp.hidden for layer in self.model.layers)])
+        size = int(np.clip(CHUNK_VALUES // (self.model.tokens * widest), 1, 100))
+        return [slice(start, start + size) for start in range(0, count, size)]
+
+    def _linear(self, name: str, x: np.ndarray) -> np.ndarray:
+        return np.asarray(x @ self.tensors[f"{name}.w"].T + self.tensors[f"{name}.b"])
+
+    def _norm(self, name: str, x: np.ndarray) -> np.ndarray:
+        centred = x - x.mean(-1, keepdims=True)
+        deviation = np.sqrt((centred * centred).mean(-1, keepdims=True) + self.eps)
+        return np.asarray(centred / deviation * self.tensors[f"{name}.g"] + self.tensors[f"{name}.b"])
+
+    def _forward(self, images: np.ndarray, task: int, tap: Tap) -> np.ndarray:
+        x = self.embed(images, tap)
+        for index in range(len(self.model.layers)):
+            x = self.layer(index, x, task, tap)
+        return self.head(task, x, tap)
+
+    def embed(self, images: np.ndarray, tap: Tap = _unseen) -> np.ndarray:
+        """Tokens [B, N, D] of images uint8 [B, H, W, C]."""
+        model = self.model
+        patch, rows = model.patch, model.image.height // model.patch.height
+        pixels = (images.astype(self.dtype) - self.mean) / self.std
+        grid = pixels.reshape(len(images), rows, patch.height, -1, patch.width, model.image.channels)
+        x = self._linear("embed", grid.transpose(0, 1, 3, 2, 4, 5).reshape(len(images), model.patches, -1))
+        tokens = [np.broadcast_to(self.tensors[name], (len(images), 1, model.dim)) for name in prefix_names(model)]
+        x = np.concatenate([*tokens, x], 1) + self.tensors["pos"]
+        tap("embed", x)
+        return x
+
+    def layer(self, index: int, x: np.ndarray, task: int, tap: Tap = _unseen) -> np.ndarray:
+        """The residual stream [B, N, D] after a layer, of that before it; `task` is a number."""
+        mlp = self.model.layers[index].mlp
+        x = x + self._attention(index, x, tap)
+        tap(f"layers.{index}.attn", x)
+        y = self._norm(f"l{index}.n2", x)
+        tap(f"layers.{index}.norm2", y)
+        if isinstance(mlp, MoeMlp):
+            x = x + self._moe(index, mlp, y.reshape(-1, self.model.dim), task, tap).reshape(x.shape)
+        else:
+            hidden = gelu(self._linear(f"l{index}.fc1", y))
+            tap(f"layers.{index}.hidden", hidden)
+            x = x + self._linear(f"l{index}.fc2", hidden)
+        tap(f"layers.{index}.mlp", x)
+        return x
+
+    def _attention(self, index: int, x: np.ndarray, tap: Tap) -> np.ndarray:
+        """The attention's addition to the residual stream [B, N, D]."""
+        model, name = self.model, f"layers.{index}"
+        y = self._norm(f"l{index}.n1", x)
+        tap(f"{name}.norm1", y)
+        parts = np.split(self._linear(f"l{index}.qkv", y), 3, axis=-1)
+        parts[1] = parts[1] - self.tensors[f"l{index}.qkv.b"][model.attn_dim : 2 * model.attn_dim]
+        for part, value in zip("qkv", parts, strict=True):
+            tap(f"{name}.{part}", value)
+        shape = (*y.shape[:2], model.heads, model.head_dim)
+        q, k, v = (part.reshape(shape).transpose(0, 2, 1, 3) for part in parts)
+        context = softmax(q @ k.swapaxes(-1, -2) / self.dtype(np.sqrt(model.head_dim))) @ v
+        context = context.transpose(0, 2, 1, 3).reshape(*y.shape[:2], model.attn_dim)
+        tap(f"{name}.context", context)
+        return self._linear(f"l{index}.proj", context)
+
+    def _moe(self, index: int, mlp: MoeMlp, y: np.ndarray, task: int, tap: Tap) -> np.ndarray:
+        """The experts' addition to the residual stream for rows y [rows, D]; ties go to the lower expert."""
+        logits = y @ self.tensors[f"l{index}.gate{task}"].T
+        winners = np.argsort(-logits, axis=-1, kind="stable")[:, : mlp.top_k]
+        chosen = np.take_along_axis(logits, winners, -1)
+        weights = softmax(chosen) if mlp.gate == "topk_softmax" else np.take_along_axis(softmax(logits), winners, -1)
+        out = np.zeros_like(y)
+        for expert in range(mlp.experts):
+            rows, place = np.nonzero(winners == expert)
+            if len(rows):
+                hidden = gelu(self._linear(f"l{index}.e{expert}.fc1", y[rows]))
+                tap(f"layers.{index}.expert.{expert}.hidden", hidden)
+                out[rows] += weights[rows, place, None] * self._linear(f"l{index}.e{expert}.fc2", hidden)
+        return out
+
+    def head(self, number: int, x: np.ndarray, tap: Tap = _unseen) -> np.ndarray:
+        """Outputs [B, rows, outputs] of a task, of the residual stream [B, N, D]."""
+        task = self.model.tasks[number]
+        if task.head == "class_token":
+            x = x[:, :1]
+        elif task.head == "distillation_token":
+            x = x[:, 1:2]
+        elif task.head != "none":
+            x = x[:, self.model.prefix :]
+        if task.head == "mean_norm":
+            tap(f"{task.name}.rescale", x)
+            x = x.mean(1, keepdims=True)
+            tap(f"{task.name}.pool", x)
+        if task.norm:
+            x = self._norm("nf", x)
+        tap(f"{task.name}.norm", x)
+        if task.head == "mean":
+            x = x.mean(1, keepdims=True)
+            tap(f"{task.name}.mean", x)
+        if task.head != "none":
+            x = self._linear(f"head{number}", x)
+        tap(f"{task.name}.output", x)
+        return x
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    """Over the last axis."""
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return np.asarray(e / e.sum(-1, keepdims=True))
+
+
+def gelu(x: np.ndarray) -> np.ndarray:
+    """x·Φ(x) with erf by Abramowitz and Stegun 7.1.26, within 1.5e-7."""
+    z = np.abs(x) * x.dtype.type(np.sqrt(0.5))
+    t = 1 / (1 + x.dtype.type(0.3275911) * z)
+    tail = t * np.exp(-z * z)
+    series = x.dtype.type(1.061405429)
+    for coefficient in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
+        series = series * t + x.dtype.type(coefficient)
+    erf = np.sign(x) * (1 - series * tail)
+    return np.asarray(0.5 * x * (1 + erf))

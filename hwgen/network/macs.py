@@ -1,0 +1,40 @@
+"""How many multiply-accumulates an image costs.
+
+Counted are the products of weights and of attention (scores and PV) that the mathematics needs: every token of the
+residual stream, attention over all tokens, `top_k` experts per token, and the head's rows (`every_token`: the patches;
+all others: one). One multiply and one add is one MAC. Norms, means, softmax, GELU and requantization count nothing.
+"""
+
+from __future__ import annotations
+
+from hwgen.network.description import Description, MoeMlp, Task
+
+__all__ = ["attention_macs", "macs"]
+
+
+def macs(desc: Description, task: str) -> int:
+    """Useful multiply-accumulates of one image."""
+    model = desc.model
+    n, dim = model.tokens, model.dim
+    total = model.patches * model.patch_size * dim
+    for layer in model.layers:
+        total += attention_macs(desc)
+        if isinstance(layer.mlp, MoeMlp):
+            total += n * dim * (layer.mlp.experts + 2 * layer.mlp.top_k * layer.mlp.hidden)
+        else:
+            total += n * dim * 2 * layer.mlp.hidden
+    chosen = _task(desc, task)
+    if chosen.outputs is not None:
+        total += model.output_shape(chosen)[0] * chosen.outputs * dim
+    return total
+
+
+def attention_macs(desc: Description) -> int:
+    """Useful multiply-accumulates of one layer's attention: q, k, v, scores, PV, projection."""
+    model = desc.model
+    n, attn = model.tokens, model.attn_dim
+    return 4 * n * model.dim * attn + 2 * n * n * attn
+
+
+def _task(desc: Description, name: str) -> Task:
+    return next(task for task in desc.model.tasks if task.name == name)

@@ -1,0 +1,232 @@
+"""Drain: takes finished tiles out of the shadow rows, one row per cycle, and looks up what each row needs."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from hwgen.machine.isa import BY_NAME, Dest
+from hwgen.machine.params import HwParams
+from hwgen.rtl.common.context import CONTEXT_BITS, ContextTable
+from hwgen.rtl.common.decode import INSTRUCTION_BITS, delayed
+from hwgen.rtl.common.ram import Ram, select_bits
+from hwgen.rtl.engine.array import ComputeArray
+from hwgen.rtl.engine.issue import tile_layout
+from hwgen.rtl.engine.plan import Pass
+
+__all__ = ["Drain", "row_layout"]
+
+
+def row_layout(p: HwParams) -> data.StructLayout:
+    """What the write back must know of a row."""
+    return data.StructLayout(
+        {
+            "kind": Pass,
+            "row": p.row_bits,  # destination row: token, or slot of a queue
+            "slot": ceil_log2(p.t),  # row in the tile
+            "word": 16,
+            "half": 1,
+            "first": 1,  # SCORE: first word of keys of this row
+            "dest": BY_NAME["dest"].bits,
+            "d_base": 16,
+            "d_stride": 16,
+            "key_begin": select_bits(p.word),  # SCORE: keys from here ...
+            "key_end": p.row_bits + 1,  # ... to before here count
+        }
+    )
+
+
+class Drain(wiring.Component):
+    """Rows of a tile are taken in T consecutive cycles from `captured` on and looked at `hold` cycles later, when the
+    row factors of a first context tile are there.
+
+    In: `start` with each instruction of the engine, `captured` with `tile`, the array's `acc` row, parameter words from
+    the ring as the issuer reads them. Out, `hold` + LATENCY cycles after its row was visible: `out_valid` (masked to
+    the rows of the instruction), `out_acc`, what the post-processing needs, and `out_row`. A queue row's token and gate
+    weight come from the router's queue memory, a context row's factor from the softmax unit.
+    """
+
+    LATENCY = 2
+
+    def __init__(self, p: HwParams, *, hold: int) -> None:
+        self.p, self.hold = p, hold
+        if hold < 1:
+            raise ValueError(f"hold must be 1 at least: what is known of a tile has a register, not {hold}")
+        # Sets of parameters under way: those read while a finished tile passes through the array, and two more.
+        self.param_sets = 1 << ceil_log2(3 + ComputeArray.LATENCY // p.t)
+        super().__init__(
+            {
+                "start": In(1),
+                "instruction": In(INSTRUCTION_BITS),
+                "rows": In(16),
+                "captured": In(1),
+                "tile": In(tile_layout(p)),
+                "acc": In(p.c * 32),
+                "shift_rows": Out(1),
+                "param_en": In(1),
+                "param_index": In(select_bits(p.param_words)),
+                "param_data": In(p.ring_bytes * 8),
+                "factor_row": Out(ceil_log2(p.t)),
+                "softmax_factor": In(17),
+                "q_en": Out(1),
+                "q_expert": Out(BY_NAME["expert"].bits),
+                "q_index": Out(p.row_bits),
+                "q_token": In(p.row_bits),
+                "q_weight": In(17),
+                "out_valid": Out(1),
+                "out_acc": Out(p.c * 32),
+                "bias": Out(p.c * 32),
+                "mult": Out(p.c * 16),
+                "shift": Out(p.c * 6),
+                "use_factor": Out(1),
+                "factor": Out(17),
+                "mode": Out(2),
+                "gelu_mult": Out(BY_NAME["gelu_mult"].bits),
+                "gelu_shift": Out(BY_NAME["gelu_shift"].bits),
+                "gelu_zero": Out(BY_NAME["gelu_zero"].bits),
+                "out_row": Out(row_layout(p)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        p = self.p
+        log_t, log_w = ceil_log2(p.t), ceil_log2(p.word)
+        m.submodules.table = table = ContextTable(
+            ("expert", "dest", "scatter", "gelu", "row_begin", "d_base", "d_stride", "gelu_mult",
+             "gelu_shift", "gelu_zero", "score_mult", "score_shift", "out_mult", "out_shift"),
+            rows=16,
+        )  # fmt: skip
+        following = Signal(CONTEXT_BITS)
+        m.d.sync += following.eq(following + self.start)
+
+        # Rows are taken at once, to make room for the next tile, and looked at when their factors are there.
+        shifting, place = Signal(), Signal(log_t)
+        tile = Signal(tile_layout(p), reset_less=True)
+        slot, beat = Signal(log_t), Signal()
+        acc = delayed(m, self.acc, self.hold)
+        with m.If(self.shift_rows):
+            m.d.sync += [place.eq(place + 1), shifting.eq(place != p.t - 1)]
+        m.d.comb += [
+            table.w_en.eq(self.start),
+            table.w_context.eq(following),
+            table.instruction.eq(self.instruction),
+            table.rows.eq(self.rows),
+            table.r_context.eq(tile.context),
+            self.shift_rows.eq(self.captured | shifting),
+            beat.eq(delayed(m, self.shift_rows, self.hold, reset=True)),
+            slot.eq(delayed(m, place, self.hold)),
+            self.factor_row.eq(slot),
+        ]
+        arrives = delayed(m, self.captured, self.hold - 1, reset=True)
+        arriving = delayed(m, self.tile.as_value(), self.hold - 1)
+        with m.If(arrives):
+            m.d.sync += tile.eq(arriving)
+
+        # Row number, mask, queue look-up (the answer is there one cycle later).
+        f = table.read
+        row = Signal(range(p.max_tokens + p.t + 1))
+        m.d.comb += [
+            row.eq(Cat(slot, tile.row_tile)),
+            self.q_en.eq(beat & f.scatter),
+            self.q_expert.eq(f.expert),
+            self.q_index.eq(row[: p.row_bits]),
+        ]
+        fresh = beat & (slot == 0) & tile.first & (tile.kind == Pass.MATMUL)
+        valid1, fresh1 = Signal(), Signal()
+        f1 = Signal(table.layout, reset_less=True)
+        tile1 = Signal(tile_layout(p), reset_less=True)
+        row1, slot1 = Signal(p.row_bits, reset_less=True), Signal(log_t, reset_less=True)
+        acc1 = Signal(p.c * 32, reset_less=True)
+        factor1 = Signal(17, reset_less=True)
+        m.d.sync += [
+            valid1.eq(beat & (row < f.rows) & (row >= f.row_begin)),
+            fresh1.eq(fresh),
+            f1.eq(f),
+            tile1.eq(tile),
+            row1.eq(row),
+            slot1.eq(slot),
+            acc1.eq(acc),
+            factor1.eq(self.softmax_factor),
+        ]
+        f2 = Signal(table.layout, reset_less=True)
+        out = self.out_row
+        m.d.sync += [
+            f2.eq(f1),
+            self.out_valid.eq(valid1),
+            self.out_acc.eq(acc1),
+            self.use_factor.eq(f1.scatter | (tile1.kind == Pass.CONTEXT)),
+            self.factor.eq(Mux(f1.scatter, self.q_weight, factor1)),
+            out.kind.eq(tile1.kind),
+            out.row.eq(Mux(f1.scatter, self.q_token, row1)),
+            out.slot.eq(slot1),
+            out.word.eq(tile1.word),
+            out.half.eq(tile1.half),
+            out.first.eq(tile1.first),
+            # an ATTENTION instruction names no destination: its context goes to Y
+            out.dest.eq(Mux(tile1.kind == Pass.MATMUL, f1.dest, Dest.Y)),
+            out.d_base.eq(f1.d_base),
+            out.d_stride.eq(f1.d_stride),
+            out.key_begin.eq(f1.row_begin[:log_w]),
+            out.key_end.eq(f1.rows - (f1.row_begin >> log_w << log_w)),
+        ]
+        self._post(m, f2, self._parameters(m, fresh, fresh1))
+        return m
+
+    def _parameters(self, m: Module, fresh: Value, fresh1: Value) -> list[Signal]:
+        """Words with the parameters of the row leaving: queued as they pass by, the first one last, taken with a tile's
+        first row."""
+        p = self.p
+        filled, taken = Signal(range(self.param_sets)), Signal(range(self.param_sets))
+        active = []
+        for index in range(p.param_words):
+            m.submodules[f"params{index}"] = queue = Ram(width=p.c * p.k * 8, depth=self.param_sets)
+            word = Signal(p.c * p.k * 8, name=f"active{index}", reset_less=True)
+            m.d.comb += [
+                queue.w_en.eq(self.param_en & (self.param_index == index)),
+                queue.w_addr.eq(filled),
+                queue.w_data.eq(self.param_data),
+                queue.r_en.eq(fresh),
+                queue.r_addr.eq(taken),
+            ]
+            with m.If(fresh1):
+                m.d.sync += word.eq(queue.r_data)
+            active.append(word)
+        with m.If(self.param_en & (self.param_index == 0)):
+            m.d.sync += filled.eq(filled + 1)
+        m.d.sync += taken.eq(taken + fresh)
+        return active
+
+    def _post(self, m: Module, f: data.View, active: list[Signal]) -> None:
+        """What the post-processing must do with the row."""
+        p = self.p
+
+        def parameter(channel: int, first: int, last: int) -> Value:
+            lane_bytes = []
+            for byte in range(first, last + 1):
+                offset = (channel * p.k + byte % p.k) * 8
+                lane_bytes.append(active[byte // p.k][offset : offset + 8])
+            return Cat(*lane_bytes)
+
+        kind = self.out_row.kind
+        matmul = kind == Pass.MATMUL
+        mult = Signal(16)
+        shift = Signal(6)
+        channels = range(p.c)
+        linear = (f.dest == Dest.X) | (f.dest == Dest.X_ADD)
+        m.d.comb += [
+            mult.eq(Mux(kind == Pass.SCORE, f.score_mult, f.out_mult)),
+            shift.eq(Mux(kind == Pass.SCORE, f.score_shift, f.out_shift)),
+            self.bias.eq(Cat(*(parameter(ch, 0, 3) for ch in channels)) & matmul.replicate(p.c * 32)),
+            self.mult.eq(Mux(matmul, Cat(*(parameter(ch, 4, 5) for ch in channels)), mult.replicate(p.c))),
+            self.shift.eq(Mux(matmul, Cat(*(parameter(ch, 6, 6)[:6] for ch in channels)), shift.replicate(p.c))),
+            self.gelu_mult.eq(f.gelu_mult),
+            self.gelu_shift.eq(f.gelu_shift),
+            self.gelu_zero.eq(f.gelu_zero),
+        ]
+        with m.If(kind == Pass.SCORE):
+            m.d.comb += self.mode.eq(1)
+        with m.Elif(matmul):
+            m.d.comb += self.mode.eq(Mux(f.gelu, 3, Mux(f.dest == Dest.LOGITS, 2, linear)))

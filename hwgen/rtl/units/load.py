@@ -1,0 +1,91 @@
+"""LOAD: beats of the weights region → words of the residual stream or of the LayerNorm unit's table."""
+
+from __future__ import annotations
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2, exact_log2
+
+from hwgen.machine.isa import BY_NAME
+from hwgen.machine.params import HwParams
+from hwgen.rtl.common.gearbox import Gearbox
+
+__all__ = ["Load"]
+
+
+class Load(wiring.Component):
+    """Writes `bytes` bytes, little end first, to the words of C int16 from `d_base` on; a beat or a word per cycle.
+
+    The words are X's (`x_en`, `x_addr`, `x_data`) or, with `to_norm`, the parameter table's (`n_en`, `n_addr`,
+    `n_data`); command inputs are read while `busy`. `x_en` is low in the cycle after `x_hold`, `n_en` need not be.
+    `bytes` is a multiple of 2*C, greater than 0. Exactly ceil(bytes / beat) beats are taken; bytes of the last one that
+    are too many are dropped. `done` comes in the cycle after the last write. `abort` (level) drops the command.
+    """
+
+    def __init__(self, p: HwParams) -> None:
+        self.word_bytes, self.beat_bytes = 2 * p.c, p.data_bus // 8
+        super().__init__(
+            {
+                "start": In(1),
+                "to_norm": In(1),
+                "bytes": In(BY_NAME["bytes"].bits),
+                "d_base": In(BY_NAME["d_base"].bits),
+                "busy": Out(1),
+                "done": Out(1),
+                "abort": In(1),
+                "beats": In(stream.Signature(p.data_bus)),
+                "x_hold": In(1),
+                "x_en": Out(1),
+                "x_addr": Out(ceil_log2(max(p.x_depth, 2))),
+                "x_data": Out(16 * p.c),
+                "n_en": Out(1),
+                "n_addr": Out(16),
+                "n_data": Out(16 * p.c),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.gearbox = gearbox = Gearbox(in_bits=8 * self.beat_bytes, out_bits=8 * self.word_bytes)
+        # Counted in the smaller of beat and word, of which a beat holds `down`.
+        unit = exact_log2(min(self.beat_bytes, self.word_bytes))
+        left = Signal(BY_NAME["bytes"].bits - unit, reset_less=True)
+        more = Signal()  # beats to come
+        last, accept, write = Signal(), Signal(), Signal()
+        free = Signal()  # a cycle after `x_hold`, from a register: all that holds up the beats begins here
+        address = Signal(16, reset_less=True)
+        m.d.comb += [
+            last.eq(left <= gearbox.down),
+            gearbox.clear.eq(self.abort),
+            gearbox.in_valid.eq(self.beats.valid & more),
+            gearbox.in_data.eq(self.beats.payload),
+            gearbox.in_last.eq(last),
+            self.beats.ready.eq(gearbox.in_ready & more),
+            accept.eq(self.beats.valid & self.beats.ready),
+            gearbox.out_ready.eq(free),
+            write.eq(gearbox.out_valid & free),
+            self.x_en.eq(write & ~self.to_norm),
+            self.x_addr.eq(address),
+            self.x_data.eq(gearbox.out_data),
+            self.n_en.eq(write & self.to_norm),
+            self.n_addr.eq(address),
+            self.n_data.eq(gearbox.out_data),
+        ]
+        if gearbox.down > 1:
+            m.d.comb += gearbox.in_count.eq(Mux(last, left - 1, gearbox.down - 1))
+        with m.If(accept):
+            m.d.sync += [left.eq(left - gearbox.down), more.eq(~last)]
+        m.d.sync += [
+            free.eq(self.to_norm | ~self.x_hold),
+            self.done.eq(write & gearbox.out_last),
+        ]
+        with m.If(write):
+            m.d.sync += address.eq(address + 1)
+            with m.If(gearbox.out_last):
+                m.d.sync += self.busy.eq(0)
+        with m.If(self.start):
+            m.d.sync += [self.busy.eq(1), more.eq(1), left.eq(self.bytes[unit:]), address.eq(self.d_base)]
+        with m.If(self.abort):
+            m.d.sync += [self.busy.eq(0), more.eq(0), self.done.eq(0)]
+        return m

@@ -1,0 +1,142 @@
+"""STORE: rows of X or Y → beats of int16 for the output region."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2, exact_log2
+
+from hwgen.machine.isa import BY_NAME
+from hwgen.machine.params import HwParams
+from hwgen.rtl.common.gearbox import Gearbox, ShiftQueue
+from hwgen.rtl.common.ram import select_bits
+
+__all__ = ["StoreUnit"]
+
+
+class StoreUnit(wiring.Component):
+    """Reads rows `row_begin` .. `row_end` - 1, `tiles` C-words each, and puts them out without gaps, as int16.
+
+    X (`from_y` low): `x_en`, `x_addr` → `x_data`; Y: `m_en`, `m_bank`, `m_addr`, `m_sub` → `m_data` (int8, widened);
+    both READ_LATENCY cycles later; `a_base` is X's word of row_begin or Y's of its group. A C-word or a beat per cycle.
+    Only the last beat may have strobes off (`out_strb`);
+    `out_last` marks it. `done` is a pulse one cycle after the last beat was taken.
+    `row_end` > `row_begin` and `tiles` > 0. `abort` (level) drops the command; `out_valid` may then fall.
+    """
+
+    READ_LATENCY = 2
+    #: Words read but not yet passed on: the request, its latency, queue and the returning credit take a cycle each.
+    QUEUE = 1 + READ_LATENCY + 2
+
+    def __init__(self, p: HwParams) -> None:
+        self.t, self.c, self.beat_bits = p.t, p.c, p.data_bus
+        self.parts = p.word // p.c  # C-words of a Y word
+        fields = ("a_base", "a_stride", "row_begin", "row_end", "tiles")
+        super().__init__(
+            {
+                "start": In(1),
+                "from_y": In(1),
+                **{name: In(BY_NAME[name].bits) for name in fields},
+                "busy": Out(1),
+                "done": Out(1),
+                "abort": In(1),
+                "x_en": Out(1),
+                "x_addr": Out(ceil_log2(max(p.x_depth, 2))),
+                "x_data": In(16 * p.c),
+                "m_en": Out(1),
+                "m_bank": Out(exact_log2(p.t)),
+                "m_addr": Out(ceil_log2(max(p.y_depth, 2))),
+                "m_sub": Out(select_bits(self.parts)),
+                "m_data": In(8 * p.c),
+                "out_valid": Out(1),
+                "out_ready": In(1),
+                "out_data": Out(p.data_bus),
+                "out_strb": Out(p.data_bus // 8),
+                "out_last": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        bank_bits, sub_bits = exact_log2(self.t), exact_log2(self.parts)
+        address_bits = max(len(self.x_addr), len(self.m_addr))
+        rows_left = Signal(BY_NAME["row_end"].bits, reset_less=True)
+        tiles_left = Signal(BY_NAME["tiles"].bits, reset_less=True)
+        bank = Signal(bank_bits, reset_less=True)
+        line = Signal(address_bits, reset_less=True)  # address of the row's first word
+        address = Signal(address_bits, reset_less=True)
+        next_line = Signal(address_bits)
+        sub = Signal(select_bits(self.parts), reset_less=True)
+        run, read, row_ends, all_ends = Signal(), Signal(), Signal(), Signal()
+        credit = Signal(range(self.QUEUE + 1), init=self.QUEUE)
+
+        m.d.comb += [
+            read.eq(run & (credit != 0)),
+            row_ends.eq(tiles_left == 1),
+            all_ends.eq(row_ends & (rows_left == 1)),
+            # A bank word holds every t-th row; all banks of a row group share the address.
+            next_line.eq(Mux(~self.from_y | bank.all(), line + self.a_stride, line)),
+        ]
+        m.d.sync += [
+            self.x_en.eq(read & ~self.from_y),
+            self.m_en.eq(read & self.from_y),
+            self.x_addr.eq(address),
+            self.m_addr.eq(address),
+            self.m_bank.eq(bank),
+            self.m_sub.eq(sub),
+        ]
+        with m.If(self.start):
+            m.d.sync += [line.eq(self.a_base), address.eq(self.a_base), run.eq(1)]
+            m.d.sync += [rows_left.eq(self.row_end - self.row_begin), bank.eq(self.row_begin)]
+            m.d.sync += [tiles_left.eq(self.tiles), sub.eq(0)]
+        with m.If(read):
+            with m.If(row_ends):
+                m.d.sync += [rows_left.eq(rows_left - 1), bank.eq(bank + 1), line.eq(next_line)]
+                m.d.sync += [tiles_left.eq(self.tiles), sub.eq(0), address.eq(next_line)]
+            with m.Else():
+                m.d.sync += [tiles_left.eq(tiles_left - 1), sub.eq((sub + 1) & (self.parts - 1))]
+                with m.If(~self.from_y | sub.all() if sub_bits else 1):
+                    m.d.sync += address.eq(address + 1)
+            with m.If(all_ends):
+                m.d.sync += run.eq(0)
+
+        arriving = Signal(1 + self.READ_LATENCY)
+        ending = Signal(1 + self.READ_LATENCY)
+        m.d.sync += [arriving.eq(Cat(read, arriving)), ending.eq(Cat(all_ends, ending))]
+        m.submodules.queue = queue = ShiftQueue(width=16 * self.c + 1, depth=self.QUEUE)
+        m.submodules.gearbox = gearbox = Gearbox(in_bits=16 * self.c, out_bits=self.beat_bits)
+        widened = Signal(16 * self.c)
+        for channel in range(self.c):
+            m.d.comb += widened.word_select(channel, 16).eq(self.m_data.word_select(channel, 8).as_signed())
+        m.d.comb += [
+            queue.clear.eq(self.abort),
+            queue.push.eq(arriving[-1]),
+            queue.data.eq(Cat(Mux(self.from_y, widened, self.x_data), ending[-1])),
+            gearbox.clear.eq(self.abort),
+            gearbox.in_valid.eq(queue.some),
+            queue.pop.eq(gearbox.in_valid & gearbox.in_ready),
+            gearbox.in_data.eq(queue.head),
+            gearbox.in_last.eq(queue.head[-1]),
+            self.out_valid.eq(gearbox.out_valid),
+            gearbox.out_ready.eq(self.out_ready),
+            self.out_data.eq(gearbox.out_data),
+            self.out_last.eq(gearbox.out_last),
+        ]
+        if gearbox.down > 1:
+            m.d.comb += gearbox.in_count.eq(gearbox.down - 1)
+        word_strobes = [(gearbox.out_count >= part).replicate(2 * self.c) for part in range(gearbox.up)]
+        m.d.comb += self.out_strb.eq(Cat(*word_strobes) if gearbox.up > 1 else ~0)
+        m.d.sync += credit.eq(credit - read + queue.pop)
+
+        finished = Signal()
+        m.d.comb += finished.eq(self.out_valid & self.out_ready & self.out_last)
+        m.d.sync += self.done.eq(finished)
+        with m.If(finished):
+            m.d.sync += self.busy.eq(0)
+        with m.If(self.start):
+            m.d.sync += self.busy.eq(1)
+        with m.If(self.abort):
+            m.d.sync += [self.busy.eq(0), run.eq(0), arriving.eq(0), self.done.eq(0)]
+            m.d.sync += credit.eq(self.QUEUE)
+        return m

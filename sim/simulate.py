@@ -1,0 +1,267 @@
+"""`hwgen sim`: a build in Verilator against the golden model, outputs and intermediate tensors to the bit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.model import Golden
+from hwgen.build import Build
+from hwgen.common.errors import HwgenError
+from hwgen.compiler.layout import div_up
+from hwgen.evaluate.quality import quality
+from hwgen.machine import regmap
+from hwgen.machine.isa import BYTES
+from hwgen.machine.params import HwParams
+from hwgen.network.macs import macs
+from sim.compare import Difference, compare_arrays
+from sim.harness import Job, JobResult, Probe, Timing, build_harness
+from sim.probes import Probes, batch_tensors
+
+__all__ = ["Report", "TaskReport", "load_images", "simulate"]
+
+#: Images simulated by one process, at least: bounds the dumps kept on disk and the golden tensors kept in memory.
+CHUNK = 64
+Progress = Callable[[str, int, int], None]  # what, done, of how many
+
+
+class Engine(Protocol):
+    """What runs jobs on the hardware: `sim.harness.Harness` says what the arguments mean."""
+
+    def run(
+        self,
+        jobs: Sequence[Job],
+        *,
+        program: bytes,
+        weights: bytes,
+        probes: Mapping[str, Mapping[int, Sequence[Probe]]] | None = None,
+        counters: Mapping[str, int] | None = None,
+        timing: Timing | None = None,
+        trace: Path | None = None,
+        on_done: Callable[[int], None] | None = None,
+    ) -> Sequence[JobResult]: ...
+
+
+@dataclass
+class TaskReport:
+    """Measurements of one task; `cycles` and the means `counters` are per image, a run's shared by its images."""
+
+    task: str
+    macs: int
+    outputs: list[NDArray[np.int16]] = field(default_factory=list)
+    cycles: list[float] = field(default_factory=list)
+    counters: dict[str, float] = field(default_factory=dict)
+    accuracy: float | None = None
+    tensors: int = 0  #: intermediate tensors compared
+    wrong_outputs: int = 0  #: images whose output differs
+    wrong_tensors: int = 0  #: images with an intermediate tensor that differs
+    first_difference: str | None = None
+
+    def as_dict(self, p: HwParams) -> dict[str, Any]:
+        mean = float(np.mean(self.cycles))
+        return {
+            "images": len(self.cycles), "bit_identical": not (self.wrong_outputs or self.wrong_tensors),
+            "images_with_wrong_output": self.wrong_outputs, "images_with_wrong_tensors": self.wrong_tensors,
+            "tensors_compared": self.tensors, "first_difference": self.first_difference, "accuracy": self.accuracy,
+            "cycles_per_image": {"mean": mean, "min": min(self.cycles), "max": max(self.cycles)},
+            "macs_per_image": self.macs, "array_utilization": self.macs / (mean * p.macs), "counters": self.counters,
+        }  # fmt: skip
+
+
+@dataclass
+class Report:
+    """All tasks of a run, and what it ran on."""
+
+    params: HwParams
+    engine: str
+    timing: Timing
+    tasks: dict[str, TaskReport]
+    seconds: float = 0.0
+
+    @property
+    def identical(self) -> bool:
+        return not any(task.wrong_outputs or task.wrong_tensors for task in self.tasks.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "engine": self.engine, "parameters": self.params.as_dict(), "macs_per_cycle": self.params.macs,
+            "latency": self.timing.latency, "stall_percent": self.timing.stall_percent,
+            "seconds": round(self.seconds, 2),
+            "tasks": {name: task.as_dict(self.params) for name, task in self.tasks.items()},
+        }  # fmt: skip
+
+
+def load_images(build: Build, count: int) -> tuple[NDArray[np.uint8], NDArray[Any] | None]:
+    """The first `count` images of the build's `images.npz` with their labels, else random ones."""
+    image = build.model.model.image
+    shape = (image.height, image.width, image.channels)
+    if build.images is None:
+        rng = np.random.default_rng(1)
+        return rng.integers(0, 256, (count, *shape), np.uint8), None
+    where = str(build.images)
+    try:
+        with np.load(build.images, allow_pickle=False) as archive:
+            images = archive["images"]
+            labels = archive["labels"] if "labels" in archive.files else None
+    except (KeyError, ValueError, OSError) as error:
+        raise HwgenError(where, "images", expected="an .npz file with an array `images`", found=str(error)) from None
+    if images.ndim == 3 and image.channels == 1:
+        images = images[..., None]
+    if images.dtype != np.uint8 or images.shape[1:] != shape:
+        raise HwgenError(
+            where,
+            "images",
+            expected=f"uint8 [images, {', '.join(map(str, shape))}]",
+            found=f"{images.dtype} {list(images.shape)}",
+        )
+    if count > len(images):
+        raise HwgenError(
+            where,
+            "images",
+            expected=f"at least the {count} images asked for",
+            found=f"{len(images)} images",
+            mend=f"--images {len(images)}",
+        )
+    return images[:count], None if labels is None else labels[:count]
+
+
+def simulate(
+    build: Build,
+    images: NDArray[np.uint8],
+    *,
+    labels: Mapping[str, NDArray[Any]] | None = None,
+    tasks: Sequence[str] | None = None,
+    timing: Timing | None = None,
+    probe: bool = True,
+    engine: str = "harness",
+    trace: Path | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Run every image through every task, the tasks taking turns, on one machine that is never reset in between.
+    A build for batches gets as many images per run; the last ones are filled up with the last image.
+
+    labels: per task the classes [images, rows], for the accuracy. With `probe`, all intermediate tensors are compared,
+    not only the outputs. engine: harness or cocotb; trace: where to write a waveform, a name that
+    ends with .vcd or, for the harness only, .fst.
+
+    Raises SimulationError when the hardware hangs or breaks a rule; differences are in the report.
+    """
+    say = progress or (lambda what, done, total: None)
+    names = [task.name for task in build.model.model.tasks]
+    chosen = list(tasks or names)
+    for name in chosen:
+        if name not in names:
+            raise HwgenError(str(build.path), "task", expected=" or ".join(names), found=name)
+    start = time.monotonic()
+    lines = 0
+
+    def building(_: str) -> None:
+        nonlocal lines
+        lines += 1
+        say("compile the simulator (cached next time)", lines, 0)
+
+    if engine == "cocotb":
+        from sim.cocotb_run import build_cocotb  # needs the extra `sim`
+
+        harness: Engine = build_cocotb(build.verilog, trace=trace is not None, on_line=building)
+    else:
+        sources = build.path / "harness"
+        harness = build_harness(
+            build.verilog, header=build.header, sources=sources, trace=trace.suffix[1:] if trace else None,
+            on_line=building,
+        )  # fmt: skip
+    timing = timing or Timing()
+    report = Report(build.params, engine, timing, {name: TaskReport(name, macs(build.model, name)) for name in chosen})
+    golden = Golden(build.model)
+    probes = {name: Probes(build, name) for name in chosen} if probe else {}
+    batch = build.compiled.batch
+    chunk = div_up(CHUNK, batch) * batch
+    for first in range(0, len(images), chunk):
+        part = images[first : first + chunk]
+
+        def count(done: int, before: int = first * len(chosen)) -> None:
+            say("simulate", min(before + done * batch, len(images) * len(chosen)), len(images) * len(chosen))
+
+        results = _run(build, harness, part, chosen, probes, timing, trace, count)
+        for number, name in enumerate(chosen):
+            say("compare with the golden model", first, len(images))
+            _compare(build, golden, report.tasks[name], part, results[number :: len(chosen)], probes.get(name))
+    for name, wanted in (labels or {}).items():
+        if name in report.tasks:
+            report.tasks[name].accuracy = quality(np.array(report.tasks[name].outputs), wanted).accuracy
+    report.seconds = time.monotonic() - start
+    return report
+
+
+def _run(
+    build: Build, harness: Engine, images: NDArray[np.uint8], tasks: Sequence[str], probes: Mapping[str, Probes],
+    timing: Timing, trace: Path | None, on_done: Callable[[int], None],
+) -> Sequence[JobResult]:  # fmt: skip
+    compiled = build.compiled
+    jobs = [
+        Job(
+            compiled.entries[name], compiled.pack_input(images[batch]), compiled.output_bytes[name],
+            name if name in probes else None,
+        )
+        for batch in _batches(len(images), compiled.batch)
+        for name in tasks
+    ]  # fmt: skip
+    return harness.run(
+        jobs, program=compiled.program, weights=compiled.weights, probes={n: p.ranges for n, p in probes.items()},
+        counters={name: regmap.BY_NAME[name].offset for name in regmap.COUNTERS}, timing=timing, trace=trace,
+        on_done=on_done,
+    )  # fmt: skip
+
+
+def _compare(
+    build: Build, golden: Golden, report: TaskReport, images: NDArray[np.uint8], results: Sequence[JobResult],
+    probes: Probes | None,
+) -> None:  # fmt: skip
+    compiled = build.compiled
+    expected = golden.run(images, report.task, keep=probes is not None)
+    for batch, result in zip(_batches(len(images), compiled.batch), results, strict=True):
+        outputs = compiled.unpack_output(report.task, result.output).reshape(-1, *compiled.output_shapes[report.task])
+        found: list[Difference | str] = []
+        count = len(set(batch))
+        if probes is not None:
+            tensors = batch_tensors(expected.tensors, batch)
+            difference = probes.missing(result, tensors) or probes.compare(result, tensors)
+            report.wrong_tensors += count if difference is not None else 0
+            report.tensors += count * len(probes.probes)
+            found += [difference] if difference else []
+        for image, output in zip(batch[:count], outputs):
+            difference = compare_arrays(None, f"{report.task}.output", expected.output[image], output)
+            report.wrong_outputs += difference is not None
+            found += [difference] if difference else []
+            report.outputs.append(output)
+        if found and report.first_difference is None:
+            first = len(report.cycles)
+            where = f"image {first}" if compiled.batch == 1 else f"images {first} to {first + count - 1}"
+            report.first_difference = f"{where}, task {report.task}, {_located(build, report.task, found[0])}"
+        counters = dict(result.counters)
+        cycles = counters.pop("cycles", result.cycles)  # the hardware's count: without register accesses
+        before = len(report.cycles)
+        report.cycles += [cycles / compiled.batch] * count
+        for name, value in counters.items():
+            mean = report.counters.get(name, 0.0)
+            report.counters[name] = mean + (value / compiled.batch - mean) * count / (before + count)
+
+
+def _batches(images: int, size: int) -> list[list[int]]:
+    """The images of each run; the last one's are repeated where there are too few."""
+    return [[min(image, images - 1) for image in range(first, first + size)] for first in range(0, images, size)]
+
+
+def _located(build: Build, task: str, difference: Difference | str) -> str:
+    """With the instruction's name and its place in the program."""
+    if isinstance(difference, str) or difference.instruction is None:
+        return str(difference)
+    instr = build.compiled.instructions[task][difference.instruction]
+    offset = build.compiled.entries[task] + difference.instruction * BYTES
+    return f"{difference} [{instr.op.name} {instr.name}, program offset 0x{offset:x}]"

@@ -1,0 +1,264 @@
+"""cocotb bench of Control: cocotbext-axi's AXI4-Lite master with random pauses, and the ap_ctrl_hs protocol by hand."""
+
+import itertools
+import json
+import os
+
+import cocotb
+import numpy as np
+from cocotb.triggers import ClockCycles, Combine, RisingEdge, Timer
+from cocotbext.axi import AxiLiteBus, AxiLiteMaster
+
+from hwgen.machine.regmap import BY_NAME, REGISTERS
+from tests.rtl.memory.axi_model import Ports, reset
+
+P = json.loads(os.environ.get("HWGEN_PARAMETERS", "{}"))
+BUS = "s_axi_control"
+INPUTS = [register.name for register in REGISTERS if register.access == "ro"]
+ARGUMENTS = [register for register in REGISTERS if register.access == "rw"]
+SIGNALS = [f"{BUS}_{name}" for name in ("AWVALID", "WVALID", "BREADY", "ARVALID", "RREADY")]
+CTRL, GIE, IER, ISR = 0, 4, 8, 12
+START, DONE, IDLE, READY, AUTO = 1, 2, 4, 8, 128
+
+
+async def setup(dut, pause=0.0):
+    """Ports, a master that pauses on each channel with probability `pause`, and a random generator."""
+    rng = np.random.default_rng(cocotb.RANDOM_SEED)
+    ports = Ports(dut)
+    await reset(dut, ports, **dict.fromkeys([*SIGNALS, *INPUTS, "done", "ready"], 0), idle=1)
+    master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, BUS), dut.clk)
+    if pause:
+        write, read = master.write_if, master.read_if
+        for channel in (write.aw_channel, write.w_channel, write.b_channel, read.ar_channel, read.r_channel):
+            channel.set_pause_generator(bool(rng.random() < pause) for _ in itertools.count())
+    await RisingEdge(dut.clk)
+    return ports, master, rng
+
+
+async def pulse(dut, ports, *names):
+    ports.set(**dict.fromkeys(names, 1))
+    await RisingEdge(dut.clk)
+    ports.set(**dict.fromkeys(names, 0))
+
+
+@cocotb.test()
+@cocotb.parametrize(pause=[0.0, 0.5])
+async def arguments(dut, pause):
+    """Random bytes anywhere among the arguments (so: strobes), read back over the bus and at the ports."""
+    ports, master, rng = await setup(dut, pause)
+    low = min(register.offset for register in ARGUMENTS)
+    high = max(register.offset + 4 * register.words for register in ARGUMENTS)
+    model = bytearray(high - low)
+    for register in ARGUMENTS:
+        assert ports.get(register.name) == 0
+    for _ in range(60):
+        at = int(rng.integers(high - low))
+        data = rng.integers(0, 256, int(rng.integers(1, min(9, high - low - at + 1))), dtype=np.uint8).tobytes()
+        model[at : at + len(data)] = data
+        await master.write(low + at, data)
+    assert bytes((await master.read(low, high - low)).data) == bytes(model)
+    for register in ARGUMENTS:
+        at = register.offset - low
+        assert ports.get(register.name) == int.from_bytes(model[at : at + register.bits // 8], "little"), register.name
+
+
+@cocotb.test()
+async def reads_and_writes_at_once(dut):
+    """Both directions back to back; every read sees the old or the new value."""
+    ports, master, rng = await setup(dut, 0.3)
+    offset = BY_NAME["entry"].offset
+    values = [int(v) for v in rng.integers(1, 1 << 32, 50)]
+
+    async def write():
+        for value in values:
+            await master.write_dword(offset, value)
+
+    async def read():
+        seen = [await master.read_dword(offset) for _ in values]
+        places = [([0, *values]).index(value) for value in seen]
+        assert places == sorted(places) and places[-1] > 0
+
+    await Combine(cocotb.start_soon(write()), cocotb.start_soon(read()))
+    assert ports.get("entry") == values[-1]
+
+
+@cocotb.test()
+@cocotb.parametrize(data_first=[0, 1, 2])
+async def either_order(dut, data_first):
+    """Data before, after and together with its address, by hand; the response waits until it is taken."""
+    rng = np.random.default_rng(cocotb.RANDOM_SEED)
+    ports = Ports(dut)
+    await reset(dut, ports, **dict.fromkeys([*SIGNALS, *INPUTS, "done", "ready"], 0), idle=1)
+    set_ = {name: lambda v, name=name: ports.set(**{f"{BUS}_{name}": v}) for name in
+            ("AWVALID", "AWADDR", "WVALID", "WDATA", "WSTRB", "BREADY")}  # fmt: skip
+
+    async def offer(channel, wait):
+        await ClockCycles(dut.clk, wait + 1)
+        set_[f"{channel}VALID"](1)
+        await RisingEdge(dut.clk)
+        while not ports.get(f"{BUS}_{channel}READY"):
+            await RisingEdge(dut.clk)
+        set_[f"{channel}VALID"](0)
+
+    for _ in range(5):
+        value = int(rng.integers(1 << 32))
+        set_["AWADDR"](BY_NAME["batch"].offset)
+        set_["WDATA"](value)
+        set_["WSTRB"](15)
+        waits = {0: (0, 4), 1: (4, 0), 2: (0, 0)}[data_first]
+        await Combine(cocotb.start_soon(offer("AW", waits[0])), cocotb.start_soon(offer("W", waits[1])))
+        await ClockCycles(dut.clk, int(rng.integers(2, 6)))
+        assert ports.get(f"{BUS}_BVALID") and ports.get(f"{BUS}_BRESP") == 0
+        assert ports.get("batch") == value
+        set_["BREADY"](1)
+        await RisingEdge(dut.clk)
+        set_["BREADY"](0)
+        await RisingEdge(dut.clk)
+        assert not ports.get(f"{BUS}_BVALID")
+
+
+@cocotb.test()
+async def read_only(dut):
+    ports, master, rng = await setup(dut)
+    assert bytes((await master.read(BY_NAME["magic"].offset, 4)).data) == b"HWGN"
+    t, c, k = P["shape"]
+    assert await master.read_dword(BY_NAME["shape"].offset) == t | c << 8 | k << 16
+    assert await master.read_dword(BY_NAME["buses"].offset) == P["buses"][0] | P["buses"][1] << 16
+    assert await master.read_qword(BY_NAME["build_hash"].offset) == P["hash"]
+    for register in REGISTERS:
+        if register.access == "ro":
+            value = int(rng.integers(0, 1 << register.bits))
+            ports.set(**{register.name: value})
+            await master.write(register.offset, bytes([0xFF] * 4 * register.words))
+            got = int.from_bytes((await master.read(register.offset, 4 * register.words)).data, "little")
+            assert got == value, register.name
+    used = {r.offset + 4 * w for r in REGISTERS for w in range(r.words)}
+    for offset in set(range(0, 0x200, 4)) - used:
+        await master.write_dword(offset, 0xFFFFFFFF)
+        assert await master.read_dword(offset) == 0
+
+
+class Starts:
+    """Counts `start` pulses; a `prompt` machine answers them by not being idle in the next cycle."""
+
+    def __init__(self, dut, ports, prompt=True):
+        self.dut, self.ports, self.prompt, self.count = dut, ports, prompt, 0
+
+    async def run(self):
+        while True:
+            await RisingEdge(self.dut.clk)
+            if self.ports.get("start"):
+                self.count += 1
+                if self.prompt:
+                    self.ports.set(idle=0)
+
+    async def finish(self):
+        """The machine's part: done and ready together, idle one cycle later."""
+        await pulse(self.dut, self.ports, "done", "ready")
+        self.ports.set(idle=1)
+        await ClockCycles(self.dut.clk, 4)
+
+
+@cocotb.test()
+async def run_once(dut):
+    ports, master, _ = await setup(dut)
+    starts = Starts(dut, ports)
+    cocotb.start_soon(starts.run())
+    assert await master.read_dword(CTRL) == IDLE
+    await master.write_dword(CTRL, 0)
+    await master.write(CTRL + 1, bytes([1]))  # not the byte of the start bit
+    await ClockCycles(dut.clk, 4)
+    assert starts.count == 0
+    await master.write_dword(CTRL, START)
+    await ClockCycles(dut.clk, 10)
+    assert starts.count == 1
+    assert await master.read_dword(CTRL) == START
+    await master.write_dword(CTRL, START)  # while running: no second run
+    await starts.finish()
+    assert starts.count == 1
+    assert await master.read_dword(CTRL) == DONE | IDLE | READY
+    assert await master.read_dword(CTRL) == IDLE, "done is cleared by reading"
+    assert not ports.get("interrupt")
+
+
+@cocotb.test()
+async def slow_machine(dut):
+    """`idle` of the machine falls late and rises late: one start pulse, no idle seen while it runs."""
+    ports, master, _ = await setup(dut)
+    starts = Starts(dut, ports, prompt=False)
+    cocotb.start_soon(starts.run())
+    await master.write_dword(CTRL, START | AUTO)
+    for expected in (1, 2):
+        for _ in range(5):
+            assert not await master.read_dword(CTRL) & IDLE
+        assert starts.count == expected
+        ports.set(idle=0)
+        await pulse(dut, ports, "done", "ready")
+        await ClockCycles(dut.clk, 5)
+        assert starts.count == expected, "started before the machine was idle"
+        assert not await master.read_dword(CTRL) & IDLE
+        ports.set(idle=1)
+        await ClockCycles(dut.clk, 3)
+    assert starts.count == 3
+
+
+@cocotb.test()
+async def auto_restart(dut):
+    ports, master, _ = await setup(dut)
+    starts = Starts(dut, ports)
+    cocotb.start_soon(starts.run())
+    await master.write_dword(CTRL, START | AUTO)
+    for expected in (1, 2, 3):
+        await ClockCycles(dut.clk, 5)
+        assert starts.count == expected
+        await starts.finish()
+    await ClockCycles(dut.clk, 3)
+    assert starts.count == 4
+    await master.write_dword(CTRL, 0)
+    await starts.finish()
+    assert starts.count == 4
+    assert await master.read_dword(CTRL) == DONE | IDLE | READY
+
+
+@cocotb.test()
+async def done_is_never_lost(dut):
+    """done in every cycle relative to a read of ctrl: exactly one read sees it."""
+    ports, master, _ = await setup(dut)
+    for delay in range(12):
+
+        async def later(delay=delay):
+            await ClockCycles(dut.clk, delay + 1)
+            await pulse(dut, ports, "done")
+
+        task = cocotb.start_soon(later())
+        seen = [(await master.read_dword(CTRL)) & DONE for _ in range(6)]
+        await task
+        seen.append(await master.read_dword(CTRL) & DONE)
+        assert sum(bool(s) for s in seen) == 1
+
+
+@cocotb.test()
+async def interrupts(dut):
+    ports, master, _ = await setup(dut)
+
+    async def interrupt():
+        await ClockCycles(dut.clk, 3)
+        return ports.get("interrupt")
+
+    await pulse(dut, ports, "done", "ready")
+    assert await master.read_dword(ISR) == 0, "not enabled, not recorded"
+    for enabled, name in ((1, "done"), (2, "ready")):
+        await master.write_dword(IER, enabled)
+        assert await master.read_dword(IER) == enabled
+        await pulse(dut, ports, "done", "ready")
+        assert await master.read_dword(ISR) == enabled, name
+        assert not await interrupt(), "globally disabled"
+        await master.write_dword(GIE, 1)
+        assert await interrupt()
+        await master.write_dword(ISR, 3 - enabled)  # toggles the other bit on
+        assert await master.read_dword(ISR) == 3
+        await master.write_dword(ISR, 3)
+        assert await master.read_dword(ISR) == 0
+        assert not await interrupt()
+        await master.write_dword(GIE, 0)
+    await Timer(1, "ns")

@@ -1,0 +1,305 @@
+"""cocotb bench of AxiReader and AxiWriter against memories with random latency, stalls and errors."""
+
+import json
+import os
+
+import cocotb
+import numpy as np
+from cocotb.triggers import ClockCycles, RisingEdge
+
+from tests.rtl.memory.axi_model import Ports, ReadMemory, WriteMemory, reset
+
+P = json.loads(os.environ.get("HWGEN_PARAMETERS", '{"shapes": []}'))
+SHAPES = [tuple(shape) for shape in P["shapes"]]
+ZEROS = {"abort": 0, "clear": 0, "cmd_valid": 0, "cmd_address": 0, "cmd_bytes": 0, "cmd_tag": 0, "out_ready": 0,
+         "in_valid": 0, "in_data": 0, "in_strb": 0, "ar_ready": 0, "aw_ready": 0, "w_ready": 0, "r_valid": 0,
+         "b_valid": 0}  # fmt: skip
+SIZE = 1 << 16
+
+
+async def setup(dut, kind, bits, max_burst, **options):
+    """The part meant, its memory model (running); the other parts sleep."""
+    rng = np.random.default_rng(cocotb.RANDOM_SEED + bits)
+    everything = [Ports(dut, f"{k}{b}_") for k in ("rd", "wr") for b, *_ in SHAPES]
+    ports = Ports(dut, f"{kind}{bits}_")
+    await reset(dut, *everything, **ZEROS)
+    memory = rng.integers(0, 256, SIZE, dtype=np.uint8)
+    model = {"rd": ReadMemory, "wr": WriteMemory}[kind]
+    model = model(ports, memory, beat_bytes=bits // 8, rng=rng, max_burst=max_burst, **options)
+    cocotb.start_soon(model.run())
+    return rng, ports, memory, model
+
+
+def commands(rng, bits, count):
+    """(address, bytes, tag): around 4 KiB boundaries, single bytes, odd lengths, long ones."""
+    beat = bits // 8
+    result = []
+    for _ in range(count):
+        size = int(rng.choice([1, beat - 1, beat, beat + 1, 500, 4096, 4097, int(rng.integers(1, 6000))]))
+        address = int(rng.integers(1, 8)) * 4096 + int(rng.integers(-6, 6)) * beat
+        result.append((address, size, int(rng.integers(4))))
+    return result
+
+
+async def issue(ports, rng, work, pause=0.3):
+    for address, size, tag in work:
+        while rng.random() < pause:
+            await RisingEdge(ports.dut.clk)
+        ports.set(cmd_valid=1, cmd_address=address, cmd_bytes=size, cmd_tag=tag)
+        await RisingEdge(ports.dut.clk)
+        while not ports.get("cmd_ready"):
+            await RisingEdge(ports.dut.clk)
+        ports.set(cmd_valid=0, cmd_address=int(rng.integers(1 << 60)), cmd_bytes=int(rng.integers(1 << 32)))
+
+
+async def collect(ports, rng, count, stall, beats):
+    """Append (data, tag, last) of `count` commands to `beats`."""
+    while count:
+        ready = int(rng.random() >= stall)
+        ports.set(out_ready=ready)
+        await RisingEdge(ports.dut.clk)
+        if ready and ports.get("out_valid"):
+            beats.append((ports.get("out_data"), ports.get("out_tag"), ports.get("out_last")))
+            count -= beats[-1][2]
+    ports.set(out_ready=0)
+
+
+def expected_beats(memory, work, beat):
+    result = []
+    for address, size, tag in work:
+        count = -(-size // beat)
+        for i in range(count):
+            raw = memory[address + i * beat : address + (i + 1) * beat].tobytes()
+            result.append((int.from_bytes(raw, "little"), tag, int(i == count - 1)))
+    return result
+
+
+async def wait_idle(ports, limit=2000):
+    for _ in range(limit):
+        await RisingEdge(ports.dut.clk)
+        if ports.get("idle"):
+            return
+    raise AssertionError("not idle")
+
+
+class ErrorLog:
+    def __init__(self, ports):
+        self.ports, self.seen = ports, []
+
+    async def run(self):
+        while True:
+            await RisingEdge(self.ports.dut.clk)
+            if self.ports.get("error"):
+                self.seen.append(self.ports.get("error_slave"))
+
+
+@cocotb.test()
+@cocotb.parametrize(shape=SHAPES, stall=[0.0, 0.4])
+async def read_random(dut, shape, stall):
+    bits, outstanding, max_burst = shape
+    rng, ports, memory, model = await setup(dut, "rd", bits, max_burst, stall=stall)
+    beat = bits // 8
+    work = commands(rng, bits, 12)
+    errors = ErrorLog(ports)
+    cocotb.start_soon(errors.run())
+    wanted = expected_beats(memory, work, beat)
+    got = []
+    cocotb.start_soon(issue(ports, rng, work))
+    await collect(ports, rng, len(work), stall, got)
+    assert got == wanted
+    await RisingEdge(dut.clk)
+    assert ports.get("idle")
+    assert ports.get("bytes") == len(wanted) * beat == model.beats * beat
+    assert not errors.seen
+    assert model.most <= outstanding
+    ports.set(clear=1)
+    await RisingEdge(dut.clk)
+    ports.set(clear=0)
+    await ClockCycles(dut.clk, 2)
+    assert ports.get("bytes") == 0
+
+
+@cocotb.test()
+async def read_keeps_the_bus_busy(dut):
+    bits, _outstanding, max_burst = SHAPES[1]
+    rng, ports, memory, model = await setup(dut, "rd", bits, max_burst, stall=0.0, latency=(40, 40))
+    work = [(4096 * i + 64 * 3, 2048, 0) for i in range(1, 9)]
+    got = []
+    cocotb.start_soon(issue(ports, rng, work, pause=0.0))
+    await collect(ports, rng, len(work), 0.0, got)
+    assert got == expected_beats(memory, work, bits // 8)
+    cycles = model.busy_cycles
+    assert cycles[-1] - cycles[0] + 1 == len(cycles), "the data bus idled between bursts or commands"
+
+
+@cocotb.test()
+async def read_single_beats(dut):
+    """One-beat commands, as an instruction fetch issues them: one in two cycles."""
+    bits, _outstanding, max_burst = SHAPES[1]
+    rng, ports, memory, _model = await setup(dut, "rd", bits, max_burst, stall=0.0, latency=(0, 0))
+    work = [(4096 + 64 * i, 64, i % 4) for i in range(40)]
+    got = []
+    cocotb.start_soon(collect(ports, rng, len(work), 0.0, got))
+    ports.set(cmd_valid=1)
+    sent = cycles = 0
+    while sent < len(work):
+        ports.set(cmd_address=work[sent][0], cmd_bytes=64, cmd_tag=work[sent][2])
+        await RisingEdge(dut.clk)
+        cycles += 1
+        sent += ports.get("cmd_ready")
+    ports.set(cmd_valid=0)
+    assert cycles <= 2 * len(work) + 2
+    await wait_idle(ports)
+    assert got == expected_beats(memory, work, bits // 8)
+
+
+@cocotb.test()
+@cocotb.parametrize(shape=SHAPES)
+async def read_errors(dut, shape):
+    bits, _, max_burst = shape
+    rng, ports, memory, model = await setup(dut, "rd", bits, max_burst)
+    beat = bits // 8
+    work = [(4096, 8 * beat, 1), (8192 - 3 * beat, 5 * beat, 2)]
+    model.errors = {4096 + 2 * beat: 2, 8192: 3, 8192 + beat: 2}
+    errors = ErrorLog(ports)
+    cocotb.start_soon(errors.run())
+    got = []
+    cocotb.start_soon(issue(ports, rng, work))
+    await collect(ports, rng, len(work), 0.3, got)
+    await ClockCycles(dut.clk, 3)
+    assert got == expected_beats(memory, work, beat)
+    assert errors.seen == [1, 0, 1]
+
+
+@cocotb.test()
+@cocotb.parametrize(shape=SHAPES)
+async def read_abort_and_restart(dut, shape):
+    bits, _, max_burst = shape
+    rng, ports, memory, model = await setup(dut, "rd", bits, max_burst)
+    for _ in range(6):
+        got = []
+        issuing = cocotb.start_soon(issue(ports, rng, commands(rng, bits, 10)))
+        collecting = cocotb.start_soon(collect(ports, rng, 10, 0.3, got))
+        await ClockCycles(dut.clk, int(rng.integers(1, 60)))
+        ports.set(abort=1)
+        collecting.cancel()
+        issuing.cancel()
+        ports.set(cmd_valid=1, out_ready=0)
+        await RisingEdge(dut.clk)
+        await wait_idle(ports)
+        taken = len(model.bursts)
+        await ClockCycles(dut.clk, 5)
+        assert ports.get("idle") and not ports.get("out_valid") and not ports.get("ar_valid")
+        assert len(model.bursts) == taken
+        ports.set(abort=0, cmd_valid=0)
+        work, got = commands(rng, bits, 3), []
+        cocotb.start_soon(issue(ports, rng, work))
+        await collect(ports, rng, len(work), 0.3, got)
+        assert got == expected_beats(memory, work, bits // 8)
+
+
+async def feed(ports, rng, work, beat, memory, stall):
+    """Beats for the commands of `work`, with random data and strobes, also put into `memory`."""
+    for address, size, _ in work:
+        for i in range(-(-size // beat)):
+            raw = rng.integers(0, 256, beat, dtype=np.uint8)
+            strobes = rng.integers(0, 2, beat).astype(bool) if rng.random() < 0.5 else np.ones(beat, dtype=bool)
+            while rng.random() < stall:
+                ports.set(in_valid=0)
+                await RisingEdge(ports.dut.clk)
+            ports.set(
+                in_valid=1,
+                in_data=int.from_bytes(raw.tobytes(), "little"),
+                in_strb=sum(1 << n for n in range(beat) if strobes[n]),
+            )
+            await RisingEdge(ports.dut.clk)
+            while not ports.get("in_ready"):
+                await RisingEdge(ports.dut.clk)
+            memory[address + i * beat : address + (i + 1) * beat][strobes] = raw[strobes]
+    ports.set(in_valid=0)
+
+
+@cocotb.test()
+@cocotb.parametrize(shape=SHAPES, stall=[0.0, 0.4])
+async def write_random(dut, shape, stall):
+    bits, outstanding, max_burst = shape
+    rng, ports, memory, model = await setup(dut, "wr", bits, max_burst, stall=stall)
+    beat = bits // 8
+    wanted = memory.copy()
+    work = commands(rng, bits, 12)
+    cocotb.start_soon(issue(ports, rng, work))
+    await feed(ports, rng, work, beat, wanted, stall)
+    await wait_idle(ports)
+    assert (memory == wanted).all()
+    assert model.beats * beat == ports.get("bytes") == sum(-(-size // beat) for _, size, _ in work) * beat
+    assert model.unanswered == 0
+    assert model.most <= outstanding
+
+
+@cocotb.test()
+async def write_keeps_the_bus_busy(dut):
+    bits, _, max_burst = SHAPES[1]
+    rng, ports, memory, model = await setup(dut, "wr", bits, max_burst, stall=0.0, latency=(40, 40))
+    wanted = memory.copy()
+    work = [(4096 * i + 64 * 3, 2048, 0) for i in range(1, 9)]
+    cocotb.start_soon(issue(ports, rng, work, pause=0.0))
+    await feed(ports, rng, work, bits // 8, wanted, 0.0)
+    await wait_idle(ports)
+    assert (memory == wanted).all()
+    cycles = model.busy_cycles
+    assert cycles[-1] - cycles[0] + 1 == len(cycles), "the data bus idled between bursts or commands"
+
+
+@cocotb.test()
+@cocotb.parametrize(shape=SHAPES)
+async def write_errors(dut, shape):
+    bits, _, max_burst = shape
+    rng, ports, memory, model = await setup(dut, "wr", bits, max_burst)
+    beat = bits // 8
+    work = [(4096, 2 * beat, 0), (8192, beat, 0), (12288 - beat, 2 * beat, 0)]
+    model.errors = {4096: 3, 12288 - beat: 2, 12288: 2}
+    errors = ErrorLog(ports)
+    cocotb.start_soon(errors.run())
+    cocotb.start_soon(issue(ports, rng, work))
+    await feed(ports, rng, work, beat, memory.copy(), 0.3)
+    await wait_idle(ports)
+    await ClockCycles(dut.clk, 2)
+    assert errors.seen == [0, 1, 1]
+
+
+@cocotb.test()
+@cocotb.parametrize(shape=SHAPES)
+async def write_abort_and_restart(dut, shape):
+    bits, _, max_burst = shape
+    rng, ports, memory, model = await setup(dut, "wr", bits, max_burst)
+    beat = bits // 8
+    for _ in range(6):
+        wanted = memory.copy()
+        work = commands(rng, bits, 10)
+        issuing = cocotb.start_soon(issue(ports, rng, work))
+        feeding = cocotb.start_soon(feed(ports, rng, work, beat, wanted, 0.3))
+        await ClockCycles(dut.clk, int(rng.integers(1, 60)))
+        ports.set(abort=1)
+        issuing.cancel()
+        feeding.cancel()
+        ports.set(cmd_valid=1, in_valid=1, in_data=0x5A5A, in_strb=(1 << beat) - 1)
+        await RisingEdge(dut.clk)
+        for _ in range(3000):
+            await RisingEdge(dut.clk)
+            assert not ports.get("in_ready")
+            if ports.get("idle"):
+                break
+        else:
+            raise AssertionError("not idle")
+        assert model.unanswered == 0
+        assert 0x5A5A not in model.strobed
+        taken = len(model.bursts)
+        await ClockCycles(dut.clk, 5)
+        assert len(model.bursts) == taken and ports.get("idle") and not ports.get("w_valid")
+        ports.set(abort=0, cmd_valid=0, in_valid=0)
+        wanted = memory.copy()
+        work = commands(rng, bits, 3)
+        cocotb.start_soon(issue(ports, rng, work))
+        await feed(ports, rng, work, beat, wanted, 0.3)
+        await wait_idle(ports)
+        assert (memory == wanted).all()

@@ -1,0 +1,119 @@
+"""cocotb bench of Load: every write against the bytes sent, done with the last one, surplus bytes dropped."""
+
+import json
+import os
+
+import cocotb
+import numpy as np
+from cocotb.triggers import ClockCycles, RisingEdge
+
+from tests.rtl.memory.axi_model import Ports, reset
+
+SHAPES = json.loads(os.environ.get("HWGEN_PARAMETERS", '{"shapes": {"": {}}}'))["shapes"]
+ZEROS = dict.fromkeys(("start", "to_norm", "bytes", "d_base", "abort", "x_hold", "beats__valid", "beats__payload"), 0)
+
+
+class Bench:
+    def __init__(self, dut, name):
+        self.dut, self.ports = dut, Ports(dut, f"{name}_")
+        self.word, self.beat, self.depth = (SHAPES[name][key] for key in ("word", "beat", "depth"))
+        self.rng = np.random.default_rng(cocotb.RANDOM_SEED)
+        self.sent = 0
+
+    async def start(self):
+        await reset(self.dut, *(Ports(self.dut, f"{name}_") for name in SHAPES), **ZEROS)
+        return self
+
+    async def feed(self, data, stall):
+        """Beats of `data`, filled up with garbage, and then a beat for nobody that must not be taken."""
+        garbage = self.rng.integers(0, 256, -len(data) % self.beat + self.beat, dtype=np.uint8).tobytes()
+        data += garbage
+        for at in range(0, len(data), self.beat):
+            while self.rng.random() < stall:
+                self.ports.set(beats__valid=0)
+                await RisingEdge(self.dut.clk)
+            self.ports.set(beats__valid=1, beats__payload=int.from_bytes(data[at : at + self.beat], "little"))
+            await RisingEdge(self.dut.clk)
+            while not self.ports.get("beats__ready"):
+                await RisingEdge(self.dut.clk)
+            self.sent += 1
+
+    async def command(self, words, base, stall, *, to_norm=0, hold=0.0):
+        """One command; returns the cycles it took from the first to the last write, those with `x_hold` not counted."""
+        data = self.rng.integers(0, 256, words * self.word, dtype=np.uint8).tobytes()
+        self.sent = 0
+        feeding = cocotb.start_soon(self.feed(data, stall))
+        await ClockCycles(self.dut.clk, int(self.rng.integers(0, 3)))
+        self.ports.set(start=1, to_norm=to_norm, bytes=len(data), d_base=base)
+        await RisingEdge(self.dut.clk)
+        self.ports.set(start=0)
+        writes, cycles = [], []
+        port, other = ("n", "x") if to_norm else ("x", "n")
+        held, holds = 0, 0
+        for cycle in range(100000):
+            await RisingEdge(self.dut.clk)
+            assert not (held and self.ports.get("x_en")), "a write in the cycle after x_hold"
+            assert not self.ports.get(f"{other}_en")
+            holds += held and not to_norm and len(writes) > 0
+            held = self.ports.get("x_hold")
+            self.ports.set(x_hold=int(self.rng.random() < hold))
+            if self.ports.get(f"{port}_en"):
+                writes.append((self.ports.get(f"{port}_addr"), self.ports.get(f"{port}_data")))
+                cycles.append(cycle - holds)
+            if self.ports.get("done"):
+                break
+            assert self.ports.get("busy") or not writes
+        assert writes == [
+            (base + i, int.from_bytes(data[i * self.word : (i + 1) * self.word], "little")) for i in range(words)
+        ]
+        self.ports.set(x_hold=0)
+        for _ in range(3):
+            await RisingEdge(self.dut.clk)
+            assert not any(self.ports.get(name) for name in ("done", "x_en", "n_en"))
+        assert not self.ports.get("busy")
+        assert self.sent == -(-len(data) // self.beat), "beats taken"
+        feeding.cancel()
+        return cycles[-1] - cycles[0] + 1
+
+
+@cocotb.test()
+@cocotb.parametrize(name=list(SHAPES))
+async def random_commands(dut, name):
+    bench = await Bench(dut, name).start()
+    for number in range(24):
+        words = int(bench.rng.integers(1, min(bench.depth, 60) + 1))
+        to_norm, stall, hold = number & 1, 0.5 * (number >> 1 & 1), (0.0, 0.2, 0.8)[number % 3]
+        base = int(bench.rng.integers(1 << 16)) if to_norm else int(bench.rng.integers(bench.depth - words + 1))
+        await bench.command(words, min(base, (1 << 16) - words), stall, to_norm=to_norm, hold=hold)
+
+
+@cocotb.test()
+@cocotb.parametrize(name=list(SHAPES))
+async def full_rate(dut, name):
+    bench = await Bench(dut, name).start()
+    words = min(bench.depth, 48)
+    cycles = (words - 1) * max(1, bench.word // bench.beat) + 1
+    assert await bench.command(words, 0, 0.0) == cycles
+    assert await bench.command(words, 0, 0.0, hold=0.5) <= cycles
+    assert await bench.command(words, 0, 0.0, to_norm=1, hold=0.5) == cycles
+
+
+@cocotb.test()
+@cocotb.parametrize(name=list(SHAPES))
+async def abort_and_restart(dut, name):
+    bench = await Bench(dut, name).start()
+    for _ in range(5):
+        feeding = cocotb.start_soon(bench.feed(bytes(20 * bench.word), 0.2))
+        bench.ports.set(start=1, bytes=20 * bench.word, d_base=3)
+        await RisingEdge(dut.clk)
+        bench.ports.set(start=0)
+        await ClockCycles(dut.clk, int(bench.rng.integers(1, 20)))
+        feeding.cancel()
+        bench.ports.set(abort=1, beats__valid=0)
+        await RisingEdge(dut.clk)
+        bench.ports.set(abort=0)
+        for _ in range(4):
+            await RisingEdge(dut.clk)
+            await RisingEdge(dut.clk)
+            assert not bench.ports.get("x_en") and not bench.ports.get("busy") and not bench.ports.get("done")
+        await bench.command(9, 1, 0.3)

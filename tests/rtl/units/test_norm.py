@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+
+from hwgen.machine.params import HwParams
+from hwgen.machine.tables import RSQRT
+from hwgen.rtl.arithmetic.rsqrt import Rsqrt
+from hwgen.rtl.units.norm import Norm
+from sim.unit import run_unit
+
+
+@pytest.mark.parametrize(
+    ("t", "c", "k", "norm_depth", "commands"),
+    [(2, 8, 1, 5, 40), (8, 4, 16, 12, 40), (4, 16, 8, 128, 16)],
+    ids=["k1", "k-wider", "dim-2047"],
+)
+def test_norm(t, c, k, norm_depth, commands):
+    p = HwParams(t=t, c=c, k=k, norm_depth=norm_depth, x_depth=1500, y_depth=4096, max_tokens=64)
+    component = Norm(p)
+    overhead = component.statistics_latency + 20
+    run_unit(
+        component,
+        bench="tests.rtl.bench_norm",
+        parameters={**p.as_dict(), "commands": commands, "overhead": overhead, "norm_words": component.norm_words},
+    )
+
+
+def test_root_fits_in_16_bits():
+    m = np.arange(1 << 16, 1 << 18)
+    y0 = np.array(RSQRT)[m >> 12]
+    bracket = (3 << 16) - (m * (y0 * y0 >> 16) >> 16)
+    assert bracket.min() >= 0 and bracket.max() < 1 << 18
+    assert (y0 * bracket >> 17).max() == Rsqrt.Y1_MAX
