@@ -1,5 +1,5 @@
 # `make demo`: set-up, quantize, build, simulate the example. `make test`, `make lint`: what CI runs.
-# `make bench`: full-size models, cycles and utilization; some minutes.
+# `make bench`: full-size models, cycles and utilization; some minutes. `make docs`: docs/ as a site in build/site.
 # Everything lives in .venv and build/ of this checkout; `make clean` removes the latter.
 
 PYTHON ?= python3
@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 WORKERS ?= $(shell nproc 2>/dev/null || echo 1)
 export HWGEN_CACHE ?= $(CURDIR)/build/cache
 
-.PHONY: demo bench test test-all lint setup clean
+.PHONY: demo bench test test-all lint docs setup clean
 .DEFAULT_GOAL := demo
 
 # The stamp is older than pyproject.toml when dependencies may have changed.
@@ -31,10 +31,13 @@ test: setup
 test-all: setup
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
-lint: setup
+lint: setup docs
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 clean:
 	rm -rf build
