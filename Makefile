@@ -37,7 +37,7 @@ lint: setup docs
 	$(BIN)/lint-imports --no-logo
 
 docs: setup
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf build

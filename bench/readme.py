@@ -73,7 +73,7 @@ def short_text(rows: Sequence[Row], tokens: Sequence[Row], synthesis: Sequence[R
             against = f"{floor(row):,} at least, by array and buses"
             if row is mine[0]:
                 boards = ", ".join(f"{work.split(' (')[0]} {latency} ms" for work, _, latency in PUBLISHED)
-                against = f"{milliseconds(row['cycles_per_image'])} ms at {MHZ} MHz; on boards: {boards}"
+                against = f"{milliseconds(row['cycles_per_image'])} ms at {MHZ} MHz, assumed; on boards: {boards}"
             batch = f", {row['batch']} images a run" if row["batch"] > 1 else ""
             lines.append((name + batch, f"{row['cycles_per_image']:,}", f"{row['utilization']:.1%}", against))
     for row in (row for row in tokens if row["tokens"] == BLOCK_TOKENS):
