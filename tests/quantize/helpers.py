@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from golden.model import Golden
 from hwgen.network.description import Description
@@ -12,6 +14,7 @@ from hwgen.network.floatmodel import FloatModel, expected_checkpoint
 from hwgen.quantize.grids import grids
 from hwgen.quantize.options import Options
 from hwgen.quantize.pipeline import quantize_network
+from tests.importers.moe_models import COLUMNS, PATCH, ROWS, state_dict
 from tests.random_model import random_description
 
 #: The first version's choices.
@@ -53,3 +56,25 @@ def decibels(network: FloatModel, description: Description, images: np.ndarray, 
             noise = codes * grid.step + grid.centre - exact
             result[name] = 10 * float(np.log10((exact**2).sum() / (noise**2).sum()))
     return result
+
+
+def write_m3vit(directory: Path) -> Path:
+    """An M3ViT checkpoint m3vit.npz and four images images.npz; returns their directory."""
+    np.savez(directory / "m3vit.npz", **state_dict())
+    shape = (4, ROWS * PATCH, COLUMNS * PATCH, 3)
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    np.savez(directory / "images.npz", images=images)
+    return directory
+
+
+def m3vit_job(directory: Path, **changes: Any) -> Path:
+    """quantize.yaml of `write_m3vit`'s checkpoint, with these keys changed (None: left out)."""
+    config = {
+        "format": "m3vit", "checkpoint": "m3vit.npz", "calibration": "images.npz", "name": "city", "heads": 4,
+        "top_k": 2, "image_size": {"height": 8, "width": 12}, "normalize": {"mean": [127.5] * 3, "std": [60.0] * 3},
+        "options": {"ranges": "minmax", "weight_bits": {"layers.0.mlp.fc1": 4}},
+        "tasks": [{"name": "semseg"}, {"name": "depth"}],
+    }  # fmt: skip
+    path = directory / "quantize.yaml"
+    path.write_text(yaml.safe_dump({key: value for key, value in (config | changes).items() if value is not None}))
+    return path
