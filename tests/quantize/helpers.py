@@ -15,8 +15,11 @@ from hwgen.quantize.grids import grids
 from hwgen.quantize.options import Options
 from hwgen.quantize.pipeline import quantize_network
 from tests.importers.moe_models import COLUMNS, PATCH, ROWS, state_dict
-from tests.random_model import random_description
+from tests.random_model import random_description, random_images
 
+DENSE = {"mlp": {"kind": "dense", "hidden": 50}}
+MOE = {"mlp": {"kind": "moe", "experts": 5, "hidden": 30, "top_k": 2, "gate": "topk_softmax"}}
+MEAN = {"name": "a", "head": "mean", "outputs": 3, "norm": True}
 #: The first version's choices.
 PLAIN: dict[str, Any] = {"ranges": "minmax", "repq": False, "equalize": False}
 
@@ -77,4 +80,35 @@ def m3vit_job(directory: Path, **changes: Any) -> Path:
     }  # fmt: skip
     path = directory / "quantize.yaml"
     path.write_text(yaml.safe_dump({key: value for key, value in (config | changes).items() if value is not None}))
+    return path
+
+
+def write_random_network(directory: Path, seed: int, **overrides: Any) -> Path:
+    """A random float checkpoint with calibration images and its quantize.yaml; returns the YAML."""
+    rng = np.random.default_rng(seed)
+    description = random_description(seed, **overrides)
+    model = description.model
+    tensors = {}
+    for name, shape in expected_checkpoint(model).items():
+        if name.endswith(".g"):
+            values = rng.normal(1, 0.2, shape)
+        elif len(shape) == 1:
+            values = rng.normal(0, 0.1, shape)
+        elif name in ("pos", "cls", "dist"):
+            values = rng.normal(0, 0.4, shape)
+        else:
+            values = rng.normal(0, shape[1] ** -0.5, shape)
+        tensors[name] = values.astype(np.float32)
+    np.savez(directory / "float.npz", allow_pickle=False, **tensors)
+    np.savez(directory / "calibration.npz", images=random_images(description, 64, seed))
+    channels = model.image.channels
+    config = {
+        "name": "random", "checkpoint": "float.npz", "calibration": "calibration.npz",
+        **model.model_dump(include={"image", "patch", "heads", "head_dim", "class_token"}),
+        "normalize": {"mean": [100.0, 120.0, 140.0][:channels], "std": [60.0, 70.0, 50.0][:channels]},
+        "layer_norm_eps": 1e-6, "moe": {"top_k": 2, "gate": "topk_softmax"},
+        "tasks": [task.model_dump(exclude={"outputs"}) for task in model.tasks],
+    }  # fmt: skip
+    path = directory / "quantize.yaml"
+    path.write_text(yaml.safe_dump(config))
     return path
