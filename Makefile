@@ -1,6 +1,7 @@
 # `make demo`: set-up, quantize, build, simulate the example. `make test`, `make lint`: what CI runs.
 # `make bench`: full-size models, cycles and utilization; some minutes.
-# Everything lives in .venv and build/ of this checkout; `make clean` removes the latter.
+# Everything lives in .venv and build/ of this checkout; `make clean` removes the latter. But Yosys: a machine's first
+# call compiles it from WebAssembly, two minutes of processor time, and keeps that in the user's cache directory.
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,10 +12,13 @@ export HWGEN_CACHE ?= $(CURDIR)/build/cache
 .PHONY: demo bench test test-all lint setup clean
 .DEFAULT_GOAL := demo
 
+# Tests one by one to the worker that is free, the long ones first (tests/conftest.py).
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxschedchunk 1
+
 # The stamp is older than pyproject.toml when dependencies may have changed.
 $(VENV)/.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[sim,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[sim,synth,dev]'
 	touch $@
 
 setup: $(VENV)/.stamp
@@ -26,10 +30,10 @@ bench: setup
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m bench.run $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest -n $(WORKERS) -m 'not slow' $(ARGS)
+	$(PYTEST) -m 'not slow' $(ARGS)
 
 test-all: setup
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(PYTEST) $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .
