@@ -1,7 +1,6 @@
 # `make demo`: set-up, quantize, build, simulate the example. `make test`, `make lint`: what CI runs.
 # `make bench`: full-size models, cycles and utilization; some minutes.
-# Everything lives in .venv and build/ of this checkout; `make clean` removes the latter. But Yosys: a machine's first
-# call compiles it from WebAssembly, two minutes of processor time, and keeps that in the user's cache directory.
+# Everything lives in .venv and build/ of this checkout; `make clean` removes the latter.
 
 PYTHON ?= python3
 VENV := .venv
@@ -15,6 +14,8 @@ export HWGEN_CACHE ?= $(CURDIR)/build/cache
 # Tests one by one to the worker that is free, the long ones first (tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxschedchunk 1
 
+# Not in here: what Yosys compiles of itself on a machine's first call, two minutes of processor time; it is kept in the
+# user's cache directory (~/.cache/YoWASP, or YOWASP_CACHE_DIR).
 # The stamp is older than pyproject.toml when dependencies may have changed.
 $(VENV)/.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
