@@ -11,10 +11,15 @@ export HWGEN_CACHE ?= $(CURDIR)/build/cache
 .PHONY: demo bench test test-all lint docs setup clean
 .DEFAULT_GOAL := demo
 
+# Tests one by one to the worker that is free, the long ones first (tests/conftest.py).
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxschedchunk 1
+
+# Not in here: what Yosys compiles of itself on a machine's first call, two minutes of processor time; it is kept in the
+# user's cache directory (~/.cache/YoWASP, or YOWASP_CACHE_DIR).
 # The stamp is older than pyproject.toml when dependencies may have changed.
 $(VENV)/.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[sim,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[sim,synth,dev]'
 	touch $@
 
 setup: $(VENV)/.stamp
@@ -26,10 +31,10 @@ bench: setup
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m bench.run $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest -n $(WORKERS) -m 'not slow' $(ARGS)
+	$(PYTEST) -m 'not slow' $(ARGS)
 
 test-all: setup
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(PYTEST) $(ARGS)
 
 lint: setup docs
 	$(BIN)/ruff check .

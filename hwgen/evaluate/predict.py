@@ -1,4 +1,7 @@
-"""`hwgen run`: the integer model's outputs on images, in real numbers, summed up for people and for files."""
+"""`hwgen run`: the integer model's outputs on images, in real numbers, summed up for people and for files.
+
+Tested by tests/cli/test_run.py.
+"""
 
 from __future__ import annotations
 

@@ -17,4 +17,4 @@ def test_divider(unit, numerator, quotient_bits, den_bits):
         "quotient_bits": quotient_bits,
         "den_bits": den_bits,
     }
-    run_unit(component, bench="tests.rtl.bench_divider", parameters=parameters)
+    run_unit(component, bench="tests.rtl.arithmetic.bench_divider", parameters=parameters)

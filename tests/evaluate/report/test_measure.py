@@ -1,73 +1,19 @@
-"""The report finds what it is for: known noise, a broken layer, a flipped gate; and tells it in JSON and tables."""
+"""The report finds what it is for: known noise, a broken layer, a flipped gate."""
 
-import io
-import json
 import sys
-from collections.abc import Callable
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from golden.model import Golden
 from hwgen.common.errors import HwgenError
 from hwgen.evaluate.report import Report, report
-from hwgen.evaluate.report.tensors import Tensor
-from hwgen.network.description import Description, load
-from hwgen.network.floatmodel import FloatModel, expected_checkpoint
+from hwgen.network.description import load
+from hwgen.network.floatmodel import FloatModel
 from hwgen.network.images import ANY_TASK
 from hwgen.quantize import float_network
-from hwgen.quantize.options import Options
-from hwgen.quantize.pipeline import quantize_network
-from hwgen.quantize.steps import Grid
+from tests.evaluate.report.helpers import changed
 from tests.paths import MNIST
-from tests.random_model import random_description, random_images
-
-LAYERS = [
-    {"mlp": {"kind": "dense", "hidden": 40}},
-    {"mlp": {"kind": "moe", "experts": 4, "hidden": 24, "top_k": 2, "gate": "topk_softmax"}},
-]
-TASKS = [
-    {"name": "one", "head": "class_token", "outputs": 6, "norm": True},
-    {"name": "other", "head": "distillation_token", "outputs": 6, "norm": True},
-    {"name": "pooled", "head": "mean_norm", "outputs": 6, "norm": True},
-    {"name": "mean", "head": "mean", "outputs": 3, "norm": False},
-    {"name": "map", "head": "every_token", "outputs": 5, "norm": True},
-    {"name": "raw", "head": "none", "norm": False},
-]
-
-
-def quiet(line: str) -> None:
-    """No progress."""
-
-
-@pytest.fixture(scope="module")
-def made() -> tuple[FloatModel, Description, np.ndarray]:
-    """A random float network with every head, its description, and images that it was not calibrated on."""
-    desc = random_description(
-        11, class_token=True, distillation_token=True, layers=LAYERS, tasks=TASKS, dim=32, heads=2, head_dim=16,
-        image={"height": 12, "width": 15, "channels": 3}, patch={"height": 3, "width": 3},
-    )  # fmt: skip
-    rng = np.random.default_rng(2)
-    tensors = {}
-    for name, shape in expected_checkpoint(desc.model).items():
-        spread = 0.2 if len(shape) == 1 else 0.4 if name in ("pos", "cls", "dist") else shape[1] ** -0.5
-        tensors[name] = rng.normal(name.endswith(".g"), spread, shape)
-    network = FloatModel(desc.model, tensors, eps=1e-6, mean=[120.0] * 3, std=[60.0] * 3, dtype=np.float64)
-    description = quantize_network(network, random_images(desc, 64, 1), Options(), quiet)
-    return network, description, random_images(desc, 12, 2)
-
-
-@pytest.fixture(scope="module")
-def found(made: tuple[FloatModel, Description, np.ndarray]) -> Report:
-    return report(*made)
-
-
-def changed(description: Description, change: Callable[[dict[str, np.ndarray]], object]) -> Description:
-    """A copy with other tensors."""
-    tensors = {name: tensor.copy() for name, tensor in description.tensors.items()}
-    change(tensors)
-    return Description(description.model, tensors)
 
 
 def test_every_tapped_tensor_is_there_with_little_noise(made, found: Report) -> None:
@@ -128,20 +74,6 @@ def test_clipping_and_outlier_channels_show(made) -> None:
     assert row["clipped_share"] > 0.003 and row["sqnr_db"] < 6
 
 
-def test_tensor_of_known_values() -> None:
-    """Codes of two channels, one with steps of 2 around 10; clipped is what lies beyond a code's half step."""
-    tensor = Tensor(Grid(step=np.array([1.0, 2.0]), centre=np.array([0.0, 10.0])))
-    tensor.see(np.array([[127.4, -247.2], [0, 10], [-3, 30]]), np.array([[127, -128], [0, 0], [-3, 10]], np.int8))
-    tensor.see(np.array([[[127.6, 265.2]], [[-128.6, 20]]]), np.array([[[127, 127]], [[-128, 5]]], np.int8))
-    row = tensor.as_dict()
-    assert row["clipped_share"] == 4 / 10
-    assert (row["float_range"], row["code_range"]) == ([-247.2, 265.2], [-128, 127])
-    noise = 0.4**2 + 1.2**2 + 0.6**2 + 1.2**2 + 0.6**2
-    signal = sum(value**2 for value in (127.4, 247.2, 10, 3, 30, 127.6, 265.2, 128.6, 20))
-    assert row["sqnr_db"] == pytest.approx(10 * np.log10(signal / noise))
-    assert row["largest_channel_ratio"] == pytest.approx(265.2 / np.mean([128.6, 265.2])) and not row["outliers"]
-
-
 def test_gate_agreement(made, found: Report) -> None:
     """By sets of experts. Swapped in the gate of one task: none of its tokens agrees but those that have both."""
     network, description, images = made
@@ -165,25 +97,6 @@ def test_gate_agreement(made, found: Report) -> None:
     }
 
 
-def test_units(found: Report) -> None:
-    assert {unit: max(error.largest for error in errors.values()) < 1 for unit, errors in found.units.items()} == {
-        "layernorm": True, "softmax": True, "gelu": True,
-    }  # fmt: skip
-    assert set(found.units["layernorm"]) >= {"layers.0.norm1", "layers.1.norm2", "one.norm", "pooled.norm"}
-    assert len(found.units["gelu"]) == 1 + 4 and len(found.units["softmax"]) == 2
-
-
-def test_weights(made) -> None:
-    network, description, images = made
-    name = "layers.1.moe.experts.2.fc1"
-    narrow = changed(description, lambda t: t.update({f"{name}.weight": np.clip(t[f"{name}.weight"], -7, 7)}))
-    narrow.model = narrow.model.model_copy(update={"weight_bits": {name: 4}})
-    rows = report(network, narrow, images[:1]).as_dict()["weights"]
-    assert rows["layers"][name] == {"outputs": 24, "inputs": 32, "bits": 4, "bytes": 384}
-    assert rows["layers"]["layers.0.mlp.fc1"] == {"outputs": 40, "inputs": 32, "bits": 8, "bytes": 1280}
-    assert rows["bytes"] == sum(t.size for n, t in narrow.tensors.items() if n.endswith(".weight")) - 384
-
-
 def test_labels(made) -> None:
     """Labels that are the float network's own classes: its metrics are perfect, the integer model's nearly so."""
     network, description, images = made
@@ -203,21 +116,6 @@ def test_wrong_labels_are_refused_before_any_work(made) -> None:
     with pytest.raises(HwgenError) as caught:
         report(network, description, images, {ANY_TASK: np.full(12, 6)})
     assert caught.value.text() == "labels: labels\n  expected: classes 0..5 for the task one\n  found:    6..6"
-
-
-def test_json_and_tables(found: Report) -> None:
-    text = json.dumps(found.as_dict(), allow_nan=False)
-    assert list(json.loads(text)) == [
-        "model", "images", "tasks", "tensors", "gate_agreement", "unit_errors_lsb", "weights",
-    ]  # fmt: skip
-    names = list(found.as_dict()["tensors"])
-    assert names[:4] == ["embed", "layers.0.norm1", "layers.0.q", "layers.0.k"]
-    assert names.index("layers.1.expert.3.hidden") < names.index("layers.1.mlp") < names.index("one.norm")
-    stream = io.StringIO()
-    found.show(Console(file=stream, width=80))
-    assert "…" not in stream.getvalue()
-    for words in ("layers.1.experts.hidden", "pooled.rescale", "Tokens with the same experts", "layernorm"):
-        assert words in stream.getvalue()
 
 
 def test_example() -> None:

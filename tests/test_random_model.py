@@ -1,0 +1,41 @@
+"""The random descriptions that other tests are built on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from golden.model import Golden
+from hwgen.common.errors import HwgenError
+from hwgen.network.description import expected_tensors
+from tests.random_model import random_description, random_images
+
+
+@pytest.mark.parametrize("start", range(0, 200, 50))
+def test_random_descriptions_are_valid_deterministic_and_lively(start: int) -> None:
+    for seed in range(start, start + 50):
+        description = random_description(seed)  # checks itself against expected_tensors
+        if seed % 10:
+            continue
+        again = random_description(seed)
+        assert again.model == description.model
+        assert all(np.array_equal(again.tensors[name], tensor) for name, tensor in description.tensors.items())
+        images = random_images(description, 3, seed)
+        assert np.array_equal(images, random_images(again, 3, seed))
+        for task in description.model.tasks:
+            tensors = Golden(description).run(images, task.name, keep=True).tensors
+            for name, tensor in tensors.items():
+                if name.endswith((".q", ".k", ".v", ".norm1", ".norm2")):
+                    assert 15 < tensor.std() < 70, f"{seed} {name}"
+                    assert np.mean(np.abs(tensor.astype(int)) >= 127) < 0.1, f"{seed} {name}"
+            assert len(np.unique(tensors[f"{task.name}.output"])) > 3, seed
+
+
+def test_overrides_and_gain() -> None:
+    description = random_description(7, dim=24, class_token=False, image={"height": 9, "width": 8, "channels": 1})
+    assert (description.model.dim, description.model.tokens) == (24, description.model.patches)
+    assert set(description.tensors) == set(expected_tensors(description.model))
+    loud, quiet = (random_description(7, gain=gain).tensors["embed.mult"] for gain in (1.0, 1.5))
+    assert (loud != quiet).any()
+    with pytest.raises(HwgenError, match="unknown key `dims`\n  mend:     did you mean `dim`"):
+        random_description(7, dims=24)
