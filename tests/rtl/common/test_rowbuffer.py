@@ -12,6 +12,6 @@ def test_rowbuffer(banks, lanes, k, elem):
     component = RowBuffer(banks=banks, lanes=lanes, k=k, depth=depth, elem=elem)
     run_unit(
         component,
-        bench="tests.rtl.bench_rowbuffer",
+        bench="tests.rtl.common.bench_rowbuffer",
         parameters={"banks": banks, "lanes": lanes, "k": k, "depth": depth, "elem": elem},
     )

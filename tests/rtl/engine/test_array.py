@@ -14,7 +14,7 @@ def test_array(t, c, k, packed):
     for seed, (bubble_rate, shift_rate) in enumerate(((0.0, 1.0), (0.3, 0.6))):
         run_unit(
             component,
-            bench="tests.rtl.bench_array",
+            bench="tests.rtl.engine.bench_array",
             parameters={
                 "t": t,
                 "c": c,

@@ -10,7 +10,7 @@ def test_postprocess(c):
     for seed, bubble_rate in enumerate((0.0, 0.4)):
         run_unit(
             component,
-            bench="tests.rtl.bench_postprocess",
+            bench="tests.rtl.engine.bench_postprocess",
             parameters={
                 "c": c,
                 "latency": PostProcess.LATENCY,

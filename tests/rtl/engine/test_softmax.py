@@ -19,4 +19,4 @@ def test_softmax(t, c, k, keys):
         "latency": Softmax.LATENCY,
         "factor_latency": Softmax.FACTOR_LATENCY,
     }
-    run_unit(component, bench="tests.rtl.bench_softmax", parameters=parameters)
+    run_unit(component, bench="tests.rtl.engine.bench_softmax", parameters=parameters)

@@ -20,7 +20,7 @@ SHAPES = {
 def test_writeback(shape):
     parts = {name: WriteBack(HwParams(**s["p"]), latency=s["post"], h_notice=s["notice"]) for name, s in SHAPES.items()}
     parameters = {"part": shape, "latency": WriteBack.LATENCY, "x_latency": WriteBack.X_READ_LATENCY}
-    run_unit(Bundle(**parts), bench="tests.rtl.bench_writeback", parameters=parameters | SHAPES[shape])
+    run_unit(Bundle(**parts), bench="tests.rtl.engine.bench_writeback", parameters=parameters | SHAPES[shape])
 
 
 @pytest.mark.filterwarnings("ignore:.*created but never used")

@@ -14,7 +14,7 @@ def test_axi():
         shape = {"data_bits": bits, "outstanding": outstanding, "max_burst": max_burst}
         parts[f"rd{bits}"] = AxiReader(**shape)
         parts[f"wr{bits}"] = AxiWriter(**shape)
-    run_unit(Bundle(**parts), bench="tests.rtl.bench_axi", parameters={"shapes": SHAPES})
+    run_unit(Bundle(**parts), bench="tests.rtl.memory.bench_axi", parameters={"shapes": SHAPES})
 
 
 def test_max_burst_text():

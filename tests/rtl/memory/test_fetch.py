@@ -16,4 +16,4 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_fetch(shape):
     component = Bundle(**{name: InstructionFetch(HwParams(**s)) for name, s in SHAPES.items()})
-    run_unit(component, bench="tests.rtl.bench_fetch", parameters={"part": shape, "p": SHAPES[shape]})
+    run_unit(component, bench="tests.rtl.memory.bench_fetch", parameters={"part": shape, "p": SHAPES[shape]})

@@ -20,4 +20,4 @@ def test_weights():
         name: {"word": p.ring_bytes, "beat": p.weight_bus // 8, "depth": p.weight_depth, "parameters": p.param_words}
         for name, p in SHAPES.items()
     }
-    run_unit(Bundle(**parts), bench="tests.rtl.bench_weights", parameters={"shapes": shapes})
+    run_unit(Bundle(**parts), bench="tests.rtl.memory.bench_weights", parameters={"shapes": shapes})

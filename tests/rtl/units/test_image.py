@@ -12,4 +12,4 @@ from sim.unit import run_unit
 )
 def test_image(t, c, k, data_bus):
     p = HwParams(t=t, c=c, k=k, data_bus=data_bus, y_depth=8192)
-    run_unit(ImageLoader(p), bench="tests.rtl.bench_image", parameters={**p.as_dict(), "commands": 40})
+    run_unit(ImageLoader(p), bench="tests.rtl.units.bench_image", parameters={**p.as_dict(), "commands": 40})

@@ -14,4 +14,4 @@ SHAPES = {
 def test_load():
     shapes = {n: {"word": 2 * p.c, "beat": p.data_bus // 8, "depth": p.x_depth} for n, p in SHAPES.items()}
     parts = {name: Load(p) for name, p in SHAPES.items()}
-    run_unit(Bundle(**parts), bench="tests.rtl.bench_load", parameters={"shapes": shapes})
+    run_unit(Bundle(**parts), bench="tests.rtl.units.bench_load", parameters={"shapes": shapes})

@@ -11,4 +11,4 @@ from sim.unit import run_unit
 def test_mover(t, c, k, max_tokens):
     p = HwParams(t=t, c=c, k=k, y_depth=1000, h_depth=1000, max_tokens=max_tokens, max_experts=5)
     parameters = {**p.as_dict(), "commands": 60, "write_latency": Mover.WRITE_LATENCY}
-    run_unit(Mover(p), bench="tests.rtl.bench_mover", parameters=parameters)
+    run_unit(Mover(p), bench="tests.rtl.units.bench_mover", parameters=parameters)

@@ -19,7 +19,7 @@ def test_norm(t, c, k, norm_depth, commands):
     overhead = component.statistics_latency + 20
     run_unit(
         component,
-        bench="tests.rtl.bench_norm",
+        bench="tests.rtl.units.bench_norm",
         parameters={**p.as_dict(), "commands": commands, "overhead": overhead, "norm_words": component.norm_words},
     )
 

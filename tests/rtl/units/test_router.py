@@ -17,4 +17,4 @@ def test_router(c, max_experts, max_topk, max_tokens):
         "max_tokens": max_tokens,
         "commands": 24,
     }
-    run_unit(component, bench="tests.rtl.bench_router", parameters=parameters)
+    run_unit(component, bench="tests.rtl.units.bench_router", parameters=parameters)

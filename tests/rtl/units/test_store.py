@@ -17,4 +17,4 @@ def test_store():
         for n, p in SHAPES.items()
     }
     parts = {name: StoreUnit(p) for name, p in SHAPES.items()}
-    run_unit(Bundle(**parts), bench="tests.rtl.bench_store", parameters={"shapes": shapes})
+    run_unit(Bundle(**parts), bench="tests.rtl.units.bench_store", parameters={"shapes": shapes})
