@@ -84,5 +84,8 @@ def shared(m: Module, port: wiring.PureInterface, *users: wiring.PureInterface) 
             if member.flow == Out:
                 m.d.comb += getattr(user, name).eq(inner)
                 continue
+            everything = name == "mask" and name not in user.signature.members
+            wanted = Const(-1, len(inner)) if everything else getattr(user, name)
+            assert len(wanted) == len(inner), f"{name} of a port has {len(inner)} bits, of its user {len(wanted)}"
             with nullcontext() if user is users[0] else m.If(user.en):
-                m.d.comb += inner.eq(getattr(user, name, Const(-1, len(inner))))
+                m.d.comb += inner.eq(wanted)
