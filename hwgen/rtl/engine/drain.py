@@ -42,6 +42,7 @@ def row_layout(p: HwParams) -> data.StructLayout:
 
 
 def row_port(p: HwParams) -> wiring.Signature:
+    """Rows on their way to the write back."""
     return wiring.Signature({"valid": Out(1), "row": Out(row_layout(p))})
 
 

@@ -83,19 +83,8 @@ class WeightFetch(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.reader = reader = self.reader
-        wiring.connect(m, reader.ar, wiring.flipped(self.ar))
-        wiring.connect(m, reader.r, wiring.flipped(self.r))
-        asked, wanted, beats = reader.command.payload, self.command.payload, reader.beats
-        m.d.comb += [
-            reader.command.valid.eq(self.command.valid),
-            self.command.ready.eq(reader.command.ready),
-            asked.address.eq(wanted.address),
-            asked.bytes.eq(wanted.bytes),
-            reader.abort.eq(self.abort),
-            reader.clear.eq(self.clear_bytes),
-        ]
-        for name in ("error", "error_slave", "bytes"):
-            m.d.comb += getattr(self, name).eq(getattr(reader, name))
+        wanted, beats = self.command.payload, reader.beats
+        self._reader(m)
 
         # Accepting side: beats (or their parts) go to the place `fill`, one register stage before the memory.
         m.submodules.widener = widener = self.widener
@@ -106,7 +95,7 @@ class WeightFetch(wiring.Component):
         m.d.comb += [
             asked_tag.narrow.eq(wanted.narrow),
             asked_tag.k_steps.eq(wanted.k_steps),
-            asked.tag.eq(asked_tag),
+            reader.command.payload.tag.eq(asked_tag),
             widener.clear.eq(self.abort | self.clear),
             widener.in_narrow.eq(tag.narrow),
             widener.in_k_steps.eq(tag.k_steps),
@@ -161,6 +150,22 @@ class WeightFetch(wiring.Component):
             m.d.sync += [fill.eq(0), base.eq(0), room.eq(self.capacity), self.level.eq(0)]
         self._memories(m, w_en, w_addr, w_data, base)
         return m
+
+    def _reader(self, m: Module) -> None:
+        """The AXI side, but for the tags of its commands and its beats."""
+        reader, asked, wanted = self.reader, self.reader.command.payload, self.command.payload
+        wiring.connect(m, reader.ar, wiring.flipped(self.ar))
+        wiring.connect(m, reader.r, wiring.flipped(self.r))
+        m.d.comb += [
+            reader.command.valid.eq(self.command.valid),
+            self.command.ready.eq(reader.command.ready),
+            asked.address.eq(wanted.address),
+            asked.bytes.eq(wanted.bytes),
+            reader.abort.eq(self.abort),
+            reader.clear.eq(self.clear_bytes),
+        ]
+        for name in ("error", "error_slave", "bytes"):
+            m.d.comb += getattr(self, name).eq(getattr(reader, name))
 
     def _memories(self, m: Module, w_en: Signal, w_addr: Signal, w_data: Signal, base: Signal) -> None:
         """Of even and of odd words; each serves the read that it has the word of."""
