@@ -43,8 +43,8 @@ MUTATIONS = {
     "ties to the higher index": ("units/router", "(logit > value)", "(logit >= value)"),
     "a row too many": ("engine/drain", "(row < f.rows)", "(row <= f.rows)"),
     # units side by side
-    "engine_lag ignored": ("control/sequencer", "engine_full | (self.unfinished > f.engine_lag)", "engine_full"),
-    "beside ignored": ("control/sequencer", "(own | ~getattr(f, f\"beside_{unit}\"))", "own"),
+    "engine_lag ignored": ("control/order", "engine_full | (self.unfinished > f.engine_lag)", "engine_full"),
+    "beside ignored": ("control/order", "(own | ~getattr(f, f\"beside_{unit}\"))", "own"),
     "LayerNorm reads X beside the engine": ("units/norm", "issue.eq(reading & ~self.x_hold)", "issue.eq(reading)"),
     "LOAD writes X beside the engine": ("units/load", "self.to_norm | ~self.x_hold", "1"),
     "GATHER writes H beside the engine": ("units/mover", "reading & (self.means | ~self.h_hold)", "reading"),

@@ -25,4 +25,4 @@ SHAPES = {
 def test_check(shape):
     component = Bundle(**{name: OperandCheck(HwParams(**s)) for name, s in SHAPES.items()})
     parameters = {"part": shape, "p": SHAPES[shape], "latency": OperandCheck.LATENCY}
-    run_unit(component, bench="tests.rtl.bench_check", parameters=parameters)
+    run_unit(component, bench="tests.rtl.control.bench_check", parameters=parameters)

@@ -11,7 +11,7 @@ def test_control():
     p = HwParams(t=4, c=64, k=32, weight_bus=512, data_bus=64)
     run_unit(
         Control(p, build_hash=HASH),
-        bench="tests.rtl.bench_control",
+        bench="tests.rtl.control.bench_registers",
         parameters={"hash": HASH, "shape": [p.t, p.c, p.k], "buses": [p.weight_bus, p.data_bus]},
     )
 

@@ -23,7 +23,7 @@ SHAPES = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_issuer(shape):
     component = Bundle(**{name: Issuer(HwParams(**s["p"]), **s["timing"]) for name, s in SHAPES.items()})
-    run_unit(component, bench="tests.rtl.bench_issue", parameters={"part": shape} | SHAPES[shape])
+    run_unit(component, bench="tests.rtl.engine.bench_issue", parameters={"part": shape} | SHAPES[shape])
 
 
 @pytest.mark.filterwarnings("ignore:.*created but never used")
