@@ -18,4 +18,4 @@ SHAPES = {
 def test_drain(shape):
     component = Bundle(**{name: Drain(HwParams(**s["p"]), hold=s["hold"]) for name, s in SHAPES.items()})
     parameters = {"part": shape, "latency": Drain.LATENCY, "array": ComputeArray.LATENCY}
-    run_unit(component, bench="tests.rtl.bench_drain", parameters=parameters | SHAPES[shape])
+    run_unit(component, bench="tests.rtl.engine.bench_drain", parameters=parameters | SHAPES[shape])
