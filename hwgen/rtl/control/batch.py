@@ -10,10 +10,10 @@ __all__ = ["Batch"]
 
 
 class Batch(wiring.Component):
-    """`begin` starts with the first image, `advance` (pulse, not in the cycle after another) goes on to the next one.
+    """`begin` (pulse) starts with the first image, `advance` (pulse) goes on to the next one.
 
-    `*_offset` is what a region has moved by, two cycles after either; beyond 32 bits it lies outside every region: it
-    is enough to remember that, in bit 32. `last` (level, a cycle late): no image of `batch` follows; 0 counts as 1.
+    `*_offset` is what a region has moved by, two cycles later. Beyond 32 bits it lies outside every region: it is
+    enough to remember that, in bit 32. `last` (level, a cycle late): no image of `batch` follows; 0 counts as 1.
     """
 
     def __init__(self) -> None:

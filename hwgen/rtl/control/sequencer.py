@@ -125,9 +125,8 @@ class Sequencer(wiring.Component):
 
     def _parts(self, m: Module) -> None:
         """The parts' ports named like one of the sequencer's are that port."""
-        parts = {"check": self.check, "order": self.order, "command": self.command, "faults": self.faults}
-        for name, part in (parts | {"images": self.images}).items():
-            m.submodules[name] = part
+        for name in ("check", "order", "command", "faults", "images"):
+            part = m.submodules[name] = getattr(self, name)
             for port, member in part.signature.members.items():
                 if port in self.signature.members:
                     inner, outer = getattr(part, port), getattr(self, port)

@@ -25,7 +25,7 @@ class HazardTimers(wiring.Component):
         self.p, self.score_settle, self.settle = p, score_settle, settle
         super().__init__(
             {
-                "issue": In(1),
+                "stepping": In(1),
                 "tile_ends": In(1),
                 "pass_ends": In(1),
                 "load": In(1),
@@ -60,7 +60,7 @@ class HazardTimers(wiring.Component):
                 m.d.sync += scored[number].eq(0)
 
         since = Signal(bits_for(self.settle), init=self.settle)  # cycles since the last step
-        with m.If(self.issue):
+        with m.If(self.stepping):
             m.d.sync += since.eq(0)
         with m.Elif(since != self.settle):
             m.d.sync += since.eq(since + 1)

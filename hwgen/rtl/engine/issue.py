@@ -161,9 +161,9 @@ class Issuer(wiring.Component):
         """What a cycle is spent with."""
         idle = ~stepper.active
         m.d.comb += [
-            self.step.eq(stepper.issue),
-            self.attention_step.eq(stepper.issue & (stepper.kind != Pass.MATMUL)),
-            self.stall_drain.eq(stepper.active & ~stepper.issue),
+            self.step.eq(stepper.stepping),
+            self.attention_step.eq(stepper.stepping & (stepper.kind != Pass.MATMUL)),
+            self.stall_drain.eq(stepper.active & ~stepper.stepping),
             self.stall_pipeline.eq(idle & stepper.waiting & ~stepper.may_load),
             self.starved.eq(idle & ~stepper.waiting & plan.starving),
             self.stall_issue.eq(present & ~(self.step | self.stall_drain | self.stall_pipeline | self.starved)),

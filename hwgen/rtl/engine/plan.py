@@ -72,6 +72,9 @@ class Planner(wiring.Component):
     Without rows a MATMUL only takes its weights out of the ring (`discard` pops `tile_words`; `discarded`: what they
     took in DRAM, in halves of a ring word), when the issuer is `quiet`; `skip_begin` and `skip_end` mark its time.
     `starving`: nothing is offered because weights are not there.
+
+    Here is the state machine that goes from pass to pass. `InstructionQueue` has the instruction, `Loops` knows how
+    far it is, `TileWords` if its weights are there; a pass is put together from these.
     """
 
     def __init__(self, p: HwParams, *, settle: int) -> None:
@@ -114,7 +117,7 @@ class Planner(wiring.Component):
             self.skip_number.eq(queue.fields.number),
         ]
         self._offer(m)
-        self._order(m)
+        self._passes(m)
         return m
 
     def _offer(self, m: Module) -> None:
@@ -183,7 +186,7 @@ class Planner(wiring.Component):
             context.keys.eq(at.keys),
         ]
 
-    def _order(self, m: Module) -> None:
+    def _passes(self, m: Module) -> None:
         """Pass after pass."""
         f, at, queue, words, loops = self.f, self.at, self.queue, self.words, self.loops
         joins = (f.op == Op.ATTENTION) & (f.slack == NO_WAIT)

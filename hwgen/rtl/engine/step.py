@@ -16,9 +16,9 @@ class Stepper(wiring.Component):
     """Takes passes (`pass_*`, a stream) and counts their steps and tiles. The decision must be short: loop ends are
     flags, one register ahead of the counts, and nothing but counts is changed here.
 
-    There is a step (`issue`) in every cycle of an `active` pass, but that a tile does not end while `crowded`.
-    `last_step`: the next one ends its tile; `tile_ends` and `pass_ends` with a step that does, `ended` with the last
-    one of an instruction. `kind` and `half` are the active pass's.
+    There is a step (`stepping`) in every cycle of an `active` pass, except that a tile does not end while `crowded`.
+    `last_step`: the step due ends its tile. `tile_ends` and `pass_ends` come with a step that does, `ended` with the
+    last one of an instruction. `kind` and `half` are the active pass's.
 
     One pass waits (`waiting`): `following`, which stays as it is for a cycle after its `load`. It is loaded with the
     last step of the one before, if `there` (what it reads is written) was high the cycle before: `may_load`.
@@ -40,7 +40,7 @@ class Stepper(wiring.Component):
                 "active": Out(1),
                 "kind": Out(Pass),
                 "half": Out(1),
-                "issue": Out(1),
+                "stepping": Out(1),
                 "last_step": Out(1),
                 "tile_ends": Out(1),
                 "pass_ends": Out(1),
@@ -60,14 +60,14 @@ class Stepper(wiring.Component):
         steps_left, tiles_left = Signal(16), Signal(16)
         last_tile, last = Signal(), Signal()  # `last`: tile and step
         m.d.comb += [
-            self.issue.eq(active & ~(last_step & self.crowded)),
-            self.tile_ends.eq(self.issue & last_step),
+            self.stepping.eq(active & ~(last_step & self.crowded)),
+            self.tile_ends.eq(self.stepping & last_step),
             self.pass_ends.eq(active & last & ~self.crowded),
             self.load.eq(self.may_load & (~active | self.pass_ends)),
             self.ended.eq(self.pass_ends & ends),
         ]
         m.d.sync += self.may_load.eq(waiting & ~self.load & self.there)
-        with m.If(self.issue):
+        with m.If(self.stepping):
             m.d.sync += [
                 steps_left.eq(steps_left - 1),
                 last_step.eq(steps_left == 1),

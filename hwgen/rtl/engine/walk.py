@@ -26,7 +26,7 @@ class Walker(wiring.Component):
         self.p, self.layout = p, pass_layout(p, settle)
         super().__init__(
             {
-                "issue": In(1),
+                "stepping": In(1),
                 "kind": In(Pass),
                 "last_step": In(1),
                 "tile_ends": In(1),
@@ -51,8 +51,8 @@ class Walker(wiring.Component):
         at, inner = self.at, self.inner
         tile_ended, v_tile = Signal(), Signal(16)
         m.d.sync += [
-            self.step.eq(self.issue),
-            self.context_step.eq(self.issue & (self.kind == Pass.CONTEXT)),
+            self.step.eq(self.stepping),
+            self.context_step.eq(self.stepping & (self.kind == Pass.CONTEXT)),
             self.last.eq(self.last_step),
             tile_ended.eq(self.tile_ends),
             self.pass_ended.eq(self.pass_ends),
