@@ -1,17 +1,16 @@
 // Runs jobs (a task's program on an input) on the accelerator in Verilator, without a reset in between.
-// Usage: harness JOBFILE. The job file's commands are in `read_jobs`; sim/harness.py writes and reads all files.
+// Usage: harness JOBFILE. The job file's commands are in jobs.h; sim/harness.py writes and reads all files.
 
 #include <array>
 #include <deque>
 #include <fstream>
-#include <iomanip>
 #include <iostream>
-#include <map>
 #include <memory>
 #include <sstream>
 
 #include "Vhwgen_accelerator.h"
 #include "hwgen_regs.h"
+#include "jobs.h"
 #include "memory.h"
 #include "verilated.h"
 #include "verilated_sym_props.h"
@@ -25,103 +24,6 @@ using Trace = VerilatedVcdC;
 #endif
 
 namespace {
-
-struct Probe {
-    std::string path;  // of a memory instance
-    unsigned first, count;
-};
-using Probes = std::multimap<unsigned, Probe>;  // by instruction
-
-struct Job {
-    std::string probes;
-    uint32_t entry;
-    Range program, weights, input, output;
-    uint32_t batch, input_stride, output_stride;
-    int fault_port;  // answers one beat with an error: 0, 1: reads of gmem0, gmem1; 2: write responses of gmem1; else none
-    uint64_t fault_beat;
-};
-
-struct Options {
-    Dram dram;
-    Timing timing;
-    Range program, weights;
-    uint64_t watchdog = 0;
-    unsigned seed = 1;
-    std::map<std::string, Probes> probes;
-    std::vector<std::pair<std::string, uint32_t>> counters;
-    std::vector<Job> jobs;
-    std::string results, dumps, timeline, trace;
-};
-
-[[noreturn]] void give_up(const std::string& why) {
-    std::cerr << why << std::endl;
-    std::exit(3);
-}
-
-Options read_jobs(const char* path) {
-    Options o;
-    std::ifstream file(path);
-    if (!file) give_up(std::string("cannot read the job file ") + path);
-    for (std::string line; std::getline(file, line);) {
-        std::istringstream in(line);
-        in >> std::setbase(0);
-        std::string command, name;
-        in >> command;
-        if (command == "dram") {
-            uint64_t size;
-            in >> o.dram.origin >> size;
-            o.dram.bytes.resize(size);
-        } else if (command == "load") {
-            uint64_t address;
-            in >> address >> std::ws;
-            std::getline(in, name);
-            std::ifstream data(name, std::ios::binary | std::ios::ate);
-            uint64_t size = data ? uint64_t(data.tellg()) : 0;
-            if (!data || !Range{o.dram.origin, o.dram.bytes.size()}.holds(address, size)) give_up("cannot load " + name);
-            data.seekg(0);
-            data.read(reinterpret_cast<char*>(&o.dram.bytes[address - o.dram.origin]), std::streamsize(size));
-        } else if (command == "program") {
-            in >> o.program.base >> o.program.size;
-        } else if (command == "weights") {
-            in >> o.weights.base >> o.weights.size;
-        } else if (command == "timing") {
-            in >> o.timing.latency >> o.timing.stall_percent >> o.seed >> o.watchdog;
-            o.timing.random.seed(o.seed);
-        } else if (command == "counter") {
-            uint32_t offset;
-            in >> name >> offset;
-            o.counters.emplace_back(name, offset);
-        } else if (command == "probe") {
-            unsigned instruction;
-            Probe probe;
-            in >> name >> instruction >> probe.first >> probe.count >> probe.path;
-            o.probes[name].emplace(instruction, probe);
-        } else if (command == "job") {
-            Job job;
-            job.program = o.program;  // those named last
-            job.weights = o.weights;
-            in >> job.probes >> job.entry >> job.input.base >> job.input.size >> job.output.base >> job.output.size >>
-                job.batch >> job.input_stride >> job.output_stride >> job.fault_port >> job.fault_beat;
-            o.jobs.push_back(job);
-        } else if (command == "results") {
-            in >> std::ws;
-            std::getline(in, o.results);
-        } else if (command == "dumps") {
-            in >> std::ws;
-            std::getline(in, o.dumps);
-        } else if (command == "timeline") {
-            in >> std::ws;
-            std::getline(in, o.timeline);
-        } else if (command == "trace") {
-            in >> std::ws;
-            std::getline(in, o.trace);
-        } else if (!command.empty()) {
-            give_up("unknown command in the job file: " + line);
-        }
-        if (in.fail()) give_up("malformed line in the job file: " + line);
-    }
-    return o;
-}
 
 class Machine {
 public:

@@ -1,4 +1,7 @@
-"""Signatures of ports that rooms share; `Out` is the side that asks or writes. And how flat ports become one."""
+"""Signatures of ports that rooms share; `Out` is the side that asks or writes. And how flat ports become one.
+
+Tested by tests/system/test_cocotb_top.py.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 
 from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
@@ -14,6 +15,37 @@ from hwgen.machine.params import HwParams
 from hwgen.rtl.common.decode import INSTRUCTION_BITS, Fields
 
 __all__ = ["OperandCheck"]
+
+
+def _register(m: Module, name: str, value: Value) -> Signal:
+    """`value`, a cycle late."""
+    result = Signal(value.shape(), name=name, reset_less=True)
+    m.d.sync += result.eq(value)
+    return result
+
+
+class StrayBits(wiring.Component):
+    """`stray`, a bit per opcode in the order of `Op`: `instruction` has bits set that this opcode does not read; some
+    of them would mislead a unit. LATENCY cycles late. Bits with the same readers make one mask.
+    """
+
+    LATENCY = 2
+
+    def __init__(self) -> None:
+        super().__init__({"instruction": In(INSTRUCTION_BITS), "stray": Out(len(Op))})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        masks: defaultdict[tuple[Op, ...], int] = defaultdict(int)
+        for bit in range(INSTRUCTION_BITS):
+            masks[tuple(op for op in Op if read_mask(op) >> bit & 1)] |= 1 << bit
+        used = {
+            readers: _register(m, f"used{number}", (self.instruction & mask).any())
+            for number, (readers, mask) in enumerate(masks.items())
+        }
+        unread = {op: Cat(bits for readers, bits in used.items() if op not in readers).any() for op in Op}
+        m.d.comb += self.stray.eq(Cat(_register(m, f"stray_{op.name}", bits) for op, bits in unread.items()))
+        return m
 
 
 class OperandCheck(wiring.Component):
@@ -40,12 +72,10 @@ class OperandCheck(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p, f = self.p, Fields(self.instruction)
-
+        m.submodules.strays = strays = StrayBits()
+        m.d.comb += strays.instruction.eq(self.instruction)
         # As the instruction is held, facts of different stages may meet: only the path into each register counts.
-        def register(name: str, value: Value) -> Signal:
-            result = Signal(value.shape(), name=name, reset_less=True)
-            m.d.sync += result.eq(value)
-            return result
+        register = partial(_register, m)
 
         # Stage 1: comparisons with constants and of two fields, differences.
         is_op = {op: register(f"is_{op.name}", f.op == op) for op in Op}
@@ -109,20 +139,7 @@ class OperandCheck(wiring.Component):
             Op.STORE: rows & tiles & stored & ((f.source == Source.X) | (f.source == Source.Y)),
         }
         assert conditions.keys() == OPCODES.keys()
-        # Bits an opcode does not read must be zero: some of them would mislead a unit. Bits with the same readers make
-        # one mask (stages 1 and 2).
-        masks: defaultdict[tuple[Op, ...], int] = defaultdict(int)
-        for bit in range(INSTRUCTION_BITS):
-            masks[tuple(op for op in Op if read_mask(op) >> bit & 1)] |= 1 << bit
-        used = {
-            readers: register(f"used{number}", (self.instruction & mask).any())
-            for number, (readers, mask) in enumerate(masks.items())
-        }
-        stray = {
-            op: register(f"stray_{op.name}", Cat(bits for readers, bits in used.items() if op not in readers).any())
-            for op in Op
-        }
         # Stage 4
-        legal = Cat(is_op[op] & conditions[op] & ~stray[op] for op in Op).any() & aligned
+        legal = Cat(is_op[op] & conditions[op] & ~strays.stray[number] for number, op in enumerate(Op)).any() & aligned
         m.d.sync += [self.known.eq(Cat(is_op.values()).any()), self.legal.eq(legal)]
         return m

@@ -5,13 +5,18 @@ from __future__ import annotations
 from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import bits_for, ceil_log2
+from amaranth.utils import ceil_log2
 
 from hwgen.machine.params import HwParams
 from hwgen.rtl.common.context import CONTEXT_BITS, CONTEXTS
 from hwgen.rtl.common.decode import delayed
 from hwgen.rtl.common.ram import select_bits
-from hwgen.rtl.engine.plan import START, Pass, Planner
+from hwgen.rtl.engine.hazards import HazardTimers
+from hwgen.rtl.engine.plan import Pass, Planner
+from hwgen.rtl.engine.queue import START
+from hwgen.rtl.engine.step import Stepper
+from hwgen.rtl.engine.unfinished import Unfinished
+from hwgen.rtl.engine.walk import Walker
 
 __all__ = ["Issuer", "tile_layout"]
 
@@ -45,6 +50,10 @@ class Issuer(wiring.Component):
     output tile are read beside the weights of its first row tile, `param_words` of which have one: word n - 1 - s in
     step s, an odd number of words in front of the step's own. Steps that end a tile are at least T cycles apart, so the
     drain needs no back-pressure. Nothing but missing ring words makes the issuer wait for another unit.
+
+    Its parts stand one behind the other: `Planner` makes passes of instructions, `Stepper` decides step by step, held
+    back by the `HazardTimers`, `Walker` knows a cycle later where the step is; from there addresses go to the buffers
+    and flags to the array.
     """
 
     def __init__(self, p: HwParams, *, lead: int, score_settle: int, settle: int) -> None:
@@ -112,219 +121,107 @@ class Issuer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.plan = self.plan = Planner(self.p, settle=self.settle)
+        p, settle = self.p, self.settle
+        m.submodules.plan = plan = Planner(p, settle=settle)
+        m.submodules.stepper = stepper = Stepper(p, settle=settle)
+        m.submodules.hazards = hazards = HazardTimers(p, score_settle=self.score_settle, settle=settle)
+        m.submodules.walker = walker = Walker(p, settle=settle)
+        m.submodules.instructions = instructions = Unfinished(settle=settle)
         for name in (*START, "ring_written"):
-            m.d.comb += getattr(self.plan, name).eq(getattr(self, name))
-        self._decide(m)
-        self._walk(m)
-        self._instructions(m)
-        self._operands(m)
+            m.d.comb += getattr(plan, name).eq(getattr(self, name))
+        for part in (hazards, walker):
+            for name, member in part.signature.members.items():
+                if member.flow == In:
+                    m.d.comb += getattr(part, name).eq(getattr(stepper, name))
+        m.d.comb += [
+            stepper.pass_valid.eq(plan.pass_valid),
+            stepper.pass_data.eq(plan.pass_data),
+            plan.pass_ready.eq(stepper.pass_ready),
+            stepper.crowded.eq(hazards.crowded),
+            stepper.there.eq(hazards.there),
+            plan.quiet.eq(~stepper.waiting & ~stepper.active & ~walker.step & ~walker.loaded),
+            self.begin.eq((walker.loaded & stepper.following.begins) | plan.skip_begin),
+            self.begin_number.eq(Mux(walker.loaded, stepper.following.number, plan.skip_number)),
+            instructions.start.eq(self.start),
+            instructions.ended.eq(stepper.ended),
+            instructions.number.eq(walker.at.number),
+            instructions.skip_end.eq(plan.skip_end),
+            instructions.skip_number.eq(plan.skip_number),
+            self.unfinished.eq(instructions.unfinished),
+            self.done.eq(instructions.done),
+            self.done_number.eq(instructions.done_number),
+        ]
+        self._causes(m, plan, stepper, instructions.present)
+        self._operands(m, plan, walker)
+        self._scores(m, walker)
+        self._at_array(m, walker)
         return m
 
-    def _decide(self, m: Module) -> None:
-        """Whether there is a step in this cycle, and whether the next pass begins behind it. Loop ends are flags, one
-        register ahead of the counts, and nothing but counts is changed here: the decision must be short."""
-        p, plan = self.p, self.plan
-        # The pass that waits. Its place stays as it is for a cycle after it was taken: `_walk` looks at it then.
-        self.following = following = Signal.like(plan.pass_data)
-        self.valid, self.active = valid, active = Signal(), Signal()
-        m.d.comb += plan.pass_ready.eq(~valid)
-        with m.If(~valid):
-            m.d.sync += [following.eq(plan.pass_data), valid.eq(plan.pass_valid)]
-
-        self.deciding = kind = Signal(Pass)  # what for
-        half, ends = Signal(), Signal()
-        steps, single = Signal(16), Signal()
-        steps_left, tiles_left = Signal(16), Signal(16)
-        last_step, last_tile, last = Signal(), Signal(), Signal()  # `last`: both
-        crowded = Signal()  # the tile before ended less than T cycles ago
-        may_load = Signal()  # nothing but the steps under way is in front of the pass that waits
-        self.issue, self.tile_ends, self.pass_ends, self.load, self.ended = (
-            Signal(name=f"{name}_now") for name in ("issue", "tile_ends", "pass_ends", "load", "ended")
-        )
+    def _causes(self, m: Module, plan: Planner, stepper: Stepper, present: Value) -> None:
+        """What a cycle is spent with."""
+        idle = ~stepper.active
         m.d.comb += [
-            self.issue.eq(active & ~(last_step & crowded)),
-            self.tile_ends.eq(self.issue & last_step),
-            self.pass_ends.eq(active & last & ~crowded),
-            self.load.eq(may_load & (~active | self.pass_ends)),
-            self.ended.eq(self.pass_ends & ends),
-        ]
-        self.last_step, self.may_load = last_step, may_load
-        with m.If(self.issue):
-            m.d.sync += [
-                steps_left.eq(steps_left - 1),
-                last_step.eq(steps_left == 1),
-                last.eq((steps_left == 1) & last_tile),
-            ]
-        with m.If(self.tile_ends):
-            m.d.sync += [
-                steps_left.eq(steps - 1),
-                last_step.eq(single),
-                last.eq(single & (tiles_left == 1)),
-                tiles_left.eq(tiles_left - 1),
-                last_tile.eq(tiles_left == 1),
-            ]
-        with m.If(self.pass_ends):
-            m.d.sync += active.eq(0)
-        with m.If(self.load):
-            m.d.sync += [
-                valid.eq(0),
-                active.eq(1),
-                kind.eq(following.kind),
-                half.eq(following.half),
-                ends.eq(following.ends),
-                steps.eq(following.steps),
-                single.eq(following.steps == 1),
-                steps_left.eq(following.steps - 1),
-                last_step.eq(following.steps == 1),
-                last.eq((following.steps == 1) & (following.tiles == 1)),
-                tiles_left.eq(following.tiles - 1),
-                last_tile.eq(following.tiles == 1),
-            ]
-
-        # Timers. All latencies behind the issue are fixed, so hazards are counted, not signalled back.
-        gap = Signal(range(p.t))
-        with m.If(self.tile_ends):
-            m.d.sync += [gap.eq(p.t - 1), crowded.eq(1)]
-        with m.Elif(crowded):
-            m.d.sync += [gap.eq(gap - 1), crowded.eq(gap != 1)]
-        scored = Signal(2)  # the halves' scores are there
-        for number in range(2):
-            wait = Signal(range(self.score_settle), name=f"score_wait{number}")
-            with m.If(wait != 0):
-                m.d.sync += wait.eq(wait - 1)
-            with m.If(wait == 1):
-                m.d.sync += scored[number].eq(1)
-            with m.If(self.pass_ends & (kind == Pass.SCORE) & (half == number)):
-                m.d.sync += wait.eq(self.score_settle - 3)  # until the pass that reads them may be loaded: two more
-            with m.If(self.load & (following.kind == Pass.SCORE) & (following.half == number)):
-                m.d.sync += scored[number].eq(0)
-        since = Signal(bits_for(self.settle), init=self.settle)  # cycles since the last step
-        with m.If(self.issue):
-            m.d.sync += since.eq(0)
-        with m.Elif(since != self.settle):
-            m.d.sync += since.eq(since + 1)
-        there = Signal()
-        m.d.comb += there.eq(following.free | (~active & (since + 2 >= following.wait)))
-        with m.If(following.kind == Pass.CONTEXT):
-            m.d.comb += there.eq(scored.bit_select(following.half, 1))
-        m.d.sync += may_load.eq(valid & ~self.load & there)
-
-    def _walk(self, m: Module) -> None:
-        """The step decided in the cycle before: where it is in its pass."""
-        following = self.following
-        self.f = f = Signal.like(following)
-        self.step_now, self.first_tile, self.last = step, first_tile, last = Signal(), Signal(), Signal()
-        self.context_step, self.pops = Signal(), Signal()
-        tile_ends, load = Signal(), Signal()
-        self.inner, self.v_tile = inner, v_tile = Signal(16), Signal(16)
-        m.d.sync += [
-            step.eq(self.issue),
-            self.context_step.eq(self.issue & (self.deciding == Pass.CONTEXT)),
-            last.eq(self.last_step),
-            tile_ends.eq(self.tile_ends),
-            self.pops.eq(self.pass_ends),
-            load.eq(self.load),
-        ]
-        with m.If(step):
-            m.d.sync += [inner.eq(inner + 1), f.v_word.eq(f.v_word + f.v_stride)]
-        with m.If(tile_ends):
-            m.d.sync += [
-                inner.eq(0),
-                first_tile.eq(0),
-                f.a_row.eq(f.a_row + f.a_stride),
-                f.k_row.eq(f.k_row + f.k_stride),
-                f.v_word.eq(v_tile + 1),
-                v_tile.eq(v_tile + 1),
-            ]
-            with m.If(f.kind == Pass.MATMUL):
-                m.d.sync += f.row_tile.eq(f.row_tile + 1)
-            with m.Else():
-                m.d.sync += f.word.eq(f.word + 1)
-        with m.If(load):
-            m.d.sync += [f.eq(following), v_tile.eq(following.v_word), inner.eq(0), first_tile.eq(1)]
-        m.d.comb += [
-            self.begin.eq((load & following.begins) | self.plan.skip_begin),
-            self.begin_number.eq(Mux(load, following.number, self.plan.skip_number)),
-            self.plan.quiet.eq(~self.valid & ~self.active & ~step & ~load),
-        ]
-
-    def _instructions(self, m: Module) -> None:
-        """Beginnings and ends, and what every cycle in between is spent with."""
-        plan, present, ended = self.plan, Signal(range(CONTEXTS + 1)), Signal()
-        m.d.comb += ended.eq(self.ended | plan.skip_end)
-        m.d.sync += [
-            present.eq(present + self.start - ended),
-            self.unfinished.eq(self.unfinished + self.start - self.done),
-        ]
-        # The number of a step is known a cycle after it.
-        number = Signal(16)
-        skipped = delayed(m, plan.skip_end, 1, reset=True)
-        m.d.comb += number.eq(Mux(skipped, delayed(m, plan.skip_number, 1), self.f.number))
-        idle = ~self.active
-        m.d.comb += [
-            self.done.eq(delayed(m, ended, self.settle, reset=True)),
-            self.done_number.eq(delayed(m, number, self.settle - 1)),
-            self.step.eq(self.issue),
-            self.attention_step.eq(self.issue & (self.deciding != Pass.MATMUL)),
-            self.stall_drain.eq(self.active & ~self.issue),
-            self.stall_pipeline.eq(idle & self.valid & ~self.may_load),
-            self.starved.eq(idle & ~self.valid & plan.starving),
-            self.stall_issue.eq(
-                present.any() & ~(self.issue | self.stall_drain | self.stall_pipeline | self.starved)
-            ),
+            self.step.eq(stepper.stepping),
+            self.attention_step.eq(stepper.stepping & (stepper.kind != Pass.MATMUL)),
+            self.stall_drain.eq(stepper.active & ~stepper.stepping),
+            self.stall_pipeline.eq(idle & stepper.waiting & ~stepper.may_load),
+            self.starved.eq(idle & ~stepper.waiting & plan.starving),
+            self.stall_issue.eq(present & ~(self.step | self.stall_drain | self.stall_pipeline | self.starved)),
             self.discarded.eq(plan.discarded),
         ]
 
-    def _operands(self, m: Module) -> None:
-        p, f, kind, step, inner = self.p, self.f, self.f.kind, self.step_now, self.inner
-        part = ceil_log2(p.word // p.k)
+    def _operands(self, m: Module, plan: Planner, walker: Walker) -> None:
+        """Addresses of what a step reads, and what it takes out of the ring."""
+        at, step, inner, kind = walker.at, walker.step, walker.inner, walker.at.kind
+        part = ceil_log2(self.p.word // self.p.k)
 
         def operand(target: Signal, value: Value, *, reset: bool = False) -> None:
             m.d.comb += target.eq(delayed(m, value, self.lead - 3, reset=reset))
 
         row_operand = step & (kind != Pass.CONTEXT)
-        weights = step & (kind == Pass.MATMUL)
-        param = weights & self.first_tile & (inner < p.param_words)
-        param_index = Signal.like(self.param_index)
-        m.d.comb += param_index.eq(p.param_words - 1 - inner)
-        operand(self.y_en, row_operand & ~f.from_h, reset=True)
-        operand(self.h_en, row_operand & f.from_h, reset=True)
-        operand(self.a_addr, (f.a_row + (inner >> part))[:16])
+        operand(self.y_en, row_operand & ~at.from_h, reset=True)
+        operand(self.h_en, row_operand & at.from_h, reset=True)
+        operand(self.a_addr, (at.a_row + (inner >> part))[:16])
         operand(self.a_sub, inner[:part])
         operand(self.k_en, step & (kind == Pass.SCORE), reset=True)
-        operand(self.k_addr, (f.k_row + (inner >> part))[:16])
+        operand(self.k_addr, (at.k_row + (inner >> part))[:16])
         operand(self.k_sub, inner[:part])
         operand(self.v_en, step & (kind == Pass.CONTEXT), reset=True)
-        operand(self.v_addr, f.v_word)
-        operand(self.ring_en, weights, reset=True)
-        operand(self.ring_index, f.ring + p.param_words + inner)
-        operand(self.ring_param_en, param, reset=True)
-        operand(self.ring_param_index, f.ring + param_index)
-        operand(self.ring_pop, (self.pops & f.pop.any()) | self.plan.discard, reset=True)
-        operand(self.ring_pop_count, Mux(self.plan.discard, self.plan.tile_words, f.pop))
+        operand(self.v_addr, at.v_word)
+        operand(self.ring_en, step & (kind == Pass.MATMUL), reset=True)
+        operand(self.ring_index, at.ring + self.p.param_words + inner)
+        operand(self.ring_param_en, walker.param, reset=True)
+        operand(self.ring_param_index, at.ring + walker.param_index)
+        operand(self.ring_pop, (walker.pass_ended & at.pop.any()) | plan.discard, reset=True)
+        operand(self.ring_pop_count, Mux(plan.discard, plan.tile_words, at.pop))
+
+    def _scores(self, m: Module, walker: Walker) -> None:
+        at = walker.at
         m.d.comb += [
-            self.s_en.eq(self.context_step),
-            self.s_half.eq(f.half),
-            self.s_step.eq(inner),
-            self.s_begin.eq(f.key_begin),
-            self.s_keys.eq(f.keys),
-            self.s_sum.eq(self.first_tile),
-            self.s_first.eq(inner == 0),
-            self.s_last.eq(self.last & self.first_tile),
+            self.s_en.eq(walker.context_step),
+            self.s_half.eq(at.half),
+            self.s_step.eq(walker.inner),
+            self.s_begin.eq(at.key_begin),
+            self.s_keys.eq(at.keys),
+            self.s_sum.eq(walker.first_tile),
+            self.s_first.eq(walker.inner == 0),
+            self.s_last.eq(walker.last & walker.first_tile),
         ]
 
-        tile, at_array = Signal(tile_layout(p)), self.lead - 1
-        m.d.comb += [tile[name].eq(f[name]) for name in ("kind", "context", "row_tile", "word", "half")]
-        m.d.comb += tile.first.eq(self.first_tile)
+    def _at_array(self, m: Module, walker: Walker) -> None:
+        """What goes along with the operands."""
+        at, step, cycles = walker.at, walker.step, self.lead - 1
+        tile = Signal(tile_layout(self.p))
+        m.d.comb += [tile[name].eq(at[name]) for name in ("kind", "context", "row_tile", "word", "half")]
+        m.d.comb += tile.first.eq(walker.first_tile)
         m.d.comb += [
             Cat(self.step_valid, self.step_last, self.param_en).eq(
-                delayed(m, Cat(step, step & self.last, param), at_array, reset=True)
+                delayed(m, Cat(step, step & walker.last, walker.param), cycles, reset=True)
             ),
-            self.step_first.eq(delayed(m, inner == 0, at_array)),
-            self.kind.eq(delayed(m, kind, at_array)),
-            self.from_h.eq(delayed(m, f.from_h, at_array)),
-            self.a_unsigned.eq(delayed(m, f.a_unsigned, at_array)),
-            self.tile.eq(delayed(m, tile.as_value(), at_array)),
-            self.param_index.eq(delayed(m, param_index, at_array)),
+            self.step_first.eq(delayed(m, walker.inner == 0, cycles)),
+            self.kind.eq(delayed(m, at.kind, cycles)),
+            self.from_h.eq(delayed(m, at.from_h, cycles)),
+            self.a_unsigned.eq(delayed(m, at.a_unsigned, cycles)),
+            self.tile.eq(delayed(m, tile.as_value(), cycles)),
+            self.param_index.eq(delayed(m, walker.param_index, cycles)),
         ]

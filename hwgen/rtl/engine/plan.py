@@ -13,14 +13,13 @@ from amaranth.utils import bits_for, ceil_log2
 
 from hwgen.machine.isa import NO_WAIT, Op, Source
 from hwgen.machine.params import HwParams
-from hwgen.rtl.common.context import CONTEXT_BITS, CONTEXTS, ContextTable
-from hwgen.rtl.common.decode import INSTRUCTION_BITS, Fields
+from hwgen.rtl.common.context import CONTEXT_BITS
 from hwgen.rtl.common.ram import select_bits
+from hwgen.rtl.engine.loops import Loops
+from hwgen.rtl.engine.queue import START, InstructionQueue
+from hwgen.rtl.engine.tilewords import TileWords
 
-__all__ = ["START", "Pass", "Planner", "pass_layout"]
-
-#: How the engine is given an instruction.
-START = {"start": In(1), "instruction": In(INSTRUCTION_BITS), "rows": In(16), "fetched": In(1), "number": In(16)}
+__all__ = ["Pass", "Planner", "pass_layout"]
 
 
 class Pass(enum.Enum, shape=unsigned(2)):
@@ -71,12 +70,14 @@ class Planner(wiring.Component):
     weights that come through the ring are offered when all words of the tile are there.
 
     The context of a query tile comes after the scores of the next one, so that softmax has time. So does the last one
-    of an instruction, if the next instruction is an ATTENTION with `slack` NO_WAIT that is already there. The halves of
-    the score buffer take turns, instructions do not matter.
+    of an instruction, if the next instruction is an ATTENTION with `slack` NO_WAIT that is already there.
 
     Without rows a MATMUL only takes its weights out of the ring (`discard` pops `tile_words`; `discarded`: what they
     took in DRAM, in halves of a ring word), when the issuer is `quiet`; `skip_begin` and `skip_end` mark its time.
     `starving`: nothing is offered because weights are not there.
+
+    Here is the state machine that goes from pass to pass. `InstructionQueue` has the instruction, `Loops` knows how
+    far it is, `TileWords` if its weights are there; a pass is put together from these.
     """
 
     def __init__(self, p: HwParams, *, settle: int) -> None:
@@ -102,178 +103,141 @@ class Planner(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        self._instructions(m)
-        self._ring(m)
+        m.submodules.queue = queue = InstructionQueue()
+        m.submodules.words = words = TileWords(self.p)
+        m.submodules.loops = loops = Loops(self.p, settle=self.settle)
+        self.queue, self.words, self.loops = queue, words, loops
+        self.f, self.at = queue.fields, loops.at
+        for name in START:
+            m.d.comb += getattr(queue, name).eq(getattr(self, name))
+        m.d.comb += [
+            words.fields.eq(queue.fields),
+            words.ring_written.eq(self.ring_written),
+            loops.fields.eq(queue.fields),
+            loops.tile_words.eq(words.tile_words),
+            self.tile_words.eq(words.tile_words),
+            self.discarded.eq(Mux(self.discard, words.tile_halves, 0)),
+            self.skip_number.eq(queue.fields.number),
+        ]
+        self._offer(m)
         self._passes(m)
         return m
 
-    def _instructions(self, m: Module) -> None:
-        """The instructions taken: their fields in a table, `f` of the one at work."""
-        m.submodules.table = table = ContextTable(
-            ("op", "source", "a_unsigned", "keep", "narrow", "a_base", "a_stride", "row_begin", "k_steps", "tiles",
-             "d_word", "ring_offset", "slack", "k_base", "k_stride", "v_base", "v_stride", "key_tiles", "pv_steps"),
-            rows=16, fetched=1, first_use=1, number=16,
-        )  # fmt: skip
-        self.f = f = Signal(table.layout)
-        following = Signal(CONTEXT_BITS)
-        self.waiting = waiting = Signal(range(CONTEXTS + 1))
-        self.current, self.planned, self.loaded = Signal(CONTEXT_BITS), Signal(), Signal()
-        m.d.comb += [
-            table.w_en.eq(self.start),
-            table.w_context.eq(following),
-            table.instruction.eq(self.instruction),
-            table.rows.eq(self.rows),
-            table.fetched.eq(self.fetched),
-            table.first_use.eq(Fields(self.instruction).bytes != 0),
-            table.number.eq(self.number),
-            table.r_context.eq(self.current),
-        ]
-        m.d.sync += [
-            # The table's read has a register: what depends on the fields is long enough without it.
-            f.eq(table.read),
-            self.loaded.eq((waiting != 0) & ~self.planned),
-            following.eq(following + self.start),
-            self.current.eq(self.current + self.planned),
-            waiting.eq(waiting + self.start - self.planned),
-        ]
-
-    def _ring(self, m: Module) -> None:
-        """`there`: all words of the next tile are in the ring. Tiles are first read in the order in which they came."""
-        f, unread = self.f, Signal(self.level)
-        tile_halves = Signal(self.level + 1)  # what they take in DRAM, in halves of a word
-        odd = f.k_steps[0] if self.p.piece_bytes == self.p.ring_bytes else 0  # packed by pairs of words: half a pair
-        self.take, self.there, taken = Signal(), Signal(), Signal()
-        m.d.sync += [
-            self.tile_words.eq(self.p.param_words + f.k_steps),
-            tile_halves.eq(2 * self.p.param_words + Mux(f.narrow, f.k_steps + odd, 2 * f.k_steps)),
-            taken.eq(self.take),  # that late because the decision is
-            unread.eq(unread + self.ring_written - Mux(taken, self.tile_words, 0)),
-            self.there.eq((unread >= self.tile_words) & ~self.take & ~taken),
-        ]
-        m.d.comb += self.discarded.eq(Mux(self.discard, tile_halves, 0))
-
-    def _passes(self, m: Module) -> None:
-        p, f, settle = self.p, self.f, self.settle
-        log_t, log_w = ceil_log2(p.t), ceil_log2(p.word)
-        empty, first, half = Signal(), Signal(), Signal()
-        needed, free = Signal(bits_for(settle)), Signal()
-        tile_first, tile_count, query = Signal(p.row_bits), Signal(p.row_bits), Signal(p.row_bits)
-        key_begin, keys = Signal(select_bits(p.word)), Signal(16)
-        query_row, out_tile, ring = Signal(16), Signal(16), Signal(self.level)
-        last_tile, last_query = Signal(), Signal()
-        # Known in time: between two passes of an instruction the offer is empty for a cycle at least.
-        m.d.sync += [last_tile.eq(out_tile + 1 == f.tiles), last_query.eq(query + 1 == tile_count)]
-
-        # The context whose scores were planned last.
-        held, holding = Signal(self.pass_data.shape()), Signal()
-        scores, context, product = (Signal.like(held, name=name) for name in ("scores", "context", "product"))
-        for plan in (scores, context, product):
-            m.d.comb += [plan.context.eq(self.current), plan.number.eq(f.number)]
-        for plan in (scores, context):
-            m.d.comb += plan.row_tile.eq(tile_first + query)
+    def _offer(self, m: Module) -> None:
+        """What is offered: the context whose scores were planned last (`held`), or, if `new`, a pass of the instruction
+        as it is now."""
+        self.held, self.context = Signal.like(self.pass_data), Signal.like(self.pass_data)
+        self.new, self.attention = Signal(), Signal()
+        scores, product = Signal.like(self.pass_data), Signal.like(self.pass_data)
+        m.d.sync += self.attention.eq(self.f.op == Op.ATTENTION)
+        for plan in (scores, self.context, product):
+            m.d.comb += [plan.context.eq(self.queue.context), plan.number.eq(self.f.number)]
         for plan in (scores, product):
-            m.d.comb += [plan.begins.eq(first), plan.free.eq(free | ~first), plan.wait.eq(needed)]
+            m.d.comb += [plan.begins.eq(self.at.first), plan.free.eq(self.at.free | ~self.at.first)]
+            m.d.comb += plan.wait.eq(self.at.needed)
+        self._product(m, product)
+        self._scores(m, scores)
+        self._context(m, self.context)
+        new = Mux(self.attention, scores.as_value(), product.as_value())
+        m.d.comb += self.pass_data.eq(Mux(self.new, new, self.held.as_value()))
+
+    def _product(self, m: Module, product: data.View) -> None:
+        f, at = self.f, self.at
         m.d.comb += [
             product.kind.eq(Pass.MATMUL),
             product.steps.eq(f.k_steps),
-            product.tiles.eq(tile_count),
-            product.ends.eq(last_tile),
+            product.tiles.eq(at.tile_count),
+            product.ends.eq(at.last_tile),
             product.from_h.eq(f.source == Source.H),
             product.a_unsigned.eq(f.a_unsigned),
             product.a_row.eq(f.a_base),
             product.a_stride.eq(f.a_stride),
-            product.ring.eq(ring),
+            product.ring.eq(at.ring),
             product.pop.eq(Mux(f.keep, 0, self.tile_words)),
-            product.row_tile.eq(tile_first),
-            product.word.eq(f.d_word + out_tile),
+            product.row_tile.eq(at.tile_first),
+            product.word.eq(f.d_word + at.out_tile),
+        ]
+
+    def _scores(self, m: Module, scores: data.View) -> None:
+        f, at = self.f, self.at
+        m.d.comb += [
             scores.kind.eq(Pass.SCORE),
             scores.steps.eq(f.k_steps),
             scores.tiles.eq(f.key_tiles),
             scores.from_h.eq(1),
-            scores.a_row.eq(query_row),
+            scores.a_row.eq(at.query_row),
             scores.k_row.eq(f.k_base),
             scores.k_stride.eq(f.k_stride),
-            scores.half.eq(half),
+            scores.row_tile.eq(at.tile_first + at.query),
+            scores.half.eq(at.half),
+        ]
+
+    def _context(self, m: Module, context: data.View) -> None:
+        f, at = self.f, self.at
+        m.d.comb += [
             context.kind.eq(Pass.CONTEXT),
             context.steps.eq(f.pv_steps),
             context.tiles.eq(f.tiles),
             context.free.eq(1),
-            context.ends.eq(last_query),
+            context.ends.eq(at.last_query),
             context.v_word.eq(f.v_base),
             context.v_stride.eq(f.v_stride),
+            context.row_tile.eq(at.tile_first + at.query),
             context.word.eq(f.d_word),
-            context.half.eq(half),
-            context.key_begin.eq(key_begin),
-            context.keys.eq(keys),
+            context.half.eq(at.half),
+            context.key_begin.eq(at.key_begin),
+            context.keys.eq(at.keys),
         ]
 
+    def _passes(self, m: Module) -> None:
+        """Pass after pass."""
+        f, at, queue, words, loops = self.f, self.at, self.queue, self.words, self.loops
         joins = (f.op == Op.ATTENTION) & (f.slack == NO_WAIT)
+        holding = Signal()
         done = Signal()  # with the last pass, or discard
-        attention, new = Signal(), Signal()  # `new`: the offer is not the context held
-        m.d.sync += attention.eq(f.op == Op.ATTENTION)
-        m.d.comb += [
-            self.pass_data.eq(Mux(new, Mux(attention, scores.as_value(), product.as_value()), held.as_value())),
-            self.planned.eq(done),
-            self.skip_number.eq(f.number),
-        ]
+        m.d.comb += queue.planned.eq(done)
         with m.If(done):
-            m.d.sync += new.eq(0)
+            m.d.sync += self.new.eq(0)
         with m.FSM():
             with m.State("IDLE"):
-                m.d.sync += [
-                    needed.eq(settle - f.slack),
-                    free.eq(f.slack >= settle),
-                    tile_first.eq(f.row_begin >> log_t),
-                    tile_count.eq(((f.rows + (p.t - 1)) >> log_t) - (f.row_begin >> log_t)),
-                    key_begin.eq(f.row_begin[:log_w]),
-                    keys.eq(f.rows - (f.row_begin >> log_w << log_w)),
-                    empty.eq(f.rows == 0),
-                    first.eq(1),
-                    out_tile.eq(0),
-                    query.eq(0),
-                    query_row.eq(f.a_base),
-                    ring.eq(f.ring_offset),
-                ]
-                with m.If(self.loaded & (joins | ~holding)):
+                m.d.comb += loops.begin.eq(1)
+                with m.If(queue.loaded & (joins | ~holding)):
                     m.next = "BEGIN"
-                with m.Elif(self.loaded | ~self.waiting.any()):
+                with m.Elif(queue.loaded | ~queue.some):
                     m.d.comb += self.pass_valid.eq(holding)
                     with m.If(self.pass_ready):
                         m.d.sync += holding.eq(0)
             with m.State("BEGIN"):
-                m.d.sync += new.eq(1)
+                m.d.sync += self.new.eq(1)
                 m.next = "TILE"
-                with m.If(empty):
+                with m.If(at.empty):
                     m.next = "EMPTY"
-                with m.Elif(attention):
+                with m.Elif(self.attention):
                     m.next = "SCORE"
             with m.State("TILE"):
-                weights = self.there | ~f.first_use
+                weights = words.there | ~f.first_use
                 m.d.comb += [
                     self.pass_valid.eq(weights),
                     self.starving.eq(~weights),
-                    self.take.eq(weights & f.first_use & self.pass_ready),
+                    words.take.eq(weights & f.first_use & self.pass_ready),
                 ]
                 with m.If(weights & self.pass_ready):
-                    m.d.sync += [first.eq(0), out_tile.eq(out_tile + 1)]
-                    with m.If(f.keep):
-                        m.d.sync += ring.eq(ring + self.tile_words)
-                    with m.If(last_tile):
+                    m.d.comb += loops.next_tile.eq(1)
+                    with m.If(at.last_tile):
                         m.d.comb += done.eq(1)
                         m.next = "IDLE"
             with m.State("SCORE"):
                 m.d.comb += self.pass_valid.eq(1)
                 with m.If(self.pass_ready):
-                    m.d.sync += [first.eq(0), new.eq(0)]
+                    m.d.sync += self.new.eq(0)
                     m.next = "CONTEXT"
             with m.State("CONTEXT"):
                 m.d.comb += self.pass_valid.eq(holding)
                 with m.If(self.pass_ready | ~holding):
-                    m.d.sync += [held.eq(context), holding.eq(1), half.eq(~half)]
-                    m.d.sync += [query.eq(query + 1), query_row.eq(query_row + f.a_stride)]
-                    m.d.sync += new.eq(~last_query)
+                    m.d.comb += loops.next_query.eq(1)
+                    m.d.sync += [self.held.eq(self.context), holding.eq(1), self.new.eq(~at.last_query)]
                     m.next = "SCORE"
-                    with m.If(last_query):
+                    with m.If(at.last_query):
                         m.d.comb += done.eq(1)
                         m.next = "IDLE"
             with m.State("EMPTY"), m.If(self.quiet):
@@ -283,13 +247,12 @@ class Planner(wiring.Component):
             with m.State("DISCARD"):
                 # An empty queue's weights, fetched before that was known, go tile by tile.
                 m.d.comb += [
-                    self.discard.eq(self.there & f.fetched),
-                    self.take.eq(self.discard),
-                    self.starving.eq(f.fetched & ~self.there),
-                    self.skip_end.eq(~f.fetched | (self.discard & last_tile)),
+                    self.discard.eq(words.there & f.fetched),
+                    words.take.eq(self.discard),
+                    loops.next_tile.eq(self.discard),
+                    self.starving.eq(f.fetched & ~words.there),
+                    self.skip_end.eq(~f.fetched | (self.discard & at.last_tile)),
                     done.eq(self.skip_end),
                 ]
-                with m.If(self.discard):
-                    m.d.sync += out_tile.eq(out_tile + 1)
                 with m.If(self.skip_end):
                     m.next = "IDLE"
