@@ -28,7 +28,7 @@ def run_unit(
     seed: int = 1,
     trace: bool = False,
 ) -> None:
-    """Build `component` and run every `@cocotb.test` of module `bench` (e.g. "tests.rtl.bench_array") on it.
+    """Build `component` and run every `@cocotb.test` of module `bench` (e.g. "tests.rtl.engine.bench_array") on it.
 
     `parameters` reach the bench as JSON in `os.environ["HWGEN_PARAMETERS"]`. With `trace` a waveform stays in the
     cache directory, below `runs`. Raises AssertionError when a test fails.

@@ -2,6 +2,7 @@
 trained example on the same machine."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ import yaml
 
 from hwgen.common.strict_yaml import read_yaml
 from hwgen.compiler import auto_params
+from hwgen.machine.params import HwParams
 from hwgen.network import description
+from hwgen.network.description import Description
 from hwgen.quantize.synthetic import synthetic, synthetic_images
 from sim.harness import Timing
 from tests.paths import EXAMPLES, MNIST
@@ -21,16 +24,24 @@ CYCLES = {"segmentation": 167_030, "depth": 175_343}
 TOLERANCE = 1.03
 
 
-@pytest.fixture(scope="module")
-def work(tmp_path_factory) -> Work:
+def two_layers(directory: Path) -> Description:
     structure = read_yaml(MODEL)
     structure["layers"] = structure["layers"][:2]
     assert [layer["mlp"]["kind"] for layer in structure["layers"]] == ["dense", "moe"]
-    path = tmp_path_factory.mktemp("edge_moe") / "model.yaml"
+    path = directory / "model.yaml"
     path.write_text(yaml.safe_dump(structure))
-    desc = synthetic(path, 1)
-    p = auto_params([desc, description.load(MNIST / "model")], 8, 16, 8)
-    return Work(desc, replace(p, weight_depth=4096), synthetic_images(desc, 1, 1))
+    return synthetic(path, 1)
+
+
+def hardware(desc: Description) -> HwParams:
+    """The machine for `two_layers`, which runs smaller models as well."""
+    return replace(auto_params([desc], 8, 16, 8), weight_depth=4096)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory) -> Work:
+    desc = two_layers(tmp_path_factory.mktemp("edge_moe"))
+    return Work(desc, hardware(desc), synthetic_images(desc, 1, 1))
 
 
 def test_cycles(work):

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from hwgen.compiler import auto_params
 from hwgen.importers import Imported, Normalize, Overrides, load
 from hwgen.importers.common import ImageSize
 from hwgen.network.description import Description, Image
@@ -19,6 +18,7 @@ from hwgen.quantize.options import Options
 from tests.importers.moe_models import COLUMNS, PATCH, ROWS, edge_moe_folder, state_dict
 from tests.importers.timm_models import distilled, vit
 from tests.system.helpers import Work, assert_same, harness
+from tests.system.test_edge_moe import hardware, two_layers
 
 SMALL = {"img_size": 16, "embed_dim": 32, "mlp_ratio": 2, "init_values": 0.5}
 HEADS = Overrides(heads=2)
@@ -94,10 +94,10 @@ def description(name: str) -> Description:
 
 
 @pytest.mark.filterwarnings("ignore")  # the ONNX exporter's own
-def test_to_the_bit() -> None:
-    """They share one accelerator, and take turns on it."""
+def test_to_the_bit(tmp_path: Path) -> None:
+    """They share one accelerator, that of Edge-MoE's layers, and take turns on it."""
     descriptions = [description(name) for name in CHECKPOINTS]
-    p = auto_params(descriptions, 8, 4, 4)
+    p = hardware(two_layers(tmp_path))
     works = [Work(one, p, random_images(one.model.image, 2, 1)) for one in descriptions]
     runs = [(work, task, run) for run in range(2) for work in works for task in work.tasks]
     assert len(runs) == 2 * (4 * 1 + 3 * 2)
