@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hwgen.machine.isa import BYTES, FIELDS, OPCODES, ORDER, UNITS, Dest, Op, Source
 
 _UNITS = "; ".join(f"{unit} ({', '.join(op.name for op in ops)})" for unit, ops in UNITS.items())
+_ORDER = textwrap.fill(
+    f"Units work side by side, each in program order: {_UNITS}. An instruction starts when all before it have made "
+    f"their writes, except those that its order fields ({', '.join(f'`{name}`' for name in ORDER)}; all opcodes but "
+    "END have them) allow to be unfinished. Its own unit must have finished what came before; the engine has room for "
+    "four.",
+    width=120,
+    break_on_hyphens=False,
+)
 
 _INTRODUCTION = f"""\
 # Instruction set
@@ -19,10 +28,7 @@ other bits must be zero (fields of different opcodes may share bits). Offsets ar
 (program, weights, input, output); bases and strides are in words of the buffer, see
 [architecture.md](architecture.md). `hwgen info --program` shows a program in this notation.
 
-Units work side by side, each in program order: {_UNITS}.
-An instruction starts when all before it have made their writes, except those that its order fields
-({", ".join(f"`{name}`" for name in ORDER)}; all opcodes but END have them)
-allow to be unfinished. Its own unit must have finished what came before; the engine has room for four."""
+{_ORDER}"""
 
 _SOURCES = {Source.Y: "Y buffer", Source.H: "H buffer", Source.X: "X buffer (STORE only)"}
 
