@@ -48,14 +48,18 @@ def m3vit(tmp_path: Path) -> Path:
 
 def test_timm_checkpoint_from_pictures(deit: Path, quantize: Run) -> None:
     """The architecture is shown, with what was assumed; the output is a whole description."""
-    code, out, _ = quantize("--checkpoint", deit / "vit.pth", "--calibration", deit / "images", "-o", deit / "out")
-    assert code == 0
+    (deit / "config.json").write_text(json.dumps({"hidden_size": 64, "num_attention_heads": 1, "hidden_act": "gelu"}))
+    code, out, err = quantize(
+        "--checkpoint", deit / "vit.pth", "--calibration", deit / "images", "-o", deit / "out", "--pooling", "token",
+        "--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225",
+    )  # fmt: skip
+    assert code == 0, err
     text = " ".join(out.replace("│", " ").split())
     for row in (
         "vit, read as timm", "image 16x16x3, patches of 8x8", "tokens 5 of 64, 1 before the patches",
         "layers 1 with an MLP of 256", "attention 1 heads of 64", "tasks classify: class_token 10",
         "pixels minus 123.675, 116.28, 103.53, by 58.395, 57.12, 57.375", "LayerNorm epsilon 1e-06",
-        "note: 1 heads: taken to be 64 wide; else give --heads",
+        "activation gelu", "note: heads 1: stated by config.json: num_attention_heads",
         "note: 1 of 2 images resized to 16x16, bicubic",
     ):  # fmt: skip
         assert row in text, row
