@@ -1,4 +1,7 @@
-"""A linear layer: int8 weights and one requantization (bias, multiplier, shift) per output channel."""
+"""A linear layer: int8 weights and one requantization (bias, multiplier, shift) per output channel.
+
+Tested by tests/golden/test_model.py.
+"""
 
 from __future__ import annotations
 

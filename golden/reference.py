@@ -2,6 +2,8 @@
 
 Results are in output LSBs (or in the unit said below), before rounding and saturation. They are for reports only; no
 bit of the model comes from here.
+
+Tested by tests/golden/test_errors.py.
 """
 
 from __future__ import annotations

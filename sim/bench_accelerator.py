@@ -1,6 +1,8 @@
 """cocotb bench of the whole accelerator: registers, memory behind both AXI masters, interrupt, buffers at retirement.
 
 The test `jobs` runs what `sim.cocotb_run` left in the working directory. `Bench` serves other benches, too.
+
+Tested by tests/system/test_cocotb_top.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """The cocotb bench of the whole accelerator from Python, with the interface of `sim.harness`.
 
 Slower than the C++ harness by an order of magnitude, and with memory models from someone else: cocotbext-axi.
+
+Tested by tests/system/test_cocotb_top.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What both sides of a cocotb run of the whole accelerator exchange: jobs, faults to inject, results."""
+"""What both sides of a cocotb run of the whole accelerator exchange: jobs, faults to inject, results.
+
+Tested by tests/system/test_cocotb_top.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Run a cocotb bench of one component in Verilator: Verilog emission, cached build, pytest-friendly failure."""
+"""Run a cocotb bench of one component in Verilator: Verilog emission, cached build, pytest-friendly failure.
+
+Tested by tests/rtl/common/test_ram.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Where the commands write: two consoles, progress on the one for errors, results for programs as JSON."""
+"""Where the commands write: two consoles, progress on the one for errors, results for programs as JSON.
+
+Tested by tests/cli/test_quantize.py.
+"""
 
 from __future__ import annotations
 

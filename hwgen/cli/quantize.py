@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from hwgen.quantize import Job
 
 
+ReportFile = Annotated[
+    Path | None, typer.Option(help="Compare with the float network, print tables, write them to this JSON file.")
+]
+ReportImages = Annotated[
+    Path | None, typer.Option(help="Images of the comparison, with labels or without; default: the calibration's.")
+]
+
+
 class Ranges(enum.StrEnum):
     """Where the range of a tensor ends."""
 
@@ -65,12 +73,8 @@ def quantize(
     mean_bits: Annotated[
         float | None, typer.Option(help="4 to 8: bits of a weight on average; a search spends them.")
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Compare with the float network, print tables, write them to this JSON file.")
-    ] = None,
-    report_images: Annotated[
-        Path | None, typer.Option(help="Images of the comparison, with labels or without; default: the calibration's.")
-    ] = None,
+    report: ReportFile = None,
+    report_images: ReportImages = None,
     reference: options.ReferenceFile = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an earlier description in the output directory.")

@@ -1,4 +1,7 @@
-"""What the commands show: tables and lines of results, nothing computed here but shares and means."""
+"""What the commands show: tables and lines of results, nothing computed here but shares and means.
+
+Tested by tests/cli/test_run.py, tests/cli/test_info.py and tests/cli/test_quantize.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The one error users see: which file and key, what was expected, what was found, how to mend it."""
+"""The one error users see: which file and key, what was expected, what was found, how to mend it.
+
+Tested by tests/cli/test_build.py.
+"""
 
 from __future__ import annotations
 

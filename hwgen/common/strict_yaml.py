@@ -1,4 +1,7 @@
-"""Reading and writing the project's YAML files: strict pydantic models, every problem a HwgenError naming the key."""
+"""Reading and writing the project's YAML files: strict pydantic models, every problem a HwgenError naming the key.
+
+Tested by tests/network/description/test_structure.py and tests/network/description/test_files.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The simulation tools: which Verilator, in which environment, where builds are cached, interruptible subprocesses."""
+"""The simulation tools: which Verilator, in which environment, where builds are cached, interruptible subprocesses.
+
+Tested by tests/common/test_doctor.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Areas of the buffers, and what an instruction reads or writes of them."""
+"""Areas of the buffers, and what an instruction reads or writes of them. Tested by tests/compiler/test_order.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attention: queries, keys, values, heads, projection."""
+"""Attention: queries, keys, values, heads, projection. Tested by tests/sim/test_isa_model.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the parts of a model share: weights and their place in the ring, norms and what happens beside them."""
+"""What the parts of a model share: weights and their place in the ring, norms and what happens beside them.
+
+Tested by tests/compiler/test_program.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Patch embedding: images are loaded in pieces while the engine works on earlier ones."""
+"""Patch embedding: images are loaded in pieces while the engine works on earlier ones.
+
+Tested by tests/sim/test_isa_model.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A program under way: instructions get their ORDER fields; probes are dropped when their tensor may be overwritten."""
+"""A program under way: instructions get their ORDER fields; probes are dropped when their tensor may be overwritten.
+
+Tested by tests/compiler/test_order.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The engine's instructions, MATMUL and ATTENTION: fields, and in which step they read and finish what."""
+"""The engine's instructions, MATMUL and ATTENTION: fields, and in which step they read and finish what.
+
+Tested by tests/sim/test_isa_model.py.
+"""
 
 from __future__ import annotations
 

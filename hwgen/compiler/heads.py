@@ -1,4 +1,7 @@
-"""Task heads: final norm or rescale, mean, linear, output; only the rows that are needed are computed."""
+"""Task heads: final norm or rescale, mean, linear, output; only the rows that are needed are computed.
+
+Tested by tests/sim/test_isa_model.py.
+"""
 
 from __future__ import annotations
 

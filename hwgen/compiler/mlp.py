@@ -1,4 +1,4 @@
-"""The MLP of a layer: of all tokens, or as a mixture of experts."""
+"""The MLP of a layer: of all tokens, or as a mixture of experts. Tested by tests/sim/test_isa_model.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Where to find a model's intermediate tensors in the buffers while a program runs."""
+"""Where to find a model's intermediate tensors in the buffers while a program runs.
+
+Tested by tests/sim/test_probes.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Weights on their way to the engine: matrices as they are streamed, and which of them stay in the ring."""
+"""Weights on their way to the engine: matrices as they are streamed, and which of them stay in the ring.
+
+Tested by tests/compiler/test_order.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The instructions of the units beside the engine: fields, and what they read and write."""
+"""The instructions of the units beside the engine: fields, and what they read and write.
+
+Tested by tests/sim/test_isa_model.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""When weights arrive, for the cycle model: a stream at the bus's pace into a ring of finite size."""
+"""When weights arrive, for the cycle model: a stream at the bus's pace into a ring of finite size.
+
+Tested by tests/estimate/test_cycles.py.
+"""
 
 from __future__ import annotations
 

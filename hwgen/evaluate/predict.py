@@ -1,4 +1,7 @@
-"""`hwgen run`: outputs of the integer or of the float model on images, summed up for people and for files."""
+"""`hwgen run`: outputs of the integer or of the float model on images, summed up for people and for files.
+
+Tested by tests/cli/test_run.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Importers: a float checkpoint of a known kind becomes a checked float network (docs/importing.md)."""
+"""Importers: a float checkpoint of a known kind becomes a checked float network (docs/importing.md).
+
+Tested by tests/importers/test_files.py.
+"""
 
 from __future__ import annotations
 

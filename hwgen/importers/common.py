@@ -1,4 +1,7 @@
-"""What all importers share: what is asked of the user, what they return, geometry, heads, normalisation."""
+"""What all importers share: what is asked of the user, what they return, geometry, heads, normalisation.
+
+Tested by tests/importers/test_timm.py.
+"""
 
 from __future__ import annotations
 

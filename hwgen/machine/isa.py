@@ -6,6 +6,8 @@ of the buffer.
 
 Order: the units (`UNITS`) work side by side, each in program order. Without a word about it (all `ORDER` fields zero)
 an instruction starts when all before it have made their writes; the fields name what may still be under way.
+
+Tested by tests/compiler/test_disassemble.py and tests/rtl/common/test_decode.py.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 Counted are the products of weights and of attention (scores and PV) that the mathematics needs: every token of the
 residual stream, attention over all tokens, `top_k` experts per token, and the head's rows (`every_token`: the patches;
 all others: one). One multiply and one add is one MAC. Norms, means, softmax, GELU and requantization count nothing.
+
+Tested by tests/compiler/test_program.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Statistics of the intermediate tensors over the calibration images."""
+"""Statistics of the intermediate tensors over the calibration images. Tested by tests/quantize/test_pipeline.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""From float weights and calibrated statistics to the integers of a description (docs/numerics.md)."""
+"""From float weights and calibrated statistics to the integers of a description (docs/numerics.md).
+
+Tested by tests/quantize/test_quantize.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Datapath: the buffers, the array with its surroundings, and the units that fill and read the buffers."""
+"""Datapath: the buffers, the array with its surroundings, and the units that fill and read the buffers.
+
+Tested by tests/system/test_cocotb_top.py.
+"""
 
 from __future__ import annotations
 

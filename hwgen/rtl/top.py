@@ -1,4 +1,7 @@
-"""The accelerator: control registers, sequencer, AXI masters and the datapath, under the names Vivado infers."""
+"""The accelerator: control registers, sequencer, AXI masters and the datapath, under the names Vivado infers.
+
+Tested by tests/system/test_cocotb_top.py.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,21 @@ import numpy as np
 import yaml
 
 from golden.model import Golden
-from hwgen.network.description import Description
+from hwgen.common.strict_yaml import read_yaml
+from hwgen.network.description import Description, parse_model
 from hwgen.network.floatmodel import FloatModel, expected_checkpoint
 from hwgen.quantize.grids import grids
 from hwgen.quantize.options import Options
 from hwgen.quantize.pipeline import quantize_network
 from tests.importers.moe_models import COLUMNS, PATCH, ROWS, state_dict
+from tests.paths import EXAMPLES, MNIST
 from tests.random_model import random_description, random_images
 
 DENSE = {"mlp": {"kind": "dense", "hidden": 50}}
 MOE = {"mlp": {"kind": "moe", "experts": 5, "hidden": 30, "top_k": 2, "gate": "topk_softmax"}}
 MEAN = {"name": "a", "head": "mean", "outputs": 3, "norm": True}
+#: The trained example: its images with labels, and the methods of docs/quantization.md.
+EVALUATE = runpy.run_path(str(MNIST / "evaluate.py"))
 #: The first version's choices.
 PLAIN: dict[str, Any] = {"ranges": "minmax", "repq": False, "equalize": False}
 
@@ -112,3 +117,17 @@ def write_random_network(directory: Path, seed: int, **overrides: Any) -> Path:
     path = directory / "quantize.yaml"
     path.write_text(yaml.safe_dump(config))
     return path
+
+
+def untrained(name: str) -> FloatModel:
+    """An example's structure with timm's initialisation: normal weights of 0.02, cut at two deviations; zero biases."""
+    model = parse_model(read_yaml(EXAMPLES / name / "model.yaml"), name)
+    rng, tensors = np.random.default_rng(0), {}
+    for key, shape in expected_checkpoint(model).items():
+        start = {"g": np.ones, "b": np.zeros}.get(key.rpartition(".")[2])
+        tensors[key] = start(shape) if start else np.clip(rng.normal(0, 0.02, shape), -0.04, 0.04)
+    return FloatModel(model, tensors, eps=1e-6, mean=[123.7, 116.3, 103.5], std=[58.4, 57.1, 57.4], dtype=np.float64)
+
+
+def noise_images(count: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, 224, 224, 3)).astype(np.uint8)

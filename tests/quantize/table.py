@@ -9,9 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from hwgen.quantize.options import option_strings
-from tests.quantize.helpers import decibels, quantized
+from tests.quantize.helpers import EVALUATE, decibels, noise_images, quantized, untrained
 from tests.quantize.outlier_block import images, outlier_block
-from tests.quantize.test_accuracy import MNIST, noise_images, untrained
 
 BLOCK = ["norm1", "norm2", "q", "k", "v", "context", "hidden", "attn", "mlp"]
 DEIT = ["layers.0.norm1", "layers.0.mlp", "layers.11.mlp", "classify.output"]
@@ -20,7 +19,7 @@ SEEDS = 5
 
 def methods() -> dict[str, dict[str, object]]:
     """Options by row: the example's methods for eight-bit weights."""
-    made = {name: option_strings(settings) for name, settings in MNIST["METHODS"].items()}
+    made = {name: option_strings(settings) for name, settings in EVALUATE["METHODS"].items()}
     return {
         name: options.model_dump()
         for name, options in made.items()

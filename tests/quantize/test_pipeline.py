@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import cache
 from typing import Any
 
@@ -9,11 +10,15 @@ import numpy as np
 import pytest
 
 from golden.model import Golden
+from hwgen.evaluate.quality import evaluate, quality
 from hwgen.network.description import Description
 from hwgen.network.floatmodel import FloatModel
-from hwgen.quantize.options import Options
+from hwgen.quantize import float_network
+from hwgen.quantize.options import Options, option_strings
+from hwgen.quantize.pipeline import quantize_network
+from tests.paths import MNIST
 from tests.quantize import outlier_block
-from tests.quantize.helpers import PLAIN, decibels, quantized, random_network
+from tests.quantize.helpers import EVALUATE, PLAIN, decibels, noise_images, quantized, random_network, untrained
 from tests.random_model import random_images
 
 DENSE = {"mlp": {"kind": "dense", "hidden": 50}}
@@ -176,3 +181,42 @@ def test_defaults_are_the_measured_ones() -> None:
     options = Options()
     assert (options.ranges, options.repq, options.equalize) == ("mse", True, True)
     assert (options.weight_bits, options.mean_bits) == ({}, None)
+
+
+# --- figures of docs/quantization.md, on the trained example and on networks of DeiT's sizes; minutes
+
+
+@cache
+def float_accuracy() -> dict[str, float]:
+    """Of each task on all test images."""
+    images, labels = EVALUATE["labelled_images"]()
+    network = float_network(MNIST / "quantize.yaml")
+    return {task: quality(network.run(images, task), wanted).accuracy for task, wanted in labels.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", EVALUATE["METHODS"])
+def test_mnist_keeps_its_accuracy_on_all_images(method: str) -> None:
+    """Within 0.10 points of float; with four-bit experts within 0.5; with four bits everywhere still a network."""
+    images, labels = EVALUATE["labelled_images"]()
+    network = float_network(MNIST / "quantize.yaml", dtype=np.float64)
+    options = option_strings(EVALUATE["METHODS"][method])
+    description = quantize_network(network, EVALUATE["calibration_images"](), options, lambda line: None)
+    found = evaluate(description, images, labels)
+    points = 1.0 if options.weight_bits.get("*") else 0.5 if options.weight_bits or options.mean_bits else 0.1
+    for task, wanted in float_accuracy().items():
+        assert found[task].accuracy >= wanted - points / 100, task
+
+
+@pytest.mark.slow
+def test_logits_of_an_untrained_deit_tiny() -> None:
+    network = untrained("deit_tiny")
+    description = quantized(network, noise_images(16, 1))
+    assert decibels(network, description, noise_images(4, 2), "classify")["classify.output"] >= 27
+
+
+@pytest.mark.slow
+def test_deit_small_takes_less_than_five_minutes() -> None:
+    start = time.process_time()
+    quantized(untrained("deit_small"), noise_images(32, 1))
+    assert time.process_time() - start < 300

@@ -1,4 +1,7 @@
-"""Planner: instructions of the engine → passes, ahead of the issuer, so that no step waits for a loop to begin."""
+"""Planner: instructions of the engine → passes, ahead of the issuer, so that no step waits for a loop to begin.
+
+Tested by tests/rtl/engine/test_issue.py.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""How long the engine's results take: fixed, so that its hazards are counted and not signalled back."""
+"""How long the engine's results take: fixed, so that its hazards are counted and not signalled back.
+
+Tested by tests/system/test_cocotb_top.py.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,6 @@
+from sim.unit import run_unit
+from tests.rtl.parts import parts
+
+
+def test_ram():
+    run_unit(parts(), bench="tests.rtl.common.bench_ram")
