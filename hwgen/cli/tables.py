@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from hwgen.network.description import DenseMlp, MoeMlp
 
 
+#: An integer model so far from a reference, in dB, may be that of another network.
+FAR = 10.0
+
+
 def show_predictions(found: Sequence[Prediction], limit: int = 20) -> None:
     """What `hwgen run` prints: a line per task for each of the first `limit` images, then the metrics."""
     total = len(found[0].values)
@@ -84,7 +88,7 @@ def show_network(imported: Imported, console: Console = out) -> None:
         table.add_row(name, value)
     console.print(table)
     for warning in imported.warnings:
-        console.print(f"[bold yellow]WARNING:[/] {escape(warning)}", soft_wrap=True, highlight=False)
+        show_warning(warning, console)
     for note in imported.notes:
         show_note(note, console)
 
@@ -98,8 +102,15 @@ def show_agreement(found: Agreement, console: Console = out) -> None:
         if parts:
             text = f"{task} against {reference.where}, {len(reference.images)} image(s): {', '.join(parts)}"
             console.print(escape(text), soft_wrap=True, highlight=False)
+    if not found.errors and min(found.sqnr.values(), default=FAR) < FAR:
+        show_warning("so far apart, the import may be wrong: `hwgen quantize --reference` compares it", console)
     if reference.onnx and found.errors:
         show_note("the normalisation is not checked: an ONNX file takes normalised pixels", console)
+
+
+def show_warning(text: str, console: Console = out) -> None:
+    """What may make the result wrong."""
+    console.print(f"[bold yellow]WARNING:[/] {escape(text)}", soft_wrap=True, highlight=False)
 
 
 def show_note(text: str, console: Console = out) -> None:
