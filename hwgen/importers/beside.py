@@ -41,6 +41,7 @@ class _Arguments(_Read):
     act_layer: str | None = None
     norm_layer: str | None = None
     block_fn: str | None = None
+    img_size: Count | list[Count] | None = None
     global_pool: str | None = None
 
 
@@ -127,7 +128,8 @@ def stated(checkpoint: Path) -> Stated:
     if config is not None:
         where = str(found.folder / CONFIG)
         if "architecture" in config:
-            _timm(validate(_Timm, config, where), where, found)
+            # Older files have the keys of `pretrained_cfg` beside the others.
+            _timm(validate(_Timm, {"pretrained_cfg": config} | config, where), where, found)
         elif "hidden_size" in config and "num_attention_heads" in config:
             _transformers(validate(_Transformers, config, where), found)
         else:
@@ -177,9 +179,10 @@ def _timm(config: _Timm, where: str, found: Stated) -> None:
     if trained.mean is not None and trained.std is not None:
         normalize = Normalize(mean=[255 * value for value in trained.mean], std=[255 * value for value in trained.std])
         found.put("normalize", normalize, f"{CONFIG}: pretrained_cfg")
-    if trained.input_size is not None and len(trained.input_size) == 3:
-        _, height, width = trained.input_size
-        found.put("image_size", ImageSize(height=height, width=width), f"{CONFIG}: pretrained_cfg.input_size")
+    if given.img_size is not None:
+        _put_size(given.img_size, f"{CONFIG}: model_args.img_size", found)
+    elif trained.input_size is not None:
+        _put_size(trained.input_size[1:], f"{CONFIG}: pretrained_cfg.input_size", found)
 
 
 def _transformers(config: _Transformers, found: Stated) -> None:
@@ -189,9 +192,15 @@ def _transformers(config: _Transformers, found: Stated) -> None:
     found.put("layer_norm_eps", config.layer_norm_eps, f"{CONFIG}: layer_norm_eps")
     if config.model_type in CLASS_TOKEN:
         found.put("pooling", "token", f"{CONFIG}: model_type {config.model_type}")
-    sizes = [config.image_size] * 2 if isinstance(config.image_size, int) else config.image_size
-    if sizes is not None and len(sizes) == 2:
-        found.put("image_size", ImageSize(height=sizes[0], width=sizes[1]), f"{CONFIG}: image_size")
+    if config.image_size is not None:
+        _put_size(config.image_size, f"{CONFIG}: image_size", found)
+
+
+def _put_size(size: int | list[int], origin: str, found: Stated) -> None:
+    """A square's side, or height and width; anything else says nothing."""
+    sizes = [size, size] if isinstance(size, int) else size
+    if len(sizes) == 2:
+        found.put("image_size", ImageSize(height=sizes[0], width=sizes[1]), origin)
 
 
 def _preprocessor(config: _Preprocessor, found: Stated) -> None:

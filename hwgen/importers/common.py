@@ -233,7 +233,10 @@ class Draft:
         }  # fmt: skip
         model = parse_model(structure, self.where)
         check_checkpoint(model, self.tensors, self.where)
-        eps = self.overrides.layer_norm_eps or EPS
+        eps = self.overrides.layer_norm_eps
+        if eps is None:
+            eps = EPS
+            self.notes.append(f"LayerNorm epsilon {EPS:g}: as in most of these networks; else give --layer-norm-eps")
         return Imported(model, self.tensors, eps, normalize.mean, normalize.std, activation, self.source, self.notes,
                         self.warnings)  # fmt: skip
 

@@ -169,9 +169,10 @@ class _Graph:
     def epsilon(self) -> float:
         """Of the LayerNorms."""
         found = {self._epsilon(layer.node): layer.node for layer in self.layers if layer.kind == NORM}
-        if len(found) > 1:
-            raise self._differs(list(found.values())[1], f"LayerNorms of one epsilon, not {sorted(found)}")
-        return next(iter(found))
+        first, *others = found
+        if others:
+            raise self._differs(found[others[0]], f"LayerNorms of one epsilon, {first:g}")
+        return first
 
     @staticmethod
     def _epsilon(node: Any) -> float:

@@ -142,6 +142,15 @@ def test_m3vit_is_normalised_as_its_public_code_does_with_a_warning(tmp_path: Pa
     ]
 
 
+def test_old_files_of_timm(tmp_path: Path) -> None:
+    """They have no `pretrained_cfg`."""
+    old = {"architecture": "vit_mine", "mean": [0.5] * 3, "std": [0.5] * 3, "input_size": [3, 64, 64]}
+    path = saved(vit(), tmp_path, old | {"model_args": {"img_size": 32}})
+    imported = load(path, overrides=told(normalize=None))
+    assert (imported.mean, imported.model.image.height) == ([127.5] * 3, 32)
+    assert "image_size 32x32: stated by config.json: model_args.img_size" in imported.notes
+
+
 # --- heads
 
 

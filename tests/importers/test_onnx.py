@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,22 @@ def test_as_from_the_state_dict(tmp_path: Path, name: str) -> None:
     assert imported.tensors.keys() == wanted.tensors.keys()
     for tensor, values in wanted.tensors.items():
         np.testing.assert_array_equal(imported.tensors[tensor], values, tensor)
+
+
+def test_epsilon(tmp_path: Path) -> None:
+    """The graph states it; all LayerNorms must have the same."""
+    model = vit(norm_layer=partial(torch.nn.LayerNorm, eps=1e-5))
+    assert load(exported(model, tmp_path), overrides=GIVEN).eps == 1e-5
+    model.blocks[1].norm2.eps = 1e-3
+    assert message(exported(model, tmp_path)).startswith(
+        "FILE: node /blocks/blocks.1/norm2/LayerNormalization\n  expected: LayerNorms of one epsilon, 1e-05\n"
+    )
+
+
+def test_norms_without_bias(tmp_path: Path) -> None:
+    """That they are LayerNorms the graph states, too."""
+    imported = load(exported(vit(norm_layer=partial(torch.nn.LayerNorm, bias=False)), tmp_path), overrides=GIVEN)
+    assert not imported.tensors["l0.n1.b"].any()
 
 
 def test_dynamic_batch(tmp_path: Path) -> None:

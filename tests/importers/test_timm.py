@@ -149,7 +149,10 @@ def test_overrides(tmp_path: Path) -> None:
 
 def test_what_is_assumed_is_noted(tmp_path: Path) -> None:
     imported = load(saved(vit(), tmp_path), overrides=told())
-    assert imported.notes == ["image 32x32: taken to be square in its 16 patches"]
+    assert imported.notes == [
+        "image 32x32: taken to be square in its 16 patches",
+        "LayerNorm epsilon 1e-06: as in most of these networks; else give --layer-norm-eps",
+    ]
     assert imported.warnings == []
 
 
