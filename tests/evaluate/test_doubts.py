@@ -89,6 +89,13 @@ def test_nothing_agrees(tmp_path: Path) -> None:
     assert "doubt number of heads, pooling" in check(network, np.ones((1, 10)), onnx=True)
 
 
+def test_an_onnx_file_says_nothing_on_the_normalisation(tmp_path: Path) -> None:
+    """Its outputs are of pixels normalised as in the import."""
+    wanted = outputs(vit(), random_images(), HALF)
+    assert "normalisation" in check(imported(vit(), tmp_path), wanted)
+    assert "normalisation" not in check(imported(vit(), tmp_path), wanted, onnx=True)
+
+
 def test_the_worst_image_is_tried(tmp_path: Path) -> None:
     """For the first the reference has what the import computes."""
     model = vit(num_heads=8)
