@@ -1,5 +1,5 @@
 # `make demo`: set-up, quantize, build, simulate the example. `make test`, `make lint`: what CI runs.
-# `make bench`: full-size models, cycles and utilization; some minutes.
+# `make bench`: full-size models, cycles and utilization; some minutes. `make docs`: docs/ as a site in build/site.
 # Everything lives in .venv and build/ of this checkout; `make clean` removes the latter.
 
 PYTHON ?= python3
@@ -8,13 +8,18 @@ BIN := $(VENV)/bin
 WORKERS ?= $(shell nproc 2>/dev/null || echo 1)
 export HWGEN_CACHE ?= $(CURDIR)/build/cache
 
-.PHONY: demo bench test test-all lint setup clean
+.PHONY: demo bench test test-all lint docs setup clean
 .DEFAULT_GOAL := demo
 
+# Tests one by one to the worker that is free, the long ones first (tests/conftest.py).
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --maxschedchunk 1
+
+# Not in here: what Yosys compiles of itself on a machine's first call, two minutes of processor time; it is kept in the
+# user's cache directory (~/.cache/YoWASP, or YOWASP_CACHE_DIR).
 # The stamp is older than pyproject.toml when dependencies may have changed.
 $(VENV)/.stamp: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[sim,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[sim,synth,dev]'
 	touch $@
 
 setup: $(VENV)/.stamp
@@ -26,15 +31,18 @@ bench: setup
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m bench.run $(ARGS)
 
 test: setup
-	$(BIN)/python -m pytest -n $(WORKERS) -m 'not slow' $(ARGS)
+	$(PYTEST) -m 'not slow' $(ARGS)
 
 test-all: setup
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(PYTEST) $(ARGS)
 
-lint: setup
+lint: setup docs
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf build

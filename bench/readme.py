@@ -1,18 +1,23 @@
-"""Fills the README's results from bench/{results,tokens,synth}.json: python -m bench.readme."""
+"""Writes what was measured into README.md and docs/results.md, from bench/{results,tokens,synth}.json:
+
+python -m bench.readme
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.run import RESULTS, SYNTHESIS, TOKENS
 from bench.synth import SPEED_GRADE
 
-__all__ = ["filled", "results_text"]
+__all__ = ["README", "RESULTS_PAGE", "filled"]
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README, RESULTS_PAGE = ROOT / "README.md", ROOT / "docs" / "results.md"
 BEGIN, END = "<!-- begin: python -m bench.readme -->", "<!-- end -->"
 #: Clock the cycles are converted with, that of the boards we compare with.
 MHZ = 300
@@ -22,89 +27,155 @@ PUBLISHED = (
     ("UbiMoE", "ZCU102", 25.8),
     ("CoQMoE", "Alveo U280", 6.45),
 )
+#: Memory latency of the comparisons, and tokens of the attention block in the README: those of the M3ViT.
+LATENCY, BLOCK_TOKENS = 100, 129
+NAMES = {"edge_moe": "M3ViT of Edge-MoE", "deit_tiny": "DeiT-T", "deit_small": "DeiT-S"}
 
 Row = dict[str, Any]
 
 
-def milliseconds(cycles: float) -> float:
-    return cycles / (MHZ * 1000)
+def table(heads: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
-def results_text(rows: Sequence[Row], tokens: Sequence[Row], synthesis: Sequence[Row]) -> str:
-    """The part of the README between the marks."""
+def paragraph(text: str) -> str:
+    return textwrap.fill(text, width=120, break_long_words=False, break_on_hyphens=False)
+
+
+def milliseconds(cycles: float) -> str:
+    return f"{cycles / (MHZ * 1000):.2f}"
+
+
+def floor(row: Row) -> int:
+    """Cycles per image that the array or a bus needs at least."""
+    return int(max(row["compute_floor_cycles"], row.get("memory_floor_cycles") or 0) // row["batch"])
+
+
+def shape(row: Row) -> str:
+    return "×".join(map(str, row["array"]))
+
+
+def reference_machine(rows: Sequence[Row]) -> list[Row]:
+    """Whole images on the machine of the first row, at the latency of the comparisons."""
     base = next(row for row in rows if row["part"] == "image")
-    lines = [
-        "| model, task | array | weights B/cycle | ring KB | latency | batch | cycles/image | floor | utilization |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        what = row["model"] if row["part"] == "image" else f"{row['model']}, {row['part']}"
-        floor = max(row["compute_floor_cycles"], row.get("memory_floor_cycles") or 0) // row["batch"]
-        lines.append(
-            f"| {what}, {row['task']} | {'×'.join(map(str, row['array']))} | {row['weight_bytes_per_cycle']} "
-            f"| {row['weight_ring_bytes'] // 1024} | {row['memory_latency']} | {row['batch']} "
-            f"| {row['cycles_per_image']:,} | {floor:,} | {row['utilization']:.1%} |"
+    same = ("part", "array", "weight_bytes_per_cycle", "data_bytes_per_cycle", "weight_ring_bytes")
+    return [row for row in rows if row["memory_latency"] == LATENCY and all(row[name] == base[name] for name in same)]
+
+
+def short_text(rows: Sequence[Row], tokens: Sequence[Row], synthesis: Sequence[Row]) -> str:
+    """The README's table: each network's first task on the reference machine, and against whom."""
+    mine = reference_machine(rows)
+    lines = []
+    for model, name in NAMES.items():
+        of_model = [row for row in mine if row["model"] == model]
+        for row in (row for row in of_model if row["task"] == of_model[0]["task"]):
+            against = f"{floor(row):,} at least, by array and buses"
+            if row is mine[0]:
+                boards = ", ".join(f"{work.split(' (')[0]} {latency} ms" for work, _, latency in PUBLISHED)
+                against = f"{milliseconds(row['cycles_per_image'])} ms at {MHZ} MHz, assumed; on boards: {boards}"
+            batch = f", {row['batch']} images a run" if row["batch"] > 1 else ""
+            lines.append((name + batch, f"{row['cycles_per_image']:,}", f"{row['utilization']:.1%}", against))
+    for row in (row for row in tokens if row["tokens"] == BLOCK_TOKENS):
+        against = f"ITA, as many MACs, simulated: {row['ita_cycles']:,}"
+        block = f"one attention block, {BLOCK_TOKENS} tokens"
+        lines.append((block, f"{row['cycles']:,}", f"{row['utilization']:.1%}", against))
+    return table(("network", "cycles per image", "utilization", "against"), lines)
+
+
+def every_machine(rows: Sequence[Row]) -> str:
+    heads = "model, task", "array", "weights B/cycle", "ring KB", "latency", "batch", "cycles/image", "floor"
+    return table((*heads, "utilization"), (
+        (
+            row["model"] + ("" if row["part"] == "image" else f", {row['part']}") + f", {row['task']}",
+            shape(row), row["weight_bytes_per_cycle"], row["weight_ring_bytes"] // 1024, row["memory_latency"],
+            row["batch"], f"{row['cycles_per_image']:,}", f"{floor(row):,}", f"{row['utilization']:.1%}",
         )
-    lines += [
-        "",
-        f"Edge-MoE's M3ViT beside published accelerators. Ours are simulated cycles at an assumed {MHZ} MHz, with "
-        "seeded weights and a memory of the stated latency; theirs are measured on boards, with trained checkpoints.",
-        "",
-        "| | | batch | ms per image | cycles per image |",
-        "|---|---|---|---|---|",
-    ]
+        for row in rows
+    ))  # fmt: skip
+
+
+def published(rows: Sequence[Row]) -> str:
+    """The M3ViT beside what others published."""
+    lines: list[tuple[object, ...]] = []
     for work, board, latency in PUBLISHED:
         cycles = f"{latency * MHZ * 1000:,.0f}" if f"{MHZ} MHz" in board else ""
-        lines.append(f"| {work} | {board}, measured | 1 | {latency} | {cycles} |")
-    for row in rows:
-        same = ("model", "array", "weight_bytes_per_cycle", "part", "weight_ring_bytes")
-        if all(row[name] == base[name] for name in same) and row["memory_latency"] == 100:
-            lines.append(
-                f"| hwgen, {row['task']} | {'×'.join(map(str, row['array']))}, simulated | {row['batch']} "
-                f"| {milliseconds(row['cycles_per_image']):.2f} | {row['cycles_per_image']:,} |"
-            )
-    if tokens:
-        lines += [
-            "",
-            "Cycles of one attention block (D = 192, 3 heads) over token counts (`python -m bench.tokens`). ITA, 1024 "
-            "MACs per cycle as well, pads tokens to 64: simulated with its own testbench it needs the padded MACs / "
-            "1024 and 113 cycles at 64, 128, 192 and 256 tokens; fed without pauses and with weights there from the "
-            "start it would be 13.",
-            "",
-            "| tokens | " + " | ".join(str(row["tokens"]) for row in tokens) + " |",
-            "|---|" + "---|" * len(tokens),
-            "| hwgen | " + " | ".join(f"{row['cycles']:,}" for row in tokens) + " |",
-            "| ITA | " + " | ".join(f"{row['ita_cycles']:,}" for row in tokens) + " |",
-        ]
-    resources = [row for row in synthesis if "bram36" in row]
-    if resources:
-        columns = "| what | array | DSP48E2 | LUT | FF | BRAM36 | longest path, cells |"
-        lines += ["", "Yosys for UltraScale+ (`python -m bench.synth`):", "", columns, "|---|---|---|---|---|---|---|"]
-        lines += [
-            f"| {row['what']} | {'×'.join(map(str, row['array']))} | {row['dsp']:,} | {row['lut']:,} | {row['ff']:,} "
-            f"| {row['bram36']:,} | {row['longest_path']} |"
-            for row in resources
-        ]
-    lines += [
-        f"\n{row['what']}, {'×'.join(map(str, row['array']))}, placed and routed (`python -m bench.synth --ecp5`): "
-        f"{row['mhz']} MHz at speed grade {SPEED_GRADE} (one seed of the placer; edits that should not matter moved it "
-        f"between 81 and 100), {row['lut']:,} LUT, {row['ff']:,} FF, "
-        f"{row['dsp']} multipliers, {row['bram18']} block RAMs."
+        lines.append((work, f"{board}, measured", 1, latency, cycles))
+    mine = reference_machine(rows)
+    for row in (row for row in mine if row["model"] == mine[0]["model"]):
+        cycles = row["cycles_per_image"]
+        lines.append((f"hwgen, {row['task']}", f"{shape(row)}, simulated", row["batch"], milliseconds(cycles),
+                      f"{cycles:,}"))  # fmt: skip
+    return table(("", "", "batch", "ms per image", "cycles per image"), lines)
+
+
+def token_counts(tokens: Sequence[Row]) -> str:
+    return table(
+        ("tokens", *(row["tokens"] for row in tokens)),
+        (("hwgen", *(f"{row['cycles']:,}" for row in tokens)), ("ITA", *(f"{row['ita_cycles']:,}" for row in tokens))),
+    )
+
+
+def resources(synthesis: Sequence[Row]) -> str:
+    return table(("what", "array", "DSP48E2", "LUT", "FF", "BRAM36", "longest path, cells"), (
+        (row["what"], shape(row), *(f"{row[name]:,}" for name in ("dsp", "lut", "ff", "bram36")), row["longest_path"])
+        for row in synthesis if "bram36" in row
+    ))  # fmt: skip
+
+
+def placed(synthesis: Sequence[Row]) -> str:
+    return "\n".join(
+        paragraph(
+            f"{row['what']}, {shape(row)}, placed and routed (`python -m bench.synth --ecp5`): {row['mhz']} MHz at "
+            f"speed grade {SPEED_GRADE} (one seed of the placer; edits that should not matter moved it between 81 and "
+            f"100), {row['lut']:,} LUT, {row['ff']:,} FF, {row['dsp']} multipliers, {row['bram18']} block RAMs."
+        )
         for row in synthesis
         if "mhz" in row
-    ]
-    return "\n".join(lines)
-
-
-def filled(text: str) -> str:
-    """The README with the part between the marks replaced."""
-    before, rest = text.split(BEGIN)
-    after = rest.split(END, 1)[1]
-    results, tokens, synthesis = (
-        json.loads(path.read_text()) if path.exists() else [] for path in (RESULTS, TOKENS, SYNTHESIS)
     )
-    return f"{before}{BEGIN}\n{results_text(results, tokens, synthesis)}\n{END}{after}"
+
+
+def long_text(rows: Sequence[Row], tokens: Sequence[Row], synthesis: Sequence[Row]) -> str:
+    """All of `make bench`, `bench.tokens` and `bench.synth`."""
+    return "\n\n".join((
+        "## Full-size models: `make bench`",
+        paragraph(
+            "Seeded weights, from image in DRAM to output in DRAM; every output is identical to the golden model's. "
+            "`bench/results.json` also has stall causes, bytes by kind and the cycle model's estimate, "
+            "`bench/timeline.csv` one run's timeline. The floor is max(useful MACs / array, bytes / bus); the data bus "
+            "takes 16 bytes per cycle."
+        ),
+        every_machine(rows),
+        "## Beside published accelerators",
+        paragraph(
+            f"The M3ViT of Edge-MoE. Ours are simulated cycles at an assumed {MHZ} MHz, with seeded weights and a "
+            f"memory latency of {LATENCY} cycles (`make bench`); theirs are measured on boards, with trained "
+            "checkpoints."
+        ),
+        published(rows),
+        "## Over token counts: `python -m bench.tokens`",
+        paragraph(
+            "Cycles of one attention block (D = 192, 3 heads). ITA, 1024 MACs per cycle as well, pads tokens to 64: "
+            "simulated with its own testbench it needs the padded MACs / 1024 and 113 cycles at 64, 128, 192 and 256 "
+            "tokens; fed without pauses and with weights there from the start it would be 13."
+        ),
+        token_counts(tokens),
+        "## What it takes of an FPGA: `python -m bench.synth`",
+        "Yosys for UltraScale+:",
+        resources(synthesis),
+        placed(synthesis),
+    ))  # fmt: skip
+
+
+def filled(page: Path) -> str:
+    """The page with the part between its marks replaced."""
+    before, rest = page.read_text("utf-8").split(BEGIN)
+    after = rest.split(END, 1)[1]
+    rows, tokens, synthesis = (json.loads(path.read_text()) for path in (RESULTS, TOKENS, SYNTHESIS))
+    text = {README: short_text, RESULTS_PAGE: long_text}[page](rows, tokens, synthesis)
+    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
 
 
 if __name__ == "__main__":
-    README.write_text(filled(README.read_text()))
+    for page in (README, RESULTS_PAGE):
+        page.write_text(filled(page), "utf-8")

@@ -19,14 +19,14 @@ from pathlib import Path
 from hwgen.common.errors import HwgenError
 from hwgen.common.toolchain import cache_dir, find_verilator, lock, machine_key, run_process, verilator_environment
 from hwgen.rtl.emit import TOP
-from sim.harness import Job, Probe, SimulationError, Timing
+from sim.harness import QUICK, Job, Probe, SimulationError, Timing
 from sim.system import SystemResult, Workload
 
 __all__ = ["CocotbHarness", "build_cocotb"]
 
-#: Only what the bench touches, so that Verilator may optimize the rest.
-VISIBLE = f"""`verilator_config
-public_flat_rw -module "{TOP}" -var "*"
+#: Only what a bench touches, so that Verilator may optimize the rest: all of the top module, and memories.
+VISIBLE = """`verilator_config
+public_flat_rw -module "{top}" -var "*"
 public_flat_rd -module "hwgen_ram" -var "mem"
 """
 ROOT = Path(__file__).resolve().parents[1]  #: of the packages; the simulator runs in another directory
@@ -105,22 +105,24 @@ class CocotbHarness:
 def build_cocotb(
     verilog: str,
     *,
+    top: str = TOP,
     cache: Path | None = None,
     trace: bool = False,
     on_line: Callable[[str], None] | None = None,
 ) -> CocotbHarness:
-    """Compile the Verilog of one accelerator for cocotb, or take it from the cache."""
+    """Compile the Verilog of an accelerator, or of the component `top`, for cocotb, or take it from the cache."""
     import cocotb_tools.config as cocotb
 
     tool = find_verilator()
     main = cocotb.share_dir / "lib" / "verilator" / "verilator.cpp"
     options = [
-        "--cc", "--exe", "--build", "--vpi", "--prefix", "Vtop", "--top-module", TOP, "-o", TOP, "-Mdir", "obj",
+        "--cc", "--exe", "--build", "--vpi", "--prefix", "Vtop", "--top-module", top, "-o", top, "-Mdir", "obj",
         "-j", "2", "-O3", "--x-assign", "fast", "--x-initial", "unique", "--noassert", "-Wno-fatal", "-Wno-lint",
-        "-Wno-style", "-Wno-UNOPTFLAT", "--timescale", "1ns/1ps", "-CFLAGS", "-O1", "-LDFLAGS",
+        "-Wno-style", "-Wno-UNOPTFLAT", "--timescale", "1ns/1ps", *QUICK, "-LDFLAGS",
         f"-Wl,-rpath,{cocotb.libs_dir} -L{cocotb.libs_dir} -lcocotbvpi_verilator", *(["--trace"] if trace else []),
     ]  # fmt: skip
-    text = repr((verilog, VISIBLE, options, main.read_text(), tool.version, machine_key()))
+    visible = VISIBLE.format(top=top)
+    text = repr((verilog, visible, options, main.read_text(), tool.version, machine_key()))
     key = hashlib.sha256(text.encode()).hexdigest()[:24]
     home = (cache or cache_dir()) / "cocotb"
     directory = home / key
@@ -129,7 +131,7 @@ def build_cocotb(
         if not directory.exists():
             with tempfile.TemporaryDirectory(prefix="build-", dir=home) as name:
                 work = Path(name)
-                (work / "visible.vlt").write_text(VISIBLE)
+                (work / "visible.vlt").write_text(visible)
                 (work / "accelerator.v").write_text(verilog)
                 command = ["verilator", *options, "visible.vlt", "accelerator.v", str(main)]
                 log = work / "build.log"
@@ -138,11 +140,11 @@ def build_cocotb(
                     wrong = [line for line in lines if "rror" in line] or lines[-5:]
                     raise HwgenError(
                         "verilator",
-                        expected="the accelerator to compile for cocotb",
+                        expected=f"{top} to compile for cocotb",
                         found="\n    ".join(line[:200] for line in wrong[:6]),
                         mend="run `hwgen doctor`; if all is well there, please report this as a bug",
                     )
                 (work / "done").mkdir()
-                shutil.move(work / "obj" / TOP, work / "done" / TOP)
+                shutil.move(work / "obj" / top, work / "done" / top)
                 shutil.move(work / "done", directory)
     return CocotbHarness(directory)

@@ -5,7 +5,6 @@ Tested by tests/rtl/common/test_ram.py.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -14,8 +13,9 @@ from collections.abc import Mapping
 
 from amaranth.lib import wiring
 
-from hwgen.common.toolchain import cache_dir, lock, verilator_environment
+from hwgen.common.toolchain import cache_dir, verilator_environment
 from hwgen.rtl.emit import to_verilog
+from sim.cocotb_run import build_cocotb
 
 __all__ = ["run_unit"]
 
@@ -37,25 +37,10 @@ def run_unit(
     from cocotb_tools.runner import get_runner
 
     os.environ.update(verilator_environment())  # cocotb's runner looks for Verilator on this process's PATH
-    text = to_verilog(component, "dut")
-    args = ["-Wno-fatal", "-Wno-WIDTH", "-Wno-UNOPTFLAT", "--x-initial", "unique", "-O3", "-CFLAGS", "-O1"]
-    if trace:
-        args += ["--trace"]
-    key = hashlib.sha256((text + repr(args)).encode()).hexdigest()[:20]
-    build = cache_dir() / "units" / key
-    build.mkdir(parents=True, exist_ok=True)
-    source = build / "dut.v"
-    runner = get_runner("verilator")
-    with lock(build / "lock"):
-        if not (build / "built").exists():
-            source.write_text(text)
-            runner.build(sources=[source], hdl_toplevel="dut", build_args=args, build_dir=build, always=True)
-            (build / "built").touch()
-        else:
-            runner.hdl_toplevel = runner.toplevel = "dut"
-    work = cache_dir() / "runs" / f"{bench}-{key}-{seed}-{os.getpid()}"
+    build = build_cocotb(to_verilog(component, "dut"), top="dut", trace=trace).directory
+    work = cache_dir() / "runs" / f"{bench}-{build.name}-{seed}-{os.getpid()}"
     environment = {"HWGEN_PARAMETERS": json.dumps(dict(parameters or {})), "PYTHONPATH": os.pathsep.join(sys.path)}
-    results = runner.test(
+    results = get_runner("verilator").test(
         test_module=bench,
         hdl_toplevel="dut",
         hdl_toplevel_lang="verilog",

@@ -15,7 +15,7 @@ from tests.paths import ROOT
 PACKAGES = ("hwgen", "golden", "sim", "bench")
 #: Rooms of the machine as a whole; at the top, tests of the tree itself.
 WHOLE = ("system",)
-TREE = ("test_layers", "test_rooms")
+TREE = ("test_docs", "test_layers", "test_rooms")
 COVERED = re.compile(r"Tested\s+by\s+(tests/[\w/]+\.py(?:(?:,|,?\s+and)\s+tests/[\w/]+\.py)*)")
 LINES, FUNCTION_LINES = 350, 80
 #: Why a function is longer: a comment in it or right above it.

@@ -1,6 +1,6 @@
 """The literal tables of format version 1, shared by golden model, RTL and descriptions.
 
-Tables are data: these numbers were rounded once from exact values (`tests/test_tables.py` checks them against
+Tables are data: these numbers were rounded once from exact values (`tests/machine/test_tables.py` checks them against
 high-precision arithmetic) and nobody recomputes them.
 """
 

@@ -5,8 +5,8 @@ Tested by tests/system/test_cocotb_top.py.
 
 from __future__ import annotations
 
-from amaranth import Cat, Const, Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
@@ -14,6 +14,7 @@ from hwgen.machine.isa import BY_NAME, Dest, Source
 from hwgen.machine.params import HwParams
 from hwgen.rtl.common.context import CONTEXTS
 from hwgen.rtl.common.decode import INSTRUCTION_BITS, Fields, delayed
+from hwgen.rtl.common.ports import bundled, shared, strobed_beats, word_read, word_write
 from hwgen.rtl.common.ram import Ram
 from hwgen.rtl.common.rowbuffer import RowBuffer
 from hwgen.rtl.control.sequencer import PORTS
@@ -25,6 +26,7 @@ from hwgen.rtl.engine.postprocess import PostProcess
 from hwgen.rtl.engine.softmax import Softmax
 from hwgen.rtl.engine.timing import engine_timing
 from hwgen.rtl.engine.writeback import WriteBack
+from hwgen.rtl.memory.weights import ring_read
 from hwgen.rtl.units.image import ImageLoader
 from hwgen.rtl.units.load import Load
 from hwgen.rtl.units.mover import Mover
@@ -32,7 +34,14 @@ from hwgen.rtl.units.norm import Norm
 from hwgen.rtl.units.router import Router
 from hwgen.rtl.units.store import StoreUnit
 
-__all__ = ["Datapath"]
+__all__ = ["DISPATCH", "Datapath", "engine_report"]
+
+#: An instruction and whom it starts; `Out` is the sequencer.
+DISPATCH = wiring.Signature(
+    {"instruction": Out(INSTRUCTION_BITS), "rows": Out(16), "fetched": Out(1), "number": Out(16)}
+    | {f"{port}_start": Out(1) for port in PORTS}
+    | {f"{port}_done": In(1) for port in PORTS}
+)
 
 #: Command inputs of the units (all but the engine) that are not named like their instruction field.
 _ALIASES: dict[str, dict[str, str]] = {
@@ -45,56 +54,38 @@ _ALIASES: dict[str, dict[str, str]] = {
 }
 
 
+def engine_report(p: HwParams) -> wiring.Signature:
+    """What the issuer tells of the engine."""
+    members = {"unfinished": Out(range(CONTEXTS + 1)), "discarded": Out(ceil_log2(p.weight_depth + 1) + 1)}
+    members |= {"begin": Out(1), "begin_number": Out(16), "done_number": Out(16), "attention_step": Out(1)}
+    # one of them in every cycle in which the engine has an instruction
+    causes = ("step", "starved", "stall_drain", "stall_pipeline", "stall_issue")
+    return wiring.Signature(members | {cause: Out(1) for cause in causes})
+
+
 class Datapath(wiring.Component):
     """Everything between the weight ring and the data beats.
 
-    A `*_start` pulse comes with `instruction` (and `rows`, `fetched`, `number`), which need not stay; `*_done` when its
-    writes have been made. Units work side by side: the program's ORDER fields see to it that none reads what is not
-    written, and the engine goes first where a unit wants the same port of a buffer.
+    A `*_start` pulse of `dispatch` comes with `instruction` (and `rows`, `fetched`, `number`), which need not stay;
+    `*_done` when its writes have been made. Units work side by side: the program's ORDER fields see to it that none
+    reads what is not written, and the engine goes first where a unit wants the same port of a buffer.
     """
 
     def __init__(self, p: HwParams) -> None:
         self.p = p
-        level = ceil_log2(p.weight_depth + 1)
-        ports = {
-            "instruction": In(INSTRUCTION_BITS),
-            "rows": In(16),
-            "fetched": In(1),
-            "number": In(16),
-            "unfinished": Out(range(CONTEXTS + 1)),
-            "queue_length": Out(p.row_bits),
-            "nonempty": Out(p.max_experts),
-            "ring_written": In(1),
-            "ring_en": Out(1),
-            "ring_index": Out(level),
-            "ring_data": In(p.ring_bytes * 8),
-            "ring_param_en": Out(1),
-            "ring_param_index": Out(level),
-            "ring_param_data": In(p.ring_bytes * 8),
-            "ring_pop": Out(1),
-            "ring_pop_count": Out(level),
-            "discarded": Out(level + 1),
-            "store_valid": Out(1),
-            "store_ready": In(1),
-            "store_data": Out(p.data_bus),
-            "store_strb": Out(p.data_bus // 8),
-            "begin": Out(1),
-            "begin_number": Out(16),
-            "done_number": Out(16),
-            # one of them in every cycle in which the engine has an instruction
-            "step": Out(1),
-            "starved": Out(1),
-            "stall_drain": Out(1),
-            "stall_pipeline": Out(1),
-            "stall_issue": Out(1),
-            "attention_step": Out(1),
-            "kv_read": Out(1),
-        }
-        for unit in ("image", "load"):
-            ports |= {f"{unit}_valid": In(1), f"{unit}_ready": Out(1), f"{unit}_data": In(p.data_bus)}
-        for port in PORTS:
-            ports |= {f"{port}_start": In(1), f"{port}_done": Out(1)}
-        super().__init__(ports)
+        super().__init__(
+            {
+                "dispatch": In(DISPATCH),
+                "engine": Out(engine_report(p)),
+                "queue_length": Out(p.row_bits),
+                "nonempty": Out(p.max_experts),
+                "kv_read": Out(1),
+                "ring": Out(ring_read(p)),
+                "image_beats": In(stream.Signature(p.data_bus)),
+                "load_beats": In(stream.Signature(p.data_bus)),
+                "store_beats": Out(strobed_beats(p.data_bus)),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -131,101 +122,86 @@ class Datapath(wiring.Component):
             m.submodules[name] = getattr(self, name)
 
     def _engine(self, m: Module) -> None:
-        issue = self.issue
+        issue, dispatch, ring = self.issue, self.dispatch, self.ring
         for unit in (issue, self.drain):
             m.d.comb += [
-                unit.start.eq(self.engine_start),
-                unit.instruction.eq(self.instruction),
-                unit.rows.eq(self.rows),
+                unit.start.eq(dispatch.engine_start),
+                unit.instruction.eq(dispatch.instruction),
+                unit.rows.eq(dispatch.rows),
             ]
         m.d.comb += [
-            issue.fetched.eq(self.fetched),
-            issue.number.eq(self.number),
-            issue.ring_written.eq(self.ring_written),
-            self.engine_done.eq(issue.done),
+            issue.fetched.eq(dispatch.fetched),
+            issue.number.eq(dispatch.number),
+            dispatch.engine_done.eq(issue.done),
+            issue.ring_written.eq(ring.written),
             self.kv_read.eq(issue.k_en | issue.v_en),
         ]
-        for name in ("unfinished", "ring_en", "ring_index", "ring_param_en", "ring_param_index", "ring_pop",
-                     "ring_pop_count", "discarded", "begin", "begin_number", "done_number", "step", "starved",
-                     "stall_drain", "stall_pipeline", "stall_issue", "attention_step"):  # fmt: skip
-            m.d.comb += getattr(self, name).eq(getattr(issue, name))
+        for name in ("en", "index", "param_en", "param_index", "pop", "pop_count"):
+            m.d.comb += getattr(ring, name).eq(getattr(issue, f"ring_{name}"))
+        wiring.connect(m, bundled(issue, engine_report(self.p)), wiring.flipped(self.engine))
 
     def _commands(self, m: Module) -> None:
         """Instructions of all units but the engine, kept until the next one; a unit starts a cycle after its pulse."""
+        dispatch = self.dispatch
         fields: dict[str, Fields] = {}
         for port, aliases in _ALIASES.items():
-            unit, start = getattr(self, port), getattr(self, f"{port}_start")
+            unit, start = getattr(self, port), getattr(dispatch, f"{port}_start")
             held = Signal(INSTRUCTION_BITS, name=f"{port}_instruction", reset_less=True)
             with m.If(start):
-                m.d.sync += held.eq(self.instruction)
+                m.d.sync += held.eq(dispatch.instruction)
             m.d.sync += unit.start.eq(start)
-            m.d.comb += getattr(self, f"{port}_done").eq(unit.done)
+            m.d.comb += getattr(dispatch, f"{port}_done").eq(unit.done)
             fields[port] = Fields(held)
             for name, member in unit.signature.members.items():
                 field = aliases.get(name, name)
-                if member.flow == In and field in BY_NAME:
+                if member.is_port and member.flow == In and field in BY_NAME:
                     m.d.comb += getattr(unit, name).eq(getattr(fields[port], field))
-        with m.If(self.mover_start):
-            m.d.sync += self.mover.count.eq(self.rows)
+        with m.If(dispatch.mover_start):
+            m.d.sync += self.mover.count.eq(dispatch.rows)
         m.d.comb += [
             self.norm.eps.eq(Cat(fields["norm"].eps_low, fields["norm"].eps_high)),
             self.mover.mean.eq(~fields["mover"].use_queue),
             self.load.to_norm.eq(fields["load"].dest == Dest.NORM),
             self.store.from_y.eq(fields["store"].source == Source.Y),
         ]
-        for name in ("image", "load"):
-            unit = getattr(self, name)
-            m.d.comb += [
-                unit.beats.valid.eq(getattr(self, f"{name}_valid")),
-                unit.beats.payload.eq(getattr(self, f"{name}_data")),
-                getattr(self, f"{name}_ready").eq(unit.beats.ready),
-            ]
-        m.d.comb += [
-            self.store_valid.eq(self.store.out_valid),
-            self.store.out_ready.eq(self.store_ready),
-            self.store_data.eq(self.store.out_data),
-            self.store_strb.eq(self.store.out_strb),
-        ]
+        for unit, beats in (
+            (self.image, self.image_beats),
+            (self.load, self.load_beats),
+            (self.store, self.store_beats),
+        ):
+            wiring.connect(m, unit.beats, wiring.flipped(beats))
 
     def _operands(self, m: Module) -> None:
         """Array inputs: rows of Y or H or probabilities on side A; weights, keys or values on side B."""
         p, issue = self.p, self.issue
-        m.d.comb += [
-            self.y.r_en.eq(issue.y_en),
-            self.y.r_addr.eq(issue.a_addr),
-            self.y.r_sub.eq(issue.a_sub),
-            self.h.r_en.eq(issue.h_en),
-            self.h.r_addr.eq(issue.a_addr),
-            self.h.r_sub.eq(issue.a_sub),
-            self.keys.r_en.eq(issue.k_en),
-            self.keys.r_addr.eq(issue.k_addr),
-            self.keys.r_sub.eq(issue.k_sub),
-            self.values.r_en.eq(issue.v_en),
-            self.values.r_addr.eq(issue.v_addr),
-            self.softmax.r_en.eq(issue.s_en),
-            self.softmax.r_half.eq(issue.s_half),
-            self.softmax.r_step.eq(issue.s_step),
-            self.softmax.r_begin.eq(issue.s_begin),
-            self.softmax.r_keys.eq(issue.s_keys),
-            self.softmax.r_sum.eq(issue.s_sum),
-            self.softmax.r_first.eq(issue.s_first),
-            self.softmax.r_last.eq(issue.s_last),
-        ]
+        for buffer, name, address in (
+            (self.y, "y", "a"),
+            (self.h, "h", "a"),
+            (self.keys, "k", "k"),
+            (self.values, "v", "v"),
+        ):
+            m.d.comb += buffer.operands.en.eq(getattr(issue, f"{name}_en"))
+            m.d.comb += buffer.operands.addr.eq(getattr(issue, f"{address}_addr"))
+            if buffer is not self.values:
+                m.d.comb += buffer.operands.sub.eq(getattr(issue, f"{address}_sub"))
+        for name in self.softmax.read.signature.members:
+            m.d.comb += getattr(self.softmax.read, name).eq(getattr(issue, f"s_{name}"))
         a = Signal(p.t * p.k * 8)
         unsigned_a = Signal()
         with m.If(issue.kind == Pass.CONTEXT):
             m.d.comb += [a.eq(self.softmax.a), unsigned_a.eq(1)]
         with m.Else():
-            m.d.comb += [a.eq(Mux(issue.from_h, self.h.r_data, self.y.r_data)), unsigned_a.eq(issue.a_unsigned)]
+            rows = Mux(issue.from_h, self.h.operands.data, self.y.operands.data)
+            m.d.comb += [a.eq(rows), unsigned_a.eq(issue.a_unsigned)]
         lanes = [a[8 * i : 8 * i + 8] for i in range(p.t * p.k)]
         # V comes lane by lane: K tokens of C channels.
-        values = [self.values.r_data[8 * (lane * p.c + c) :][:8] for c in range(p.c) for lane in range(p.k)]
+        values = [self.values.operands.data[8 * (lane * p.c + c) :][:8] for c in range(p.c) for lane in range(p.k)]
         b = Signal(p.ring_bytes * 8)
         with m.Switch(issue.kind):
             with m.Case(Pass.MATMUL):
-                m.d.comb += b.eq(self.ring_data)
+                m.d.comb += b.eq(self.ring.data)
             with m.Case(Pass.SCORE):
-                m.d.comb += b.eq(self.keys.r_data)
+                m.d.comb += b.eq(self.keys.operands.data)
             with m.Case(Pass.CONTEXT):
                 m.d.comb += b.eq(Cat(*values))
         m.d.comb += [
@@ -238,7 +214,7 @@ class Datapath(wiring.Component):
 
     def _results(self, m: Module) -> None:
         """Array → drain → post-processing → write back."""
-        drain, post, write = self.drain, self.post, self.write
+        drain, write = self.drain, self.write
         m.d.comb += [
             drain.captured.eq(self.array.captured),
             drain.tile.eq(delayed(m, self.issue.tile.as_value(), ComputeArray.LATENCY)),
@@ -246,116 +222,47 @@ class Datapath(wiring.Component):
             self.array.shift.eq(drain.shift_rows),
             drain.param_en.eq(self.issue.param_en),
             drain.param_index.eq(self.issue.param_index),
-            drain.param_data.eq(self.ring_param_data),
-            drain.softmax_factor.eq(self.softmax.factor),
-            self.softmax.factor_row.eq(drain.factor_row),
-            post.valid.eq(drain.out_valid),
-            post.acc.eq(drain.out_acc),
-            post.bias.eq(drain.bias),
-            post.mult.eq(drain.mult),
-            post.shift.eq(drain.shift),
-            post.use_factor.eq(drain.use_factor),
-            post.factor.eq(drain.factor),
-            post.mode.eq(drain.mode),
-            post.gelu_mult.eq(drain.gelu_mult),
-            post.gelu_shift.eq(drain.gelu_shift),
-            post.gelu_zero.eq(drain.gelu_zero),
-            write.in_valid.eq(drain.out_valid),
-            write.in_row.eq(drain.out_row),
-            write.value.eq(post.out),
+            drain.param_data.eq(self.ring.param_data),
+            write.value.eq(self.post.out),
         ]
-        m.d.comb += [
-            self.softmax.w_en.eq(write.s_en),
-            self.softmax.w_half.eq(write.s_half),
-            self.softmax.w_row.eq(write.s_row),
-            self.softmax.w_word.eq(write.s_word),
-            self.softmax.w_data.eq(write.s_data),
-            self.softmax.w_mask.eq(write.s_mask),
-            self.softmax.w_first.eq(write.s_first),
-            self.router.w_en.eq(write.logit_en),
-            self.router.w_row.eq(write.row),
-            self.router.w_word.eq(write.logit_word),
-            self.router.w_data.eq(write.logit_data),
-        ]
+        wiring.connect(m, drain.factors, self.softmax.factors)
+        wiring.connect(m, drain.post, self.post.row)
+        wiring.connect(m, drain.out, write.rows)
+        wiring.connect(m, write.scores, self.softmax.write)
+        wiring.connect(m, write.logits, self.router.logits)
 
     def _row_buffers(self, m: Module) -> None:
         """Writers of Y, H, K, V; row readers of Y."""
-        p, write = self.p, self.write
-        destinations = ((self.y, write.y_en), (self.h, write.h_en), (self.keys, write.k_en), (self.values, write.v_en))
-        for buffer, enable in destinations:
-            m.d.comb += [
-                buffer.w_en.eq(enable),
-                buffer.w_bank.eq(write.row[: ceil_log2(buffer.banks)]),
-                buffer.w_addr.eq(write.addr),
-                buffer.w_data.eq(write.data),
-                buffer.w_mask.eq(Const(1).replicate(p.c)),
-            ]
-            if buffer is not self.values:
-                m.d.comb += buffer.w_sub.eq(write.sub)
-        for buffer, unit, prefix, masked in (
-            (self.y, self.norm, "y", False),
-            (self.y, self.image, "y", True),
-            (self.h, self.mover, "h", False),
-        ):
-            with m.If(getattr(unit, f"{prefix}_en")):
-                m.d.comb += [
-                    buffer.w_en.eq(1),
-                    buffer.w_bank.eq(getattr(unit, f"{prefix}_bank")),
-                    buffer.w_addr.eq(getattr(unit, f"{prefix}_addr")),
-                    buffer.w_sub.eq(getattr(unit, f"{prefix}_sub")),
-                    buffer.w_data.eq(getattr(unit, f"{prefix}_data")),
-                ]
-                if masked:
-                    m.d.comb += buffer.w_mask.eq(getattr(unit, f"{prefix}_mask"))
-        for unit in (self.mover, self.store):
-            with m.If(unit.m_en):
-                m.d.comb += [
-                    self.y.m_en.eq(1),
-                    self.y.m_bank.eq(unit.m_bank),
-                    self.y.m_addr.eq(unit.m_addr),
-                    self.y.m_sub.eq(unit.m_sub),
-                ]
-            m.d.comb += unit.m_data.eq(self.y.m_data)
+        write = self.write
+        shared(m, self.y.write, write.y, self.norm.y, self.image.y)
+        shared(m, self.h.write, write.h, self.mover.h)
+        shared(m, self.keys.write, write.keys)
+        shared(m, self.values.write, write.values)
+        shared(m, self.y.row, self.mover.y, self.store.y)
         m.d.comb += self.mover.h_hold.eq(write.h_soon)
 
     def _residual(self, m: Module) -> None:
-        """X: a read port with one more register (latency 2), a write port."""
+        """X: a read port with one more register (latency 2), a write port; the LayerNorm's parameters."""
         x, write = self.x, self.write
-        data = Signal(x.width, reset_less=True)
-        m.d.sync += data.eq(x.r_data)
-        m.d.comb += write.x_read_data.eq(data)
-        for enable, address in (
-            (self.norm.x_en, self.norm.x_addr),
-            (self.store.x_en, self.store.x_addr),
-            (write.x_read, write.x_read_addr),
-        ):
-            with m.If(enable):
-                m.d.comb += [x.r_en.eq(1), x.r_addr.eq(address)]
+        size = {"depth": x.depth, "width": x.width}
+        reads = bundled(x, word_read(**size).flip(), "r_{}".format)
+        reads.data = Signal(x.width, name="x_data", reset_less=True)
+        m.d.sync += reads.data.eq(x.r_data)
+        shared(m, reads, self.norm.x, self.store.x, write.x_read)
+        shared(m, bundled(x, word_write(**size).flip(), "w_{}".format), self.load.x, write.x)
+        wiring.connect(m, self.load.affine, self.norm.affine)
         m.d.comb += [
             self.norm.x_hold.eq(write.x_read_next),
             self.load.x_hold.eq(write.x_write_next),
-            self.norm.x_data.eq(data),
-            self.store.x_data.eq(data),
-            self.norm.n_en.eq(self.load.n_en),
-            self.norm.n_addr.eq(self.load.n_addr),
-            self.norm.n_data.eq(self.load.n_data),
         ]
-        for unit in (self.load, write):
-            with m.If(unit.x_en):
-                m.d.comb += [x.w_en.eq(1), x.w_addr.eq(unit.x_addr), x.w_data.eq(unit.x_data)]
 
     def _queues(self, m: Module) -> None:
         """The router's queues are read by the drain (scatter) or, when it does not, by the mover (gather)."""
         router, drain, mover = self.router, self.drain, self.mover
+        shared(m, router.queue, mover.queue, drain.queue)
         m.d.comb += [
-            router.count_expert.eq(Fields(self.instruction).expert),
+            router.count_expert.eq(Fields(self.dispatch.instruction).expert),
             self.queue_length.eq(router.count),
             self.nonempty.eq(router.nonempty),
-            router.q_en.eq(drain.q_en | mover.q_en),
-            router.q_expert.eq(Mux(drain.q_en, drain.q_expert, mover.q_expert)),
-            router.q_index.eq(Mux(drain.q_en, drain.q_index, mover.q_index)),
-            mover.q_ready.eq(~drain.q_en),
-            drain.q_token.eq(router.q_token),
-            drain.q_weight.eq(router.q_weight),
-            mover.q_token.eq(router.q_token),
+            mover.queue_ready.eq(~drain.queue.en),
         ]

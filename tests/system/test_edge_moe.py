@@ -1,15 +1,18 @@
-"""Edge-MoE's M3ViT with a layer of each kind, everything else in its real size: to the bit, and as fast as it was."""
+"""Edge-MoE's M3ViT with a layer of each kind, everything else in its real size: to the bit, and as fast as it was. The
+trained example on the same machine."""
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import yaml
 
 from hwgen.common.strict_yaml import read_yaml
 from hwgen.compiler import auto_params
+from hwgen.network import description
 from hwgen.quantize.synthetic import synthetic, synthetic_images
 from sim.harness import Timing
-from tests.paths import EXAMPLES
+from tests.paths import EXAMPLES, MNIST
 from tests.system.helpers import Work, assert_same, harness
 
 MODEL = EXAMPLES / "edge_moe" / "model.yaml"
@@ -26,7 +29,8 @@ def work(tmp_path_factory) -> Work:
     path = tmp_path_factory.mktemp("edge_moe") / "model.yaml"
     path.write_text(yaml.safe_dump(structure))
     desc = synthetic(path, 1)
-    return Work(desc, replace(auto_params([desc], 8, 16, 8), weight_depth=4096), synthetic_images(desc, 1, 1))
+    p = auto_params([desc, description.load(MNIST / "model")], 8, 16, 8)
+    return Work(desc, replace(p, weight_depth=4096), synthetic_images(desc, 1, 1))
 
 
 def test_cycles(work):
@@ -37,3 +41,12 @@ def test_cycles(work):
 
 def test_slow_memory(work):
     assert_same(harness(work.p), [(work, task, 0) for task in work.tasks], Timing(400, stall_percent=30, seed=2))
+
+
+def test_trained_example(work):
+    """Two test images through both tasks."""
+    desc = description.load(MNIST / "model")
+    with np.load(MNIST / "test.npz") as archive:
+        images = archive["images"][:2].reshape(2, desc.model.image.height, desc.model.image.width, -1)
+    example = Work(desc, work.p, images)
+    assert_same(harness(work.p), [(example, task, run) for run in range(2) for task in example.tasks])

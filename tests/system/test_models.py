@@ -156,8 +156,10 @@ def test_memories_start_with_random_bits():
     assert 0.45 < np.unpackbits(first).mean() < 0.55
 
 
+@pytest.mark.slow
 def test_example():
-    """Two test images of the trained model through both tasks, on the array of its config.yaml."""
+    """Two test images of the trained model through both tasks, on the machine of its config.yaml: what `make demo` does
+    with more; in tests/system/test_edge_moe.py on one with larger buffers, of the same array."""
     project = load_project(MNIST / "config.yaml")
     with np.load(MNIST / "test.npz") as archive:
         images = archive["images"][:2]

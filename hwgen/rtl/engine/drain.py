@@ -11,12 +11,15 @@ from hwgen.machine.isa import BY_NAME, Dest
 from hwgen.machine.params import HwParams
 from hwgen.rtl.common.context import CONTEXT_BITS, ContextTable
 from hwgen.rtl.common.decode import INSTRUCTION_BITS, delayed
+from hwgen.rtl.common.ports import queue_read
 from hwgen.rtl.common.ram import Ram, select_bits
 from hwgen.rtl.engine.array import ComputeArray
 from hwgen.rtl.engine.issue import tile_layout
 from hwgen.rtl.engine.plan import Pass
+from hwgen.rtl.engine.postprocess import requantized_row
+from hwgen.rtl.engine.softmax import factor_read
 
-__all__ = ["Drain", "row_layout"]
+__all__ = ["Drain", "row_layout", "row_port"]
 
 
 def row_layout(p: HwParams) -> data.StructLayout:
@@ -38,14 +41,19 @@ def row_layout(p: HwParams) -> data.StructLayout:
     )
 
 
+def row_port(p: HwParams) -> wiring.Signature:
+    """Rows on their way to the write back."""
+    return wiring.Signature({"valid": Out(1), "row": Out(row_layout(p))})
+
+
 class Drain(wiring.Component):
     """Rows of a tile are taken in T consecutive cycles from `captured` on and looked at `hold` cycles later, when the
     row factors of a first context tile are there.
 
     In: `start` with each instruction of the engine, `captured` with `tile`, the array's `acc` row, parameter words from
-    the ring as the issuer reads them. Out, `hold` + LATENCY cycles after its row was visible: `out_valid` (masked to
-    the rows of the instruction), `out_acc`, what the post-processing needs, and `out_row`. A queue row's token and gate
-    weight come from the router's queue memory, a context row's factor from the softmax unit.
+    the ring as the issuer reads them. Out, `hold` + LATENCY cycles after its row was visible: `post`, what the
+    post-processing needs, and `out` for the write back, both valid for the rows of the instruction alone. A queue row's
+    token and gate weight come from the router's `queue` memory, a context row's factor from the softmax unit.
     """
 
     LATENCY = 2
@@ -68,32 +76,17 @@ class Drain(wiring.Component):
                 "param_en": In(1),
                 "param_index": In(select_bits(p.param_words)),
                 "param_data": In(p.ring_bytes * 8),
-                "factor_row": Out(ceil_log2(p.t)),
-                "softmax_factor": In(17),
-                "q_en": Out(1),
-                "q_expert": Out(BY_NAME["expert"].bits),
-                "q_index": Out(p.row_bits),
-                "q_token": In(p.row_bits),
-                "q_weight": In(17),
-                "out_valid": Out(1),
-                "out_acc": Out(p.c * 32),
-                "bias": Out(p.c * 32),
-                "mult": Out(p.c * 16),
-                "shift": Out(p.c * 6),
-                "use_factor": Out(1),
-                "factor": Out(17),
-                "mode": Out(2),
-                "gelu_mult": Out(BY_NAME["gelu_mult"].bits),
-                "gelu_shift": Out(BY_NAME["gelu_shift"].bits),
-                "gelu_zero": Out(BY_NAME["gelu_zero"].bits),
-                "out_row": Out(row_layout(p)),
+                "factors": Out(factor_read(t=p.t)),
+                "queue": Out(queue_read(p)),
+                "post": Out(requantized_row(c=p.c)),
+                "out": Out(row_port(p)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        p = self.p
-        log_t, log_w = ceil_log2(p.t), ceil_log2(p.word)
+        p, post = self.p, self.post
+        log_t = ceil_log2(p.t)
         m.submodules.table = table = ContextTable(
             ("expert", "dest", "scatter", "gelu", "row_begin", "d_base", "d_stride", "gelu_mult",
              "gelu_shift", "gelu_zero", "score_mult", "score_shift", "out_mult", "out_shift"),
@@ -102,37 +95,24 @@ class Drain(wiring.Component):
         following = Signal(CONTEXT_BITS)
         m.d.sync += following.eq(following + self.start)
 
-        # Rows are taken at once, to make room for the next tile, and looked at when their factors are there.
-        shifting, place = Signal(), Signal(log_t)
-        tile = Signal(tile_layout(p), reset_less=True)
-        slot, beat = Signal(log_t), Signal()
-        acc = delayed(m, self.acc, self.hold)
-        with m.If(self.shift_rows):
-            m.d.sync += [place.eq(place + 1), shifting.eq(place != p.t - 1)]
+        tile, beat, slot = self._rows(m)
         m.d.comb += [
             table.w_en.eq(self.start),
             table.w_context.eq(following),
             table.instruction.eq(self.instruction),
             table.rows.eq(self.rows),
             table.r_context.eq(tile.context),
-            self.shift_rows.eq(self.captured | shifting),
-            beat.eq(delayed(m, self.shift_rows, self.hold, reset=True)),
-            slot.eq(delayed(m, place, self.hold)),
-            self.factor_row.eq(slot),
+            self.factors.row.eq(slot),
         ]
-        arrives = delayed(m, self.captured, self.hold - 1, reset=True)
-        arriving = delayed(m, self.tile.as_value(), self.hold - 1)
-        with m.If(arrives):
-            m.d.sync += tile.eq(arriving)
 
         # Row number, mask, queue look-up (the answer is there one cycle later).
         f = table.read
         row = Signal(range(p.max_tokens + p.t + 1))
         m.d.comb += [
             row.eq(Cat(slot, tile.row_tile)),
-            self.q_en.eq(beat & f.scatter),
-            self.q_expert.eq(f.expert),
-            self.q_index.eq(row[: p.row_bits]),
+            self.queue.en.eq(beat & f.scatter),
+            self.queue.expert.eq(f.expert),
+            self.queue.index.eq(row[: p.row_bits]),
         ]
         fresh = beat & (slot == 0) & tile.first & (tile.kind == Pass.MATMUL)
         valid1, fresh1 = Signal(), Signal()
@@ -148,19 +128,48 @@ class Drain(wiring.Component):
             tile1.eq(tile),
             row1.eq(row),
             slot1.eq(slot),
-            acc1.eq(acc),
-            factor1.eq(self.softmax_factor),
+            acc1.eq(delayed(m, self.acc, self.hold)),
+            factor1.eq(self.factors.factor),
         ]
         f2 = Signal(table.layout, reset_less=True)
-        out = self.out_row
+        m.d.comb += self.out.valid.eq(post.valid)
         m.d.sync += [
             f2.eq(f1),
-            self.out_valid.eq(valid1),
-            self.out_acc.eq(acc1),
-            self.use_factor.eq(f1.scatter | (tile1.kind == Pass.CONTEXT)),
-            self.factor.eq(Mux(f1.scatter, self.q_weight, factor1)),
+            post.valid.eq(valid1),
+            post.acc.eq(acc1),
+            post.use_factor.eq(f1.scatter | (tile1.kind == Pass.CONTEXT)),
+            post.factor.eq(Mux(f1.scatter, self.queue.weight, factor1)),
+        ]
+        self._describe(m, f1, tile1, row1, slot1)
+        self._post(m, f2, self._parameters(m, fresh, fresh1))
+        return m
+
+    def _rows(self, m: Module) -> tuple[data.View, Signal, Signal]:
+        """Rows are taken at once, to make room for the next tile, and looked at when their factors are there: (tile,
+        whether there is a row, its number in the tile), then."""
+        p = self.p
+        shifting, place = Signal(), Signal(ceil_log2(p.t))
+        tile = Signal(tile_layout(p), reset_less=True)
+        slot, beat = Signal.like(place), Signal()
+        with m.If(self.shift_rows):
+            m.d.sync += [place.eq(place + 1), shifting.eq(place != p.t - 1)]
+        m.d.comb += [
+            self.shift_rows.eq(self.captured | shifting),
+            beat.eq(delayed(m, self.shift_rows, self.hold, reset=True)),
+            slot.eq(delayed(m, place, self.hold)),
+        ]
+        arrives = delayed(m, self.captured, self.hold - 1, reset=True)
+        arriving = delayed(m, self.tile.as_value(), self.hold - 1)
+        with m.If(arrives):
+            m.d.sync += tile.eq(arriving)
+        return tile, beat, slot
+
+    def _describe(self, m: Module, f1: data.View, tile1: data.View, row1: Signal, slot1: Signal) -> None:
+        """What the write back must know."""
+        out, log_w = self.out.row, ceil_log2(self.p.word)
+        m.d.sync += [
             out.kind.eq(tile1.kind),
-            out.row.eq(Mux(f1.scatter, self.q_token, row1)),
+            out.row.eq(Mux(f1.scatter, self.queue.token, row1)),
             out.slot.eq(slot1),
             out.word.eq(tile1.word),
             out.half.eq(tile1.half),
@@ -172,8 +181,6 @@ class Drain(wiring.Component):
             out.key_begin.eq(f1.row_begin[:log_w]),
             out.key_end.eq(f1.rows - (f1.row_begin >> log_w << log_w)),
         ]
-        self._post(m, f2, self._parameters(m, fresh, fresh1))
-        return m
 
     def _parameters(self, m: Module, fresh: Value, fresh1: Value) -> list[Signal]:
         """Words with the parameters of the row leaving: queued as they pass by, the first one last, taken with a tile's
@@ -201,7 +208,7 @@ class Drain(wiring.Component):
 
     def _post(self, m: Module, f: data.View, active: list[Signal]) -> None:
         """What the post-processing must do with the row."""
-        p = self.p
+        p, post = self.p, self.post
 
         def parameter(channel: int, first: int, last: int) -> Value:
             lane_bytes = []
@@ -210,7 +217,7 @@ class Drain(wiring.Component):
                 lane_bytes.append(active[byte // p.k][offset : offset + 8])
             return Cat(*lane_bytes)
 
-        kind = self.out_row.kind
+        kind = self.out.row.kind
         matmul = kind == Pass.MATMUL
         mult = Signal(16)
         shift = Signal(6)
@@ -219,14 +226,14 @@ class Drain(wiring.Component):
         m.d.comb += [
             mult.eq(Mux(kind == Pass.SCORE, f.score_mult, f.out_mult)),
             shift.eq(Mux(kind == Pass.SCORE, f.score_shift, f.out_shift)),
-            self.bias.eq(Cat(*(parameter(ch, 0, 3) for ch in channels)) & matmul.replicate(p.c * 32)),
-            self.mult.eq(Mux(matmul, Cat(*(parameter(ch, 4, 5) for ch in channels)), mult.replicate(p.c))),
-            self.shift.eq(Mux(matmul, Cat(*(parameter(ch, 6, 6)[:6] for ch in channels)), shift.replicate(p.c))),
-            self.gelu_mult.eq(f.gelu_mult),
-            self.gelu_shift.eq(f.gelu_shift),
-            self.gelu_zero.eq(f.gelu_zero),
+            post.bias.eq(Cat(*(parameter(ch, 0, 3) for ch in channels)) & matmul.replicate(p.c * 32)),
+            post.mult.eq(Mux(matmul, Cat(*(parameter(ch, 4, 5) for ch in channels)), mult.replicate(p.c))),
+            post.shift.eq(Mux(matmul, Cat(*(parameter(ch, 6, 6)[:6] for ch in channels)), shift.replicate(p.c))),
+            post.gelu_mult.eq(f.gelu_mult),
+            post.gelu_shift.eq(f.gelu_shift),
+            post.gelu_zero.eq(f.gelu_zero),
         ]
         with m.If(kind == Pass.SCORE):
-            m.d.comb += self.mode.eq(1)
+            m.d.comb += post.mode.eq(1)
         with m.Elif(matmul):
-            m.d.comb += self.mode.eq(Mux(f.gelu, 3, Mux(f.dest == Dest.LOGITS, 2, linear)))
+            m.d.comb += post.mode.eq(Mux(f.gelu, 3, Mux(f.dest == Dest.LOGITS, 2, linear)))

@@ -10,9 +10,9 @@ from amaranth.lib.wiring import In, Out
 
 from hwgen.machine.tables import GELU
 
-__all__ = ["PostProcess"]
+__all__ = ["PostProcess", "requantized_row"]
 
-ACC, MULT, SHIFT, FACTOR, OUT = 32, 16, 6, 17, 24
+ACC, MULT, SHIFT, FACTOR, OUT, GELU_SHIFT = 32, 16, 6, 17, 24, 5
 
 #: Split of the 33-bit sum, so that both halves' products fit 18 x 18 signed multipliers.
 LOW = 17
@@ -143,63 +143,56 @@ def _widened(limit: Value, bits: int) -> Value:
     return limit[:bits] if len(limit) >= bits else (limit | Const(0, bits))
 
 
+def requantized_row(*, c: int) -> wiring.Signature:
+    """A row's C sums and what is to be done with them; vectors are flat, channel 0 lowest."""
+    vectors = {"acc": Out(c * ACC), "bias": Out(c * ACC), "mult": Out(c * MULT), "shift": Out(c * SHIFT)}
+    factor = {"use_factor": Out(1), "factor": Out(FACTOR)}
+    gelu = {"gelu_mult": Out(MULT), "gelu_shift": Out(GELU_SHIFT), "gelu_zero": Out(8)}
+    return wiring.Signature({"valid": Out(1), "mode": Out(2)} | vectors | factor | gelu)
+
+
 class PostProcess(wiring.Component):
-    """Requantizes one row of C sums per cycle, as `docs/numerics.md` says; all inputs may change every cycle.
+    """Requantizes one row of C sums per cycle (`row`), as `docs/numerics.md` says; it may change every cycle.
 
     rshift((acc + bias) * M', shift), M' = factor * mult >> 16 if `use_factor`, else mult; then by `mode`: 0 sat8,
-    1 sat16, 2 sat24, 3 GELU of the value clamped to [-512, 511], rescaled by `gelu_*` to 0..255. Vectors are flat,
-    channel 0 lowest. `out` [C] of 24 bits, signed, shows LATENCY cycles after its inputs, with `out_valid`, whatever
-    the mode. It never stalls. Shifts from 0 to 63 are exact.
+    1 sat16, 2 sat24, 3 GELU of the value clamped to [-512, 511], rescaled by `gelu_*` to 0..255. `out` [C] of 24 bits,
+    signed, channel 0 lowest, shows LATENCY cycles after its inputs, with `out_valid`, whatever the mode. It never
+    stalls. Shifts from 0 to 63 are exact.
     """
 
     LATENCY: ClassVar[int] = FINAL
 
     def __init__(self, *, c: int) -> None:
         self.c = c
-        super().__init__(
-            {
-                "valid": In(1),
-                "acc": In(c * ACC),
-                "bias": In(c * ACC),
-                "mult": In(c * MULT),
-                "shift": In(c * SHIFT),
-                "use_factor": In(1),
-                "factor": In(FACTOR),
-                "mode": In(2),
-                "gelu_mult": In(MULT),
-                "gelu_shift": In(5),
-                "gelu_zero": In(8),
-                "out_valid": Out(1),
-                "out": Out(c * OUT),
-            }
-        )
+        super().__init__({"row": In(requantized_row(c=c)), "out_valid": Out(1), "out": Out(c * OUT)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        row = self.row
         valid = Signal(self.LATENCY)
-        m.d.sync += valid.eq(valid << 1 | self.valid)
+        m.d.sync += valid.eq(valid << 1 | row.valid)
         m.d.comb += self.out_valid.eq(valid[-1])
         limit = Signal(max(MODE_BITS))
-        with m.Switch(self.mode):
+        with m.Switch(row.mode):
             for mode, bits in enumerate(MODE_BITS):
                 with m.Case(mode):
                     m.d.comb += limit.eq((1 << bits) - 1)
         common = {
-            "factor": _Pipe(m, self.factor, 0)[SUM],
-            "use_factor": _Pipe(m, self.use_factor, 0)[SCALE],
+            "factor": _Pipe(m, row.factor, 0)[SUM],
+            "use_factor": _Pipe(m, row.use_factor, 0)[SCALE],
             "limit": _Pipe(m, limit, 0)[ROUNDED],
-            "gelu_mult": _Pipe(m, self.gelu_mult, 0)[GELU_G],
-            "gelu_shift": _Pipe(m, self.gelu_shift, 0)[SCALED],
-            "gelu_zero": _Pipe(m, self.gelu_zero, 0)[G_SHIFTED],
-            "mode": _Pipe(m, self.mode, 0)[G_SUM],
+            "gelu_mult": _Pipe(m, row.gelu_mult, 0)[GELU_G],
+            "gelu_shift": _Pipe(m, row.gelu_shift, 0)[SCALED],
+            "gelu_zero": _Pipe(m, row.gelu_zero, 0)[G_SHIFTED],
+            "mode": _Pipe(m, row.mode, 0)[G_SUM],
         }
         outputs = []
         for channel in range(self.c):
             lane = _Lane(
-                acc=self.acc.word_select(channel, ACC),
-                bias=self.bias.word_select(channel, ACC),
-                mult=self.mult.word_select(channel, MULT),
-                shift=self.shift.word_select(channel, SHIFT),
+                acc=row.acc.word_select(channel, ACC),
+                bias=row.bias.word_select(channel, ACC),
+                mult=row.mult.word_select(channel, MULT),
+                shift=row.shift.word_select(channel, SHIFT),
                 common=common,
             )
             m.submodules[f"lane{channel}"] = lane

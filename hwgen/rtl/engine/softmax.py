@@ -14,10 +14,30 @@ from hwgen.rtl.arithmetic.exponent import ExponentRow
 from hwgen.rtl.common.ram import select_bits
 from hwgen.rtl.common.rowbuffer import RowBuffer
 
-__all__ = ["Softmax"]
+__all__ = ["Softmax", "factor_read", "score_read", "score_write"]
 
 _TREE_STAGES = 2  # of the sum over K lanes, three adder levels each
 _FACTOR_BITS = 17
+
+
+def score_write(*, t: int, c: int, k: int, keys: int) -> wiring.Signature:
+    """A C-word of a row's scores, 16 bits each; `mask`: the keys that count."""
+    words = -(-keys // max(c, k)) * max(c, k) // c
+    place = {"en": Out(1), "half": Out(1), "row": Out(ceil_log2(t)), "word": Out(select_bits(words))}
+    return wiring.Signature(place | {"data": Out(16 * c), "mask": Out(c), "first": Out(1)})
+
+
+def score_read(*, c: int, k: int, keys: int) -> wiring.Signature:
+    """K keys of all rows; what of them counts and is summed up."""
+    word = max(c, k)
+    step = {"en": Out(1), "half": Out(1), "step": Out(select_bits(-(-keys // word) * word // k))}
+    step |= {"begin": Out(bits_for(word - 1)), "keys": Out(bits_for(keys))}
+    return wiring.Signature(step | {name: Out(1) for name in ("sum", "first", "last")})
+
+
+def factor_read(*, t: int) -> wiring.Signature:
+    """A row's factor, in the same cycle."""
+    return wiring.Signature({"row": Out(ceil_log2(t)), "factor": In(_FACTOR_BITS)})
 
 
 class Softmax(wiring.Component):
@@ -25,18 +45,16 @@ class Softmax(wiring.Component):
 
     In the RAM of each row the words of the halves alternate: key n of a half is in word 2·(n div max(C, K)) + half.
 
-    Keys r_begin .. r_keys - 1 of the buffer count; `r_begin` < max(C, K), `r_keys` 1 .. keys.
-
-    Write: one C-word of one row per cycle, rows in any order and at any spacing. `w_mask` marks the keys that count:
-    other scores do not for the maximum. `w_first` starts the row's maximum anew. A half may be read from WRITE_LATENCY
+    `write`: one C-word of one row per cycle, rows in any order and at any spacing. `mask` marks the keys that count:
+    other scores do not for the maximum. `first` starts the row's maximum anew. A half may be read from WRITE_LATENCY
     cycles after its last write, and written again from the cycle after its last read on.
 
-    Read: `r_en` with `r_half`, `r_step` (K keys), `r_begin`, `r_keys`. LATENCY cycles later `a_valid` and `a`, [row]
-    [lane] uint8, zero for keys that do not count; steps may lie beyond r_keys, inside the buffer. With `r_sum` the step
-    counts for the row sums: `r_first` starts them anew, `r_last` starts the divisions. `r_last` steps are at least T
-    cycles apart.
-    `factor` = floor(2^24 / sum) of `factor_row`, a combinational select of registers; row t changes exactly
-    FACTOR_LATENCY + t cycles after the `r_last` step and holds until the next one's. Sums are >= 255 when the key of
+    `read`: `en` with `half`, `step` (K keys) and the keys begin .. keys - 1 that count (`begin` < max(C, K), `keys`
+    from 1 on). LATENCY cycles later `a_valid` and `a`, [row][lane] uint8, zero for keys that do not count; steps may
+    lie beyond `keys`, inside the buffer. With `sum` the step counts for the row sums: `first` starts them anew, `last`
+    starts the divisions. `last` steps are at least T cycles apart.
+    `factors.factor` = floor(2^24 / sum) of `factors.row`, a combinational select of registers; row t changes exactly
+    FACTOR_LATENCY + t cycles after the `last` step and holds until the next one's. Sums are >= 255 when the key of
     the maximum is among those summed; otherwise (no key at all) the factor is undefined.
     """
 
@@ -50,25 +68,11 @@ class Softmax(wiring.Component):
         self.words = -(-keys // self.word)
         super().__init__(
             {
-                "w_en": In(1),
-                "w_half": In(1),
-                "w_row": In(ceil_log2(t)),
-                "w_word": In(select_bits(self.words * self.word // c)),
-                "w_data": In(16 * c),
-                "w_mask": In(c),
-                "w_first": In(1),
-                "r_en": In(1),
-                "r_half": In(1),
-                "r_step": In(select_bits(self.words * self.word // k)),
-                "r_begin": In(bits_for(self.word - 1)),
-                "r_keys": In(bits_for(keys)),
-                "r_sum": In(1),
-                "r_first": In(1),
-                "r_last": In(1),
+                "write": In(score_write(t=t, c=c, k=k, keys=keys)),
+                "read": In(score_read(c=c, k=k, keys=keys)),
                 "a_valid": Out(1),
                 "a": Out(8 * t * k),
-                "factor_row": In(ceil_log2(t)),
-                "factor": Out(_FACTOR_BITS),
+                "factors": In(factor_read(t=t)),
             }
         )
 
@@ -78,16 +82,16 @@ class Softmax(wiring.Component):
         scores = RowBuffer(banks=self.t, lanes=self.c, k=self.k, depth=2 * self.words, elem=16)
         m.submodules.score_buffer = scores  # not `scores`: a signal has that name, and simulation looks for this one
         m.d.comb += [
-            scores.w_en.eq(self.w_en),
-            scores.w_bank.eq(self.w_row),
-            scores.w_addr.eq(Cat(self.w_half, self.w_word[parts_w:])),
-            scores.w_sub.eq(self.w_word[:parts_w]),
+            scores.write.en.eq(self.write.en),
+            scores.write.bank.eq(self.write.row),
+            scores.write.addr.eq(Cat(self.write.half, self.write.word[parts_w:])),
+            scores.write.sub.eq(self.write.word[:parts_w]),
             # The other scores are written too: reading masks them again.
-            scores.w_mask.eq(~0),
-            scores.w_data.eq(self.w_data),
-            scores.r_en.eq(self.r_en),
-            scores.r_addr.eq(Cat(self.r_half, self.r_step[parts_r:])),
-            scores.r_sub.eq(self.r_step[:parts_r]),
+            scores.write.mask.eq(~0),
+            scores.write.data.eq(self.write.data),
+            scores.operands.en.eq(self.read.en),
+            scores.operands.addr.eq(Cat(self.read.half, self.read.step[parts_r:])),
+            scores.operands.sub.eq(self.read.step[:parts_r]),
         ]
         maxima = self._maxima(m)
         mask = self._key_mask(m)
@@ -96,11 +100,11 @@ class Softmax(wiring.Component):
             m.submodules[f"exponent{row}"] = unit = ExponentRow(k=self.k)
             m.d.comb += [
                 unit.maximum.eq(maxima[row]),
-                unit.scores.eq(scores.r_data.word_select(row, 16 * self.k)),
+                unit.scores.eq(scores.operands.data.word_select(row, 16 * self.k)),
                 unit.mask.eq(mask),
             ]
             rows.append(unit.p)
-        m.d.comb += [self.a.eq(Cat(*rows)), self.a_valid.eq(_delay(m, self.r_en, self.LATENCY, "a_valid"))]
+        m.d.comb += [self.a.eq(Cat(*rows)), self.a_valid.eq(_delay(m, self.read.en, self.LATENCY, "a_valid"))]
         self._factors(m, rows)
         return m
 
@@ -109,7 +113,7 @@ class Softmax(wiring.Component):
         lowest = -(1 << 15)
         level: list[Value] = []
         for lane in range(self.c):
-            level.append(Mux(self.w_mask[lane], self.w_data.word_select(lane, 16).as_signed(), lowest))
+            level.append(Mux(self.write.mask[lane], self.write.data.word_select(lane, 16).as_signed(), lowest))
         # The update is visible in cycle stages + 1 after the write, the selection below is made one cycle after a read.
         stages = min(ceil_log2(self.c), self.WRITE_LATENCY)
         for stage in range(stages):
@@ -128,10 +132,11 @@ class Softmax(wiring.Component):
                 registers.append(register)
             level = registers
         assert len(level) == 1
-        enable = _delay(m, self.w_en, stages, "update")
-        command = _delay(m, Cat(self.w_first, self.w_half, self.w_row), stages, "update_command", reset_less=True)
+        enable = _delay(m, self.write.en, stages, "update")
+        place = Cat(self.write.first, self.write.half, self.write.row)
+        command = _delay(m, place, stages, "update_command", reset_less=True)
         first, half, update_row = command[0], command[1], command[2:]
-        r_half = _delay(m, self.r_half, 1, "r_half", reset_less=True)
+        r_half = _delay(m, self.read.half, 1, "r_half", reset_less=True)
         selected: list[Value] = []
         for row in range(self.t):
             # A comparator per row: the update takes one cycle, so the same row may come in any two cycles.
@@ -149,7 +154,7 @@ class Softmax(wiring.Component):
 
     def _key_mask(self, m: Module) -> Value:
         """Which of the K keys of a step count, in step with the scores from the buffer."""
-        begin, keys, first_key = self.r_begin, self.r_keys, self.r_step << ceil_log2(self.k)
+        begin, keys, first_key = self.read.begin, self.read.keys, self.read.step << ceil_log2(self.k)
         skipped = Signal(signed(len(first_key) + 1), reset_less=True)
         remaining = Signal(signed(max(len(keys), len(first_key)) + 1), reset_less=True)
         mask = Signal(self.k, reset_less=True)
@@ -162,8 +167,8 @@ class Softmax(wiring.Component):
 
     def _factors(self, m: Module, rows: Sequence[Value]) -> None:
         later = self.LATENCY + _TREE_STAGES
-        enable = _delay(m, self.r_en & self.r_sum, later, "sum")
-        command = _delay(m, Cat(self.r_first, self.r_last), later, "sum_command", reset_less=True)
+        enable = _delay(m, self.read.en & self.read.sum, later, "sum")
+        command = _delay(m, Cat(self.read.first, self.read.last), later, "sum_command", reset_less=True)
         first, last = command[0], command[1]
         sum_bits = bits_for(255 * self.keys)
         # The sums leave row by row for the divider, the shift register frees the accumulators for the next tile.
@@ -192,7 +197,7 @@ class Softmax(wiring.Component):
         for row in range(self.t):
             with m.If(divider.out_valid & (arriving == row)):
                 m.d.sync += factors[row].eq(divider.quotient)
-        m.d.comb += self.factor.eq(Cat(*factors).word_select(self.factor_row, _FACTOR_BITS))
+        m.d.comb += self.factors.factor.eq(Cat(*factors).word_select(self.factors.row, _FACTOR_BITS))
 
     def _lane_sum(self, m: Module, lanes: Value, row: int) -> Value:
         """Sum of the K probabilities of a row, _TREE_STAGES cycles later."""

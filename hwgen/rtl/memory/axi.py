@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from amaranth import C, Cat, Module, Mux, Signal, Value
-from amaranth.lib import wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
 from hwgen.rtl.common.gearbox import ShiftQueue, Skid
+from hwgen.rtl.common.ports import strobed_beats
 
-__all__ = ["ADDRESS_BITS", "BYTES_BITS", "COUNTER_BITS", "AxiReader", "AxiWriter", "BurstSplitter", "incremented"]
+__all__ = [
+    "ADDRESS_BITS", "BYTES_BITS", "COUNTER_BITS", "AxiReader", "AxiWriter", "BurstSplitter", "address_channel",
+    "command", "incremented", "read_channel", "response_channel", "write_channel",
+]  # fmt: skip
 
 ADDRESS_BITS = 64
 BYTES_BITS = 32  #: of a command's length
@@ -27,6 +31,30 @@ def incremented(value: Value, piece: int = 16) -> Value:
     parts = [value[start : start + piece] for start in range(0, len(value), piece)]
     carries = [value[:start].all() for start in range(0, len(value), piece)]
     return Cat(Mux(carry, (part + 1)[: len(part)], part) for part, carry in zip(parts, carries, strict=True))
+
+
+def address_channel() -> wiring.Signature:
+    """AR or AW; `Out` is who sends, in all channels."""
+    burst = {"addr": Out(ADDRESS_BITS), "len": Out(8), "size": Out(3), "burst": Out(2)}
+    return wiring.Signature({"valid": Out(1), "ready": In(1)} | burst)
+
+
+def read_channel(bits: int) -> wiring.Signature:
+    return wiring.Signature({"valid": Out(1), "ready": In(1), "data": Out(bits), "resp": Out(2), "last": Out(1)})
+
+
+def write_channel(bits: int) -> wiring.Signature:
+    beat = {"data": Out(bits), "strb": Out(bits // 8), "last": Out(1)}
+    return wiring.Signature({"valid": Out(1), "ready": In(1)} | beat)
+
+
+def response_channel() -> wiring.Signature:
+    return wiring.Signature({"valid": Out(1), "ready": In(1), "resp": Out(2)})
+
+
+def command(**more: int) -> stream.Signature:
+    """`bytes` bytes from `address` on, and so many bits of what else goes with them."""
+    return stream.Signature(data.StructLayout({"address": ADDRESS_BITS, "bytes": BYTES_BITS} | more))
 
 
 class BurstSplitter(wiring.Component):
@@ -115,27 +143,6 @@ def _byte_counter(m: Module, total: Signal, *, step: Signal, beat_bytes: int, cl
         m.d.sync += beats.eq(incremented(beats))
 
 
-def _command_ports(tag_bits: int) -> dict[str, wiring.Member]:
-    ports = {
-        "cmd_valid": In(1),
-        "cmd_ready": Out(1),
-        "cmd_address": In(ADDRESS_BITS),
-        "cmd_bytes": In(BYTES_BITS),
-    }
-    return ports | ({"cmd_tag": In(tag_bits)} if tag_bits else {})
-
-
-def _address_ports(channel: str) -> dict[str, wiring.Member]:
-    return {
-        f"{channel}_valid": Out(1),
-        f"{channel}_ready": In(1),
-        f"{channel}_addr": Out(ADDRESS_BITS),
-        f"{channel}_len": Out(8),
-        f"{channel}_size": Out(3),
-        f"{channel}_burst": Out(2),
-    }
-
-
 def _status_ports() -> dict[str, wiring.Member]:
     return {
         "abort": In(1),
@@ -148,9 +155,9 @@ def _status_ports() -> dict[str, wiring.Member]:
 
 
 class AxiReader(wiring.Component):
-    """Read channels. Command: `cmd_bytes` (> 0) bytes from `cmd_address` (a multiple of the beat), rounded up to beats.
+    """Read channels. `command`: `bytes` (> 0) from `address` (a multiple of the beat), rounded up to beats.
 
-    Beats come out in order of the commands with the command's `out_tag`; `out_last` marks the last beat of a command.
+    `beats` come out in order of the commands with the command's `tag`; `last` marks the last beat of a command.
     Up to `outstanding` bursts of up to `max_burst` beats are under way; addresses are issued regardless of whether the
     consumer is ready, so a consumer that stalls holds up the bus. One ID only.
     `abort` (level, to be held until `idle`): takes no command, drops the one in work, discards all beats; an address
@@ -162,21 +169,13 @@ class AxiReader(wiring.Component):
     def __init__(self, *, data_bits: int, outstanding: int = 8, max_burst: int = 64, tag_bits: int = 2) -> None:
         self.data_bits, self.outstanding, self.max_burst, self.tag_bits = data_bits, outstanding, max_burst, tag_bits
         super().__init__(
-            _command_ports(tag_bits)
-            | _status_ports()
-            | _address_ports("ar")
+            _status_ports()
             | {
-                "r_valid": In(1),
-                "r_ready": Out(1),
-                "r_data": In(data_bits),
-                "r_resp": In(2),
-                "r_last": In(1),
-                "out_valid": Out(1),
-                "out_ready": In(1),
-                "out_data": Out(data_bits),
-                "out_last": Out(1),
+                "command": In(command(tag=tag_bits)),
+                "ar": Out(address_channel()),
+                "r": In(read_channel(data_bits)),
+                "beats": Out(stream.Signature(data.StructLayout({"data": data_bits, "last": 1, "tag": tag_bits}))),
             }
-            | ({"out_tag": Out(tag_bits)} if tag_bits else {})
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -191,52 +190,51 @@ class AxiReader(wiring.Component):
         beat_bytes = self.data_bits // 8
         m.d.comb += [
             bursts.stop.eq(self.abort),
-            bursts.cmd_valid.eq(self.cmd_valid),
-            self.cmd_ready.eq(bursts.cmd_ready),
-            bursts.cmd_address.eq(self.cmd_address),
-            bursts.cmd_bytes.eq(self.cmd_bytes),
-            bursts.ready.eq(~self.ar_valid & ~pending.full),
-            self.ar_addr.eq(address),
-            self.ar_len.eq(length),
-            self.ar_size.eq(exact_log2(beat_bytes)),
-            self.ar_burst.eq(INCR),
+            bursts.cmd_valid.eq(self.command.valid),
+            self.command.ready.eq(bursts.cmd_ready),
+            bursts.cmd_address.eq(self.command.payload.address),
+            bursts.cmd_bytes.eq(self.command.payload.bytes),
+            bursts.ready.eq(~self.ar.valid & ~pending.full),
+            self.ar.addr.eq(address),
+            self.ar.len.eq(length),
+            self.ar.size.eq(exact_log2(beat_bytes)),
+            self.ar.burst.eq(INCR),
         ]
         issue = Signal()
         m.d.comb += issue.eq(bursts.valid & bursts.ready)
-        # An address every other cycle, so that `ar_ready` reaches one register only: bursts are longer.
-        with m.If(~self.ar_valid):
-            m.d.sync += [self.ar_valid.eq(issue), address.eq(bursts.address), length.eq(bursts.length)]
-        with m.Elif(self.ar_ready):
-            m.d.sync += self.ar_valid.eq(0)
+        # An address every other cycle, so that `ar.ready` reaches one register only: bursts are longer.
+        with m.If(~self.ar.valid):
+            m.d.sync += [self.ar.valid.eq(issue), address.eq(bursts.address), length.eq(bursts.length)]
+        with m.Elif(self.ar.ready):
+            m.d.sync += self.ar.valid.eq(0)
 
         step = Signal()
         final, tag = pending.head[0], pending.head[1:]
         m.d.comb += [
             pending.push.eq(issue),
             pending.data.eq(Cat(bursts.final, bursts.tag)),  # a tag of no bits is cut off here
-            pending.pop.eq(step & self.r_last),
-            self.r_ready.eq(beats.in_ready | self.abort),
-            step.eq(self.r_valid & self.r_ready),
+            pending.pop.eq(step & self.r.last),
+            self.r.ready.eq(beats.in_ready | self.abort),
+            step.eq(self.r.valid & self.r.ready),
             beats.clear.eq(self.abort),
-            beats.in_valid.eq(self.r_valid),
-            beats.in_data.eq(Cat(self.r_data, self.r_last & final, tag)),
-            self.out_valid.eq(beats.out_valid),
-            beats.out_ready.eq(self.out_ready),
-            self.out_data.eq(beats.out_data[: self.data_bits]),
-            self.out_last.eq(beats.out_data[self.data_bits]),
+            beats.in_valid.eq(self.r.valid),
+            beats.in_data.eq(Cat(self.r.data, self.r.last & final, tag)),
+            self.beats.valid.eq(beats.out_valid),
+            beats.out_ready.eq(self.beats.ready),
+            self.beats.payload.eq(beats.out_data),
             self.idle.eq(~bursts.busy & ~pending.some & ~beats.out_valid),
         ]
         if self.tag_bits:
-            m.d.comb += [bursts.cmd_tag.eq(self.cmd_tag), self.out_tag.eq(beats.out_data[self.data_bits + 1 :])]
-        m.d.sync += [self.error.eq(step & (self.r_resp != 0)), self.error_slave.eq(self.r_resp == SLVERR)]
+            m.d.comb += bursts.cmd_tag.eq(self.command.payload.tag)
+        m.d.sync += [self.error.eq(step & (self.r.resp != 0)), self.error_slave.eq(self.r.resp == SLVERR)]
         _byte_counter(m, self.bytes, step=step, beat_bytes=beat_bytes, clear=self.clear)
         return m
 
 
 class AxiWriter(wiring.Component):
-    """Write channels. Command as for `AxiReader`; `in_*` brings exactly ceil(bytes / beat) beats for it, with strobes.
+    """Write channels. `command` as for `AxiReader`; `beats` brings exactly ceil(bytes / beat) for it, with strobes.
 
-    Bursts are announced before their data is there; the data bus waits for `in_valid`. Up to `outstanding` bursts are
+    Bursts are announced before their data is there; the data bus waits for it. Up to `outstanding` bursts are
     without a response. `abort` (level, to be held until `idle`): takes no command and no beat, drops the command in
     work, finishes the announced bursts with zero strobes. `idle`: no command in work and all responses received.
     `error`: pulse per response other than OKAY; `error_slave`: SLVERR, else DECERR. `bytes` counts beats on the bus
@@ -246,22 +244,13 @@ class AxiWriter(wiring.Component):
     def __init__(self, *, data_bits: int, outstanding: int = 8, max_burst: int = 64) -> None:
         self.data_bits, self.outstanding, self.max_burst = data_bits, outstanding, max_burst
         super().__init__(
-            _command_ports(0)
-            | _status_ports()
-            | _address_ports("aw")
+            _status_ports()
             | {
-                "in_valid": In(1),
-                "in_ready": Out(1),
-                "in_data": In(data_bits),
-                "in_strb": In(data_bits // 8),
-                "w_valid": Out(1),
-                "w_ready": In(1),
-                "w_data": Out(data_bits),
-                "w_strb": Out(data_bits // 8),
-                "w_last": Out(1),
-                "b_valid": In(1),
-                "b_ready": Out(1),
-                "b_resp": In(2),
+                "command": In(command()),
+                "aw": Out(address_channel()),
+                "w": Out(write_channel(data_bits)),
+                "b": In(response_channel()),
+                "beats": In(strobed_beats(data_bits)),
             }
         )
 
@@ -276,46 +265,47 @@ class AxiWriter(wiring.Component):
         unanswered = Signal(ceil_log2(self.outstanding + 1))
         m.d.comb += [
             bursts.stop.eq(self.abort),
-            bursts.cmd_valid.eq(self.cmd_valid),
-            self.cmd_ready.eq(bursts.cmd_ready),
-            bursts.cmd_address.eq(self.cmd_address),
-            bursts.cmd_bytes.eq(self.cmd_bytes),
-            bursts.ready.eq(~self.aw_valid & (unanswered != self.outstanding)),
-            self.aw_addr.eq(address),
-            self.aw_len.eq(length),
-            self.aw_size.eq(exact_log2(beat_bytes)),
-            self.aw_burst.eq(INCR),
+            bursts.cmd_valid.eq(self.command.valid),
+            self.command.ready.eq(bursts.cmd_ready),
+            bursts.cmd_address.eq(self.command.payload.address),
+            bursts.cmd_bytes.eq(self.command.payload.bytes),
+            bursts.ready.eq(~self.aw.valid & (unanswered != self.outstanding)),
+            self.aw.addr.eq(address),
+            self.aw.len.eq(length),
+            self.aw.size.eq(exact_log2(beat_bytes)),
+            self.aw.burst.eq(INCR),
         ]
         issue, issued = Signal(), Signal()
         m.d.comb += issue.eq(bursts.valid & bursts.ready)
-        # An address every other cycle, so that `aw_ready` reaches one register only: bursts are longer.
-        with m.If(~self.aw_valid):
-            m.d.sync += [self.aw_valid.eq(issue), address.eq(bursts.address), length.eq(bursts.length)]
-        with m.Elif(self.aw_ready):
-            m.d.sync += self.aw_valid.eq(0)
+        # An address every other cycle, so that `aw.ready` reaches one register only: bursts are longer.
+        with m.If(~self.aw.valid):
+            m.d.sync += [self.aw.valid.eq(issue), address.eq(bursts.address), length.eq(bursts.length)]
+        with m.Elif(self.aw.ready):
+            m.d.sync += self.aw.valid.eq(0)
         m.d.sync += issued.eq(issue)
-        with m.If(issue & ~self.b_valid):
+        with m.If(issue & ~self.b.valid):
             m.d.sync += unanswered.eq(unanswered + 1)
-        with m.Elif(self.b_valid & ~issue):
+        with m.Elif(self.b.valid & ~issue):
             m.d.sync += unanswered.eq(unanswered - 1)
 
         # The burst in work has left the queue: what it has to come, and if this beat is its last, is in registers.
         left = Signal(8, reset_less=True)
         open_burst, last = Signal(), Signal(reset_less=True)
         take, following = Signal(), Signal()
+        offered = self.beats.payload
         m.d.comb += [
             announced.push.eq(issued),
             announced.data.eq(length),
-            self.in_ready.eq(open_burst & beats.in_ready & ~self.abort),
-            beats.in_valid.eq(open_burst & (self.in_valid | self.abort)),
+            self.beats.ready.eq(open_burst & beats.in_ready & ~self.abort),
+            beats.in_valid.eq(open_burst & (self.beats.valid | self.abort)),
             take.eq(beats.in_valid & beats.in_ready),
             following.eq(~open_burst | (take & last)),
             announced.pop.eq(following & announced.some),
-            beats.in_data.eq(Cat(self.in_data, self.in_strb & (~self.abort).replicate(beat_bytes), last)),
-            Cat(self.w_data, self.w_strb, self.w_last).eq(beats.out_data),
-            self.w_valid.eq(beats.out_valid),
-            beats.out_ready.eq(self.w_ready),
-            self.b_ready.eq(1),
+            beats.in_data.eq(Cat(offered.data, offered.strb & (~self.abort).replicate(beat_bytes), last)),
+            Cat(self.w.data, self.w.strb, self.w.last).eq(beats.out_data),
+            self.w.valid.eq(beats.out_valid),
+            beats.out_ready.eq(self.w.ready),
+            self.b.ready.eq(1),
             self.idle.eq(~bursts.busy & (unanswered == 0)),
         ]
         with m.If(take):
@@ -323,10 +313,10 @@ class AxiWriter(wiring.Component):
         with m.If(following):
             m.d.sync += [open_burst.eq(announced.some), left.eq(announced.head), last.eq(announced.head == 0)]
         m.d.sync += [
-            self.error.eq(self.b_valid & (self.b_resp != 0)),
-            self.error_slave.eq(self.b_resp == SLVERR),
+            self.error.eq(self.b.valid & (self.b.resp != 0)),
+            self.error_slave.eq(self.b.resp == SLVERR),
         ]
         step = Signal()
-        m.d.comb += step.eq(self.w_valid & self.w_ready)
+        m.d.comb += step.eq(self.w.valid & self.w.ready)
         _byte_counter(m, self.bytes, step=step, beat_bytes=beat_bytes, clear=self.clear)
         return m

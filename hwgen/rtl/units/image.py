@@ -5,11 +5,11 @@ from __future__ import annotations
 from amaranth import Array, Cat, Const, Module, Mux, Signal, Value, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
+from amaranth.utils import ceil_log2, exact_log2
 
 from hwgen.machine.params import HwParams
 from hwgen.rtl.common.gearbox import Skid
-from hwgen.rtl.common.ram import select_bits
+from hwgen.rtl.common.ports import row_write
 
 __all__ = ["ImageLoader"]
 
@@ -39,60 +39,124 @@ class ImageLoader(wiring.Component):
                 "busy": Out(1),
                 "done": Out(1),
                 "beats": In(stream.Signature(unsigned(p.data_bus))),
-                "y_en": Out(1),
-                "y_bank": Out(ceil_log2(p.t)),
-                "y_addr": Out(ceil_log2(max(p.y_depth, 2))),
-                "y_sub": Out(select_bits(p.word // p.c)),
-                "y_mask": Out(p.c),
-                "y_data": Out(8 * p.c),
+                "y": Out(row_write(banks=p.t, parts=p.word // p.c, depth=p.y_depth, width=8 * p.c, mask=p.c)),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p = self.p
-        size = p.data_bus // 8
-        row_log, lane_log, part_log = ceil_log2(p.t), ceil_log2(p.c), ceil_log2(p.word // p.c)
-        size_log = ceil_log2(size)
-        bits = self.y_addr.shape().width
+        self.offset_bits, self.size_log = ceil_log2(p.y_depth * p.word + 1), exact_log2(p.data_bus // 8)
+        self.active, self.setup = Signal(), Signal()
+        # What to move is chosen by the counts alone, a cycle before its beat must be there.
+        self.choose = Signal()
+        # Registers: they are known with the numbers from which they follow. Before the first piece, all ends.
+        self.beat_ends, self.segment_ends, self.line_ends, self.patch_ends = (
+            Signal(reset_less=True, name=name) for name in ("beat_ends", "segment_ends", "line_ends", "patch_ends")
+        )
+        m.d.sync += self.setup.eq(self.start)
+        with m.If(self.setup):
+            m.d.sync += self.active.eq(1)
+        self._beats(m)
+        self._segments(m)
+        self._rows(m)
+        self._pieces(m)
+        self._move(m)
+        with m.If(self.choose & self.beat_ends & self.last_beat):
+            m.d.sync += self.active.eq(0)
+        with m.If(self.done):
+            m.d.sync += self.busy.eq(0)
+        with m.If(self.start):
+            m.d.sync += self.busy.eq(1)
+            m.d.sync += Cat(self.beat_ends, self.segment_ends, self.line_ends, self.patch_ends).eq(-1)
+        return m
 
-        active, setup = Signal(), Signal()
-        whole = Signal(32 - size_log, reset_less=True)  # full beats behind this one
-        rest = Signal(size_log, reset_less=True)  # bytes behind all full ones
-        last_beat = Signal(reset_less=True)
-        position = Signal(size_log, reset_less=True)  # in the beat
-        left = Signal(size_log + 1, reset_less=True)  # of the beat
-        in_segment = Signal(16, reset_less=True)
+    def _beats(self, m: Module) -> None:
+        """How many of them are still to come."""
+        whole = Signal(32 - self.size_log, reset_less=True)  # full beats behind this one
+        self.rest = rest = Signal(self.size_log, reset_less=True)  # bytes behind all full ones
+        self.full = full = Signal(reset_less=True)  # `whole` is not 0
+        self.last_beat = Signal(reset_less=True)
+        with m.If((self.setup | self.choose) & self.beat_ends):
+            more = whole[1:].any()  # than one
+            m.d.sync += [
+                whole.eq(whole - 1),
+                full.eq(more),
+                self.last_beat.eq(~full | ~(more | rest.any())),
+            ]
+        with m.If(self.start):
+            m.d.sync += [Cat(rest, whole).eq(self.bytes), full.eq(self.bytes[self.size_log :].any())]
+
+    def _segments(self, m: Module) -> None:
+        """Which segment of its line and which line of its patch it is, and where in the patch vector it begins."""
         # Segments of the line and lines of the patch, this one too; whether it is the last, in registers, too.
         in_line, in_patch = Signal(16, reset_less=True), Signal(16, reset_less=True)
-        line_ends, last_line, patch_ends = (Signal(reset_less=True, name=n) for n in ("line_ends", "last_line", "ends"))
-        offset_bits = ceil_log2(p.y_depth * p.word + 1)
-        offset = Signal(offset_bits, reset_less=True)  # in the patch vector
-        line_offset = Signal(offset_bits, reset_less=True)  # of the first byte of this pixel row
-        # the row being written, and the first one of this row of patches, to which every pixel row but the last returns
-        row, home_row = Signal(row_log, reset_less=True), Signal(row_log, reset_less=True)
-        group, home_group = Signal(bits, reset_less=True), Signal(bits, reset_less=True)
-        skipped = Signal(bits, reset_less=True)
-
-        lane, room = Signal(lane_log), Signal(lane_log + 1)
-        # Registers: they are known with the numbers from which they follow. Before the first piece, all ends.
-        beat_ends, segment_ends = Signal(reset_less=True), Signal(reset_less=True)
-        full = Signal(reset_less=True)  # `whole` is not 0
-        # What to move is chosen by the counts alone, a cycle before its beat must be there.
-        choose, move = Signal(), Signal()
-        m.d.comb += [lane.eq(offset), room.eq(_room(lane, p.c))]
-
+        last_line = Signal(reset_less=True)
         short_line, low_patch = Signal(), Signal()  # lines of one segment, patches of one line
+        self.line_offset = line_offset = Signal(self.offset_bits, reset_less=True)
+        self.following_offset = Signal(self.offset_bits)
         m.d.sync += [short_line.eq(self.patches == 1), low_patch.eq(self.patch_height == 1)]
-        following_group = Signal(bits)
-        following_offset = Signal(offset_bits)
+        m.d.comb += self.following_offset.eq(line_offset + self.segment)
+        with m.If((self.setup | self.choose) & self.segment_ends):
+            m.d.sync += [
+                in_line.eq(in_line - 1),
+                self.line_ends.eq(in_line == 2),
+                self.patch_ends.eq((in_line == 2) & last_line),
+            ]
+            with m.If(self.line_ends):
+                m.d.sync += [
+                    in_line.eq(self.patches),
+                    self.line_ends.eq(short_line),
+                    in_patch.eq(in_patch - 1),
+                    last_line.eq(in_patch == 2),
+                    self.patch_ends.eq(short_line & (in_patch == 2)),
+                    line_offset.eq(self.following_offset),
+                ]
+            with m.If(self.patch_ends):
+                m.d.sync += [
+                    in_patch.eq(self.patch_height),
+                    last_line.eq(low_patch),
+                    self.patch_ends.eq(short_line & low_patch),
+                    line_offset.eq(0),
+                ]
+
+    def _rows(self, m: Module) -> None:
+        """The row being written, and the first one of this row of patches, to which every pixel row but the last
+        returns."""
+        row_log, bits = ceil_log2(self.p.t), len(self.y.addr)
+        self.row, home_row = Signal(row_log, reset_less=True), Signal(row_log, reset_less=True)
+        self.group, home_group = Signal(bits, reset_less=True), Signal(bits, reset_less=True)
+        row, group = self.row, self.group
+        following, first = Signal(bits), Signal(bits)
+        skipped = Signal(bits, reset_less=True)  # the product in the cycle after `start`
         m.d.comb += [
-            following_group.eq(group + Mux(row.all(), self.d_stride, 0)),
-            following_offset.eq(line_offset + self.segment),
+            following.eq(group + Mux(row.all(), self.d_stride, 0)),
+            first.eq(self.d_base + skipped),
         ]
+        m.d.sync += skipped.eq(self.row_begin[row_log:][:bits] * self.d_stride[:bits])
+        with m.If((self.setup | self.choose) & self.segment_ends):
+            m.d.sync += [row.eq(row + 1), group.eq(following)]
+            with m.If(self.line_ends):
+                m.d.sync += [row.eq(home_row), group.eq(home_group)]
+            with m.If(self.patch_ends):
+                m.d.sync += [row.eq(row + 1), group.eq(following), home_row.eq(row + 1), home_group.eq(following)]
+        with m.If(self.setup):
+            m.d.sync += [row.eq(self.row_begin), home_row.eq(self.row_begin), group.eq(first), home_group.eq(first)]
+
+    def _pieces(self, m: Module) -> None:
+        """What is left of beat, segment and C-word: the shortest of them is moved at once."""
+        p = self.p
+        lane_log = ceil_log2(p.c)
+        beat_ends, segment_ends = self.beat_ends, self.segment_ends
+        self.position = position = Signal(self.size_log, reset_less=True)  # in the beat
+        self.left = left = Signal(self.size_log + 1, reset_less=True)  # of the beat
+        self.in_segment = in_segment = Signal(16, reset_less=True)
+        self.offset = offset = Signal(self.offset_bits, reset_less=True)  # in the patch vector
+        self.lane = lane = Signal(lane_log)
+        room = Signal(lane_log + 1)
+        m.d.comb += [lane.eq(offset), room.eq(_room(lane, p.c))]
         next_left, next_offset, next_segment = (Signal.like(signal) for signal in (left, offset, in_segment))
-        next_lane = next_offset[:lane_log]
-        next_room = _room(next_lane, p.c)
+        next_room = _room(next_offset[:lane_log], p.c)
         # `left` and `room` have few bits: what a segment has beyond them is looked at beside the comparisons.
         few = max(len(left), len(room))
         near, long = next_segment[:few], next_segment[few:].any()
@@ -104,14 +168,14 @@ class ImageLoader(wiring.Component):
             next_segment.eq(Mux(beat_ends, in_segment - left, in_segment + Cat(lane, Const(-1, 16 - lane_log)))),
         ]
         with m.If(beat_ends):
-            m.d.comb += next_left.eq(Mux(full, size, rest))
+            m.d.comb += next_left.eq(Mux(self.full, 1 << self.size_log, self.rest))
         with m.If(segment_ends):
-            m.d.comb += [next_segment.eq(self.segment), next_offset.eq(line_offset)]
-            with m.If(line_ends):
-                m.d.comb += next_offset.eq(following_offset)
-            with m.If(patch_ends):
+            m.d.comb += [next_segment.eq(self.segment), next_offset.eq(self.line_offset)]
+            with m.If(self.line_ends):
+                m.d.comb += next_offset.eq(self.following_offset)
+            with m.If(self.patch_ends):
                 m.d.comb += next_offset.eq(0)
-        with m.If(setup | choose):
+        with m.If(self.setup | self.choose):
             m.d.sync += [
                 left.eq(next_left),
                 offset.eq(next_offset),
@@ -121,80 +185,31 @@ class ImageLoader(wiring.Component):
                 segment_ends.eq(~long & (near <= next_left) & (near <= next_room)),
             ]
             with m.If(beat_ends):
-                more = whole[1:].any()  # than one
-                m.d.sync += [
-                    position.eq(0),
-                    whole.eq(whole - 1),
-                    full.eq(more),
-                    last_beat.eq(~full | ~(more | rest.any())),
-                ]
-            with m.If(segment_ends):
-                m.d.sync += [
-                    row.eq(row + 1),
-                    group.eq(following_group),
-                    in_line.eq(in_line - 1),
-                    line_ends.eq(in_line == 2),
-                    patch_ends.eq((in_line == 2) & last_line),
-                ]
-                with m.If(line_ends):
-                    m.d.sync += [
-                        in_line.eq(self.patches),
-                        line_ends.eq(short_line),
-                        in_patch.eq(in_patch - 1),
-                        last_line.eq(in_patch == 2),
-                        patch_ends.eq(short_line & (in_patch == 2)),
-                        line_offset.eq(following_offset),
-                        row.eq(home_row),
-                        group.eq(home_group),
-                    ]
-                with m.If(patch_ends):
-                    m.d.sync += [
-                        in_patch.eq(self.patch_height),
-                        last_line.eq(low_patch),
-                        patch_ends.eq(short_line & low_patch),
-                        line_offset.eq(0),
-                        row.eq(row + 1),
-                        group.eq(following_group),
-                        home_row.eq(row + 1),
-                        home_group.eq(following_group),
-                    ]
-        # `skipped` holds the product in the cycle after `start`
-        m.d.sync += [skipped.eq(self.row_begin[row_log:][:bits] * self.d_stride[:bits]), setup.eq(self.start)]
-        first_group = Signal(bits)
-        m.d.comb += first_group.eq(self.d_base + skipped)
-        with m.If(setup):
-            m.d.sync += [
-                active.eq(1),
-                row.eq(self.row_begin),
-                home_row.eq(self.row_begin),
-                group.eq(first_group),
-                home_group.eq(first_group),
-            ]
-        with m.If(self.start):
-            m.d.sync += [Cat(rest, whole).eq(self.bytes), full.eq(self.bytes[size_log:].any())]
-            m.d.sync += Cat(beat_ends, segment_ends, line_ends, patch_ends).eq(-1)
-        with m.If(choose & beat_ends & last_beat):
-            m.d.sync += active.eq(0)
-        with m.If(self.done):
-            m.d.sync += self.busy.eq(0)
-        with m.If(self.start):
-            m.d.sync += self.busy.eq(1)
+                m.d.sync += position.eq(0)
 
-        # stage 1: the choice is registered; stage 2: byte i of the word is byte (i + turn) mod size of the beat
-        taken, final, ended = Signal(), Signal(), Signal()
+    def _move(self, m: Module) -> None:
+        """Stage 1: the choice is registered; stage 2: byte i of the word is byte (i + turn) mod size of the beat."""
+        p = self.p
+        size, size_log = 1 << self.size_log, self.size_log
+        lane_log, part_log = ceil_log2(p.c), ceil_log2(p.word // p.c)
+        beat_ends, lane = self.beat_ends, self.lane
+        taken, final, ended, move = Signal(), Signal(), Signal(), Signal()
         turn, chosen_turn = Signal(size_log), Signal(size_log)
         begin, end, chosen_end = Signal(lane_log), Signal(lane_log + 1), Signal(lane_log + 1)
-        word, place, bank = Signal(offset_bits - lane_log), Signal(bits), Signal(row_log)
+        word, place, bank = Signal(self.offset_bits - lane_log), Signal.like(self.y.addr), Signal.like(self.y.bank)
         piece = Cat(taken, final, turn, begin, end, word, place, bank)
         m.submodules.pieces = pieces = Skid(width=len(piece))  # a beat that is missing must not reach the choice
+        segment_end = Mux(self.segment_ends, lane + self.in_segment[: len(end)], p.c)
+        chosen = Cat(
+            beat_ends, beat_ends & self.last_beat, chosen_turn, lane, chosen_end, self.offset[lane_log:], self.group,
+            self.row,
+        )  # fmt: skip
         m.d.comb += [
-            choose.eq(active & pieces.in_ready),
-            chosen_turn.eq(position - lane),
-            chosen_end.eq(Mux(beat_ends, lane + left, Mux(segment_ends, lane + in_segment[: len(end)], p.c))),
-            pieces.in_valid.eq(active),
-            pieces.in_data.eq(
-                Cat(beat_ends, beat_ends & last_beat, chosen_turn, lane, chosen_end, offset[lane_log:], group, row)
-            ),
+            self.choose.eq(self.active & pieces.in_ready),
+            chosen_turn.eq(self.position - lane),
+            chosen_end.eq(Mux(beat_ends, lane + self.left, segment_end)),
+            pieces.in_valid.eq(self.active),
+            pieces.in_data.eq(chosen),
             piece.eq(pieces.out_data),
             pieces.out_ready.eq(self.beats.valid),
             move.eq(pieces.out_valid & self.beats.valid),
@@ -207,14 +222,13 @@ class ImageLoader(wiring.Component):
             m.d.comb += rotated.eq(Mux(turn[bit], turned.rotate_right(8 << bit), turned))
             turned = rotated
         m.d.sync += [
-            self.y_en.eq(move),
-            self.y_bank.eq(bank),
-            self.y_addr.eq(place + (word >> part_log)),
-            self.y_sub.eq(word[:part_log]),
-            self.y_mask.eq(Cat(*((begin <= i) & (i < end) for i in range(p.c)))),
-            self.y_data.eq(turned.replicate(-(-p.c // size))),
+            self.y.en.eq(move),
+            self.y.bank.eq(bank),
+            self.y.addr.eq(place + (word >> part_log)),
+            self.y.sub.eq(word[:part_log]),
+            self.y.mask.eq(Cat(*((begin <= i) & (i < end) for i in range(p.c)))),
+            self.y.data.eq(turned.replicate(-(-p.c // size))),
         ]
-        return m
 
 
 def _room(lane: Value, c: int) -> Value:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from amaranth import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2, exact_log2
+from amaranth.utils import exact_log2
 
 from hwgen.machine.isa import BY_NAME
 from hwgen.machine.params import HwParams
 from hwgen.rtl.common.gearbox import Gearbox
+from hwgen.rtl.common.ports import table_write, word_write
 
 __all__ = ["Load"]
 
@@ -17,8 +18,8 @@ __all__ = ["Load"]
 class Load(wiring.Component):
     """Writes `bytes` bytes, little end first, to the words of C int16 from `d_base` on; a beat or a word per cycle.
 
-    The words are X's (`x_en`, `x_addr`, `x_data`) or, with `to_norm`, the parameter table's (`n_en`, `n_addr`,
-    `n_data`); command inputs are read while `busy`. `x_en` is low in the cycle after `x_hold`, `n_en` need not be.
+    The words are `x`'s or, with `to_norm`, the parameter table's (`affine`); command inputs are read while `busy`.
+    `x.en` is low in the cycle after `x_hold`, `affine.en` need not be.
     `bytes` is a multiple of 2*C, greater than 0. Exactly ceil(bytes / beat) beats are taken; bytes of the last one that
     are too many are dropped. `done` comes in the cycle after the last write. `abort` (level) drops the command.
     """
@@ -36,12 +37,8 @@ class Load(wiring.Component):
                 "abort": In(1),
                 "beats": In(stream.Signature(p.data_bus)),
                 "x_hold": In(1),
-                "x_en": Out(1),
-                "x_addr": Out(ceil_log2(max(p.x_depth, 2))),
-                "x_data": Out(16 * p.c),
-                "n_en": Out(1),
-                "n_addr": Out(16),
-                "n_data": Out(16 * p.c),
+                "x": Out(word_write(depth=p.x_depth, width=16 * p.c)),
+                "affine": Out(table_write(p)),
             }
         )
 
@@ -65,12 +62,12 @@ class Load(wiring.Component):
             accept.eq(self.beats.valid & self.beats.ready),
             gearbox.out_ready.eq(free),
             write.eq(gearbox.out_valid & free),
-            self.x_en.eq(write & ~self.to_norm),
-            self.x_addr.eq(address),
-            self.x_data.eq(gearbox.out_data),
-            self.n_en.eq(write & self.to_norm),
-            self.n_addr.eq(address),
-            self.n_data.eq(gearbox.out_data),
+            self.x.en.eq(write & ~self.to_norm),
+            self.x.addr.eq(address),
+            self.x.data.eq(gearbox.out_data),
+            self.affine.en.eq(write & self.to_norm),
+            self.affine.addr.eq(address),
+            self.affine.data.eq(gearbox.out_data),
         ]
         if gearbox.down > 1:
             m.d.comb += gearbox.in_count.eq(Mux(last, left - 1, gearbox.down - 1))

@@ -9,7 +9,7 @@ from amaranth.utils import ceil_log2
 
 from hwgen.machine.params import HwParams
 from hwgen.rtl.arithmetic.rounding import saturated_half
-from hwgen.rtl.common.ram import select_bits
+from hwgen.rtl.common.ports import queue_read, row_read, row_write
 
 __all__ = ["Mover"]
 
@@ -23,17 +23,17 @@ class Mover(wiring.Component):
     The lanes of a sum share one multiplier, so a word takes (rows + C + 14) cycles. Nothing is written for no rows.
     `a_base` is Y's word of row 0 for GATHER, of the group of row_begin for MEAN; `d_base` H's of row 0.
 
-    `q_en` stays high until a cycle with `q_ready`; `q_token` is read in the cycle after that one. `m_data` is read 2
-    cycles after `m_en`. `h_hold`: no `h_en` WRITE_LATENCY cycles later.
+    `queue.en` stays high until a cycle with `queue_ready`; the token is read in the cycle after that one. `y.data` is
+    read 2 cycles after `y.en`. `h_hold`: no `h.en` WRITE_LATENCY cycles later.
     """
 
     READ_LATENCY = 2
-    #: From the decision to read (GATHER) or to write (MEAN) to `h_en`.
+    #: From the decision to read (GATHER) or to write (MEAN) to `h.en`.
     WRITE_LATENCY = 1 + READ_LATENCY + 1
 
     def __init__(self, p: HwParams) -> None:
         self.p = p
-        parts = select_bits(p.word // p.c)
+        row = {"banks": p.t, "parts": p.word // p.c, "width": 8 * p.c}
         super().__init__(
             {
                 "start": In(1),
@@ -51,22 +51,11 @@ class Mover(wiring.Component):
                 "shift": In(6),
                 "busy": Out(1),
                 "done": Out(1),
-                "q_ready": In(1),
-                "q_en": Out(1),
-                "q_expert": Out(ceil_log2(p.max_experts)),
-                "q_index": Out(p.row_bits),
-                "q_token": In(p.row_bits),
-                "m_en": Out(1),
-                "m_bank": Out(ceil_log2(p.t)),
-                "m_addr": Out(ceil_log2(max(p.y_depth, 2))),
-                "m_sub": Out(parts),
-                "m_data": In(8 * p.c),
+                "queue_ready": In(1),
+                "queue": Out(queue_read(p)),
+                "y": Out(row_read(depth=p.y_depth, **row)),
                 "h_hold": In(1),
-                "h_en": Out(1),
-                "h_bank": Out(ceil_log2(p.t)),
-                "h_addr": Out(ceil_log2(max(p.h_depth, 2))),
-                "h_sub": Out(parts),
-                "h_data": Out(8 * p.c),
+                "h": Out(row_write(depth=p.h_depth, **row)),
             }
         )
 
@@ -89,13 +78,13 @@ class Mover(wiring.Component):
             decided = copy
         m.d.comb += self.following.eq(decided)
         m.d.sync += self.written.eq(self.following)
-        self._write(m, Mux(self.means, mean_word, self.m_data))
+        self._write(m, Mux(self.means, mean_word, self.y.data))
         return m
 
     def _rows(self, m: Module) -> tuple[Signal, Signal, Signal, Signal]:
         """Looks up the address of the next source row of GATHER: (known, taken, bank, first word). MEAN's stays."""
         p = self.p
-        bits = self.m_addr.shape().width
+        bits = self.y.addr.shape().width
         row_log = ceil_log2(p.t)
         known, taken = Signal(), Signal()
         left = Signal(p.row_bits)
@@ -103,14 +92,15 @@ class Mover(wiring.Component):
         bank, product_bank = Signal(row_log, reset_less=True), Signal(row_log, reset_less=True)
         base = Signal(bits, reset_less=True)
         # row group · stride, as shifts and sums: in this cycle those of four bits each, in the next one their total
-        terms = [self.a_stride[:bits] << i & group.replicate(bits) for i, group in enumerate(self.q_token[row_log:])]
+        group = self.queue.token[row_log:]
+        terms = [self.a_stride[:bits] << i & bit.replicate(bits) for i, bit in enumerate(group)]
         sums = [Signal(bits, name=f"product{i}", reset_less=True) for i in range(0, len(terms), 4)]
-        m.d.comb += accepted.eq(self.q_en & self.q_ready)
+        m.d.comb += accepted.eq(self.queue.en & self.queue_ready)
         m.d.sync += [total.eq(sum(terms[4 * i : 4 * i + 4])) for i, total in enumerate(sums)]
         m.d.sync += [
             asking.eq(accepted),
-            self.q_expert.eq(self.expert),
-            product_bank.eq(self.q_token),
+            self.queue.expert.eq(self.expert),
+            product_bank.eq(self.queue.token),
             product_valid.eq(asking),
         ]
         with m.If(taken):
@@ -118,13 +108,13 @@ class Mover(wiring.Component):
         with m.If(product_valid):
             m.d.sync += [known.eq(1), bank.eq(product_bank), base.eq(sum(sums, self.a_base))]
         with m.If(asking):  # not when it was accepted: that is known late
-            m.d.sync += [self.q_index.eq(self.q_index + 1), left.eq(left - 1)]
+            m.d.sync += [self.queue.index.eq(self.queue.index + 1), left.eq(left - 1)]
         with m.If(accepted):
-            m.d.sync += self.q_en.eq(0)
+            m.d.sync += self.queue.en.eq(0)
         with m.Elif((left != 0) & ~(known | asking | product_valid)):
-            m.d.sync += self.q_en.eq(1)
+            m.d.sync += self.queue.en.eq(1)
         with m.If(self.start):
-            m.d.sync += [known.eq(0), self.q_index.eq(0), left.eq(self.count)]
+            m.d.sync += [known.eq(0), self.queue.index.eq(0), left.eq(self.count)]
             with m.If(self.mean):
                 m.d.sync += [left.eq(0), bank.eq(self.row_begin), base.eq(self.a_base)]
         return known, taken, bank, base
@@ -140,7 +130,7 @@ class Mover(wiring.Component):
             Signal(16, reset_less=True, name=name) for name in ("word", "tiles_left", "rows_left")
         )
         bank = Signal(row_log, reset_less=True)
-        base = Signal(self.m_addr.shape(), reset_less=True)
+        base = Signal(self.y.addr.shape(), reset_less=True)
         first, last = Signal(reset_less=True), Signal()
         ends, final = Signal(), Signal(reset_less=True)  # a row of GATHER; its last word is next
         free, again = Signal(), Signal()  # for the next row of GATHER, the next word of MEAN
@@ -154,10 +144,10 @@ class Mover(wiring.Component):
         # `following`'s words of MEAN are far apart: what `row_ends` says in that cycle holds in the next one.
         m.d.sync += again.eq(Mux(self.start, self.mean & ~self.empty, self.means & self.following & ~self.row_ends))
         m.d.sync += [
-            self.m_en.eq(issue),
-            self.m_bank.eq(bank),
-            self.m_addr.eq(base + (word >> part_log)),
-            self.m_sub.eq(word[:part_log]),
+            self.y.en.eq(issue),
+            self.y.bank.eq(bank),
+            self.y.addr.eq(base + (word >> part_log)),
+            self.y.sub.eq(word[:part_log]),
         ]
         with m.If(self.means):
             with m.If(reading):
@@ -199,7 +189,7 @@ class Mover(wiring.Component):
                 m.d.sync += turning.eq(0)
         with m.If(valid):
             for i, total in enumerate(sums):
-                m.d.sync += total.eq(Mux(first, 0, total) + self.m_data.word_select(i, 8).as_signed())
+                m.d.sync += total.eq(Mux(first, 0, total) + self.y.data.word_select(i, 8).as_signed())
             with m.If(last):
                 m.d.sync += [turning.eq(1), lane.eq(0)]
         product = Signal(signed(shape.width + 16), reset_less=True)
@@ -222,17 +212,17 @@ class Mover(wiring.Component):
         """H address counters, `done`."""
         p = self.p
         row_log, part_log = ceil_log2(p.t), ceil_log2(p.word // p.c)
-        group = Signal(self.h_addr.shape(), reset_less=True)
+        group = Signal(self.h.addr.shape(), reset_less=True)
         row = Signal(row_log, reset_less=True)
         rows_left = Signal(p.row_bits, reset_less=True)
         word, tiles_left = (Signal(16, reset_less=True, name=name) for name in ("h_word", "h_tiles_left"))
         ended = Signal()
         m.d.sync += [
-            self.h_en.eq(self.written),
-            self.h_bank.eq(row),
-            self.h_addr.eq(group + (word >> part_log)),
-            self.h_sub.eq(word[:part_log]),
-            self.h_data.eq(data),
+            self.h.en.eq(self.written),
+            self.h.bank.eq(row),
+            self.h.addr.eq(group + (word >> part_log)),
+            self.h.sub.eq(word[:part_log]),
+            self.h.data.eq(data),
             ended.eq((self.written & self.row_ends & (self.means | (rows_left == 1))) | self.empty),
             self.done.eq(ended),
         ]

@@ -12,7 +12,8 @@ from hwgen.machine.params import HwParams
 from hwgen.rtl.arithmetic.product import PRODUCT_LATENCY, product
 from hwgen.rtl.arithmetic.rounding import saturated_half
 from hwgen.rtl.arithmetic.rsqrt import Rsqrt
-from hwgen.rtl.common.ram import Ram, select_bits
+from hwgen.rtl.common.ports import row_write, table_write, word_read
+from hwgen.rtl.common.ram import Ram
 
 __all__ = ["Norm"]
 
@@ -24,7 +25,7 @@ class Norm(wiring.Component):
     row_begin, `d_base` Y's of row 0. tiles must be 1..p.norm_depth, `dim` at most tiles·C and 2047 (V < 2^52). Channels
     beyond `dim` must be zero in X, their gamma and beta zero. `statistics` low: rescale.
 
-    `x_data` comes READ_LATENCY cycles after `x_en`, which is low in the cycle after `x_hold`. A row's words wait in a
+    `x.data` comes READ_LATENCY cycles after `x.en`, which is low in the cycle after `x_hold`. A row's words wait in a
     delay line until its sums are complete and its reciprocal root is known, which takes the same L cycles after its
     last word for every row. Its pass takes `tiles` cycles, and reads need no flow control however X is held: at most a
     word arrives per cycle, so last words are at least `tiles` cycles apart and a pass ends before the next one begins.
@@ -33,14 +34,14 @@ class Norm(wiring.Component):
 
     A command takes about (rows + 1)·tiles + statistics_latency + 20 cycles and the held ones.
 
-    Parameters: the table has two halves of norm_words words of C channels; `table` names the one in use. With `n_en`,
-    `n_data` (C int16) is written to `n_addr` = {half, word, plane}; planes of a word: 0, 1 the low and high halves of
+    Parameters: the table has two halves of norm_words words of C channels; `table` names the one in use. `affine`
+    writes C int16 to `addr` = {half, word, plane}; planes of a word: 0, 1 the low and high halves of
     beta (int32), 2 gamma (int16), 3 nothing. The half not in use may be written at any time.
     """
 
     MAX_DIM = 2047
     READ_LATENCY = 2
-    PIPELINE = 11  #: from the word leaving the delay line's address to `y_en`
+    PIPELINE = 11  #: from the word leaving the delay line's address to `y.en`
 
     def __init__(self, p: HwParams) -> None:
         self.p = p
@@ -67,18 +68,10 @@ class Norm(wiring.Component):
                 "eps": In(48),
                 "busy": Out(1),
                 "done": Out(1),
-                "n_en": In(1),
-                "n_addr": In(16),
-                "n_data": In(16 * p.c),
+                "affine": In(table_write(p)),
                 "x_hold": In(1),
-                "x_en": Out(1),
-                "x_addr": Out(ceil_log2(max(p.x_depth, 2))),
-                "x_data": In(16 * p.c),
-                "y_en": Out(1),
-                "y_bank": Out(ceil_log2(p.t)),
-                "y_addr": Out(ceil_log2(max(p.y_depth, 2))),
-                "y_sub": Out(select_bits(p.word // p.c)),
-                "y_data": Out(8 * p.c),
+                "x": Out(word_read(depth=p.x_depth, width=16 * p.c)),
+                "y": Out(row_write(banks=p.t, parts=p.word // p.c, depth=p.y_depth, width=8 * p.c)),
             }
         )
 
@@ -88,7 +81,7 @@ class Norm(wiring.Component):
         x_valid, x_first, x_last = self._read(m)
         x_in = Signal(16 * self.p.c, reset_less=True)
         en, first, last = (Signal(name=f"in_{name}") for name in ("valid", "first", "last"))
-        m.d.sync += [x_in.eq(self.x_data), en.eq(x_valid), first.eq(x_first), last.eq(x_last)]
+        m.d.sync += [x_in.eq(self.x.data), en.eq(x_valid), first.eq(x_first), last.eq(x_last)]
         go, factor, offset, right = self._statistics(m, x_in, en, first, last)
         out_valid, out_last = self._normalise(m, x_in, en, go, factor, offset, right)
         self._write(m, out_valid, out_last)
@@ -111,20 +104,20 @@ class Norm(wiring.Component):
         planes, width = 3, 16 * self.p.c
         self.parameters = m.submodules.parameters = Ram(width=planes * width, depth=2 * self.norm_words, grain=width)
         m.d.comb += [
-            self.parameters.w_en.eq(self.n_en << self.n_addr[:2]),
-            self.parameters.w_addr.eq(self.n_addr[2:]),
-            self.parameters.w_data.eq(Cat(*[self.n_data] * planes)),
+            self.parameters.w_en.eq(self.affine.en << self.affine.addr[:2]),
+            self.parameters.w_addr.eq(self.affine.addr[2:]),
+            self.parameters.w_data.eq(Cat(*[self.affine.data] * planes)),
         ]
 
     def _read(self, m: Module) -> tuple[Value, Value, Value]:
         """Issues the X reads; returns valid, first and last of the word in `x_data`."""
-        address, line = (Signal(self.x_addr.shape(), reset_less=True, name=name) for name in ("address", "line"))
+        address, line = (Signal(self.x.addr.shape(), reset_less=True, name=name) for name in ("address", "line"))
         rows_left = Signal(16, reset_less=True)
         tiles_left = Signal(range(self.p.norm_depth + 1), reset_less=True)
         reading, issue, last = Signal(), Signal(), Signal()
         first = Signal(reset_less=True)
         m.d.comb += [issue.eq(reading & ~self.x_hold), last.eq(tiles_left == 1)]
-        m.d.sync += [self.x_en.eq(issue), self.x_addr.eq(address)]
+        m.d.sync += [self.x.en.eq(issue), self.x.addr.eq(address)]
         with m.If(issue):
             m.d.sync += [address.eq(address + 1), tiles_left.eq(tiles_left - 1), first.eq(last)]
             with m.If(last):
@@ -206,7 +199,7 @@ class Norm(wiring.Component):
     def _normalise(
         self, m: Module, x_in: Signal, en: Signal, go: Value, factor: Signal, offset: Signal, right: Signal
     ) -> tuple[Value, Value]:
-        """The pass over a row in the delay line → `y_data`; returns the flags of the word one cycle before `y_en`."""
+        """The pass over a row in the delay line → `y.data`; returns the flags of the word one cycle before `y.en`."""
         p = self.p
         depth = 1 << ceil_log2(p.norm_depth + self.statistics_latency + 4)
         line = m.submodules.line = Ram(width=16 * p.c, depth=depth)
@@ -278,13 +271,13 @@ class Norm(wiring.Component):
             shifted = self._register(m, Cat(Const(0, 1), biased).as_signed() >> self.shift, signed(36), f"shifted{i}")
             half = saturated_half(m, shifted, 8, f"out_half{i}")
             outputs.append(self._register(m, half, signed(8), f"out{i}"))
-        m.d.comb += self.y_data.eq(Cat(*outputs))
+        m.d.comb += self.y.data.eq(Cat(*outputs))
         return flags[-1][0], flags[-1][2]
 
     def _write(self, m: Module, valid: Value, last: Value) -> None:
         """Y address counters, `done`."""
         p = self.p
-        bits = self.y_addr.shape().width
+        bits = self.y.addr.shape().width
         row_log, part_log = ceil_log2(p.t), ceil_log2(p.word // p.c)
         group = Signal(bits, reset_less=True)
         step = Signal(bits, reset_less=True)
@@ -294,10 +287,10 @@ class Norm(wiring.Component):
         rows_left = Signal(16, reset_less=True)
         ended = Signal()
         m.d.sync += [
-            self.y_en.eq(valid),
-            self.y_bank.eq(row),
-            self.y_addr.eq(group + (word >> part_log)),
-            self.y_sub.eq(word[:part_log]),
+            self.y.en.eq(valid),
+            self.y.bank.eq(row),
+            self.y.addr.eq(group + (word >> part_log)),
+            self.y.sub.eq(word[:part_log]),
             ended.eq(valid & last & (rows_left == 1)),
             self.done.eq(ended | self.empty),
         ]

@@ -13,7 +13,8 @@ from hwgen.rtl.arithmetic.divider import SerialDivider
 from hwgen.rtl.arithmetic.exponent import lookup
 from hwgen.rtl.arithmetic.product import PRODUCT_LATENCY, product
 from hwgen.rtl.arithmetic.rounding import rounded_shift
-from hwgen.rtl.common.ram import Ram, select_bits
+from hwgen.rtl.common.ports import WEIGHT_BITS, logit_write, queue_read
+from hwgen.rtl.common.ram import Ram
 
 __all__ = ["Router"]
 
@@ -25,8 +26,8 @@ class Router(wiring.Component):
     """Logits in, queues out. Three tokens are in work at a time: one has its logits ranked, one its exponentials
     summed, one its weights divided; all advance together, at least every max(experts + 6, topk + 18) cycles.
 
-    Logit write: `w_row` (< max_tokens), `w_word` (C experts), `w_data` C×int24; at any time, but while `busy` not of
-    rows row_begin .. row_end - 1 (the logits' RAM has a port for writes alone). Lanes beyond max_experts are dropped.
+    `logits`: `row` (< max_tokens), `word` (C experts), `data` C×int24; at any time, but while `busy` not of rows
+    row_begin .. row_end - 1 (the logits' RAM has a port for writes alone). Lanes beyond max_experts are dropped.
 
     Command: pulse `start`; `row_begin`, `row_end`, `experts`, `topk`, `renormalize`, `append` stay stable until the
     pulse `done`. Clears all counts unless `append`, then appends each token of row_begin .. row_end - 1, in order, to
@@ -34,8 +35,8 @@ class Router(wiring.Component):
     appends nothing, `topk` beyond `experts` or max_topk acts as the smaller of these; `experts` beyond max_experts,
     rows beyond max_tokens, a queue of more than max_tokens and a `start` while `busy` are illegal.
 
-    Queue read, not while `busy`: `q_en`, `q_expert`, `q_index`, then `q_token`, `q_weight` (0..65536) QUEUE_LATENCY
-    cycles later, held until the next `q_en`. `count` of `count_expert` and `nonempty` (a bit per expert) are
+    `queue`, not while `busy`: `en`, `expert`, `index`, then `token`, `weight` (0..65536) QUEUE_LATENCY cycles later,
+    held until the next `en`. `count` of `count_expert` and `nonempty` (a bit per expert) are
     combinational; they are 0 after reset.
 
     In the logits' RAM a word has min(C, max_experts) experts, and a row's words begin 2^n apart, the next power of two.
@@ -44,7 +45,6 @@ class Router(wiring.Component):
     """
 
     QUEUE_LATENCY = 1
-    WEIGHT_BITS = 17
 
     def __init__(self, p: HwParams) -> None:
         self.p = p
@@ -54,10 +54,7 @@ class Router(wiring.Component):
         self.expert_bits = ceil_log2(p.max_experts)
         super().__init__(
             {
-                "w_en": In(1),
-                "w_row": In(p.row_bits),
-                "w_word": In(select_bits(self.words)),
-                "w_data": In(24 * p.c),
+                "logits": In(logit_write(p)),
                 "start": In(1),
                 "row_begin": In(p.row_bits),
                 "row_end": In(p.row_bits),
@@ -67,11 +64,7 @@ class Router(wiring.Component):
                 "append": In(1),
                 "busy": Out(1),
                 "done": Out(1),
-                "q_en": In(1),
-                "q_expert": In(self.expert_bits),
-                "q_index": In(p.row_bits),
-                "q_token": Out(p.row_bits),
-                "q_weight": Out(self.WEIGHT_BITS),
+                "queue": In(queue_read(p)),
                 "count_expert": In(self.expert_bits),
                 "count": Out(p.row_bits),
                 "nonempty": Out(p.max_experts),
@@ -140,9 +133,9 @@ class Router(wiring.Component):
         lane_bits = self.expert_bits - word_bits if self.words == 1 else ceil_log2(self.p.c)
         m.submodules.logits = logits = Ram(width=24 * self.lanes, depth=self.p.max_tokens << word_bits)
         m.d.comb += [
-            logits.w_en.eq(self.w_en),
-            logits.w_addr.eq(Cat(self.w_word[:word_bits], self.w_row[:row_bits])),
-            logits.w_data.eq(self.w_data[: 24 * self.lanes]),
+            logits.w_en.eq(self.logits.en),
+            logits.w_addr.eq(Cat(self.logits.word[:word_bits], self.logits.row[:row_bits])),
+            logits.w_data.eq(self.logits.data[: 24 * self.lanes]),
             logits.r_en.eq(enable),
             logits.r_addr.eq(Cat(expert[lane_bits:], row[:row_bits])),
         ]
@@ -282,7 +275,7 @@ class Router(wiring.Component):
             with m.Elif(emit & (expert == number)):
                 m.d.sync += count.eq(count + 1)
         index_bits = ceil_log2(p.max_tokens)
-        weight = Signal(self.WEIGHT_BITS, reset_less=True)
+        weight = Signal(WEIGHT_BITS, reset_less=True)
         index = Signal(index_bits, reset_less=True)
         scaled = product(m, divider.quotient, power, wide=p.multiplier_bits, name="product")
         m.d.sync += [
@@ -293,14 +286,14 @@ class Router(wiring.Component):
         emitted = _delay(m, emit, weighed, "emitted")
         pending = Cat(_delay(m, emit, cycles, f"pending{cycles}") for cycles in range(1, weighed))
         m.d.comb += idle.eq(~dividing & (left == 0) & ~pending.any() & ~emitted)
-        m.submodules.queue = queue = Ram(width=p.row_bits + self.WEIGHT_BITS, depth=p.max_experts << index_bits)
+        m.submodules.queue = queue = Ram(width=p.row_bits + WEIGHT_BITS, depth=p.max_experts << index_bits)
         m.d.comb += [
             queue.w_en.eq(emitted),
             queue.w_addr.eq(Cat(_delay(m, index, weighed - 1, "index"), _delay(m, expert, weighed, "emitted_expert"))),
             queue.w_data.eq(Cat(row, weight)),
-            queue.r_en.eq(self.q_en),
-            queue.r_addr.eq(Cat(self.q_index[:index_bits], self.q_expert)),
-            Cat(self.q_token, self.q_weight).eq(queue.r_data),
+            queue.r_en.eq(self.queue.en),
+            queue.r_addr.eq(Cat(self.queue.index[:index_bits], self.queue.expert)),
+            Cat(self.queue.token, self.queue.weight).eq(queue.r_data),
             self.count.eq(Cat(*counts).word_select(self.count_expert, p.row_bits)),
             self.nonempty.eq(Cat(*(count != 0 for count in counts))),
         ]

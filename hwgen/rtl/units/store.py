@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2, exact_log2
+from amaranth.utils import exact_log2
 
 from hwgen.machine.isa import BY_NAME
 from hwgen.machine.params import HwParams
 from hwgen.rtl.common.gearbox import Gearbox, ShiftQueue
+from hwgen.rtl.common.ports import row_read, strobed_beats, word_read
 from hwgen.rtl.common.ram import select_bits
 
 __all__ = ["StoreUnit"]
@@ -18,11 +19,10 @@ __all__ = ["StoreUnit"]
 class StoreUnit(wiring.Component):
     """Reads rows `row_begin` .. `row_end` - 1, `tiles` C-words each, and puts them out without gaps, as int16.
 
-    X (`from_y` low): `x_en`, `x_addr` → `x_data`; Y: `m_en`, `m_bank`, `m_addr`, `m_sub` → `m_data` (int8, widened);
-    both READ_LATENCY cycles later; `a_base` is X's word of row_begin or Y's of its group. A C-word or a beat per cycle.
-    Only the last beat may have strobes off (`out_strb`);
-    `out_last` marks it. `done` is a pulse one cycle after the last beat was taken.
-    `row_end` > `row_begin` and `tiles` > 0. `abort` (level) drops the command; `out_valid` may then fall.
+    They are read from `x` (`from_y` low) or `y` (int8, widened), whose data come READ_LATENCY cycles later; `a_base` is
+    X's word of row_begin or Y's of its group. A C-word or a beat per cycle. Only the last of the `beats` may have
+    strobes off; `last` marks it. `done` is a pulse one cycle after the last beat was taken.
+    `row_end` > `row_begin` and `tiles` > 0. `abort` (level) drops the command; `beats.valid` may then fall.
     """
 
     READ_LATENCY = 2
@@ -41,26 +41,38 @@ class StoreUnit(wiring.Component):
                 "busy": Out(1),
                 "done": Out(1),
                 "abort": In(1),
-                "x_en": Out(1),
-                "x_addr": Out(ceil_log2(max(p.x_depth, 2))),
-                "x_data": In(16 * p.c),
-                "m_en": Out(1),
-                "m_bank": Out(exact_log2(p.t)),
-                "m_addr": Out(ceil_log2(max(p.y_depth, 2))),
-                "m_sub": Out(select_bits(self.parts)),
-                "m_data": In(8 * p.c),
-                "out_valid": Out(1),
-                "out_ready": In(1),
-                "out_data": Out(p.data_bus),
-                "out_strb": Out(p.data_bus // 8),
-                "out_last": Out(1),
+                "x": Out(word_read(depth=p.x_depth, width=16 * p.c)),
+                "y": Out(row_read(banks=p.t, parts=self.parts, depth=p.y_depth, width=8 * p.c)),
+                "beats": Out(strobed_beats(p.data_bus)),
+                "last": Out(1),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        credit = Signal(range(self.QUEUE + 1), init=self.QUEUE)
+        read, all_ends = self._read(m, credit != 0)
+        arriving = Signal(1 + self.READ_LATENCY)
+        ending = Signal(1 + self.READ_LATENCY)
+        m.d.sync += [arriving.eq(Cat(read, arriving)), ending.eq(Cat(all_ends, ending))]
+        popped = self._widen(m, arriving[-1], ending[-1])
+        m.d.sync += credit.eq(credit - read + popped)
+
+        finished = Signal()
+        m.d.comb += finished.eq(self.beats.valid & self.beats.ready & self.last)
+        m.d.sync += self.done.eq(finished)
+        with m.If(finished):
+            m.d.sync += self.busy.eq(0)
+        with m.If(self.start):
+            m.d.sync += self.busy.eq(1)
+        with m.If(self.abort):
+            m.d.sync += [self.busy.eq(0), arriving.eq(0), self.done.eq(0), credit.eq(self.QUEUE)]
+        return m
+
+    def _read(self, m: Module, free: Value) -> tuple[Value, Value]:
+        """Issues the reads while there is room for a word; returns whether there is one, and the command's last."""
         bank_bits, sub_bits = exact_log2(self.t), exact_log2(self.parts)
-        address_bits = max(len(self.x_addr), len(self.m_addr))
+        address_bits = max(len(self.x.addr), len(self.y.addr))
         rows_left = Signal(BY_NAME["row_end"].bits, reset_less=True)
         tiles_left = Signal(BY_NAME["tiles"].bits, reset_less=True)
         bank = Signal(bank_bits, reset_less=True)
@@ -69,22 +81,21 @@ class StoreUnit(wiring.Component):
         next_line = Signal(address_bits)
         sub = Signal(select_bits(self.parts), reset_less=True)
         run, read, row_ends, all_ends = Signal(), Signal(), Signal(), Signal()
-        credit = Signal(range(self.QUEUE + 1), init=self.QUEUE)
 
         m.d.comb += [
-            read.eq(run & (credit != 0)),
+            read.eq(run & free),
             row_ends.eq(tiles_left == 1),
             all_ends.eq(row_ends & (rows_left == 1)),
             # A bank word holds every t-th row; all banks of a row group share the address.
             next_line.eq(Mux(~self.from_y | bank.all(), line + self.a_stride, line)),
         ]
         m.d.sync += [
-            self.x_en.eq(read & ~self.from_y),
-            self.m_en.eq(read & self.from_y),
-            self.x_addr.eq(address),
-            self.m_addr.eq(address),
-            self.m_bank.eq(bank),
-            self.m_sub.eq(sub),
+            self.x.en.eq(read & ~self.from_y),
+            self.y.en.eq(read & self.from_y),
+            self.x.addr.eq(address),
+            self.y.addr.eq(address),
+            self.y.bank.eq(bank),
+            self.y.sub.eq(sub),
         ]
         with m.If(self.start):
             m.d.sync += [line.eq(self.a_base), address.eq(self.a_base), run.eq(1)]
@@ -100,43 +111,33 @@ class StoreUnit(wiring.Component):
                     m.d.sync += address.eq(address + 1)
             with m.If(all_ends):
                 m.d.sync += run.eq(0)
+        with m.If(self.abort):
+            m.d.sync += run.eq(0)
+        return read, all_ends
 
-        arriving = Signal(1 + self.READ_LATENCY)
-        ending = Signal(1 + self.READ_LATENCY)
-        m.d.sync += [arriving.eq(Cat(read, arriving)), ending.eq(Cat(all_ends, ending))]
+    def _widen(self, m: Module, arrives: Value, ends: Value) -> Value:
+        """Words that arrive → beats; returns whether one left the queue. Room was reserved for them."""
         m.submodules.queue = queue = ShiftQueue(width=16 * self.c + 1, depth=self.QUEUE)
         m.submodules.gearbox = gearbox = Gearbox(in_bits=16 * self.c, out_bits=self.beat_bits)
         widened = Signal(16 * self.c)
         for channel in range(self.c):
-            m.d.comb += widened.word_select(channel, 16).eq(self.m_data.word_select(channel, 8).as_signed())
+            m.d.comb += widened.word_select(channel, 16).eq(self.y.data.word_select(channel, 8).as_signed())
         m.d.comb += [
             queue.clear.eq(self.abort),
-            queue.push.eq(arriving[-1]),
-            queue.data.eq(Cat(Mux(self.from_y, widened, self.x_data), ending[-1])),
+            queue.push.eq(arrives),
+            queue.data.eq(Cat(Mux(self.from_y, widened, self.x.data), ends)),
             gearbox.clear.eq(self.abort),
             gearbox.in_valid.eq(queue.some),
             queue.pop.eq(gearbox.in_valid & gearbox.in_ready),
             gearbox.in_data.eq(queue.head),
             gearbox.in_last.eq(queue.head[-1]),
-            self.out_valid.eq(gearbox.out_valid),
-            gearbox.out_ready.eq(self.out_ready),
-            self.out_data.eq(gearbox.out_data),
-            self.out_last.eq(gearbox.out_last),
+            self.beats.valid.eq(gearbox.out_valid),
+            gearbox.out_ready.eq(self.beats.ready),
+            self.beats.payload.data.eq(gearbox.out_data),
+            self.last.eq(gearbox.out_last),
         ]
         if gearbox.down > 1:
             m.d.comb += gearbox.in_count.eq(gearbox.down - 1)
         word_strobes = [(gearbox.out_count >= part).replicate(2 * self.c) for part in range(gearbox.up)]
-        m.d.comb += self.out_strb.eq(Cat(*word_strobes) if gearbox.up > 1 else ~0)
-        m.d.sync += credit.eq(credit - read + queue.pop)
-
-        finished = Signal()
-        m.d.comb += finished.eq(self.out_valid & self.out_ready & self.out_last)
-        m.d.sync += self.done.eq(finished)
-        with m.If(finished):
-            m.d.sync += self.busy.eq(0)
-        with m.If(self.start):
-            m.d.sync += self.busy.eq(1)
-        with m.If(self.abort):
-            m.d.sync += [self.busy.eq(0), run.eq(0), arriving.eq(0), self.done.eq(0)]
-            m.d.sync += credit.eq(self.QUEUE)
-        return m
+        m.d.comb += self.beats.payload.strb.eq(Cat(*word_strobes) if gearbox.up > 1 else ~0)
+        return queue.pop

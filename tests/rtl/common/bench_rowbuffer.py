@@ -18,7 +18,7 @@ async def random_access(dut):
     word = max(lanes, k)
     model = np.zeros((banks, depth, word), dtype=np.int64)
     cocotb.start_soon(Clock(dut.clk, 10, "ns").start())
-    for name in ("w_en", "r_en", "m_en", "rst"):
+    for name in ("write__en", "operands__en", "row__en", "rst"):
         getattr(dut, name).value = 0
 
     def drive(**values):
@@ -27,10 +27,10 @@ async def random_access(dut):
                 getattr(dut, name).value = value
 
     async def write(bank, addr, sub, mask, values):
-        drive(w_en=1, w_bank=bank, w_addr=addr, w_sub=sub, w_mask=mask)
-        dut.w_data.value = sum(int(v) << (elem * i) for i, v in enumerate(values))
+        drive(write__en=1, write__bank=bank, write__addr=addr, write__sub=sub, write__mask=mask)
+        dut.write__data.value = sum(int(v) << (elem * i) for i, v in enumerate(values))
         await RisingEdge(dut.clk)
-        dut.w_en.value = 0
+        dut.write__en.value = 0
         for i in range(lanes):
             if mask >> i & 1:
                 model[bank, addr, sub * lanes + i] = values[i]
@@ -50,25 +50,25 @@ async def random_access(dut):
         addr, sub = int(rng.integers(depth)), int(rng.integers(word // k))
         row_bank, row_sub = int(rng.integers(banks)), int(rng.integers(word // lanes))
         operand = bool(rng.integers(2))
-        drive(r_en=operand, m_en=not operand)
-        drive(r_addr=addr, r_sub=sub, m_addr=addr, m_bank=row_bank, m_sub=row_sub)
+        drive(operands__en=operand, row__en=not operand)
+        drive(operands__addr=addr, operands__sub=sub, row__addr=addr, row__bank=row_bank, row__sub=row_sub)
         await RisingEdge(dut.clk)
-        dut.r_en.value = dut.m_en.value = 0
+        dut.operands__en.value = dut.row__en.value = 0
         await RisingEdge(dut.clk)
         await RisingEdge(dut.clk)
         if operand:
             expected = model[:, addr, sub * k : (sub + 1) * k].reshape(-1).tolist()
-            assert elements(dut.r_data, banks * k) == expected
+            assert elements(dut.operands__data, banks * k) == expected
         else:
             expected = model[row_bank, addr, row_sub * lanes : (row_sub + 1) * lanes].tolist()
-            assert elements(dut.m_data, lanes) == expected
+            assert elements(dut.row__data, lanes) == expected
     for _ in range(20):
         bank, addr = int(rng.integers(banks)), int(rng.integers(depth))
         read = model[:, addr].copy()
         read[bank] ^= (1 << elem) - 1  # written meanwhile: inverted, so that whoever relies on it is noticed
-        drive(r_en=1, r_addr=addr, r_sub=0)
+        drive(operands__en=1, operands__addr=addr, operands__sub=0)
         await write(bank, addr, 0, (1 << lanes) - 1, rng.integers(0, 1 << elem, lanes))
-        dut.r_en.value = 0
+        dut.operands__en.value = 0
         await RisingEdge(dut.clk)
         await RisingEdge(dut.clk)
-        assert elements(dut.r_data, banks * k) == read[:, :k].reshape(-1).tolist()
+        assert elements(dut.operands__data, banks * k) == read[:, :k].reshape(-1).tolist()

@@ -17,8 +17,9 @@ def test_fields_of_an_encoded_instruction(op):
     """All ones in one field after the other, then random values in all."""
     names = OPCODES[op][1]
     m, word = Module(), Signal(INSTRUCTION_BITS)
-    outs = {name: Signal(BY_NAME[name].bits, name=name) for name in ("op", *names)}
-    m.d.comb += [out.eq(getattr(Fields(word), name)) for name, out in outs.items()]
+    found = {name: getattr(Fields(word), name) for name in ("op", *names)}
+    outs = {name: Signal(len(field), name=name) for name, field in found.items()}
+    m.d.comb += [out.eq(found[name]) for name, out in outs.items()]
     cases = [{name: (1 << BY_NAME[name].bits) - 1} for name in names]
     cases += [{name: RANDOM.getrandbits(BY_NAME[name].bits) for name in names} for _ in range(20)]
 

@@ -9,5 +9,5 @@ SHAPE = {"t": 4, "c": 8, "k": 2, "max_tokens": 21, "weight_depth": 64, "norm_dep
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_sequencer(seed):
-    bench = "tests.rtl.control.bench_sequencer"
-    run_unit(Sequencer(HwParams(**SHAPE)), bench=bench, parameters={"p": SHAPE}, seed=seed)
+    component = Sequencer(HwParams(**SHAPE))
+    run_unit(component, bench="tests.rtl.control.bench_sequencer", parameters={"p": SHAPE}, seed=seed)

@@ -74,7 +74,7 @@ def random_instruction(rng, kind):
               "out_mult": int(rng.integers(1 << 16)), "out_shift": int(rng.integers(48)), "row_end": rows}  # fmt: skip
         return Op.ATTENTION, f, rows
     f |= {"dest": int(rng.choice(list(Dest)[:7])), "gelu": int(rng.integers(2))}
-    f |= {"gelu_mult": int(rng.integers(1 << 16)), "gelu_shift": int(rng.integers(64)), "gelu_zero": 77}
+    f |= {"gelu_mult": int(rng.integers(1 << 16)), "gelu_shift": int(rng.integers(32)), "gelu_zero": 77}
     if kind == "plain":
         return Op.MATMUL, f | {"row_begin": begin, "row_end": rows}, rows
     f |= {"use_queue": 1, "expert": int(rng.integers(HW.max_experts)), "scatter": int(kind == "scatter")}
@@ -175,7 +175,7 @@ class Schedule:
                 self.may_ask.add(begin + slot)
             if f.get("row_begin", 0) <= row < rows:
                 wanted = self.row(f, rows, tile, row, slot, begin + slot)
-                self.expected[begin + slot + LATENCY] = wanted | {"out_acc": pack(accumulators[slot], 32)}
+                self.expected[begin + slot + LATENCY] = wanted | {"acc": pack(accumulators[slot], 32)}
         self.captured, self.ends[number] = cycle, begin + T - 1
 
     def row(self, f, rows, tile, row, slot, cycle):
@@ -208,10 +208,10 @@ class Schedule:
 def check_row(port, wanted):
     for name, value in wanted.items():
         if name == "row":
-            got = unpack(port("out_row"), ROW_FIELDS)
+            got = unpack(port("out__row"), ROW_FIELDS)
             got, value = {key: got[key] for key in value}, dict(value)
         else:
-            got = port(name)
+            got = port(f"post__{name}")
         assert got == value, f"{name}: {got} instead of {value} in {wanted['row']}"
 
 
@@ -255,21 +255,21 @@ async def play(dut, instructions):
         for slot, factor in plan.factors.get(cycle, ()):
             factors[slot] = factor
         token, weight = asked or (noise(HW.row_bits), noise(17))
-        drive(acc=shadow[0] if shadow else noise(32 * C), q_token=token, q_weight=weight)
+        drive(acc=shadow[0] if shadow else noise(32 * C), queue__token=token, queue__weight=weight)
         await ReadWrite()
-        drive(softmax_factor=int(factors[port("factor_row")]))
+        drive(factors__factor=int(factors[port("factors__row")]))
         await ReadOnly()
         asked = None
-        if port("q_en"):
+        if port("queue__en"):
             assert cycle in plan.may_ask, "a look-up that keeps the mover from the queues for nothing"
-            index = port("q_index")
+            index = port("queue__index")
             if cycle in plan.asked:
-                assert (port("q_expert"), index) == plan.asked[cycle]
-                asked = tuple(int(value) for value in plan.queues[port("q_expert")][index])
+                assert (port("queue__expert"), index) == plan.asked[cycle]
+                asked = tuple(int(value) for value in plan.queues[port("queue__expert")][index])
         if port("shift_rows"):
             assert shadow, "shifted beyond the last row"
             shadow = shadow[1:]
-        assert port("out_valid") == (cycle in plan.expected), f"cycle {cycle}"
+        assert port("out__valid") == port("post__valid") == (cycle in plan.expected), f"cycle {cycle}"
         if cycle in plan.expected:
             check_row(port, plan.expected[cycle])
     assert not shadow

@@ -93,7 +93,7 @@ def drive(dut, beat):
         if name in WIDTHS:
             bits = WIDTHS[name]
             value = sum((v & ((1 << bits) - 1)) << (bits * i) for i, v in enumerate(value))
-        getattr(dut, name).value = value
+        getattr(dut, f"row__{name}").value = value
 
 
 @cocotb.test()
@@ -101,7 +101,7 @@ async def beats(dut):
     rng = np.random.default_rng(cocotb.RANDOM_SEED)
     c, latency = P["c"], P["latency"]
     cocotb.start_soon(Clock(dut.clk, 10, "ns").start())
-    dut.valid.value = 0
+    dut.row__valid.value = 0
     dut.rst.value = 1
     await RisingEdge(dut.clk)
     await RisingEdge(dut.clk)
@@ -120,7 +120,7 @@ async def beats(dut):
             beat = todo.pop()
             expected[cycle + latency] = [post(beat, lane) for lane in range(c)]
         drive(dut, beat)
-        dut.valid.value = valid
+        dut.row__valid.value = valid
         await RisingEdge(dut.clk)  # samples the values before the edge
         assert int(dut.out_valid.value) == (cycle in expected), f"cycle {cycle}"
         if cycle in expected:

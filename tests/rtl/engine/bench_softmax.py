@@ -15,11 +15,9 @@ from hwgen.machine.tables import EXP
 
 P = json.loads(os.environ.get("HWGEN_PARAMETERS", "{}"))
 T, C, K, KEYS = (P.get(name, 1) for name in ("t", "c", "k", "keys"))
-INPUTS = {
-    "w_en": 1, "w_half": 1, "w_row": 8, "w_word": 16, "w_data": 16 * C, "w_mask": C, "w_first": 1,
-    "r_en": 1, "r_half": 1, "r_step": 16, "r_begin": 8, "r_keys": 16, "r_sum": 1, "r_first": 1, "r_last": 1,
-    "factor_row": 8,
-}  # fmt: skip
+INPUTS = [f"write__{name}" for name in ("en", "half", "row", "word", "data", "mask", "first")]
+INPUTS += [f"read__{name}" for name in ("en", "half", "step", "begin", "keys", "sum", "first", "last")]
+INPUTS += ["factors__row"]
 
 
 def probability(u):
@@ -70,9 +68,9 @@ def schedule(rng, tiles):
         for word, row in order:
             part = slice(word * C, word * C + C)
             inputs.setdefault(write_cycle, {}).update(
-                w_en=1, w_half=half, w_row=row, w_word=word, w_first=int(row not in started),
-                w_data=sum((int(v) & 0xFFFF) << (16 * i) for i, v in enumerate(scores[row, part])),
-                w_mask=sum(int(not out) << i for i, out in enumerate(beyond[part])),
+                write__en=1, write__half=half, write__row=row, write__word=word, write__first=int(row not in started),
+                write__data=sum((int(v) & 0xFFFF) << (16 * i) for i, v in enumerate(scores[row, part])),
+                write__mask=sum(int(not out) << i for i, out in enumerate(beyond[part])),
             )  # fmt: skip
             started.add(row)
             last_write = write_cycle
@@ -90,11 +88,11 @@ def schedule(rng, tiles):
                     read_cycle = max(read_cycle, last_division + T)
                     last_division = read_cycle
                 inputs.setdefault(read_cycle, {}).update(
-                    r_en=1, r_half=half, r_step=step, r_begin=begin, r_keys=keys,
-                    r_sum=int(sweep == 0), r_first=int(step == 0), r_last=int(last),
+                    read__en=1, read__half=half, read__step=step, read__begin=begin, read__keys=keys,
+                    read__sum=int(sweep == 0), read__first=int(step == 0), read__last=int(last),
                 )  # fmt: skip
-                if sweep:  # without r_sum neither flag means anything
-                    inputs[read_cycle].update(r_first=int(rng.integers(2)), r_last=int(rng.integers(2)))
+                if sweep:  # without `sum` neither flag means anything
+                    inputs[read_cycle].update(read__first=int(rng.integers(2)), read__last=int(rng.integers(2)))
                 block = p[:, step * K : step * K + K].reshape(-1)
                 operands[read_cycle + P["latency"]] = sum(int(v) << (8 * i) for i, v in enumerate(block))
                 half_free[half] = read_cycle + 1
@@ -109,7 +107,7 @@ def schedule(rng, tiles):
 async def tiles(dut):
     rng = np.random.default_rng(cocotb.RANDOM_SEED)
     cocotb.start_soon(Clock(dut.clk, 10, "ns").start())
-    dut.rst.value, dut.w_en.value, dut.r_en.value = 1, 0, 0
+    dut.rst.value, dut.write__en.value, dut.read__en.value = 1, 0, 0
     await RisingEdge(dut.clk)
     await RisingEdge(dut.clk)
     dut.rst.value = 0
@@ -124,7 +122,8 @@ async def tiles(dut):
         row = int(rng.integers(T))
         for name, handle in handles.items():
             junk = int.from_bytes(rng.bytes(-(-widths[name] // 8)), "little") & ((1 << widths[name]) - 1)
-            handle.value = row if name == "factor_row" else wanted.get(name, 0 if name in ("w_en", "r_en") else junk)
+            idle = 0 if name in ("write__en", "read__en") else junk
+            handle.value = row if name == "factors__row" else wanted.get(name, idle)
         for other in range(T):
             current[other] = factors.get((cycle, other), current[other])
         await ReadOnly()
@@ -132,6 +131,6 @@ async def tiles(dut):
         if cycle in operands:
             assert int(dut.a.value) == operands[cycle], f"operand in cycle {cycle}"
         if current[row] is not None:
-            assert int(dut.factor.value) == current[row], f"factor of row {row} in cycle {cycle}"
+            assert int(dut.factors__factor.value) == current[row], f"factor of row {row} in cycle {cycle}"
             checked += 1
     assert checked > P["tiles"]

@@ -24,10 +24,11 @@ FIELDS = (
     ("kind", 2), ("row", HW.row_bits), ("slot", T.bit_length() - 1), ("word", 16), ("half", 1), ("first", 1),
     ("dest", 4), ("d_base", 16), ("d_stride", 16), ("key_begin", W.bit_length() - 1), ("key_end", HW.row_bits + 1),
 )  # fmt: skip
-ENABLES = ("y_en", "h_en", "k_en", "v_en", "x_en", "s_en", "logit_en")
+PORTS = ("y", "h", "keys", "values", "x", "scores", "logits")
 DESTINATIONS = [dest for dest in Dest if dest != Dest.NORM]
 #: Cycles between rows for the same word of X: the first one's sum must be in the memory when the second reads.
 X_GAP = X_LATENCY + LATENCY + 1
+X_WORDS = 1 << (HW.x_depth - 1).bit_length()  # that an address can tell apart
 EXTREME16 = (-(1 << 15), (1 << 15) - 1, 0, -1, 1)
 
 
@@ -77,35 +78,35 @@ def x_address(row):
     """The word of X that the row is for, or None."""
     if row["kind"] != MATMUL or row["dest"] not in (Dest.X, Dest.X_ADD):
         return None
-    return (row["d_base"] + row["row"] * row["d_stride"] + row["word"]) & 0xFFFF
+    return (row["d_base"] + row["row"] * row["d_stride"] + row["word"]) % X_WORDS
 
 
 def expect(row, values, old):
-    """The enable and the ports that go with it."""
+    """The port that is enabled, and what goes with it; addresses as long as they may be."""
     r, j = row["row"], row["word"]
     parts = W // C
 
-    def banked(banks, port="addr", sub=True):
-        address = row["d_base"] + r // banks * row["d_stride"] + (j // parts if sub else j)
-        out = {port: address & 0xFFFF, "row": r}
-        return out | ({"sub": j % parts} if sub and parts > 1 else {}) | {"data": pack(values, 8)}
+    def banked(banks, parts=parts):
+        out = {"addr": row["d_base"] + r // banks * row["d_stride"] + j // parts}
+        out |= {"bank": r % banks} if banks > 1 else {}
+        return out | ({"sub": j % parts} if parts > 1 else {}) | {"data": pack(values, 8)}
 
     if row["kind"] == CONTEXT:
-        return "y_en", banked(T)
+        return "y", banked(T)
     if row["kind"] == SCORE:
         mask = pack([row["key_begin"] <= j * C + lane < row["key_end"] for lane in range(C)], 1)
-        place = {"s_half": row["half"], "s_row": row["slot"], "s_word": j, "s_first": row["first"]}
-        return "s_en", place | {"s_data": pack(values, 16), "s_mask": mask}
+        place = {"half": row["half"], "row": row["slot"], "word": j, "first": row["first"]}
+        return "scores", place | {"data": pack(values, 16), "mask": mask}
     match row["dest"]:
         case Dest.Y | Dest.H:
-            return ("y_en" if row["dest"] == Dest.Y else "h_en"), banked(T)
+            return ("y" if row["dest"] == Dest.Y else "h"), banked(T)
         case Dest.K:
-            return "k_en", banked(C)
+            return "keys", banked(C)
         case Dest.V:
-            return "v_en", banked(K, "v_addr", sub=False)
+            return "values", banked(K, parts=1)
         case Dest.LOGITS:
-            return "logit_en", {"logit_word": j, "row": r, "logit_data": pack(values, 24)}
-    return "x_en", {"x_addr": x_address(row), "x_data": pack(x_word(row, values, old), 16)}
+            return "logits", {"word": j, "row": r, "data": pack(values, 24)}
+    return "x", {"addr": x_address(row), "data": pack(x_word(row, values, old), 16)}
 
 
 def x_word(row, values, old):
@@ -148,7 +149,7 @@ async def destinations(dut):
 
     cocotb.start_soon(Clock(dut.clk, 10, "ns").start())
     dut.rst.value = 1
-    drive(in_valid=0)
+    drive(rows__valid=0)
     for _ in range(3):
         await RisingEdge(dut.clk)
     dut.rst.value = 0
@@ -172,27 +173,30 @@ async def destinations(dut):
             expected[cycle + POST + LATENCY] = (*expect(row, values, old), row["dest"])
             if old is not None and row["dest"] == Dest.X_ADD:
                 reads.add(cycle + POST - X_LATENCY)
-        drive(in_valid=send, in_row=pack_row(row))
+        drive(rows__valid=send, rows__row=pack_row(row))
         drive(value=pack(values_at[cycle], 24) if cycle in values_at else noise(24 * C))
-        drive(x_read_data=x_data_at.get(cycle, noise(16 * C)))
+        drive(x_read__data=x_data_at.get(cycle, noise(16 * C)))
         await ReadOnly()
-        trace.append({name: port(name) for name in ("h_en", "x_en", "x_read", "h_soon", "x_read_next", "x_write_next")})
-        assert port("x_read") == (cycle in reads)
-        if port("x_read"):
-            x_data_at[cycle + X_LATENCY] = memory.words[port("x_read_addr")]
-        on = [name for name in ENABLES if port(name)]
+        watched = ("h__en", "x__en", "x_read__en", "h_soon", "x_read_next", "x_write_next")
+        trace.append({name: port(name) for name in watched})
+        assert port("x_read__en") == (cycle in reads)
+        if port("x_read__en"):
+            x_data_at[cycle + X_LATENCY] = memory.words[port("x_read__addr")]
+        on = [name for name in PORTS if port(f"{name}__en")]
         assert on == ([expected[cycle][0]] if cycle in expected else []), f"{on} in cycle {cycle}"
         if on:
-            enable, ports, dest = expected[cycle]
-            assert {name: port(name) for name in ports} == ports, enable
-            seen.add((enable, dest))
-        if port("x_en"):
-            memory.words[port("x_addr")] = port("x_data")
-    assert len({pair for pair in seen if pair[0] != "s_en"}) == len(DESTINATIONS) and again > 20
+            enabled, ports, dest = expected[cycle]
+            for name, value in ports.items():
+                handle = getattr(dut, f"{P['part']}_{enabled}__{name}")
+                assert int(handle.value) == value & ((1 << len(handle)) - 1), f"{enabled}.{name} in cycle {cycle}"
+            seen.add((enabled, dest))
+        if port("x__en"):
+            memory.words[port("x__addr")] = port("x__data")
+    assert len({pair for pair in seen if pair[0] != "scores"}) == len(DESTINATIONS) and again > 20
     for forecast, event, notice in (
-        ("h_soon", "h_en", NOTICE),
-        ("x_read_next", "x_read", 1),
-        ("x_write_next", "x_en", 1),
+        ("h_soon", "h__en", NOTICE),
+        ("x_read_next", "x_read__en", 1),
+        ("x_write_next", "x__en", 1),
     ):
         early = [now[forecast] for now in trace[:-notice]]
         assert early == [now[event] for now in trace[notice:]], forecast

@@ -39,9 +39,9 @@ async def reset(dut, *ports, **zeros):
 
 
 def check_address(ports, channel, beat_bytes, max_burst):
-    address, length = ports.get(f"{channel}_addr"), ports.get(f"{channel}_len")
-    assert ports.get(f"{channel}_burst") == 1
-    assert 1 << ports.get(f"{channel}_size") == beat_bytes
+    address, length = ports.get(f"{channel}__addr"), ports.get(f"{channel}__len")
+    assert ports.get(f"{channel}__burst") == 1
+    assert 1 << ports.get(f"{channel}__size") == beat_bytes
     assert address % beat_bytes == 0
     assert length < max_burst
     assert address // 4096 == (address + (length + 1) * beat_bytes - 1) // 4096, "burst crosses 4 KiB"
@@ -65,11 +65,11 @@ class ReadMemory:
         pending = deque()
         cycle, waiting, held = 0, None, None
         ar_ready = 0
-        ports.set(ar_ready=0, r_valid=0, r_data=0, r_resp=0, r_last=0)
+        ports.set(ar__ready=0, r__valid=0, r__data=0, r__resp=0, r__last=0)
         while True:
             await RisingEdge(ports.dut.clk)
             cycle += 1
-            if ports.get("ar_valid"):
+            if ports.get("ar__valid"):
                 now = check_address(ports, "ar", self.beat_bytes, self.max_burst)
                 assert waiting in (None, now), "address changed while it waited"
                 waiting = now
@@ -80,7 +80,7 @@ class ReadMemory:
                     waiting = None
             else:
                 assert waiting is None, "address withdrawn"
-            if held is not None and ports.get("r_ready"):
+            if held is not None and ports.get("r__ready"):
                 self.beats += 1
                 self.busy_cycles.append(cycle)
                 held = None
@@ -92,11 +92,11 @@ class ReadMemory:
                 address, left, _ = pending[0]
                 held = address
                 value = int.from_bytes(self.memory[address : address + self.beat_bytes].tobytes(), "little")
-                ports.set(r_valid=1, r_data=value, r_resp=self.errors.get(address, 0), r_last=int(left == 1))
+                ports.set(r__valid=1, r__data=value, r__resp=self.errors.get(address, 0), r__last=int(left == 1))
             elif held is None:  # garbage where nothing is valid
-                ports.set(r_valid=0, r_data=int(rng.integers(1 << 32)), r_resp=int(rng.integers(4)), r_last=1)
+                ports.set(r__valid=0, r__data=int(rng.integers(1 << 32)), r__resp=int(rng.integers(4)), r__last=1)
             ar_ready = int(rng.random() >= self.stall)
-            ports.set(ar_ready=ar_ready)
+            ports.set(ar__ready=ar_ready)
 
 
 class WriteMemory:
@@ -117,11 +117,11 @@ class WriteMemory:
         addresses, data, responses = deque(), deque(), deque()
         cycle, aw_ready, w_ready, b_valid = 0, 0, 0, False
         waiting = w_waiting = None
-        ports.set(aw_ready=0, w_ready=0, b_valid=0, b_resp=0)
+        ports.set(aw__ready=0, w__ready=0, b__valid=0, b__resp=0)
         while True:
             await RisingEdge(ports.dut.clk)
             cycle += 1
-            if ports.get("aw_valid"):
+            if ports.get("aw__valid"):
                 now = check_address(ports, "aw", self.beat_bytes, self.max_burst)
                 assert waiting in (None, now), "address changed while it waited"
                 waiting = now
@@ -133,8 +133,8 @@ class WriteMemory:
                     waiting = None
             else:
                 assert waiting is None, "address withdrawn"
-            if ports.get("w_valid"):
-                now = ports.get("w_data"), ports.get("w_strb"), ports.get("w_last")
+            if ports.get("w__valid"):
+                now = ports.get("w__data"), ports.get("w__strb"), ports.get("w__last")
                 assert w_waiting in (None, now), "data changed while it waited"
                 w_waiting = now
                 if w_ready:
@@ -149,7 +149,7 @@ class WriteMemory:
             while addresses and data:
                 value, strobe, last = data.popleft()
                 address, left, start = addresses[0]
-                assert last == (left == 1), "w_last does not match the burst"
+                assert last == (left == 1), "w__last does not match the burst"
                 mask = np.array([strobe >> i & 1 for i in range(self.beat_bytes)], dtype=bool)
                 raw = np.frombuffer(value.to_bytes(self.beat_bytes, "little"), dtype=np.uint8)
                 self.memory[address : address + self.beat_bytes][mask] = raw[mask]
@@ -159,13 +159,13 @@ class WriteMemory:
                     addresses.popleft()
                     delay = int(rng.integers(self.latency[0], self.latency[1] + 1))
                     responses.append((cycle + delay, self.errors.get(start, 0)))
-            if b_valid and ports.get("b_ready"):
+            if b_valid and ports.get("b__ready"):
                 b_valid = False
                 self.unanswered -= 1
             if not b_valid and responses and responses[0][0] <= cycle:
-                ports.set(b_valid=1, b_resp=responses.popleft()[1])
+                ports.set(b__valid=1, b__resp=responses.popleft()[1])
                 b_valid = True
             elif not b_valid:
-                ports.set(b_valid=0, b_resp=int(rng.integers(4)))
+                ports.set(b__valid=0, b__resp=int(rng.integers(4)))
             aw_ready, w_ready = int(rng.random() >= self.stall), int(rng.random() >= self.stall)
-            ports.set(aw_ready=aw_ready, w_ready=w_ready)
+            ports.set(aw__ready=aw_ready, w__ready=w_ready)

@@ -11,18 +11,24 @@ from tests.rtl.memory.axi_model import Ports, ReadMemory, WriteMemory, reset
 
 P = json.loads(os.environ.get("HWGEN_PARAMETERS", '{"shapes": []}'))
 SHAPES = [tuple(shape) for shape in P["shapes"]]
-ZEROS = {"abort": 0, "clear": 0, "cmd_valid": 0, "cmd_address": 0, "cmd_bytes": 0, "cmd_tag": 0, "out_ready": 0,
-         "in_valid": 0, "in_data": 0, "in_strb": 0, "ar_ready": 0, "aw_ready": 0, "w_ready": 0, "r_valid": 0,
-         "b_valid": 0}  # fmt: skip
+ZEROS = dict.fromkeys(
+    ("abort", "clear", "command__valid", "command__payload", "ar__ready", "aw__ready", "w__ready", "r__valid",
+     "b__valid"),
+    0,
+)  # fmt: skip
 SIZE = 1 << 16
 
 
 async def setup(dut, kind, bits, max_burst, **options):
     """The part meant, its memory model (running); the other parts sleep."""
     rng = np.random.default_rng(cocotb.RANDOM_SEED + bits)
-    everything = [Ports(dut, f"{k}{b}_") for k in ("rd", "wr") for b, *_ in SHAPES]
+    readers, writers = ([Ports(dut, f"{k}{b}_") for b, *_ in SHAPES] for k in ("rd", "wr"))
+    for reader in readers:
+        reader.set(beats__ready=0)
+    for writer in writers:
+        writer.set(beats__valid=0, beats__payload=0)
     ports = Ports(dut, f"{kind}{bits}_")
-    await reset(dut, *everything, **ZEROS)
+    await reset(dut, *readers, *writers, **ZEROS)
     memory = rng.integers(0, 256, SIZE, dtype=np.uint8)
     model = {"rd": ReadMemory, "wr": WriteMemory}[kind]
     model = model(ports, memory, beat_bytes=bits // 8, rng=rng, max_burst=max_burst, **options)
@@ -41,27 +47,37 @@ def commands(rng, bits, count):
     return result
 
 
+def command(ports, address, size, tag=0):
+    """The payload; a writer's has no tag."""
+    handle = getattr(ports.dut, f"{ports.prefix}command__payload")
+    ports.set(command__payload=(address | size << 64 | tag << 96) & ((1 << len(handle)) - 1))
+
+
 async def issue(ports, rng, work, pause=0.3):
     for address, size, tag in work:
         while rng.random() < pause:
             await RisingEdge(ports.dut.clk)
-        ports.set(cmd_valid=1, cmd_address=address, cmd_bytes=size, cmd_tag=tag)
+        ports.set(command__valid=1)
+        command(ports, address, size, tag)
         await RisingEdge(ports.dut.clk)
-        while not ports.get("cmd_ready"):
+        while not ports.get("command__ready"):
             await RisingEdge(ports.dut.clk)
-        ports.set(cmd_valid=0, cmd_address=int(rng.integers(1 << 60)), cmd_bytes=int(rng.integers(1 << 32)))
+        ports.set(command__valid=0)
+        command(ports, int(rng.integers(1 << 60)), int(rng.integers(1 << 32)))
 
 
 async def collect(ports, rng, count, stall, beats):
     """Append (data, tag, last) of `count` commands to `beats`."""
+    bits = len(getattr(ports.dut, f"{ports.prefix}beats__payload")) - 3
     while count:
         ready = int(rng.random() >= stall)
-        ports.set(out_ready=ready)
+        ports.set(beats__ready=ready)
         await RisingEdge(ports.dut.clk)
-        if ready and ports.get("out_valid"):
-            beats.append((ports.get("out_data"), ports.get("out_tag"), ports.get("out_last")))
+        if ready and ports.get("beats__valid"):
+            payload = ports.get("beats__payload")
+            beats.append((payload & ((1 << bits) - 1), payload >> bits + 1, payload >> bits & 1))
             count -= beats[-1][2]
-    ports.set(out_ready=0)
+    ports.set(beats__ready=0)
 
 
 def expected_beats(memory, work, beat):
@@ -140,14 +156,14 @@ async def read_single_beats(dut):
     work = [(4096 + 64 * i, 64, i % 4) for i in range(40)]
     got = []
     cocotb.start_soon(collect(ports, rng, len(work), 0.0, got))
-    ports.set(cmd_valid=1)
+    ports.set(command__valid=1)
     sent = cycles = 0
     while sent < len(work):
-        ports.set(cmd_address=work[sent][0], cmd_bytes=64, cmd_tag=work[sent][2])
+        command(ports, *work[sent])
         await RisingEdge(dut.clk)
         cycles += 1
-        sent += ports.get("cmd_ready")
-    ports.set(cmd_valid=0)
+        sent += ports.get("command__ready")
+    ports.set(command__valid=0)
     assert cycles <= 2 * len(work) + 2
     await wait_idle(ports)
     assert got == expected_beats(memory, work, bits // 8)
@@ -184,14 +200,14 @@ async def read_abort_and_restart(dut, shape):
         ports.set(abort=1)
         collecting.cancel()
         issuing.cancel()
-        ports.set(cmd_valid=1, out_ready=0)
+        ports.set(command__valid=1, beats__ready=0)
         await RisingEdge(dut.clk)
         await wait_idle(ports)
         taken = len(model.bursts)
         await ClockCycles(dut.clk, 5)
-        assert ports.get("idle") and not ports.get("out_valid") and not ports.get("ar_valid")
+        assert ports.get("idle") and not ports.get("beats__valid") and not ports.get("ar__valid")
         assert len(model.bursts) == taken
-        ports.set(abort=0, cmd_valid=0)
+        ports.set(abort=0, command__valid=0)
         work, got = commands(rng, bits, 3), []
         cocotb.start_soon(issue(ports, rng, work))
         await collect(ports, rng, len(work), 0.3, got)
@@ -205,18 +221,15 @@ async def feed(ports, rng, work, beat, memory, stall):
             raw = rng.integers(0, 256, beat, dtype=np.uint8)
             strobes = rng.integers(0, 2, beat).astype(bool) if rng.random() < 0.5 else np.ones(beat, dtype=bool)
             while rng.random() < stall:
-                ports.set(in_valid=0)
+                ports.set(beats__valid=0)
                 await RisingEdge(ports.dut.clk)
-            ports.set(
-                in_valid=1,
-                in_data=int.from_bytes(raw.tobytes(), "little"),
-                in_strb=sum(1 << n for n in range(beat) if strobes[n]),
-            )
+            strobe = sum(1 << n for n in range(beat) if strobes[n])
+            ports.set(beats__valid=1, beats__payload=int.from_bytes(raw.tobytes(), "little") | strobe << 8 * beat)
             await RisingEdge(ports.dut.clk)
-            while not ports.get("in_ready"):
+            while not ports.get("beats__ready"):
                 await RisingEdge(ports.dut.clk)
             memory[address + i * beat : address + (i + 1) * beat][strobes] = raw[strobes]
-    ports.set(in_valid=0)
+    ports.set(beats__valid=0)
 
 
 @cocotb.test()
@@ -282,11 +295,11 @@ async def write_abort_and_restart(dut, shape):
         ports.set(abort=1)
         issuing.cancel()
         feeding.cancel()
-        ports.set(cmd_valid=1, in_valid=1, in_data=0x5A5A, in_strb=(1 << beat) - 1)
+        ports.set(command__valid=1, beats__valid=1, beats__payload=0x5A5A | ((1 << beat) - 1) << 8 * beat)
         await RisingEdge(dut.clk)
         for _ in range(3000):
             await RisingEdge(dut.clk)
-            assert not ports.get("in_ready")
+            assert not ports.get("beats__ready")
             if ports.get("idle"):
                 break
         else:
@@ -295,8 +308,8 @@ async def write_abort_and_restart(dut, shape):
         assert 0x5A5A not in model.strobed
         taken = len(model.bursts)
         await ClockCycles(dut.clk, 5)
-        assert len(model.bursts) == taken and ports.get("idle") and not ports.get("w_valid")
-        ports.set(abort=0, cmd_valid=0, in_valid=0)
+        assert len(model.bursts) == taken and ports.get("idle") and not ports.get("w__valid")
+        ports.set(abort=0, command__valid=0, beats__valid=0)
         wanted = memory.copy()
         work = commands(rng, bits, 3)
         cocotb.start_soon(issue(ports, rng, work))

@@ -66,7 +66,7 @@ class Bench:
         self.dut, self.rng = dut, np.random.default_rng(cocotb.RANDOM_SEED)
         self.memory, self.beats, self.commands = {}, [], []
         self.instructions, self.requests, self.decisions = [], [], []
-        self.rates = {"cmd": 1.0, "beat": 1.0, "out": 1.0, "weight": 1.0, "decision": 1.0}
+        self.rates = {"reads": 1.0, "beats": 1.0, "out": 1.0, "weights": 1.0, "decisions": 1.0}
         self.waiting = None  # weight request shown and not taken: must stay
         self.now = 0
 
@@ -82,45 +82,46 @@ class Bench:
         await RisingEdge(self.dut.clk)
         rng, self.now = self.rng, self.now + 1
         ready = {name: bool(rng.random() < rate) for name, rate in self.rates.items()}
-        beat = bool(self.beats) and ready["beat"]
+        beat = bool(self.beats) and ready["beats"]
         ready["out"] &= may_take
-        ready["decision"] &= may_decide
+        ready["decisions"] &= may_decide
         self.dut.rst.value = rst
         self.drive(
-            beat_valid=beat,
-            beat_data=self.beats[0] if beat else int.from_bytes(rng.bytes(BEAT), "little"),
-            **{f"{name}_ready": ready[name] for name in ("cmd", "out", "weight", "decision")},
+            beats__valid=beat,
+            beats__payload=self.beats[0] if beat else int.from_bytes(rng.bytes(BEAT), "little"),
+            **{f"{name}__ready": ready[name] for name in ("reads", "out", "weights", "decisions")},
             **values,
         )
         await ReadOnly()
         if rst:
             return None, None
         if beat:
-            assert self.port("beat_ready"), "room was promised for all beats"
+            assert self.port("beats__ready"), "room was promised for all beats"
             self.beats.pop(0)
-        if ready["cmd"] and self.port("cmd_valid"):
-            address = self.port("cmd_address")
+        if ready["reads"] and self.port("reads__valid"):
+            address = self.port("reads__payload")
             assert address in self.memory, f"fetched beyond the limit: {address:#x}"
             assert len(self.commands) - len(self.instructions) < DEPTH, "more instructions fetched than there is room"
             self.commands.append(address)
             data = self.memory[address]
             self.beats += [int.from_bytes(data[i : i + BEAT], "little") for i in range(0, BYTES, BEAT)]
-        if self.port("weight_valid"):
-            request = tuple(self.port(f"weight_{name}") for name in ("address", "bytes", "narrow", "k_steps"))
+        if self.port("weights__valid"):
+            payload = self.port("weights__payload")
+            request = payload & MASK, payload >> 64 & MASK >> 32, payload >> 96 & 1, payload >> 97
             if self.waiting is None:
                 self.waiting = (request, self.now)
             assert self.waiting[0] == request, "a request changed while it waited"
-            if ready["weight"]:
+            if ready["weights"]:
                 self.requests.append(self.waiting)
                 self.waiting = None
         else:
             assert self.waiting is None, "a request was withdrawn"
         taken = decided = None
-        if ready["decision"] and self.port("decision_valid"):
-            decided = self.port("decision_fetched")
+        if ready["decisions"] and self.port("decisions__valid"):
+            decided = self.port("decisions__payload")
             self.decisions.append(decided)
-        if ready["out"] and self.port("out_valid"):
-            taken = self.port("out_data").to_bytes(BYTES, "little")
+        if ready["out"] and self.port("out__valid"):
+            taken = self.port("out__payload").to_bytes(BYTES, "little")
             self.instructions.append(taken)
         return taken, decided
 
@@ -212,10 +213,10 @@ async def programs(dut):
             bench.rates = {name: float(rng.choice([0.05, 0.3, 0.8, 1.0])) for name in bench.rates}
         nonempty = [int(rng.integers(1 << HW.max_experts)) for _ in range(program.routes + 1)]
         done_at = await execute(bench, program, nonempty)
-        bench.rates["weight"] = 1.0
+        bench.rates["weights"] = 1.0
         for _ in range(50):
             await bench.cycle(may_decide=False)
-            assert bench.port("exhausted") and not bench.port("decision_valid")
+            assert bench.port("exhausted") and not bench.port("decisions__valid")
         assert bench.instructions == program.code
         wrong += bench.check_requests(program, nonempty, done_at)
         skipped += bench.decisions.count(0)
@@ -253,18 +254,18 @@ async def after_route(dut):
             for expert in range(2):
                 program.add(Op.MATMUL, size=64, use_queue=1, expert=expert)
             await bench.begin(program.data, 0, weights_base=0, weights_size=1 << 12)
-            bench.rates["weight"] = 0.0
+            bench.rates["weights"] = 0.0
             nonempty, done_at = [0b10] * 3, {0: 0}
             for _ in range(60):
                 await bench.cycle(may_take=len(bench.instructions) < 1 + routes, nonempty=0b10)
             assert len(bench.instructions) == 1 + routes and bench.waiting
             for index in range(routes):
                 if not early:
-                    bench.rates["weight"] = 1.0
+                    bench.rates["weights"] = 1.0
                 await bench.cycle(route_done=1)
                 done_at[index + 1] = bench.now
                 await bench.cycle(route_done=0)
-            bench.rates["weight"] = 1.0
+            bench.rates["weights"] = 1.0
             for _ in range(150):
                 await bench.cycle()
             bench.check_requests(program, nonempty, done_at)

@@ -12,9 +12,9 @@ from tests.rtl.memory.axi_model import Ports, ReadMemory, reset
 
 SHAPES = json.loads(os.environ.get("HWGEN_PARAMETERS", '{"shapes": {"": {}}}'))["shapes"]
 ZEROS = dict.fromkeys(
-    ("abort", "clear", "clear_bytes", "cmd_valid", "cmd_address", "cmd_bytes", "cmd_narrow", "cmd_k_steps",
-     "r_en", "r_index", "param_en", "param_index", "pop", "pop_count",
-     "axi_ar_ready", "axi_r_valid"),
+    ("abort", "clear", "clear_bytes", "command__valid", "command__payload",
+     "ring__en", "ring__index", "ring__param_en", "ring__param_index", "ring__pop", "ring__pop_count",
+     "ar__ready", "r__valid"),
     0,
 )  # fmt: skip
 SIZE = 1 << 16
@@ -41,9 +41,8 @@ class Fetch:
         self.dut, self.ports = dut, Ports(dut, f"{name}_")
         self.rng = np.random.default_rng(cocotb.RANDOM_SEED)
         self.memory = self.rng.integers(0, 256, SIZE, dtype=np.uint8)
-        channels = Ports(dut, f"{name}_axi_")
         self.model = ReadMemory(
-            channels, self.memory, beat_bytes=self.beat, rng=self.rng, max_burst=16, **({"stall": 0.2} | options)
+            self.ports, self.memory, beat_bytes=self.beat, rng=self.rng, max_burst=16, **({"stall": 0.2} | options)
         )
 
     async def start(self):
@@ -91,14 +90,14 @@ class Fetch:
 
     async def issue(self, work):
         for command in work:
-            self.ports.set(cmd_valid=1, cmd_address=command.address, cmd_bytes=command.size)
             # Of other commands `k_steps` may be anything.
             k_steps = command.k_steps or int(self.rng.integers(1 << 16))
-            self.ports.set(cmd_narrow=int(command.tiles > 0), cmd_k_steps=k_steps)
+            payload = command.address | command.size << 64 | (command.tiles > 0) << 96 | k_steps << 97
+            self.ports.set(command__valid=1, command__payload=payload)
             await RisingEdge(self.dut.clk)
-            while not self.ports.get("cmd_ready"):
+            while not self.ports.get("command__ready"):
                 await RisingEdge(self.dut.clk)
-        self.ports.set(cmd_valid=0)
+        self.ports.set(command__valid=0)
 
     async def consume(self, wanted, pause):
         """Read at random places below `level` and pop until all of `wanted` has been seen, checking every word.
@@ -121,17 +120,17 @@ class Fetch:
             if enable:
                 index = seen if seen < level else int(rng.integers(level))
                 seen += index == seen
-                reads.append((cycle + LATENCY, "r_data", wanted[base + index]))
+                reads.append((cycle + LATENCY, "ring__data", wanted[base + index]))
             beside = range(1 - index % 2, level, 2) if enable else range(level)
             param = len(beside) > 0 and rng.random() < 0.5
             if param:
                 param_index = int(rng.choice(beside))
-                reads.append((cycle + LATENCY, "param_data", wanted[base + param_index]))
+                reads.append((cycle + LATENCY, "ring__param_data", wanted[base + param_index]))
             kinds.add((enable, param))
             pop = seen > 0 and rng.random() < 0.5
             count = int(rng.integers(1, seen + 1)) if pop else int(rng.integers(self.depth))
-            ports.set(r_en=int(enable), r_index=index, param_en=int(param), param_index=param_index)
-            ports.set(pop=int(pop), pop_count=count)
+            ports.set(ring__en=int(enable), ring__index=index, ring__param_en=int(param), ring__param_index=param_index)
+            ports.set(ring__pop=int(pop), ring__pop_count=count)
             if pop:
                 base, seen = base + count, seen - count
             await RisingEdge(self.dut.clk)
@@ -140,7 +139,7 @@ class Fetch:
                 _, port, word = reads.pop(0)
                 assert ports.get(port) == word, f"{port} of the word read in cycle {cycle - LATENCY}"
             cycle += 1
-            ports.set(r_en=0, param_en=0, pop=0)
+            ports.set(ring__en=0, ring__param_en=0, ring__pop=0)
             await self.settle()
             assert cycle < 200000
         return kinds
@@ -199,12 +198,12 @@ async def full_rate(dut, name, narrow):
     ports, seen, first = fetch.ports, 0, None
     for cycle in range(20000):
         await RisingEdge(dut.clk)
-        ports.set(pop=0)
+        ports.set(ring__pop=0)
         await fetch.settle()
         level = ports.get("level")
         if level:
             first = cycle if first is None else first
-            ports.set(pop=1, pop_count=level)
+            ports.set(ring__pop=1, ring__pop_count=level)
             seen += level
         if seen == total:
             break
@@ -221,7 +220,7 @@ async def abort_clear_restart(dut, name):
         issuing = cocotb.start_soon(fetch.issue(fetch.commands(4)))
         await ClockCycles(dut.clk, int(fetch.rng.integers(1, 80)))
         issuing.cancel()
-        ports.set(abort=1, cmd_valid=0)
+        ports.set(abort=1, command__valid=0)
         await RisingEdge(dut.clk)
         while not ports.get("idle"):
             await RisingEdge(dut.clk)

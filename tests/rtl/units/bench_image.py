@@ -82,13 +82,13 @@ async def commands(dut):
             cycles += 1
             if valid and dut.beats__ready.value == 1:
                 taken, valid = taken + 1, False
-            if dut.y_en.value == 1:
-                sub = int(dut.y_sub.value) if hasattr(dut, "y_sub") else 0
-                mask, word = int(dut.y_mask.value), int(dut.y_data.value)
+            if dut.y__en.value == 1:
+                sub = int(dut.y__sub.value) if hasattr(dut, "y__sub") else 0
+                mask, word = int(dut.y__mask.value), int(dut.y__data.value)
                 assert mask, "a write without bytes"
                 for lane in range(c):
                     if mask >> lane & 1:
-                        place = int(dut.y_bank.value), int(dut.y_addr.value), sub, lane
+                        place = int(dut.y__bank.value), int(dut.y__addr.value), sub, lane
                         assert place not in written, f"{place} written twice: {command}"
                         written[place] = word >> (8 * lane) & 255
             if dut.done.value == 1:
@@ -102,5 +102,5 @@ async def commands(dut):
             getattr(dut, name).value = 0
         for _ in range(int(rng.integers(1, 3))):
             await RisingEdge(dut.clk)
-            assert dut.y_en.value == 0
+            assert dut.y__en.value == 0
         assert dut.busy.value == 0

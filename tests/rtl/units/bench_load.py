@@ -48,17 +48,17 @@ class Bench:
         await RisingEdge(self.dut.clk)
         self.ports.set(start=0)
         writes, cycles = [], []
-        port, other = ("n", "x") if to_norm else ("x", "n")
+        port, other = ("affine", "x") if to_norm else ("x", "affine")
         held, holds = 0, 0
         for cycle in range(100000):
             await RisingEdge(self.dut.clk)
-            assert not (held and self.ports.get("x_en")), "a write in the cycle after x_hold"
-            assert not self.ports.get(f"{other}_en")
+            assert not (held and self.ports.get("x__en")), "a write in the cycle after x_hold"
+            assert not self.ports.get(f"{other}__en")
             holds += held and not to_norm and len(writes) > 0
             held = self.ports.get("x_hold")
             self.ports.set(x_hold=int(self.rng.random() < hold))
-            if self.ports.get(f"{port}_en"):
-                writes.append((self.ports.get(f"{port}_addr"), self.ports.get(f"{port}_data")))
+            if self.ports.get(f"{port}__en"):
+                writes.append((self.ports.get(f"{port}__addr"), self.ports.get(f"{port}__data")))
                 cycles.append(cycle - holds)
             if self.ports.get("done"):
                 break
@@ -69,7 +69,7 @@ class Bench:
         self.ports.set(x_hold=0)
         for _ in range(3):
             await RisingEdge(self.dut.clk)
-            assert not any(self.ports.get(name) for name in ("done", "x_en", "n_en"))
+            assert not any(self.ports.get(name) for name in ("done", "x__en", "affine__en"))
         assert not self.ports.get("busy")
         assert self.sent == -(-len(data) // self.beat), "beats taken"
         feeding.cancel()
@@ -115,5 +115,5 @@ async def abort_and_restart(dut, name):
         for _ in range(4):
             await RisingEdge(dut.clk)
             await RisingEdge(dut.clk)
-            assert not bench.ports.get("x_en") and not bench.ports.get("busy") and not bench.ports.get("done")
+            assert not bench.ports.get("x__en") and not bench.ports.get("busy") and not bench.ports.get("done")
         await bench.command(9, 1, 0.3)

@@ -37,7 +37,7 @@ def value(dut, name):
 async def commands(dut):
     rng = np.random.default_rng(cocotb.RANDOM_SEED)
     cocotb.start_soon(Clock(dut.clk, 10, "ns").start())
-    dut.start.value, dut.q_ready.value, dut.h_hold.value = 0, 0, 0
+    dut.start.value, dut.queue_ready.value, dut.h_hold.value = 0, 0, 0
     dut.rst.value = 1
     for _ in range(3):
         await RisingEdge(dut.clk)
@@ -104,30 +104,30 @@ async def commands(dut):
         while True:
             await RisingEdge(dut.clk)
             cycles += 1
-            dut.m_data.value = pending if pending is not None else int.from_bytes(rng.bytes(C))
+            dut.y__data.value = pending if pending is not None else int.from_bytes(rng.bytes(C))
             pending = None
-            if dut.m_en.value == 1:
-                pending = memory[value(dut, "m_bank"), value(dut, "m_addr"), value(dut, "m_sub")]
-            dut.q_token.value = int(rng.integers(P["max_tokens"]))
-            if dut.q_en.value == 1:
-                assert not mean and value(dut, "q_expert") == expert
-                if dut.q_ready.value == 1:
-                    dut.q_token.value = queue[value(dut, "q_index")]
+            if dut.y__en.value == 1:
+                pending = memory[value(dut, "y__bank"), value(dut, "y__addr"), value(dut, "y__sub")]
+            dut.queue__token.value = int(rng.integers(P["max_tokens"]))
+            if dut.queue__en.value == 1:
+                assert not mean and value(dut, "queue__expert") == expert
+                if dut.queue_ready.value == 1:
+                    dut.queue__token.value = queue[value(dut, "queue__index")]
                 else:
                     taken += 1
             else:
-                assert not asked, "q_en fell before q_ready"
-            asked = dut.q_en.value == 1 and dut.q_ready.value == 0
-            dut.q_ready.value = int(rng.random() >= late)
+                assert not asked, "queue__en fell before queue_ready"
+            asked = dut.queue__en.value == 1 and dut.queue_ready.value == 0
+            dut.queue_ready.value = int(rng.random() >= late)
             holds.append(int(dut.h_hold.value))
             taken += holds[-1]
             burst = max(burst - 1, 0) or int(rng.random() < hold / 10) * int(rng.integers(1, 60))
             dut.h_hold.value = int(burst > 0 or rng.random() < hold / 2)
-            if dut.h_en.value == 1:
+            if dut.h__en.value == 1:
                 assert not holds[0], "a write WRITE_LATENCY cycles after h_hold"
-                address = value(dut, "h_bank"), value(dut, "h_addr"), value(dut, "h_sub")
+                address = value(dut, "h__bank"), value(dut, "h__addr"), value(dut, "h__sub")
                 assert address not in written, f"{address} written twice: {command}"
-                written[address] = int(dut.h_data.value)
+                written[address] = int(dut.h__data.value)
             if dut.done.value == 1:
                 break
             assert cycles - taken <= limit, f"slower than {limit} cycles: {command}"
@@ -137,5 +137,5 @@ async def commands(dut):
             getattr(dut, name).value = 0
         for _ in range(int(rng.integers(1, 4))):
             await RisingEdge(dut.clk)
-            assert dut.h_en.value == 0
+            assert dut.h__en.value == 0
         assert dut.busy.value == 0

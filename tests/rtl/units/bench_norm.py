@@ -80,22 +80,23 @@ class Machine:
         while True:
             await RisingEdge(dut.clk)
             self.cycle += 1
-            dut.x_data.value = (
+            dut.x__data.value = (
                 self.pack(self.x[x_pipe], 16) if x_pipe is not None else int.from_bytes(rng.bytes(2 * P["c"]))
             )
-            assert not (held and dut.x_en.value == 1), "a read in the cycle after x_hold"
-            x_pipe = int(dut.x_addr.value) if dut.x_en.value == 1 else None
+            assert not (held and dut.x__en.value == 1), "a read in the cycle after x_hold"
+            x_pipe = int(dut.x__addr.value) if dut.x__en.value == 1 else None
             held = int(dut.x_hold.value)
             self.held += held
             dut.x_hold.value = self.next_hold()
             send = self.table and rng.integers(2)
-            dut.n_en.value = int(bool(send))
-            dut.n_addr.value, dut.n_data.value = self.table.popleft() if send else (int(rng.integers(1 << 16)), 0)
-            if dut.y_en.value == 1:
-                sub = int(dut.y_sub.value) if hasattr(dut, "y_sub") else 0
-                place = int(dut.y_bank.value), int(dut.y_addr.value), sub
+            dut.affine__en.value = int(bool(send))
+            address, word = self.table.popleft() if send else (int(rng.integers(1 << 16)), 0)
+            dut.affine__addr.value, dut.affine__data.value = address, word
+            if dut.y__en.value == 1:
+                sub = int(dut.y__sub.value) if hasattr(dut, "y__sub") else 0
+                place = int(dut.y__bank.value), int(dut.y__addr.value), sub
                 assert place not in self.writes, f"{place} written twice"
-                self.writes[place] = int(dut.y_data.value)
+                self.writes[place] = int(dut.y__data.value)
             self.done = dut.done.value == 1
 
     def next_hold(self):
@@ -177,7 +178,7 @@ async def commands(dut):
     rng = np.random.default_rng(cocotb.RANDOM_SEED)
     machine = Machine(dut, rng)
     cocotb.start_soon(Clock(dut.clk, 10, "ns").start())
-    dut.start.value, dut.n_en.value, dut.x_hold.value = 0, 0, 0
+    dut.start.value, dut.affine__en.value, dut.x_hold.value = 0, 0, 0
     dut.rst.value = 1
     for _ in range(3):
         await RisingEdge(dut.clk)

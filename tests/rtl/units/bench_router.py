@@ -73,7 +73,7 @@ async def commands(dut):
         assert nonempty == sum(int(count > 0) << e for e, count in enumerate(found))
         return found
 
-    drive(rst=1, w_en=0, start=0, q_en=0)
+    drive(rst=1, logits__en=0, start=0, queue__en=0)
     await RisingEdge(dut.clk)
     await RisingEdge(dut.clk)
     drive(rst=0)
@@ -102,9 +102,9 @@ async def commands(dut):
             part = logits[row - begin, word * lanes : word * lanes + lanes]
             padded = [*part.tolist(), *rng.integers(LOW, HIGH, lanes - len(part)).tolist()]
             data = sum((int(v) & 0xFFFFFF) << (24 * i) for i, v in enumerate(padded))
-            drive(w_en=1, w_row=row, w_word=word, w_data=data)
+            drive(logits__en=1, logits__row=row, logits__word=word, logits__data=data)
             await RisingEdge(dut.clk)
-        drive(w_en=0, w_data=0)
+        drive(logits__en=0, logits__data=0)
         drive(start=1, row_begin=begin, row_end=end, experts=experts, topk=topk, renormalize=renormalize, append=append)
         await RisingEdge(dut.clk)
         drive(start=0)
@@ -119,10 +119,11 @@ async def commands(dut):
             await RisingEdge(dut.clk)
             if others:  # logits of the next rows come meanwhile
                 row, word = int(rng.choice(others)), int(rng.integers(-(-max_experts // lanes)))
-                drive(w_en=rng.integers(2), w_row=row, w_word=word, w_data=int.from_bytes(rng.bytes(3 * lanes)))
+                drive(logits__en=rng.integers(2), logits__row=row, logits__word=word)
+                drive(logits__data=int.from_bytes(rng.bytes(3 * lanes)))
             if done:
                 break
-        drive(w_en=0)
+        drive(logits__en=0)
         if not append:
             queues = [[] for _ in range(max_experts)]
         if experts:
@@ -135,13 +136,13 @@ async def commands(dut):
         expert_order = sorted(range(max_experts), key=lambda e: -len(queues[e]))
         reads = [(e, i) for e in expert_order for i in range(len(queues[e]) - 1, -1, -1)]
         for expert, index in reads:
-            drive(q_en=1, q_expert=expert, q_index=index)
+            drive(queue__en=1, queue__expert=expert, queue__index=index)
             await RisingEdge(dut.clk)
-            drive(q_en=0, q_index=0)
+            drive(queue__en=0, queue__index=0)
             if rng.integers(4) == 0:
                 await RisingEdge(dut.clk)  # held
             await ReadOnly()
-            found = (int(dut.q_token.value), int(dut.q_weight.value))
+            found = (int(dut.queue__token.value), int(dut.queue__weight.value))
             assert found == queues[expert][index], f"{style}, entry {index} of expert {expert}"
             await RisingEdge(dut.clk)
         assert await counts() == [len(queue) for queue in queues], style

@@ -11,7 +11,7 @@ from tests.rtl.memory.axi_model import Ports, reset
 
 SHAPES = json.loads(os.environ.get("HWGEN_PARAMETERS", '{"shapes": {"": {}}}'))["shapes"]
 FIELDS = ("a_base", "a_stride", "row_begin", "row_end", "tiles")
-ZEROS = dict.fromkeys(("start", "from_y", "abort", "x_data", "m_data", "out_ready", *FIELDS), 0)
+ZEROS = dict.fromkeys(("start", "from_y", "abort", "x__data", "y__data", "beats__ready", *FIELDS), 0)
 
 
 class Bench:
@@ -36,14 +36,14 @@ class Bench:
         while True:
             await RisingEdge(self.dut.clk)
             later.append(None)
-            if ports.get("x_en"):
-                later[-1] = {"x_data": self.x[ports.get("x_addr")].tobytes()}
-                assert not ports.get("m_en")
-            elif ports.get("m_en"):
-                sub = ports.get("m_sub") if self.shape["parts"] > 1 else 0
-                later[-1] = {"m_data": self.y[ports.get("m_bank"), ports.get("m_addr"), sub].tobytes()}
+            if ports.get("x__en"):
+                later[-1] = {"x__data": self.x[ports.get("x__addr")].tobytes()}
+                assert not ports.get("y__en")
+            elif ports.get("y__en"):
+                sub = ports.get("y__sub") if self.shape["parts"] > 1 else 0
+                later[-1] = {"y__data": self.y[ports.get("y__bank"), ports.get("y__addr"), sub].tobytes()}
             self.reads += later[-1] is not None
-            ports.set(x_data=int(self.rng.integers(1 << 62)), m_data=int(self.rng.integers(1 << 30)))
+            ports.set(x__data=int(self.rng.integers(1 << 62)), y__data=int(self.rng.integers(1 << 30)))
             if len(later) == 2:
                 due = later.pop(0)
                 if due:
@@ -78,15 +78,16 @@ class Bench:
         got, cycles, done, held = bytearray(), [], False, None
         for cycle in range(100000):
             ready = int(self.rng.random() >= stall)
-            ports.set(out_ready=ready)
+            ports.set(beats__ready=ready)
             await RisingEdge(self.dut.clk)
             done = ports.get("done")
             assert done == (len(cycles) > 0 and len(got) == len(wanted)), "done comes right after the last beat"
             if done:
                 break
             assert ports.get("busy")
-            if ports.get("out_valid"):
-                strobe, data = ports.get("out_strb"), ports.get("out_data").to_bytes(beat, "little")
+            if ports.get("beats__valid"):
+                payload = ports.get("beats__payload").to_bytes(beat + -(-beat // 8), "little")
+                strobe, data = int.from_bytes(payload[beat:], "little"), payload[:beat]
                 count = strobe.bit_count()
                 assert strobe == (1 << count) - 1
                 now = data[:count]
@@ -97,7 +98,7 @@ class Bench:
                     held = None
                     cycles.append(cycle)
                     last = len(got) == len(wanted)
-                    assert ports.get("out_last") == last
+                    assert ports.get("last") == last
                     assert count == beat or last
         assert bytes(got) == wanted
         await RisingEdge(self.dut.clk)
@@ -122,7 +123,7 @@ async def abort_and_restart(dut, name):
     bench = await Bench(dut, name).start()
     for _ in range(8):
         fields, _ = bench.command(1)
-        bench.ports.set(start=1, from_y=1, out_ready=int(bench.rng.integers(2)), **fields)
+        bench.ports.set(start=1, from_y=1, beats__ready=int(bench.rng.integers(2)), **fields)
         await RisingEdge(dut.clk)
         bench.ports.set(start=0)
         await ClockCycles(dut.clk, int(bench.rng.integers(1, 15)))
@@ -132,6 +133,6 @@ async def abort_and_restart(dut, name):
         await RisingEdge(dut.clk)
         for _ in range(5):
             await RisingEdge(dut.clk)
-            for name in ("out_valid", "busy", "done", "x_en", "m_en"):
+            for name in ("beats__valid", "busy", "done", "x__en", "y__en"):
                 assert not bench.ports.get(name), name
         await bench.run(int(bench.rng.integers(2)), 0.3)
