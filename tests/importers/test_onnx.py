@@ -75,7 +75,13 @@ def test_epsilon(tmp_path: Path) -> None:
 
 def test_norms_without_bias(tmp_path: Path) -> None:
     """That they are LayerNorms the graph states, too."""
-    imported = load(exported(vit(norm_layer=partial(torch.nn.LayerNorm, bias=False)), tmp_path), overrides=GIVEN)
+    path = exported(vit(norm_layer=partial(torch.nn.LayerNorm, bias=False)), tmp_path)
+    model = onnx.load(path)
+    for node in model.graph.node:
+        if node.op_type == "LayerNormalization":  # the exporter writes zeros
+            del node.input[2:]
+    onnx.save(model, path)
+    imported = load(path, overrides=GIVEN)
     assert not imported.tensors["l0.n1.b"].any()
 
 
