@@ -16,8 +16,38 @@ Output = Annotated[
     Path, typer.Option("--output", "-o", help="Directory to write; it must not exist yet.", show_default=False)
 ]
 
+#: Of the commands that read a float checkpoint: its format, and what it does not tell.
+Format = Annotated[str, typer.Option(help="auto, timm, m3vit, edge-moe, hwgen or onnx.")]
+Name = Annotated[str | None, typer.Option(help="Name of the model; default: that of the checkpoint.")]
+Heads = Annotated[int | None, typer.Option(help="Number of attention heads.")]
+HeadDim = Annotated[int | None, typer.Option(help="Width of a head.")]
+TopK = Annotated[int | None, typer.Option(help="Experts per token.")]
+Gate = Annotated[str | None, typer.Option(help="softmax_topk or topk_softmax: what comes first.")]
+Size = Annotated[str | None, typer.Option(help="HEIGHTxWIDTH.")]
+Mean = Annotated[str | None, typer.Option(help="Of the pixels in 0..1, per channel: 0.5,0.5,0.5")]
+Std = Annotated[str | None, typer.Option(help="Standard deviation, as --mean.")]
+Activation = Annotated[str | None, typer.Option(help="Of the MLPs: gelu, the exact one.")]
+Epsilon = Annotated[float | None, typer.Option(help="Of the LayerNorms.")]
+Pooling = Annotated[str | None, typer.Option(help="token or avg: what the head of a timm network reads.")]
+Tasks = Annotated[str | None, typer.Option(help="NAME,... or NAME:HEAD,... in the order of the checkpoint.")]
+#: Outputs that another implementation of the float network computed.
+ReferenceFile = Annotated[
+    Path | None,
+    typer.Option("--reference", help="The network's own outputs: .npz with outputs_TASK, or .onnx of the network."),
+]
+
 #: Pattern of the linear layers of all experts.
 EXPERTS = "layers.*.moe.experts.*"
+
+
+def import_settings(image_size: str | None, mean: str | None, std: str | None, tasks: str | None,
+                    **same: Any) -> dict[str, Any]:  # fmt: skip
+    """Keys of `Overrides` by the options of their names; None: not given."""
+    return same | {
+        "image_size": image_size and parse_size(image_size),
+        "normalize": parse_normalize(mean, std),
+        "tasks": tasks and parse_tasks(tasks),
+    }
 
 
 def parse_size(text: str) -> dict[str, int]:

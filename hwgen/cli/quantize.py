@@ -10,14 +10,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from hwgen.cli import options
 from hwgen.cli.console import out, progress_steps, write_json
-from hwgen.cli.options import Output, parse_normalize, parse_size, parse_tasks, parse_weight_bits
-from hwgen.cli.tables import show_network, show_note
+from hwgen.cli.tables import show_agreement, show_network, show_note
 
 if TYPE_CHECKING:
+    from hwgen.evaluate.reference import Agreement
     from hwgen.evaluate.report import Report
     from hwgen.network.description import Description
     from hwgen.quantize import Job
+
+
+ReportFile = Annotated[
+    Path | None, typer.Option(help="Compare with the float network, print tables, write them to this JSON file.")
+]
+ReportImages = Annotated[
+    Path | None, typer.Option(help="Images of the comparison, with labels or without; default: the calibration's.")
+]
 
 
 class Ranges(enum.StrEnum):
@@ -29,25 +38,28 @@ class Ranges(enum.StrEnum):
 
 
 def quantize(
-    output: Output,
+    output: options.Output,
     config: Annotated[
         Path | None, typer.Argument(help="quantize.yaml, instead of --checkpoint and what describes it.")
     ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Float weights: .safetensors, .npz, .pt, .pth, .onnx or a weight folder.")
     ] = None,
-    format: Annotated[str, typer.Option(help="auto, timm, m3vit, edge-moe, hwgen or onnx.")] = "auto",
+    format: options.Format = "auto",
     calibration: Annotated[Path | None, typer.Option(help="Images: .npz, or a folder of PNG or JPEG files.")] = None,
     images: Annotated[int | None, typer.Option(min=1, help="Calibrate on this many of them; default: all.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the model; default: that of the checkpoint.")] = None,
-    heads: Annotated[int | None, typer.Option(help="Number of attention heads.")] = None,
-    head_dim: Annotated[int | None, typer.Option(help="Width of a head.")] = None,
-    top_k: Annotated[int | None, typer.Option(help="Experts per token.")] = None,
-    gate: Annotated[str | None, typer.Option(help="softmax_topk or topk_softmax: what comes first.")] = None,
-    image_size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH.")] = None,
-    mean: Annotated[str | None, typer.Option(help="Of the pixels in 0..1, per channel: 0.5,0.5,0.5")] = None,
-    std: Annotated[str | None, typer.Option(help="Standard deviation, as --mean.")] = None,
-    tasks: Annotated[str | None, typer.Option(help="NAME,... or NAME:HEAD,... in the order of the checkpoint.")] = None,
+    name: options.Name = None,
+    heads: options.Heads = None,
+    head_dim: options.HeadDim = None,
+    top_k: options.TopK = None,
+    gate: options.Gate = None,
+    image_size: options.Size = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    activation: options.Activation = None,
+    layer_norm_eps: options.Epsilon = None,
+    pooling: options.Pooling = None,
+    tasks: options.Tasks = None,
     ranges: Annotated[Ranges | None, typer.Option(help="Where the range of a tensor ends.")] = None,
     percentile: Annotated[float | None, typer.Option(help="Percent of the values within it.")] = None,
     repq: Annotated[
@@ -61,12 +73,9 @@ def quantize(
     mean_bits: Annotated[
         float | None, typer.Option(help="4 to 8: bits of a weight on average; a search spends them.")
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Compare with the float network, print tables, write them to this JSON file.")
-    ] = None,
-    report_images: Annotated[
-        Path | None, typer.Option(help="Images of the comparison, with labels or without; default: the calibration's.")
-    ] = None,
+    report: ReportFile = None,
+    report_images: ReportImages = None,
+    reference: options.ReferenceFile = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an earlier description in the output directory.")
     ] = False,
@@ -80,30 +89,37 @@ def quantize(
     from hwgen.quantize import quantize_job
     from hwgen.quantize.job import read
 
-    settings: dict[str, Any] = {
-        "name": name, "heads": heads, "head_dim": head_dim, "top_k": top_k, "gate": gate,
-        "image_size": image_size and parse_size(image_size), "normalize": parse_normalize(mean, std),
-        "tasks": tasks and parse_tasks(tasks),
-    }  # fmt: skip
+    settings = options.import_settings(image_size, mean, std, tasks, name=name, heads=heads, head_dim=head_dim,
+                                       top_k=top_k, gate=gate, activation=activation, layer_norm_eps=layer_norm_eps,
+                                       pooling=pooling)  # fmt: skip
     methods: dict[str, Any] = {
         "ranges": ranges and ranges.value, "percentile": percentile, "repq": repq, "equalize": equalize,
-        "weight_bits": parse_weight_bits(expert_bits, weight_bits or []), "mean_bits": mean_bits,
+        "weight_bits": options.parse_weight_bits(expert_bits, weight_bits or []), "mean_bits": mean_bits,
     }  # fmt: skip
     with progress_steps() as say, new_directory(output, description.MODEL_FILE, force=force) as directory:
         say("reading the checkpoint")
         job = read(config, checkpoint, calibration, images, format, settings, methods)
         show_network(job.imported)
+        check = _check(job, reference, say) if reference else None
         compare = _comparison(job, report_images) if report or report_images else None
         made = quantize_job(job, say, show_note)
         description.save(made, directory)
+        agreement = check(made, say) if check else None
         found = compare(made, say) if compare else None
         if found and report:
-            inside = report.absolute().is_relative_to(output.absolute())
-            file = directory / report.absolute().relative_to(output.absolute()) if inside else report
-            write_json(file, found.as_dict())
+            result = found.as_dict() | ({"reference": agreement.as_dict()} if agreement else {})
+            write_json(_inside(report, output, directory), result)
     if found:
         found.show(out)
+    if agreement:
+        show_agreement(agreement)
     out.print(f"{escape(str(output))}: {made.model.name}, {sum(t.size for t in made.tensors.values())} integers")
+
+
+def _inside(path: Path, output: Path, directory: Path) -> Path:
+    """Where a file is written that may lie in the output, which is `directory` as yet."""
+    inside = path.absolute().is_relative_to(output.absolute())
+    return directory / path.absolute().relative_to(output.absolute()) if inside else path
 
 
 def _comparison(job: Job, path: Path | None) -> Callable[[Description, Callable[[str], None]], Report]:
@@ -119,3 +135,26 @@ def _comparison(job: Job, path: Path | None) -> Callable[[Description, Callable[
     images, labels = load_images(path or job.calibration, model.image, None if path else job.images)
     wanted = task_labels(model, labels, str(path or job.calibration))
     return lambda made, progress: report(job.imported.network(), made, images, wanted, progress)
+
+
+def _check(
+    job: Job, path: Path, progress: Callable[[str], None]
+) -> Callable[[Description, Callable[[str], None]], Agreement]:
+    """Compare the import with a reference at once; what is made then compares the integer model."""
+    from hwgen.evaluate.predict import predict
+    from hwgen.evaluate.reference import Agreement, check_import, integer_sqnr, read_reference
+    from hwgen.network.images import load_images
+
+    imported = job.imported
+    reference = read_reference(
+        path, imported.model, lambda count: load_images(job.calibration, imported.model.image, count)[0],
+        (imported.mean, imported.std),
+    )  # fmt: skip
+    errors = check_import(imported, reference, progress)
+
+    def compare(made: Description, progress: Callable[[str], None]) -> Agreement:
+        progress(f"comparing the integer model with {path}")
+        found = predict(made, reference.images, list(reference.outputs), {}, lambda task, done, total: None)
+        return Agreement(reference, errors, integer_sqnr({one.task.name: one.values for one in found}, reference))
+
+    return compare

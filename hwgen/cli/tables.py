@@ -18,13 +18,18 @@ from hwgen.cli.console import out
 if TYPE_CHECKING:
     from hwgen.estimate.cycles import CycleEstimate
     from hwgen.evaluate.predict import Prediction
+    from hwgen.evaluate.reference import Agreement
     from hwgen.importers import Imported
     from hwgen.network.description import DenseMlp, MoeMlp
 
 
+#: An integer model so far from a reference, in dB, may be that of another network.
+FAR = 10.0
+
+
 def show_predictions(found: Sequence[Prediction], limit: int = 20) -> None:
     """What `hwgen run` prints: a line per task for each of the first `limit` images, then the metrics."""
-    total = len(found[0].codes)
+    total = len(found[0].values)
     for image in range(min(total, limit)):
         for one in found:
             out.print(f"image {image}  {one.task.name}: {one.line(image)}", soft_wrap=True, highlight=False)
@@ -77,12 +82,35 @@ def show_network(imported: Imported, console: Console = out) -> None:
         "tasks": ", ".join(f"{task.name}: {task.head} {task.outputs or ''}".rstrip() for task in model.tasks),
         "pixels": f"minus {_numbers(imported.mean)}, by {_numbers(imported.std)}",
         "LayerNorm epsilon": f"{imported.eps:g}",
+        "activation": imported.activation,
     }
     for name, value in rows.items():
         table.add_row(name, value)
     console.print(table)
+    for warning in imported.warnings:
+        show_warning(warning, console)
     for note in imported.notes:
         show_note(note, console)
+
+
+def show_agreement(found: Agreement, console: Console = out) -> None:
+    """How far import and integer model are from a reference, a line per task."""
+    reference = found.reference
+    for task in reference.outputs:
+        parts = [f"the import is within {found.errors[task]:.1g} (relative rms)"] if found.errors else []
+        parts += [f"the integer model has {found.sqnr[task]:.1f} dB"] if task in found.sqnr else []
+        if parts:
+            text = f"{task} against {reference.where}, {len(reference.images)} image(s): {', '.join(parts)}"
+            console.print(escape(text), soft_wrap=True, highlight=False)
+    if not found.errors and min(found.sqnr.values(), default=FAR) < FAR:
+        show_warning("so far apart, the import may be wrong: `hwgen quantize --reference` compares it", console)
+    if reference.onnx and found.errors:
+        show_note("the normalisation is not checked: an ONNX file takes normalised pixels", console)
+
+
+def show_warning(text: str, console: Console = out) -> None:
+    """What may make the result wrong."""
+    console.print(f"[bold yellow]WARNING:[/] {escape(text)}", soft_wrap=True, highlight=False)
 
 
 def show_note(text: str, console: Console = out) -> None:

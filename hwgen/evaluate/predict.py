@@ -1,4 +1,4 @@
-"""`hwgen run`: the integer model's outputs on images, in real numbers, summed up for people and for files.
+"""`hwgen run`: outputs of the integer or of the float model on images, summed up for people and for files.
 
 Tested by tests/cli/test_run.py.
 """
@@ -16,7 +16,8 @@ import numpy as np
 from golden.model import CHUNK, Golden
 from hwgen.common.errors import HwgenError
 from hwgen.evaluate.quality import metrics
-from hwgen.network.description import Description, Task
+from hwgen.network.description import Description, Model, Task
+from hwgen.network.floatmodel import FloatModel
 
 #: Classes named of a head that classifies.
 TOP = 5
@@ -27,20 +28,17 @@ SUFFIXES = (".npz", ".json")
 class Prediction:
     """Of one task.
 
-    codes:   int16 [B, rows, outputs], as the accelerator writes them
-    step:    what a code is worth
+    values:  real numbers float32 [B, rows, outputs]
     metrics: against labels, as `hwgen.evaluate.quality.metrics`; empty without any
+    codes:   int16 of the same shape, as the accelerator writes them; None of a float model
+    step:    what a code is worth; None of a float model
     """
 
     task: Task
-    codes: np.ndarray
-    step: float
+    values: np.ndarray
     metrics: Mapping[str, float]
-
-    @property
-    def values(self) -> np.ndarray:
-        """Real numbers float32 [B, rows, outputs]."""
-        return (self.codes * self.step).astype(np.float32)
+    codes: np.ndarray | None = None
+    step: float | None = None
 
     @property
     def dense(self) -> bool:
@@ -54,11 +52,11 @@ class Prediction:
         if not self.dense and self.task.outputs == 1:
             return {"values": values[0].tolist()}
         if not self.dense:
-            order = np.argsort(-self.codes[image, 0].astype(np.int32), kind="stable")[:TOP]
+            order = np.argsort(-values[0], kind="stable")[:TOP]
             return {"top": [[int(index), float(values[0, index])] for index in order]}
         found: dict[str, Any] = {"shape": list(values.shape), "min": float(values.min()), "max": float(values.max())}
         if self.task.head == "every_token" and self.task.outputs != 1:
-            winners, counts = np.unique(self.codes[image].argmax(-1), return_counts=True)
+            winners, counts = np.unique(values.argmax(-1), return_counts=True)
             found["classes"] = {int(winner): int(count) for winner, count in zip(winners, counts, strict=True)}
         return found
 
@@ -81,22 +79,38 @@ def predict(
 ) -> list[Prediction]:  # fmt: skip
     """Run the tasks (None: all) on images uint8 [B, H, W, C]; `labels` as from `hwgen.evaluate.quality.task_labels`."""
     golden, found = Golden(description), []
-    for task in chosen(description, tasks):
+    for task in chosen(description.model, tasks):
         parts = []
         for start in range(0, len(images), CHUNK):
             progress(task.name, start, len(images))
             parts.append(golden.run(images[start : start + CHUNK], task.name).output)
         progress(task.name, len(images), len(images))
         codes, step = np.concatenate(parts), output_step(description, task)
-        found.append(
-            Prediction(task, codes, step, metrics(codes * step, labels[task.name]) if task.name in labels else {})
-        )
+        known = metrics(codes * step, labels[task.name]) if task.name in labels else {}
+        found.append(Prediction(task, (codes * step).astype(np.float32), known, codes, step))
     return found
 
 
-def chosen(description: Description, tasks: Sequence[str] | None) -> list[Task]:
+def predict_float(
+    network: FloatModel, images: np.ndarray, tasks: Sequence[str] | None, labels: Mapping[str, np.ndarray],
+    progress: Callable[[str, int, int], None],
+) -> list[Prediction]:  # fmt: skip
+    """As `predict`, of a float network."""
+    found = []
+    for task in chosen(network.model, tasks):
+        parts = []
+        for part in network.chunks(len(images)):
+            progress(task.name, part.start, len(images))
+            parts.append(network.run(images[part], task.name))
+        progress(task.name, len(images), len(images))
+        values = np.concatenate(parts)
+        known = metrics(values, labels[task.name]) if task.name in labels else {}
+        found.append(Prediction(task, values.astype(np.float32), known))
+    return found
+
+
+def chosen(model: Model, tasks: Sequence[str] | None) -> list[Task]:
     """The tasks of these names, in the model's order; HwgenError for a name it does not have."""
-    model = description.model
     names = [task.name for task in model.tasks]
     for name in tasks or []:
         if name not in names:
@@ -122,16 +136,17 @@ def check_output(path: Path) -> None:
                          found=f"no directory {path.parent}", mend="make the directory")  # fmt: skip
 
 
-def write(path: Path, description: Description, found: Sequence[Prediction]) -> None:
-    """`.npz`: of each task `TASK.output` int16 and `TASK.values` float32; `.json`: `as_dict`. Whole, or not at all."""
+def write(path: Path, model: Model, found: Sequence[Prediction]) -> None:
+    """`.npz`: of each task `TASK.values` float32 and, of the integer model, `TASK.output` int16; `.json`: `as_dict`.
+    Whole, or not at all."""
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("wb") as file:
             if path.suffix == ".json":
-                file.write((json.dumps(as_dict(description, found), indent=1) + "\n").encode())
+                file.write((json.dumps(as_dict(model, found), indent=1) + "\n").encode())
             else:
                 values = {f"{one.task.name}.values": one.values for one in found}
-                codes = {f"{one.task.name}.output": one.codes for one in found}
+                codes = {f"{one.task.name}.output": one.codes for one in found if one.codes is not None}
                 np.savez(file, allow_pickle=False, **values, **codes)
         part.replace(path)
     except OSError as error:
@@ -140,16 +155,16 @@ def write(path: Path, description: Description, found: Sequence[Prediction]) -> 
                          found=error.strerror or str(error)) from None  # fmt: skip
 
 
-def as_dict(description: Description, found: Sequence[Prediction]) -> dict[str, Any]:
+def as_dict(model: Model, found: Sequence[Prediction]) -> dict[str, Any]:
     """For JSON: by task its head, what a step is worth, metrics and a summary of every image."""
     return {
-        "model": description.model.name,
+        "model": model.name,
         "tasks": {
             one.task.name: {
                 "head": one.task.head,
                 "step": one.step,
                 "metrics": dict(one.metrics),
-                "images": [one.summary(image) for image in range(len(one.codes))],
+                "images": [one.summary(image) for image in range(len(one.values))],
             }
             for one in found
         },

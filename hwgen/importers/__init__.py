@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hwgen.common.errors import HwgenError
-from hwgen.importers.common import Draft, ImageSize, Imported, Normalize, Overrides, TaskChoice
+from hwgen.importers.beside import Stated, stated
+from hwgen.importers.common import WITH_CONFIG, Draft, ImageSize, Imported, Normalize, Overrides, TaskChoice
 from hwgen.importers.edge_moe import import_edge_moe
 from hwgen.importers.files import read_tensors
 from hwgen.importers.hwgen import import_hwgen
@@ -41,15 +42,20 @@ def load(path: Path | str, format: str = "auto", overrides: Overrides | None = N
 
     Everything wrong with the file, its tensors or the overrides raises HwgenError.
     """
-    path = Path(path)
+    path, overrides = Path(path), overrides or Overrides()
     if format not in FORMATS:
         raise HwgenError(str(path), "format", expected=f"one of {', '.join(FORMATS)}", found=repr(format))
     if format == "onnx" or path.suffix.lower() == ".onnx":
-        return load_onnx(path, overrides or Overrides())
+        return load_onnx(path, overrides)
     source = Source(read_tensors(path), str(path))
     if format == "auto":
         format = _detect(source)
-    return _IMPORTERS[format](source, Draft(str(path), format, overrides or Overrides()))
+    if overrides.pooling is not None and format != "timm":
+        raise HwgenError(str(path), "pooling", expected="no such setting: the format fixes what its heads read",
+                         found=repr(overrides.pooling), mend="leave it out")  # fmt: skip
+    beside = stated(path) if format in WITH_CONFIG else Stated(path.parent)
+    filled, notes, warnings = beside.fill(overrides)
+    return _IMPORTERS[format](source, Draft(str(path), format, filled, beside, notes=notes, warnings=warnings))
 
 
 def _detect(source: Source) -> str:

@@ -10,22 +10,30 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from hwgen.common.errors import HwgenError
 from hwgen.common.strict_yaml import Strict
+from hwgen.importers.activation import SUPPORTED, check_activation
 from hwgen.network.description import WEIGHTS_FILE, Count, HeadKind, Model, Name, parse_model
 from hwgen.network.floatmodel import FloatModel, check_checkpoint
+
+if TYPE_CHECKING:
+    from hwgen.importers.beside import Stated
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 GateKind = Literal["softmax_topk", "topk_softmax"]
 
-#: What timm and M3ViT normalise with by default, for pixels in 0..1: mean and standard deviation of ImageNet.
+#: Mean and standard deviation of ImageNet, for pixels in 0..1.
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+#: Of the networks timm took over from JAX ("augreg", the original ViT's), and of most of its others.
+HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+#: Formats with a config.json beside them.
+WITH_CONFIG = ("timm", "m3vit", "onnx")
 #: LayerNorm's epsilon in timm, M3ViT and Edge-MoE.
 EPS = 1e-6
 
@@ -60,6 +68,8 @@ class Overrides(Strict):
     image_size: ImageSize | None = None
     normalize: Normalize | None = None
     layer_norm_eps: Positive | None = None
+    activation: str | None = None
+    pooling: str | None = None
     top_k: Count | None = None
     gate: GateKind | None = None
     tasks: Annotated[list[TaskChoice], Field(min_length=1)] | None = None
@@ -70,7 +80,7 @@ class Imported:
     """A float network read from a checkpoint.
 
     `tensors` have the names and shapes of hwgen.network.floatmodel; `mean`, `std` are in pixel codes 0..255. `source`
-    says what was read, `notes` what was assumed or left out.
+    says what was read, `notes` what was read elsewhere or left out, `warnings` what was guessed or contradicts itself.
     """
 
     model: Model
@@ -78,8 +88,10 @@ class Imported:
     eps: float
     mean: list[float]
     std: list[float]
+    activation: str
     source: str
     notes: list[str]
+    warnings: list[str]
 
     def network(self, dtype: Any = np.float64) -> FloatModel:
         """For calibration in double precision, which keeps a machine's own rounding out of the ranges."""
@@ -88,13 +100,20 @@ class Imported:
 
 @dataclass
 class Draft:
-    """A network under construction; the importers fill it, `finish` checks it."""
+    """A network under construction; the importers fill it, `finish` checks it.
+
+    `overrides` have what the files `beside` the checkpoint state, where the user says nothing.
+    """
 
     where: str
     source: str
     overrides: Overrides
+    beside: Stated
     tensors: dict[str, np.ndarray] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    #: What nobody tells, and the option that would; `finish` asks for all of it at once.
+    missing: list[tuple[str, str]] = field(default_factory=list)
     #: Height and width of a patch, channels of the image.
     patch: tuple[int, int] = (0, 0)
     channels: int = 0
@@ -119,9 +138,18 @@ class Draft:
         self.linear("embed", weight.transpose(0, 2, 3, 1).reshape(len(weight), -1), bias)
 
     def ask(self, option: str, what: str) -> HwgenError:
-        """The error that asks for a command line option; in YAML it is a key."""
-        return HwgenError(self.where, expected=f"{what}, which the checkpoint does not tell", found="no value given",
-                          mend=f"give `{option}`")  # fmt: skip
+        """The error that asks for a command line option, and for all others that are missing; in YAML it is a key."""
+        missing = [*self.missing, (option, what)]
+        mend = "give " + ", ".join(f"`{option}`" for option, _ in missing)
+        if self.source in WITH_CONFIG:
+            mend += ", or put the network's config.json beside it"
+        expected = "; ".join(what for _, what in missing) + ", which the checkpoint does not tell"
+        return HwgenError(self.where, expected=expected, found="no value given", mend=mend)
+
+    def stated(self, key: str, option: str) -> str:
+        """How to mend a value that a file beside the checkpoint states; nothing for the user's own."""
+        origin = self.beside.taken.get(key)
+        return f"{origin} states it; if it is wrong give `{option}`" if origin else ""
 
     def image_size(self, patches: int) -> tuple[int, int]:
         """Height and width of the image; inferred if a square one has this number of patches."""
@@ -131,7 +159,8 @@ class Draft:
             found = (given.height // rows) * (given.width // columns)
             if given.height % rows or given.width % columns or found != patches:
                 raise HwgenError(self.where, "image_size", found=f"{given.height}x{given.width}",
-                                 expected=f"a size of {patches} patches of {rows}x{columns}")  # fmt: skip
+                                 expected=f"a size of {patches} patches of {rows}x{columns}",
+                                 mend=self.stated("image_size", "--image-size"))  # fmt: skip
             return given.height, given.width
         side = math.isqrt(patches)
         if side * side != patches:
@@ -139,33 +168,45 @@ class Draft:
         self.notes.append(f"image {side * rows}x{side * columns}: taken to be square in its {patches} patches")
         return side * rows, side * columns
 
-    def heads(self, width: int, guess: int | None = None) -> tuple[int, int]:
-        """Number and width of the attention heads whose q, k, v have `width` channels; `guess`: a head's width."""
+    def heads(self, width: int, constant: int | None = None, hint: str = "") -> tuple[int, int]:
+        """Number and width of the attention heads whose q, k, v have `width` channels.
+
+        `constant`: a head's width in all networks of this format; `hint`: for the question.
+        """
         heads, head_dim = self.overrides.heads, self.overrides.head_dim
         if heads is None and head_dim is None:
-            if guess is None or width % guess:
-                raise self.ask("--heads", f"the number of attention heads of {width} channels")
-            self.notes.append(f"{width // guess} heads: taken to be {guess} wide; else give --heads")
-            return width // guess, guess
+            if constant is None or width % constant:
+                self.missing.append(("--heads", f"the number of attention heads of {width} channels{hint}"))
+                return 1, width
+            self.notes.append(f"{width // constant} heads: taken to be {constant} wide; else give --heads")
+            return width // constant, constant
         heads = heads or width // (head_dim or width)
         head_dim = head_dim or width // heads
         if heads * head_dim != width:
-            raise HwgenError(self.where, "heads", expected=f"heads * head_dim = {width}", found=f"{heads} * {head_dim}")
+            raise HwgenError(self.where, "heads", expected=f"heads * head_dim = {width}", found=f"{heads} * {head_dim}",
+                             mend=self.stated("heads", "--heads"))  # fmt: skip
         return heads, head_dim
 
-    def normalize(self, channels: int, default: tuple[Sequence[float], Sequence[float]] | None) -> Normalize:
-        """In pixel codes; `default`: mean and std for pixels in 0..1, of three channels."""
+    def normalize(self, channels: int, hint: str = "") -> Normalize:
+        """In pixel codes; `hint`: for the question."""
         given = self.overrides.normalize
         if given is None:
-            if default is None or len(default[0]) != channels:
-                raise self.ask("--mean and --std", f"the normalisation of {channels} channel(s)")
-            self.notes.append(f"normalisation by default: mean {_show(default[0])}, std {_show(default[1])} of 0..1")
-            return Normalize(mean=[255 * value for value in default[0]], std=[255 * value for value in default[1]])
+            self.missing.append(("--mean and --std", f"the normalisation of {channels} channel(s){hint}"))
+            return in_codes(((0.0,) * channels, (1.0,) * channels))
         for key, values in (("mean", given.mean), ("std", given.std)):
             if len(values) != channels:
                 raise HwgenError(self.where, f"normalize.{key}", found=str(values),
-                                 expected=f"{channels} number(s), one per image channel")  # fmt: skip
+                                 expected=f"{channels} number(s), one per image channel",
+                                 mend=self.stated("normalize", "--mean and --std"))  # fmt: skip
         return given
+
+    def activation(self, constant: str | None = None) -> str:
+        """Of the MLPs; `constant`: in all networks of this format."""
+        given = self.overrides.activation or constant
+        if given is None:
+            self.missing.append(("--activation gelu", "the activation of the MLPs (gelu is the exact one, by erf)"))
+            return SUPPORTED[0]
+        return check_activation(given, self.where, self.stated("activation", "--activation"))
 
     def tasks(self, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The tasks of the checkpoint, renamed and with other kinds of heads as the user asks."""
@@ -178,8 +219,10 @@ class Draft:
         return [task | choice.model_dump(exclude_none=True) for task, choice in zip(found, given, strict=True)]
 
     def finish(self, *, prefix: int, image: tuple[int, int], heads: tuple[int, int], normalize: Normalize,
-               layers: list[dict[str, Any]], tasks: list[dict[str, Any]]) -> Imported:  # fmt: skip
+               activation: str, layers: list[dict[str, Any]], tasks: list[dict[str, Any]]) -> Imported:  # fmt: skip
         """`prefix`: tokens in front of the patches; `image`: height and width; `heads`: number and width."""
+        if self.missing:
+            raise self.ask(*self.missing.pop())
         structure = {
             "format": "hwgen-model", "version": 1, "name": self._name(), "weights": WEIGHTS_FILE,
             "image": {"height": image[0], "width": image[1], "channels": self.channels},
@@ -190,8 +233,12 @@ class Draft:
         }  # fmt: skip
         model = parse_model(structure, self.where)
         check_checkpoint(model, self.tensors, self.where)
-        eps = self.overrides.layer_norm_eps or EPS
-        return Imported(model, self.tensors, eps, normalize.mean, normalize.std, self.source, self.notes)
+        eps = self.overrides.layer_norm_eps
+        if eps is None:
+            eps = EPS
+            self.notes.append(f"LayerNorm epsilon {EPS:g}: as in most of these networks; else give --layer-norm-eps")
+        return Imported(model, self.tensors, eps, normalize.mean, normalize.std, activation, self.source, self.notes,
+                        self.warnings)  # fmt: skip
 
     def _name(self) -> str:
         """Of the model: as given, or the checkpoint's file name."""
@@ -199,5 +246,7 @@ class Draft:
         return self.overrides.name or re.sub(r"\W+", "_", stem, flags=re.ASCII) or "model"
 
 
-def _show(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:g}" for value in values)
+def in_codes(pair: tuple[Sequence[float], Sequence[float]]) -> Normalize:
+    """Of mean and standard deviation for pixels in 0..1."""
+    mean, std = ([255 * value for value in values] for values in pair)
+    return Normalize(mean=mean, std=std)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hwgen.common.errors import HwgenError
-from hwgen.importers.common import Draft, ImageSize, Imported
+from hwgen.importers.common import Draft, ImageSize, Imported, in_codes
 from hwgen.importers.files import RAW_SUFFIX
 from hwgen.importers.m3vit import moe
 from hwgen.importers.source import ANY, Source
@@ -36,6 +36,8 @@ def import_edge_moe(source: Source, draft: Draft) -> Imported:
     while source.names(f"l{len(layers)}_*") or not layers:
         layers.append({"mlp": folder.block(len(layers))})
     source.finish("Edge-MoE")
+    if draft.overrides.normalize is None:
+        draft.overrides = draft.overrides.model_copy(update={"normalize": in_codes(NORMALIZE)})
     patches = len(draft.tensors["pos"]) - 1
     if draft.overrides.image_size is None and patches == ROWS * COLUMNS:
         size = ImageSize(height=ROWS * draft.patch[0], width=COLUMNS * draft.patch[1])
@@ -46,7 +48,8 @@ def import_edge_moe(source: Source, draft: Draft) -> Imported:
         prefix=1,
         image=draft.image_size(patches),
         heads=draft.heads(draft.dim, HEAD_DIM),
-        normalize=draft.normalize(CHANNELS, NORMALIZE),
+        normalize=draft.normalize(CHANNELS),
+        activation=draft.activation("gelu"),
         layers=layers,
         tasks=draft.tasks([{"name": name, "head": "none", "norm": False} for name in names]),
     )

@@ -31,7 +31,8 @@ def import_hwgen(source: Source, draft: Draft) -> Imported:
         prefix=prefix,
         image=draft.image_size(patches),
         heads=draft.heads(width),
-        normalize=draft.normalize(draft.channels, None),
+        normalize=draft.normalize(draft.channels),
+        activation=draft.activation("gelu"),
         layers=layers,
         tasks=tasks,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from hwgen.common.errors import HwgenError
-from hwgen.importers.common import Draft, Imported
+from hwgen.importers.common import IMAGENET, Draft, Imported, in_codes
 from hwgen.importers.source import ANY, Source
 from hwgen.importers.timm import attention, dense_mlp, embedding, finish
 
@@ -48,7 +48,12 @@ def import_m3vit(source: Source, draft: Draft) -> Imported:
     if gates > 1 and draft.overrides.tasks is None:
         draft.notes.append("tasks in the order of their gates; name them with --tasks")
     source.finish("M3ViT")
-    return finish(draft, prefix, layers, tasks, None)
+    if draft.overrides.normalize is None and draft.channels == len(IMAGENET[0]):
+        draft.overrides = draft.overrides.model_copy(update={"normalize": in_codes(IMAGENET)})
+        draft.warnings.append(
+            "normalisation taken to be ImageNet's, as in the public training code; else give --mean and --std"
+        )
+    return finish(draft, prefix, layers, tasks, draft.activation("gelu"))
 
 
 def _experts(source: Source, draft: Draft, index: int, noisy: bool) -> tuple[int, dict[str, Any]]:

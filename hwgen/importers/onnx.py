@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from hwgen.common.errors import HwgenError
+from hwgen.importers.beside import stated
 from hwgen.importers.common import Draft, ImageSize, Imported, Overrides
 from hwgen.importers.source import Source
 from hwgen.importers.timm import import_timm
@@ -33,12 +34,18 @@ MEAN, STD = 128.0, 64.0
 def load_onnx(path: Path, overrides: Overrides) -> Imported:
     """The network of an ONNX file; another network's graph raises HwgenError with the first node that differs."""
     graph = _Graph(path, overrides.image_size)
-    found = {"heads": graph.heads(), "image_size": graph.size}
+    state = graph.state_dict()
+    pooling = "token" if "cls_token" in state and "fc_norm.weight" not in state else "avg"
+    # What the graph states or the comparison shows.
+    found = {"heads": graph.heads(), "image_size": graph.size, "layer_norm_eps": graph.epsilon(), "activation": "gelu",
+             "pooling": pooling}  # fmt: skip
     filled = {key: value for key, value in found.items() if getattr(overrides, key) is None}
     if overrides.head_dim is not None:
         del filled["heads"]
-    draft = Draft(str(path), "onnx", overrides.model_copy(update=filled))
-    imported = import_timm(Source(graph.state_dict(), str(path)), draft)
+    beside = stated(path)
+    known, notes, warnings = beside.fill(overrides.model_copy(update=filled))
+    draft = Draft(str(path), "onnx", known, beside, notes=notes, warnings=warnings)
+    imported = import_timm(Source(state, str(path)), draft)
     graph.compare(imported)
     return imported
 
@@ -159,6 +166,19 @@ class _Graph:
                 return int(shape[3])
         return None
 
+    def epsilon(self) -> float:
+        """Of the LayerNorms."""
+        found = {self._epsilon(layer.node): layer.node for layer in self.layers if layer.kind == NORM}
+        first, *others = found
+        if others:
+            raise self._differs(found[others[0]], f"LayerNorms of one epsilon, {first:g}")
+        return first
+
+    @staticmethod
+    def _epsilon(node: Any) -> float:
+        """Without the noise of the graph's float32."""
+        return next((float(f"{one.f:.6g}") for one in node.attribute if one.name == "epsilon"), 1e-5)
+
     def state_dict(self) -> dict[str, np.ndarray]:
         """The weights by timm's names."""
         state: dict[str, np.ndarray] = dict(self._embedding())
@@ -166,6 +186,8 @@ class _Graph:
             state[f"{name}.weight"] = layer.weights[0]
             if len(layer.weights) > 1:
                 state[f"{name}.bias"] = layer.weights[1]
+            elif layer.kind == NORM:
+                state[f"{name}.bias"] = np.zeros_like(layer.weights[0])
             following = self._follow(layer.node.output[0], "Add")
             if layer.node.op_type == "MatMul" and following:
                 state[f"{name}.bias"] = following[1]

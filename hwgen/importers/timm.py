@@ -7,15 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from hwgen.importers.common import IMAGENET, Draft, Imported
+from hwgen.common.errors import HwgenError
+from hwgen.importers.common import HALF, IMAGENET, Draft, Imported
 from hwgen.importers.source import ANY, Source
 
 KIND = "a plain Vision Transformer of timm"
 #: Tensors of variants whose other tensors would be refused for another reason: register tokens, SwiGLU.
 OTHERS = ("reg_token", "blocks.*.mlp.fc1_g.*")
-#: Width of a head in timm's models up to GUESS_DIM channels; wider ones differ (ViT-H: 80).
-HEAD_DIM = 64
-GUESS_DIM = 1024
+#: What timm's `global_pool` may be.
+POOLINGS = ("token", "avg")
+#: Heads of most of timm's networks, by their width.
+USUAL_HEADS = {192: 3, 384: 6, 512: 8, 640: 10, 768: 12, 896: 14, 1024: 16, 1152: 16, 1280: 16}
+#: timm's two usual pairs of mean and standard deviation, for the question.
+USUAL_PAIRS = " (in timm {} by {}, or {} by {})".format(
+    *(",".join(f"{value:g}" for value in values) for pair in (HALF, IMAGENET) for values in pair)
+)
 
 
 def import_timm(source: Source, draft: Draft) -> Imported:
@@ -31,13 +37,14 @@ def import_timm(source: Source, draft: Draft) -> Imported:
         layers.append({"mlp": dense_mlp(source, draft, index)})
     tasks = draft.tasks(_heads(source, draft, prefix))
     source.finish(KIND)
-    return finish(draft, prefix, layers, tasks, HEAD_DIM if draft.dim <= GUESS_DIM else None)
+    return finish(draft, prefix, layers, tasks, draft.activation())
 
 
 def embedding(source: Source, draft: Draft) -> int:
     """Patch embedding, class and distillation token, positions; returns the number of tokens before the patches."""
     kernel = source.take("patch_embed.proj.weight", ANY, ANY, ANY, ANY)
     dim = len(kernel)
+    draft.beside.check_width(dim, source.where)
     draft.conv(kernel, source.take_or_zeros("patch_embed.proj.bias", dim))
     prefix = 0
     for name, token in (("cls", "cls_token"), ("dist", "dist_token")):
@@ -99,8 +106,30 @@ def _scaled(source: Source, draft: Draft, name: str, linear: str, gamma: str) ->
 
 
 def take_norm(source: Source, draft: Draft, name: str, norm: str) -> None:
-    """A LayerNorm; one without bias has beta zero."""
-    draft.norm(name, source.take(f"{norm}.weight", draft.dim), source.take_or_zeros(f"{norm}.bias", draft.dim))
+    """A LayerNorm."""
+    gamma = source.take(f"{norm}.weight", draft.dim)
+    if f"{norm}.bias" not in source:
+        raise HwgenError(source.where, f"{norm}.bias", expected=f"float [{draft.dim}], the bias of a LayerNorm",
+                         found="no such tensor, as of an RMSNorm, which is not supported yet",
+                         mend="if it is a LayerNorm without bias, save zeros by this name")  # fmt: skip
+    draft.norm(name, gamma, source.take(f"{norm}.bias", draft.dim))
+
+
+def _pooled_head(draft: Draft, class_token: bool, fc_norm: bool) -> str:
+    """The kind of head by timm's `global_pool`; `fc_norm`: the norm comes behind the pooling, not in front of it."""
+    choices, pooling = draft.overrides.tasks, draft.overrides.pooling
+    if choices and choices[0].head is not None:
+        return choices[0].head
+    if pooling is None:
+        option = "--pooling token` or `--pooling avg" if class_token else "--pooling avg"
+        draft.missing.append((option, "what the head reads (global_pool)"))
+        return "mean"
+    allowed = POOLINGS if class_token else POOLINGS[1:]
+    if pooling not in allowed:
+        mend = "" if pooling in POOLINGS else "other poolings, as max and avgmax, are not supported"
+        raise HwgenError(draft.where, "pooling", expected=" or ".join(allowed), found=repr(pooling),
+                         mend=draft.stated("pooling", "--pooling") or mend)  # fmt: skip
+    return "class_token" if pooling == "token" else "mean_norm" if fc_norm else "mean"
 
 
 def _heads(source: Source, draft: Draft, prefix: int) -> list[dict[str, Any]]:
@@ -108,7 +137,8 @@ def _heads(source: Source, draft: Draft, prefix: int) -> list[dict[str, Any]]:
     pooled = "fc_norm.weight" in source
     if pooled or "norm.weight" in source or "head.weight" in source:
         take_norm(source, draft, "nf", "fc_norm" if pooled else "norm")
-    heads = [("classify", "head", "mean_norm" if pooled else "class_token" if prefix else "mean")]
+    single = prefix < 2 and "head.weight" in source
+    heads = [("classify", "head", _pooled_head(draft, prefix > 0, pooled) if single else "class_token")]
     if prefix == 2:
         heads.append(("distill", "head_dist", "distillation_token"))
         draft.notes.append("distilled: the prediction is the mean of both tasks' logits")
@@ -129,14 +159,17 @@ def _heads(source: Source, draft: Draft, prefix: int) -> list[dict[str, Any]]:
 
 
 def finish(
-    draft: Draft, prefix: int, layers: list[dict[str, Any]], tasks: list[dict[str, Any]], head_dim: int | None
+    draft: Draft, prefix: int, layers: list[dict[str, Any]], tasks: list[dict[str, Any]], activation: str
 ) -> Imported:
-    """The network with timm's defaults; `head_dim`: width of a head where none is given."""
+    """The network, with what its state dict does not tell."""
+    width = draft.tensors["l0.proj.w"].shape[1]
+    usual = USUAL_HEADS.get(width)
     return draft.finish(
         prefix=prefix,
         image=draft.image_size(len(draft.tensors["pos"]) - prefix),
-        heads=draft.heads(draft.tensors["l0.proj.w"].shape[1], head_dim),
-        normalize=draft.normalize(draft.channels, IMAGENET),
+        heads=draft.heads(width, hint=f" ({usual} in most of timm's)" if usual else ""),
+        normalize=draft.normalize(draft.channels, hint=USUAL_PAIRS if draft.channels == 3 else ""),
+        activation=activation,
         layers=layers,
         tasks=tasks,
     )

@@ -50,6 +50,7 @@ class QuantizeConfig(Strict):
     class_token: bool
     distillation_token: bool = False
     layer_norm_eps: Positive
+    activation: str = "gelu"
     moe: MoeConfig | None = None
     tasks: Annotated[list[TaskConfig], Field(min_length=1)]
 

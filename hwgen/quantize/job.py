@@ -11,6 +11,7 @@ from typing import Any
 from hwgen.common.errors import COMMAND_LINE, HwgenError
 from hwgen.common.strict_yaml import read_yaml, validate
 from hwgen.importers import Imported, Overrides, load
+from hwgen.importers.activation import check_activation
 from hwgen.importers.files import read_tensors
 from hwgen.network.floatmodel import check_checkpoint
 from hwgen.quantize.config import ImportConfig, QuantizeConfig, structure
@@ -48,7 +49,9 @@ def read_job(path: Path | str) -> Job:
     tensors = read_tensors(checkpoint)
     model = structure(config, tensors, str(path), str(checkpoint))
     check_checkpoint(model, tensors, str(checkpoint))
-    imported = Imported(model, tensors, config.layer_norm_eps, config.normalize.mean, config.normalize.std, "hwgen", [])
+    activation = check_activation(config.activation, str(path))
+    imported = Imported(model, tensors, config.layer_norm_eps, config.normalize.mean, config.normalize.std, activation,
+                        "hwgen", [], [])  # fmt: skip
     return Job(imported, path.parent / config.calibration, config.images, config.options)
 
 
@@ -58,13 +61,8 @@ def read(config: Path | None, checkpoint: Path | None, calibration: Path | None,
 
     `settings` are keys of `Overrides`, `methods` keys of `Options`; a config takes the latter only.
     """
-    chosen = {key: value for key, value in settings.items() if value is not None}
     if config is not None:
-        given = {"--checkpoint": checkpoint, "--calibration": calibration} | chosen
-        for key, value in given.items():
-            if value is not None:
-                raise HwgenError(COMMAND_LINE, key.removeprefix("--"), expected=f"nothing that {config} tells",
-                                 found=str(value), mend=f"write it into {config.name}, or leave that out")  # fmt: skip
+        _refuse(config, {"checkpoint": checkpoint, "calibration": calibration} | dict(settings))
         job = read_job(config)
         job = dataclasses.replace(job, images=images or job.images)
     elif checkpoint is None:
@@ -73,6 +71,26 @@ def read(config: Path | None, checkpoint: Path | None, calibration: Path | None,
         raise HwgenError(COMMAND_LINE, "--calibration", expected="a .npz of images, or a folder of PNG or JPEG files",
                          found="no value given", mend="some 32 to 512 images of the training data will do")  # fmt: skip
     else:
-        imported = load(checkpoint, format, validate(Overrides, chosen, COMMAND_LINE))
-        job = Job(imported, calibration, images, Options())
+        job = Job(_load(checkpoint, format, settings), calibration, images, Options())
     return job.changed({key: value for key, value in methods.items() if value is not None})
+
+
+def read_network(path: Path, format: str, settings: Mapping[str, Any]) -> Imported:
+    """The float network of a `quantize.yaml`, or of a checkpoint with `settings`, keys of `Overrides`."""
+    if path.suffix in (".yaml", ".yml"):
+        _refuse(path, settings)
+        return read_job(path).imported
+    return _load(path, format, settings)
+
+
+def _load(checkpoint: Path, format: str, settings: Mapping[str, Any]) -> Imported:
+    chosen = {key: value for key, value in settings.items() if value is not None}
+    return load(checkpoint, format, validate(Overrides, chosen, COMMAND_LINE))
+
+
+def _refuse(config: Path, given: Mapping[str, Any]) -> None:
+    """HwgenError if something is given that a config tells."""
+    for key, value in given.items():
+        if value is not None:
+            raise HwgenError(COMMAND_LINE, key, expected=f"nothing that {config} tells", found=str(value),
+                             mend=f"write it into {config.name}, or leave that out")  # fmt: skip

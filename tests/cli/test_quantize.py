@@ -17,7 +17,7 @@ from hwgen.network import description
 from hwgen.quantize import read_job
 from tests.command import run_command
 from tests.importers.moe_models import COLUMNS, DIM, PATCH, ROWS
-from tests.importers.timm_models import vit
+from tests.importers.timm_models import pixels, vit
 from tests.quantize.helpers import m3vit_job, write_m3vit
 
 Run = Callable[..., tuple[int, str, str]]
@@ -48,14 +48,18 @@ def m3vit(tmp_path: Path) -> Path:
 
 def test_timm_checkpoint_from_pictures(deit: Path, quantize: Run) -> None:
     """The architecture is shown, with what was assumed; the output is a whole description."""
-    code, out, _ = quantize("--checkpoint", deit / "vit.pth", "--calibration", deit / "images", "-o", deit / "out")
-    assert code == 0
+    (deit / "config.json").write_text(json.dumps({"hidden_size": 64, "num_attention_heads": 1, "hidden_act": "gelu"}))
+    code, out, err = quantize(
+        "--checkpoint", deit / "vit.pth", "--calibration", deit / "images", "-o", deit / "out", "--pooling", "token",
+        "--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225",
+    )  # fmt: skip
+    assert code == 0, err
     text = " ".join(out.replace("│", " ").split())
     for row in (
         "vit, read as timm", "image 16x16x3, patches of 8x8", "tokens 5 of 64, 1 before the patches",
         "layers 1 with an MLP of 256", "attention 1 heads of 64", "tasks classify: class_token 10",
         "pixels minus 123.675, 116.28, 103.53, by 58.395, 57.12, 57.375", "LayerNorm epsilon 1e-06",
-        "note: 1 heads: taken to be 64 wide; else give --heads",
+        "activation gelu", "note: heads 1: stated by config.json: num_attention_heads",
         "note: 1 of 2 images resized to 16x16, bicubic",
     ):  # fmt: skip
         assert row in text, row
@@ -170,3 +174,84 @@ def test_options_that_do_not_fit(m3vit: Path, quantize: Run) -> None:
 def test_missing_config(tmp_path: Path, quantize: Run) -> None:
     text = quantize_fails(quantize, tmp_path, tmp_path / "q.yaml")
     assert text.startswith("DIR/q.yaml\n  expected: a readable YAML file\n")
+
+
+# --- what a checkpoint does not tell, and what another implementation says
+
+IMAGENET = ("--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")
+TOLD = ("--heads", 1, "--activation", "gelu", "--pooling", "token")
+
+
+def test_guesses_are_asked_for(deit: Path, quantize: Run) -> None:
+    given = ("--checkpoint", deit / "vit.pth", "--calibration", deit / "images")
+    text = quantize_fails(quantize, deit, *given)
+    assert text.endswith(
+        "  found:    no value given\n  mend:     give `--pooling token` or `--pooling avg`, `--activation gelu`, "
+        "`--heads`, `--mean and --std`, or put the network's config.json beside it\n"
+    )
+    assert quantize_fails(quantize, deit, *given, *IMAGENET, "--heads", 1, "--activation", "quick_gelu") == (
+        "DIR/vit.pth: activation\n  expected: gelu\n  found:    'quick_gelu'\n"
+        "  mend:     hwgen's machine has no other activation yet\n"
+    )
+
+
+def test_a_guess_is_a_warning(m3vit: Path, quantize: Run) -> None:
+    code, out, err = quantize(m3vit_job(m3vit, normalize=None), "-o", m3vit / "out")
+    assert code == 0, err
+    assert (
+        "\nWARNING: normalisation taken to be ImageNet's, as in the public training code; else give --mean and --std\n"
+    ) in out
+
+
+@pytest.fixture
+def reference(deit: Path) -> Path:
+    """What timm computes for random images, beside these; they are the calibration, too."""
+    images = np.random.default_rng(3).integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
+    with torch.no_grad():
+        wanted = vit(img_size=16, embed_dim=64, num_heads=1, depth=1)(pixels(images)).numpy()
+    np.savez(deit / "reference.npz", images=images, outputs_classify=wanted)
+    return deit / "reference.npz"
+
+
+def test_reference(deit: Path, reference: Path, quantize: Run) -> None:
+    """The import agrees; the integer model's noise against it is that against the import."""
+    given = ("--checkpoint", deit / "vit.pth", "--calibration", reference, *TOLD, *IMAGENET)
+    code, out, err = quantize(*given, "--reference", reference, "--report", deit / "r.json", "-o", deit / "out")
+    assert code == 0, err
+    found = json.loads((deit / "r.json").read_text())
+    agreement = found["reference"]
+    assert (agreement["file"], agreement["images"]) == (str(reference), 6)
+    assert 0 < agreement["import_relative_rms"]["classify"] < 1e-5
+    sqnr = agreement["integer_sqnr_db"]["classify"]
+    assert sqnr == pytest.approx(found["tasks"]["classify"]["sqnr_db"], abs=0.01) and sqnr > 20
+    line = f"classify against {reference}, 6 image(s): the import is within "
+    assert line in out and f" (relative rms), the integer model has {sqnr:.1f} dB\n" in out
+
+
+def test_a_wrong_import_is_refused(deit: Path, reference: Path, quantize: Run) -> None:
+    """Before the work; the report could not show it, which compares the import with itself."""
+    given = ("--checkpoint", deit / "vit.pth", "--calibration", reference, *TOLD)
+    half = ("--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5")
+    lines = quantize_fails(quantize, deit, *given, *half, "--reference", reference).splitlines()
+    assert lines[:2] == [
+        "DIR/reference.npz: outputs_classify",
+        "  expected: the import's outputs within 0.001 of these (relative rms)",
+    ]
+    pair = "mean 0.485,0.456,0.406 std 0.229,0.224,0.225"
+    assert lines[3].startswith(f"  mend:     with normalisation {pair} it agrees (")
+    assert lines[3].endswith(f"): give `{' '.join(IMAGENET)}`")
+
+
+def test_reference_of_the_calibration_images(m3vit: Path, quantize: Run) -> None:
+    """Without images of its own it is of the first ones, however many the calibration takes."""
+    path = m3vit_job(m3vit)
+    images = np.load(m3vit / "images.npz")["images"]
+    wanted = read_job(path).imported.network(np.float32).run(images[:2], "depth")
+    np.savez(m3vit / "reference.npz", outputs_depth=wanted)
+    code, out, err = quantize(path, "--images", 1, "--reference", m3vit / "reference.npz", "-o", m3vit / "out")
+    assert code == 0, err
+    assert "reference.npz, 2 image(s): the import is within" in out and "semseg against" not in out
+    np.savez(m3vit / "reference.npz", outputs_depth=np.ones((len(images) + 1, *wanted.shape[1:])))
+    assert "DIR/reference.npz: images\n" in quantize_fails(
+        quantize, m3vit, path, "--reference", m3vit / "reference.npz", "--force"
+    )

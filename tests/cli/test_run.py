@@ -10,6 +10,7 @@ from PIL import Image
 from golden.model import Golden
 from hwgen.network import description
 from hwgen.network.description import Description
+from hwgen.quantize import read_job
 from tests.command import run_command
 from tests.paths import MNIST
 from tests.random_model import random_description, random_images
@@ -169,3 +170,72 @@ def test_errors(hwgen, tmp_path):
 def test_labels_that_do_not_fit(hwgen, tmp_path, made, labels, text):
     np.savez(tmp_path / "labelled.npz", images=made[1], **labels)
     refused(hwgen, tmp_path, f"DIR/labelled.npz: {text}", tmp_path / "model", tmp_path / "labelled.npz")
+
+
+# --- the float network, and a reference
+
+
+def test_float(hwgen, tmp_path):
+    """Its outputs are written, and are a reference for the integer model."""
+    given = (MNIST / "test.npz", "--count", 30)
+    code, printed, err = hwgen(MNIST / "quantize.yaml", *given, "--float", "-o", tmp_path / "float.npz")
+    assert code == 0, err
+    assert "mnist_m3vit, read as hwgen" in printed and "digit: top1 " in printed
+    images = np.load(MNIST / "test.npz")["images"][:30, ..., None]
+    network = read_job(MNIST / "quantize.yaml").imported.network()
+    with np.load(tmp_path / "float.npz") as found:
+        assert sorted(found.files) == ["digit.values", "segment.values"]
+        assert np.array_equal(found["segment.values"], network.run(images, "segment").astype(np.float32))
+        wanted = found["digit.values"].astype(float)
+    code, printed, _ = hwgen(MNIST / "model", *given, "--task", "digit", "--reference", tmp_path / "float.npz")
+    desc = description.load(MNIST / "model")
+    values = Golden(desc).run(images, "digit").output * desc.model.scales["tasks.digit.output"]
+    noise = 10 * np.log10((wanted**2).sum() / ((values - wanted) ** 2).sum())
+    assert code == 0 and printed.splitlines()[-1] == (
+        f"digit against {tmp_path}/float.npz, 30 image(s): the integer model has {noise:.1f} dB"
+    )
+    assert 25 < noise < 40
+    code, printed, _ = hwgen(MNIST / "quantize.yaml", *given, "--float", "--reference", tmp_path / "float.npz")
+    assert code == 0 and "segment against" in printed and "30 image(s): the import is within " in printed
+
+
+def test_float_checkpoint_with_its_settings(hwgen, tmp_path):
+    given = ("--top-k", 2, "--gate", "softmax_topk", "--mean", 0, "--std", 1, "--name", "own",
+             "--tasks", "digit:class_token,segment:every_token")  # fmt: skip
+    args = (MNIST / "float.npz", MNIST / "test.npz", "--float", "--count", 5, *given)
+    assert hwgen(*args, "--heads", 2, "-o", tmp_path / "float.json")[0] == 0
+    found = json.loads((tmp_path / "float.json").read_text())
+    assert found["model"] == "own" and found["tasks"]["digit"]["step"] is None
+    hwgen(*args, "--heads", 2, "-o", tmp_path / "float.npz")
+    code, printed, err = hwgen(*args, "--heads", 4, "--reference", tmp_path / "float.npz")
+    assert code == 2 and "number of heads 2 it agrees" in err and "image 0" not in printed
+
+
+def test_an_integer_model_far_from_the_reference(hwgen, tmp_path, made):
+    desc, images = made
+    shape = (3, *desc.model.output_shape(desc.model.tasks[1]))
+    np.savez(tmp_path / "reference.npz", outputs_map=np.random.default_rng(0).normal(size=shape))
+    printed = hwgen(tmp_path / "model", tmp_path / "images.npz", "--reference", tmp_path / "reference.npz")[1]
+    assert printed.splitlines()[-1] == (
+        "WARNING: so far apart, the import may be wrong: `hwgen quantize --reference` compares it"
+    )
+    np.savez(tmp_path / "reference.npz", outputs_map=np.ones(shape), images=images[::-1])
+    refused(hwgen, tmp_path, "DIR/reference.npz: images\n  expected: the images that are run\n  found:    others\n"
+            "  mend:     run the reference's own images: it is a .npz like any other",
+            tmp_path / "model", tmp_path / "images.npz", "--reference", tmp_path / "reference.npz")  # fmt: skip
+
+
+@pytest.mark.usefixtures("made")
+def test_what_has_no_float_network(hwgen, tmp_path):
+    model, data = tmp_path / "model", tmp_path / "images.npz"
+    for path, name in ((model, "DIR/model"), (model / "model.yaml", "DIR/model/model.yaml")):
+        refused(hwgen, tmp_path, f"{name}: --float\n  expected: a quantize.yaml, or a checkpoint\n"
+                "  found:    a quantized description, which has no float weights\n"
+                "  mend:     give what it was made from", path, data, "--float")  # fmt: skip
+    for option, key in (("--heads", "heads"), ("--format", "format")):
+        refused(hwgen, tmp_path, f"command line: {key}\n  expected: a float network, of which this tells something\n"
+                "  found:    a quantized description\n  mend:     add --float, or leave that out",
+                model, data, option, 3)  # fmt: skip
+    refused(hwgen, tmp_path, f"command line: heads\n  expected: nothing that {MNIST}/quantize.yaml tells\n"
+            "  found:    3\n  mend:     write it into quantize.yaml, or leave that out",
+            MNIST / "quantize.yaml", data, "--float", "--heads", 3)  # fmt: skip

@@ -17,7 +17,7 @@ import torch
 from hwgen.common.errors import HwgenError
 from hwgen.importers import load
 from hwgen.importers.files import read_tensors
-from tests.importers.timm_models import vit
+from tests.importers.timm_models import told, vit
 
 
 def tensors() -> dict[str, torch.Tensor]:
@@ -48,7 +48,7 @@ def test_every_kind_of_file(tmp_path: Path, suffix: str) -> None:
 def test_other_float_types(tmp_path: Path, suffix: str, dtype: torch.dtype) -> None:
     """A whole network in this type becomes float32; the values are those of the type."""
     state = {name: tensor.to(dtype) for name, tensor in vit().state_dict().items()}
-    imported = load(save(tmp_path / f"model.{suffix}", state))
+    imported = load(save(tmp_path / f"model.{suffix}", state), overrides=told())
     assert {tensor.dtype for tensor in imported.tensors.values()} == {np.dtype(np.float32)}
     wanted = state["blocks.1.mlp.fc1.weight"].float().numpy()
     np.testing.assert_array_equal(imported.tensors["l1.fc1.w"], wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ import torch
 from hwgen.common.errors import HwgenError
 from hwgen.importers import Overrides, load
 from hwgen.importers.common import ImageSize
-from tests.importers.timm_models import distilled, vit
+from tests.importers.timm_models import NORMALIZE, distilled, vit
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the exporter's own
+
+
+GIVEN = Overrides(normalize=NORMALIZE)
 
 
 def exported(model: Any, directory: Path, **options: Any) -> Path:
@@ -42,10 +46,15 @@ MODELS = {
 def test_as_from_the_state_dict(tmp_path: Path, name: str) -> None:
     """Heads and image size, which a state dict does not tell, are the graph's."""
     model = MODELS[name]()
-    imported = load(exported(model, tmp_path))
+    imported = load(exported(model, tmp_path), overrides=GIVEN)
     height, width = model.patch_embed.img_size
     torch.save(model.state_dict(), tmp_path / "model.pth")
-    given = Overrides(heads=model.blocks[0].attn.num_heads, image_size=ImageSize(height=height, width=width))
+    given = GIVEN.model_copy(
+        update={
+            "heads": model.blocks[0].attn.num_heads, "image_size": ImageSize(height=height, width=width),
+            "activation": "gelu", "pooling": model.global_pool,
+        }
+    )  # fmt: skip
     wanted = load(tmp_path / "model.pth", overrides=given)
     assert imported.model == wanted.model
     assert imported.source == "onnx"
@@ -54,9 +63,31 @@ def test_as_from_the_state_dict(tmp_path: Path, name: str) -> None:
         np.testing.assert_array_equal(imported.tensors[tensor], values, tensor)
 
 
+def test_epsilon(tmp_path: Path) -> None:
+    """The graph states it; all LayerNorms must have the same."""
+    model = vit(norm_layer=partial(torch.nn.LayerNorm, eps=1e-5))
+    assert load(exported(model, tmp_path), overrides=GIVEN).eps == 1e-5
+    model.blocks[1].norm2.eps = 1e-3
+    assert message(exported(model, tmp_path)).startswith(
+        "FILE: node /blocks/blocks.1/norm2/LayerNormalization\n  expected: LayerNorms of one epsilon, 1e-05\n"
+    )
+
+
+def test_norms_without_bias(tmp_path: Path) -> None:
+    """That they are LayerNorms the graph states, too."""
+    path = exported(vit(norm_layer=partial(torch.nn.LayerNorm, bias=False)), tmp_path)
+    model = onnx.load(path)
+    for node in model.graph.node:
+        if node.op_type == "LayerNormalization":  # the exporter writes zeros
+            del node.input[2:]
+    onnx.save(model, path)
+    imported = load(path, overrides=GIVEN)
+    assert not imported.tensors["l0.n1.b"].any()
+
+
 def test_dynamic_batch(tmp_path: Path) -> None:
     path = exported(vit(), tmp_path, dynamic_axes={"image": {0: "batch"}})
-    assert load(path).model.heads == 2
+    assert load(path, overrides=GIVEN).model.heads == 2
 
 
 # --- errors
@@ -64,7 +95,7 @@ def test_dynamic_batch(tmp_path: Path) -> None:
 
 def message(path: Path, overrides: Overrides | None = None) -> str:
     with pytest.raises(HwgenError) as caught:
-        load(path, overrides=overrides)
+        load(path, overrides=overrides or GIVEN)
     return caught.value.text().replace(str(path), "FILE")
 
 
@@ -129,10 +160,10 @@ def test_inputs(tmp_path: Path) -> None:
         "FILE\n  expected: an input of fixed size\n  found:    a dynamic one\n"
         "  mend:     give --image-size HEIGHTxWIDTH, or export with fixed sizes"
     )
-    size = Overrides(image_size=ImageSize(height=32, width=32))
+    size = Overrides(normalize=NORMALIZE, image_size=ImageSize(height=32, width=32))
     assert load(path, overrides=size).model.image.height == 32
     path = exported(vit(), tmp_path)
-    wrong = Overrides(image_size=ImageSize(height=32, width=40))
+    wrong = Overrides(normalize=NORMALIZE, image_size=ImageSize(height=32, width=40))
     assert "expected: a graph that ONNX's reference evaluator can run\n" in message(path, wrong)
     torch.onnx.export(torch.nn.Linear(3, 2), (torch.zeros(1, 3),), path, dynamo=False, input_names=["x"])
     assert message(path).startswith("FILE: x\n  expected: float32 [batch, channels, height, width]\n  found:    [1, 3]")

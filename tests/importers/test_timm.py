@@ -14,7 +14,7 @@ from hwgen.common.errors import HwgenError
 from hwgen.importers import ImageSize, Imported, Normalize, Overrides, TaskChoice, load
 from hwgen.quantize import quantize_network
 from hwgen.quantize.options import Options
-from tests.importers.timm_models import distilled, intermediates, pixels, timm, vit
+from tests.importers.timm_models import distilled, intermediates, pixels, timm, told, vit
 
 
 def saved(model: Any, directory: Path) -> Path:
@@ -60,7 +60,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 def test_variants(tmp_path: Path, variant: str) -> None:
     changes, heads = VARIANTS[variant]
     model = vit(**changes)
-    imported = load(saved(model, tmp_path))
+    imported = load(saved(model, tmp_path), overrides=told(pooling=changes.get("global_pool", "token")))
     assert tuple(task.head for task in imported.model.tasks) == heads
     assert (imported.source, imported.eps, imported.model.heads) == ("timm", 1e-6, 2)
     assert_same(imported, model)
@@ -68,7 +68,7 @@ def test_variants(tmp_path: Path, variant: str) -> None:
 
 def test_distilled(tmp_path: Path) -> None:
     model = distilled()
-    imported = load(saved(model, tmp_path))
+    imported = load(saved(model, tmp_path), overrides=told(pooling=None))
     assert [(task.name, task.head) for task in imported.model.tasks] == [
         ("classify", "class_token"),
         ("distill", "distillation_token"),
@@ -81,7 +81,7 @@ def test_distilled(tmp_path: Path) -> None:
 def test_deit_tiny(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = timm.create_model("deit_tiny_patch16_224", pretrained=False).eval()
-    imported = load(saved(model, tmp_path))
+    imported = load(saved(model, tmp_path), overrides=told(heads=3))
     structure = imported.model
     assert (structure.dim, len(structure.layers), structure.heads, structure.tokens) == (192, 12, 3, 197)
     assert structure.layers[0].mlp.hidden == 768
@@ -93,7 +93,7 @@ def test_deit_tiny_quantized(tmp_path: Path) -> None:
     """The integer model's logits against timm's, by the default options."""
     torch.manual_seed(0)
     model = timm.create_model("deit_tiny_patch16_224", pretrained=False).eval()
-    imported = load(saved(model, tmp_path))
+    imported = load(saved(model, tmp_path), overrides=told(heads=3))
     images = random_images(imported, 10)
     description = quantize_network(imported.network(), images[:8], Options(), lambda line: None)
     scale = description.model.scales["tasks.classify.output"]
@@ -105,7 +105,7 @@ def test_deit_tiny_quantized(tmp_path: Path) -> None:
 
 def test_rectangular_image_and_patch(tmp_path: Path) -> None:
     model = vit(img_size=(32, 48), patch_size=(8, 4))
-    imported = load(saved(model, tmp_path), overrides=Overrides(image_size=ImageSize(height=32, width=48)))
+    imported = load(saved(model, tmp_path), overrides=told(image_size=ImageSize(height=32, width=48)))
     assert (imported.model.patch.height, imported.model.patch.width) == (8, 4)
     assert_same(imported, model)
 
@@ -114,20 +114,20 @@ def test_no_position_of_the_class_token(tmp_path: Path) -> None:
     model = vit(no_embed_class=True)
     path = saved(model, tmp_path)
     assert "the size of 15 patches, or of 16 (no_embed_class), which the checkpoint" in message(path)
-    imported = load(path, overrides=Overrides(image_size=ImageSize(height=32, width=32)))
+    imported = load(path, overrides=told(image_size=ImageSize(height=32, width=32)))
     assert imported.notes[0] == "no position embedding of the class token (no_embed_class)"
     assert_same(imported, model)
 
 
 def test_no_head(tmp_path: Path) -> None:
     model = vit(num_classes=0)
-    imported = load(saved(model, tmp_path))
+    imported = load(saved(model, tmp_path), overrides=told(pooling=None))
     images = random_images(imported)
     found = imported.network(np.float32).run(images, "features")
     wanted = intermediates(model, images)
     np.testing.assert_allclose(found[:, 0], wanted["output"], atol=1e-4)
     assert found.shape == (2, 17, 128)
-    pooled = load(saved(vit(num_classes=0, global_pool="avg"), tmp_path))
+    pooled = load(saved(vit(num_classes=0, global_pool="avg"), tmp_path), overrides=told(pooling=None))
     assert not pooled.model.tasks[0].norm
     assert pooled.notes[0].endswith("the mean over the patches and fc_norm stay to be done")
 
@@ -137,21 +137,23 @@ def test_overrides(tmp_path: Path) -> None:
     model = vit(num_heads=4)
     overrides = Overrides(
         heads=4, normalize=Normalize(mean=[127.5] * 3, std=[127.5] * 3), layer_norm_eps=1e-5, name="four",
+        activation="gelu",
         tasks=[TaskChoice(name="label", head="mean")],
     )  # fmt: skip
     imported = load(saved(model, tmp_path), "timm", overrides)
     assert (imported.model.heads, imported.model.head_dim, imported.model.name) == (4, 32, "four")
     assert (imported.mean, imported.std, imported.eps) == ([127.5] * 3, [127.5] * 3, 1e-5)
     assert [(task.name, task.head) for task in imported.model.tasks] == [("label", "mean")]
-    assert load(saved(model, tmp_path), "timm", Overrides(head_dim=32)).model.heads == 4
+    assert load(saved(model, tmp_path), "timm", told(heads=None, head_dim=32)).model.heads == 4
 
 
 def test_what_is_assumed_is_noted(tmp_path: Path) -> None:
-    assert load(saved(vit(), tmp_path)).notes == [
+    imported = load(saved(vit(), tmp_path), overrides=told())
+    assert imported.notes == [
         "image 32x32: taken to be square in its 16 patches",
-        "2 heads: taken to be 64 wide; else give --heads",
-        "normalisation by default: mean 0.485, 0.456, 0.406, std 0.229, 0.224, 0.225 of 0..1",
+        "LayerNorm epsilon 1e-06: as in most of these networks; else give --layer-norm-eps",
     ]
+    assert imported.warnings == []
 
 
 # --- errors
@@ -159,7 +161,7 @@ def test_what_is_assumed_is_noted(tmp_path: Path) -> None:
 
 def message(path: Path, overrides: Overrides | None = None) -> str:
     with pytest.raises(HwgenError) as caught:
-        load(path, "timm", overrides)
+        load(path, "timm", overrides or told())
     return caught.value.text().replace(str(path), "FILE")
 
 
@@ -183,27 +185,21 @@ def test_what_the_checkpoint_does_not_tell_is_asked_for(tmp_path: Path) -> None:
     path = saved(vit(img_size=(24, 56)), tmp_path)
     assert message(path) == (
         "FILE\n  expected: the size of 21 patches of 8x8, which the checkpoint does not tell\n"
-        "  found:    no value given\n  mend:     give `--image-size HEIGHTxWIDTH`"
-    )
-    path = saved(vit(embed_dim=96), tmp_path)
-    assert message(path).endswith(
-        "the number of attention heads of 96 channels, which the checkpoint does not tell\n"
-        "  found:    no value given\n  mend:     give `--heads`"
+        "  found:    no value given\n"
+        "  mend:     give `--image-size HEIGHTxWIDTH`, or put the network's config.json beside it"
     )
     path = saved(vit(in_chans=1), tmp_path)
-    assert "the normalisation of 1 channel(s)" in message(path) and "`--mean and --std`" in message(path)
-    path = saved(vit(embed_dim=1280, num_heads=16, depth=1, mlp_ratio=0.1), tmp_path)  # ViT-H's heads are 80 wide
-    assert "attention heads of 1280 channels" in message(path)
+    assert "the normalisation of 1 channel(s), which" in message(path, told(normalize=None))
 
 
 def test_overrides_that_do_not_fit(tmp_path: Path) -> None:
     path = saved(vit(), tmp_path)
-    size = Overrides(image_size=ImageSize(height=32, width=40))
+    size = told(image_size=ImageSize(height=32, width=40))
     assert message(path, size).endswith("image_size\n  expected: a size of 16 patches of 8x8\n  found:    32x40")
-    assert message(path, Overrides(heads=3)).endswith("heads\n  expected: heads * head_dim = 128\n  found:    3 * 42")
-    assert message(path, Overrides(normalize=Normalize(mean=[1.0], std=[1.0] * 3))).endswith(
+    assert message(path, told(heads=3)).endswith("heads\n  expected: heads * head_dim = 128\n  found:    3 * 42")
+    assert message(path, told(normalize=Normalize(mean=[1.0], std=[1.0] * 3))).endswith(
         "normalize.mean\n  expected: 3 number(s), one per image channel\n  found:    [1.0]"
     )
-    assert message(path, Overrides(tasks=[TaskChoice(name="a"), TaskChoice(name="b")])).endswith(
+    assert message(path, told(tasks=[TaskChoice(name="a"), TaskChoice(name="b")])).endswith(
         "tasks\n  expected: 1 task(s), as the checkpoint has\n  found:    a, b"
     )

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from hwgen.importers import Normalize, Overrides
+
 
 def _import_timm() -> Any:
     """timm. It needs torchvision, whose operators are absent where it was built for another PyTorch than this one."""
@@ -30,6 +32,7 @@ timm = _import_timm()
 
 #: ImageNet's, for pixels in 0..1.
 MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+NORMALIZE = Normalize(mean=(255 * MEAN).tolist(), std=(255 * STD).tolist())
 
 
 def randomize(model: Any, seed: int = 0) -> Any:
@@ -53,6 +56,12 @@ def distilled(**changes: Any) -> Any:
     sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 128, "depth": 2, "num_heads": 2, "num_classes": 10}
     torch.manual_seed(0)
     return randomize(timm.models.deit.VisionTransformerDistilled(**(sizes | changes)))
+
+
+def told(**changes: Any) -> Overrides:
+    """What the state dict of `vit()` does not tell."""
+    known = {"heads": 2, "normalize": NORMALIZE, "activation": "gelu", "pooling": "token"}
+    return Overrides(**{key: value for key, value in (known | changes).items() if value is not None})
 
 
 def pixels(images: np.ndarray, mean: np.ndarray = MEAN, std: np.ndarray = STD) -> Any:

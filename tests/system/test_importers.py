@@ -16,29 +16,28 @@ from hwgen.network.floatmodel import expected_checkpoint
 from hwgen.quantize import quantize_network
 from hwgen.quantize.options import Options
 from tests.importers.moe_models import COLUMNS, PATCH, ROWS, edge_moe_folder, state_dict
-from tests.importers.timm_models import distilled, vit
+from tests.importers.timm_models import NORMALIZE, distilled, told, vit
 from tests.system.helpers import Work, assert_same, harness
 from tests.system.test_edge_moe import hardware, two_layers
 
 SMALL = {"img_size": 16, "embed_dim": 32, "mlp_ratio": 2, "init_values": 0.5}
-HEADS = Overrides(heads=2)
 SIZE = ImageSize(height=ROWS * PATCH, width=COLUMNS * PATCH)
 MOE = Overrides(heads=4, top_k=2, image_size=SIZE)
 
 
 def timm_checkpoint(directory: Path) -> Imported:
     torch.save(vit(**SMALL).state_dict(), directory / "model.pth")
-    return load(directory / "model.pth", "timm", HEADS)
+    return load(directory / "model.pth", "timm", told())
 
 
 def distilled_checkpoint(directory: Path) -> Imported:
     torch.save(distilled(**SMALL).state_dict(), directory / "model.pth")
-    return load(directory / "model.pth", "timm", HEADS)
+    return load(directory / "model.pth", "timm", told(pooling=None))
 
 
 def pooled_checkpoint(directory: Path) -> Imported:
     torch.save(vit(**SMALL, global_pool="avg").state_dict(), directory / "model.pth")
-    return load(directory / "model.pth", "timm", HEADS)
+    return load(directory / "model.pth", "timm", told(pooling="avg"))
 
 
 def m3vit_checkpoint(directory: Path) -> Imported:
@@ -56,7 +55,7 @@ def hwgen_checkpoint(directory: Path) -> Imported:
     rng = np.random.default_rng(0)
     shapes = expected_checkpoint(model)
     np.savez(directory / "own.npz", **{name: rng.normal(0, shape[-1] ** -0.5, shape) for name, shape in shapes.items()})
-    given = HEADS.model_copy(update={"normalize": Normalize(mean=[128.0] * 3, std=[64.0] * 3)})
+    given = Overrides(heads=2, normalize=Normalize(mean=[128.0] * 3, std=[64.0] * 3))
     return load(directory / "own.npz", "hwgen", given)
 
 
@@ -65,7 +64,7 @@ def onnx_checkpoint(directory: Path) -> Imported:
     torch.onnx.export(
         vit(**SMALL, qkv_bias=False), (torch.zeros(1, 3, 16, 16),), directory / "model.onnx", dynamo=False
     )
-    return load(directory / "model.onnx", "onnx")
+    return load(directory / "model.onnx", "onnx", Overrides(normalize=NORMALIZE))
 
 
 CHECKPOINTS = {
