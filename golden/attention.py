@@ -8,36 +8,46 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.fixed import add16, matmul, rshift, sat8, sat16
+from golden.fixed import add16, matmul, sat8, sat9, sat16
 from golden.linear import Linear, Scale
 from hwgen.machine.tables import EXP
 
-#: p for every u up to the first that gives zero whatever follows (u >> 5 >= 9).
-_PROB = rshift(np.tile(np.array(EXP), 10), np.arange(320) >> 5).astype(np.uint8)
+#: 32·p, rounded down, for every u up to the first that gives zero whatever follows (u >> 5 >= 13).
+_POWERS = (np.tile(np.array(EXP), 14) >> (np.arange(14 * 32) >> 5)).astype(np.int16)
+
+
+def dither(keys: int) -> NDArray[np.int16]:
+    """What is added to 32·p of each key before its five bits are cut off: key n's five low bits in reverse order."""
+    bits = np.arange(keys)[:, None] >> np.arange(5) & 1
+    return (bits @ (1 << np.arange(4, -1, -1))).astype(np.int16)
 
 
 def probabilities(t: NDArray[np.int16]) -> NDArray[np.uint8]:
     """Unnormalised probabilities uint8, 255 at the row's maximum, of scores t int16 [..., N] (log2, 5 fraction bits).
 
-    `p = rshift(EXP[u & 31], u >> 5)` with `u = max(t) - t`, that is about `255 * 2^(-u/32)`.
+    `p = ((EXP[u & 31] >> (u >> 5)) + dither) >> 5` with `u = max(t) - t`, that is about `255 * 2^(-u/32)`. The dither
+    rounds neighbouring keys at different places, so that what many small probabilities lose is gained by others.
     """
     wide = t.astype(np.int32)
     u = wide.max(axis=-1, keepdims=True) - wide
-    return _PROB[np.minimum(u, len(_PROB) - 1)]
+    return ((_POWERS[np.minimum(u, len(_POWERS) - 1)] + dither(t.shape[-1])) >> 5).astype(np.uint8)
 
 
-def weigh(p: NDArray[np.uint8], v: NDArray[np.int8], scale: Scale) -> NDArray[np.int8]:
-    """Context int8 [..., N, d] of probabilities p uint8 [..., N, N] and values v int8 [..., N, d].
+def weigh(p: NDArray[np.uint8], v: NDArray[np.int8], scale: Scale) -> NDArray[np.int16]:
+    """Context -255..255 [..., N, d] of probabilities p uint8 [..., N, N] and values v int8 [..., N, d].
 
     The row factor `R = floor(2^24 / sum(p))` divides; `sum(p) >= 255` as the maximum is in every row.
     """
     factor = (1 << 24) // p.sum(axis=-1, keepdims=True, dtype=np.int64)
-    return sat8(scale(matmul(p, v.swapaxes(-1, -2)), factor))
+    return sat9(scale(matmul(p, v.swapaxes(-1, -2)), factor))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attention:
-    """Parameters of one attention layer; `q`, `k`, `v` map D to heads*head_dim channels, `proj` maps back."""
+    """Parameters of one attention layer; `q`, `k`, `v` map D to heads*head_dim channels, `proj` maps back.
+
+    `shift` is what the residual stream is shifted by where the output is added.
+    """
 
     heads: int
     q: Linear
@@ -46,9 +56,10 @@ class Attention:
     score: Scale
     context: Scale
     proj: Linear
+    shift: int = 0
 
     @classmethod
-    def load(cls, tensors: Mapping[str, NDArray], name: str, heads: int) -> Attention:
+    def load(cls, tensors: Mapping[str, NDArray], name: str, heads: int, shift: int = 0) -> Attention:
         """Take `name.q` to `name.proj` of a description."""
         return cls(
             heads=heads,
@@ -58,21 +69,22 @@ class Attention:
             score=Scale.load(tensors, f"{name}.score"),
             context=Scale.load(tensors, f"{name}.context"),
             proj=Linear.load(tensors, f"{name}.proj"),
+            shift=shift,
         )
 
-    def __call__(self, x: NDArray[np.int16], y: NDArray[np.int8]) -> dict[str, NDArray]:
-        """All tensors of the layer for residual x int16 [B, N, D] and its LayerNorm y int8 [B, N, D].
+    def __call__(self, x: NDArray[np.int16], y: NDArray[np.int16]) -> dict[str, NDArray]:
+        """All tensors of the layer for residual x int16 [B, N, D] and its LayerNorm y -255..255 [B, N, D].
 
-        Returns q, k, v, context int8 [B, N, A], score int16 and prob uint8 [B, heads, N, N], attn (the new residual)
-        int16 [B, N, D].
+        Returns q and context -255..255, k and v int8 [B, N, A], score int16 and prob uint8 [B, heads, N, N], attn
+        (the new residual) int16 [B, N, D].
         """
-        q, k, v = (sat8(linear(y)) for linear in (self.q, self.k, self.v))
+        q, k, v = sat9(self.q(y)), sat8(self.k(y)), sat8(self.v(y))
         score = sat16(self.score(matmul(self._split(q), self._split(k))))
         prob = probabilities(score)
         context = weigh(prob, self._split(v), self.context).swapaxes(1, 2).reshape(q.shape)
-        attn = add16(x, sat16(self.proj(context)))
+        attn = add16(x, sat16(self.proj(context)), self.shift)
         return {"q": q, "k": k, "v": v, "score": score, "prob": prob, "context": context, "attn": attn}
 
-    def _split(self, a: NDArray[np.int8]) -> NDArray[np.int8]:
+    def _split(self, a: NDArray[np.signedinteger]) -> NDArray[np.signedinteger]:
         """[B, N, A] to [B, heads, N, head_dim]: heads are contiguous slices of the channels."""
         return a.reshape(*a.shape[:2], self.heads, -1).swapaxes(1, 2)

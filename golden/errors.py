@@ -12,17 +12,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from golden import reference
+from golden.activation import G_STEPS, H_MAX, H_MIN, H_STEPS, Activation
 from golden.attention import probabilities
-from golden.gelu import H_MAX, H_MIN, Gelu
 from golden.layernorm import Norm, rsqrt
 from golden.moe import GATES, route
 
 #: Widths D of the LayerNorm cases.
 WIDTHS = (16, 64, 192, 384, 768, 1024)
-#: Output LSBs per standard deviation of the LayerNorm cases (127 saturates already at one sigma).
-GAINS = (4, 32, 127)
-#: Largest real value of the GELU's output code 255. Below 1.0 one LSB is finer than the 2^-8 of g.
-FULL_SCALES = (8.0, 6.0, 4.0, 3.0, 2.5, 2.0, 1.5, 1.0)
+#: Output LSBs per standard deviation of the LayerNorm cases (255 saturates already at one sigma).
+GAINS = (8, 64, 255)
+#: Largest real value of an activation's output code 255. Down to 2.0 one LSB is at least 2^-8.
+FULL_SCALES = (32.0, 16.0, 8.0, 6.0, 4.0, 3.0, 2.5, 2.0)
+
+#: Keys of the rows whose sums are measured.
+ROWS = (16, 64, 197, 1024)
 
 
 class Error(NamedTuple):
@@ -39,16 +42,17 @@ def measure(case: str, got: ArrayLike, exact: ArrayLike) -> Error:
     return Error(case, float(distance.max()), float(distance.mean()))
 
 
-def gelu_errors() -> Iterator[Error]:
-    """All 1024 pre-activations at several output scales, zero point at the code just above GELU's minimum, -0.17."""
+def activation_errors(kind: str) -> Iterator[Error]:
+    """All 8192 pre-activations at several output scales: the function's minimum has code -255."""
     h = np.arange(H_MIN, H_MAX + 1)
+    low = float(reference.ACTIVATIONS[kind](h / H_STEPS).min())
     for full in FULL_SCALES:
-        lsb = (full + 0.17) / 255
-        shift = int(np.floor(np.log2(65535 * 256 * lsb)))
-        scale = Gelu(mult=round(2**shift / (256 * lsb)), shift=shift, zero=int(np.ceil(0.17 / lsb)))
-        exact = np.clip(reference.gelu_output(h, scale.mult, scale.shift, scale.zero), 0, 255)
-        case = f"full scale {full:3.1f}, M {scale.mult}, S {scale.shift}, zero {scale.zero}"
-        yield measure(case, scale.codes()[h - H_MIN].astype(np.int64), exact)
+        lsb = (full - low) / 510
+        shift = int(np.floor(np.log2(65535 * G_STEPS * lsb)))
+        mult, zero = round(2**shift / (G_STEPS * lsb)), int(np.ceil(-low / lsb)) - 255
+        exact = np.clip(reference.activation_output(h, kind, mult, shift, zero), -255, 255)
+        case = f"full scale {full:4.1f}, M {mult}, S {shift}, zero {zero}"
+        yield measure(case, Activation(kind=kind, mult=mult, shift=shift, zero=zero).codes(), exact)
 
 
 def rows(d: int, rng: np.random.Generator) -> dict[str, NDArray[np.int16]]:
@@ -81,11 +85,11 @@ def layernorm_errors(d: int, gains: tuple[float, ...] = GAINS, seed: int = 0) ->
         for gain in gains:
             shift = int(np.floor(np.log2(30000 * 1024 / (1.5 * gain))))
             gamma = np.rint(gain * rng.uniform(0.5, 1.5, d) * rng.choice([-1, 1], d) * 2.0 ** (shift - 10))
-            beta = np.rint(rng.normal(0, 20, d) * 2.0**shift)
+            beta = np.rint(rng.normal(0, 40, d) * 2.0**shift)
             for eps in (1, max(1, round(1e-6 * d * d * 2**18))):
                 norm = Norm(gamma=gamma.astype(np.int16), beta=beta.astype(np.int32), shift=shift, eps=eps)
                 exact = reference.layernorm(x, norm.gamma, norm.beta, norm.shift, eps)
-                found.append(measure(kind, norm(x).astype(np.int64), np.clip(exact, -128, 127)))
+                found.append(measure(kind, norm(x).astype(np.int64), np.clip(exact, -255, 255)))
         yield Error(f"D {d:4}, {kind}", max(e.largest for e in found), float(np.mean([e.mean for e in found])))
 
 
@@ -99,10 +103,22 @@ def rsqrt_error() -> float:
 
 
 def softmax_errors() -> Iterator[Error]:
-    """Attention's p for every u; the mean over those u whose p is not always 0."""
+    """Attention's p for every u at each place of the dither; the mean over those u whose p is not always 0."""
     t = np.arange(32767, -32769, -1).astype(np.int16)
-    got, exact = probabilities(t).astype(np.int64), reference.probabilities(t)
-    yield Error("p, every u", measure("", got, exact).largest, measure("", got[:288], exact[:288]).mean)
+    turned = [probabilities(np.roll(t, place)) for place in range(32)]
+    got = np.array([np.roll(p, -place) for place, p in enumerate(turned)]).astype(np.int64)
+    exact = reference.probabilities(t)
+    yield Error("p, every u and place", measure("", got, exact).largest, measure("", got[:, :416], exact[:416]).mean)
+
+
+def sum_errors(seed: int = 0) -> Iterator[tuple[Error, float]]:
+    """The sum of p over a row of n keys, whose scores have a standard deviation of one to six log2 units; second, the
+    largest relative error."""
+    rng = np.random.default_rng(seed)
+    for keys in ROWS:
+        scores = np.rint(32 * rng.uniform(1, 6, (2000, 1)) * rng.normal(0, 1, (2000, keys))).astype(np.int16)
+        got, exact = probabilities(scores).sum(-1, dtype=np.int64), reference.probabilities(scores).sum(-1)
+        yield measure(f"sum of p over {keys} keys", got, exact), float(np.abs(got / exact - 1).max())
 
 
 def gate_errors(seed: int = 0) -> Iterator[tuple[Error, float]]:
@@ -122,16 +138,18 @@ def gate_errors(seed: int = 0) -> Iterator[tuple[Error, float]]:
 def main() -> None:
     """Print the table."""
     print(f"{'operator':<10} {'case':<52} {'max':>8} {'mean':>8}  LSB of the output")
-    for error in gelu_errors():
-        print(f"{'gelu':<10} {error.case:<52} {error.largest:8.4f} {error.mean:8.4f}")
+    for kind in reference.ACTIVATIONS:
+        for error in activation_errors(kind):
+            print(f"{kind:<10} {error.case:<52} {error.largest:8.4f} {error.mean:8.4f}")
     for d in WIDTHS:
         for error in layernorm_errors(d):
             print(f"{'layernorm':<10} {error.case:<52} {error.largest:8.4f} {error.mean:8.4f}")
     print(f"{'rsqrt':<10} {'every V':<52} {'':17}  relative {rsqrt_error():.6f}")
     for error in softmax_errors():
         print(f"{'softmax':<10} {error.case:<52} {error.largest:8.4f} {error.mean:8.4f}")
-    for error, relative in gate_errors():
-        print(f"{'gate':<10} {error.case:<52} {error.largest:8.2f} {error.mean:8.2f}  relative {relative:.5f}")
+    for operator, found in (("softmax", sum_errors()), ("gate", gate_errors())):
+        for error, relative in found:
+            print(f"{operator:<10} {error.case:<52} {error.largest:8.2f} {error.mean:8.2f}  relative {relative:.5f}")
 
 
 if __name__ == "__main__":

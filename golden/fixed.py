@@ -30,9 +30,9 @@ def sat8(v: Int64 | Exact) -> NDArray[np.int8]:
     return np.clip(v, -128, 127).astype(np.int8)
 
 
-def satu8(v: Int64 | Exact) -> NDArray[np.uint8]:
-    """Saturate to [0, 255]."""
-    return np.clip(v, 0, 255).astype(np.uint8)
+def sat9(v: Int64 | Exact) -> NDArray[np.int16]:
+    """Saturate to [-255, 255]: a row operand of the array has nine bits, of which it does not take -256."""
+    return np.clip(v, -255, 255).astype(np.int16)
 
 
 def sat16(v: Int64 | Exact) -> NDArray[np.int16]:
@@ -50,18 +50,20 @@ def sat24(v: Int64 | Exact) -> NDArray[np.int32]:
     return np.clip(v, -(1 << 23), (1 << 23) - 1).astype(np.int32)
 
 
-def add16(x: NDArray[np.int16], update: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Residual addition `sat16(x + update)` of two int16 tensors."""
-    return sat16(np.add(x, update, dtype=np.int64))
+def add16(x: NDArray[np.int16], update: NDArray[np.int16], shift: int = 0) -> NDArray[np.int16]:
+    """Residual addition `sat16(rshift(x, shift) + update)` of two int16 tensors: x may change its scale here."""
+    return sat16(rshift(x, shift) + update)
 
 
 def matmul(a: NDArray[np.integer], b: NDArray[np.integer]) -> Exact:
-    """Exact `a · bᵀ` over the last axis: `a` [..., R, K] and `b` [..., C, K], both 8-bit -> [..., R, C] within int32.
+    """Exact `a · bᵀ` over the last axis: `a` [..., R, K] -255..255, `b` [..., C, K] int8 -> [..., R, C] within int32.
 
     The product runs in float32 BLAS, in pieces of K so short that no partial sum, in whatever order, can exceed 2^24:
     up to there float32 represents every integer.
     """
-    k, product = a.shape[-1], _largest(a) * _largest(b)
+    assert a.dtype in (np.int8, np.uint8, np.int16) and b.dtype == np.int8, f"not {a.dtype} by {b.dtype}"
+    assert a.dtype.itemsize == 1 or a.size == 0 or np.abs(a).max() <= 255, "an operand has nine bits"
+    k, product = a.shape[-1], 255 * 128
     assert k * product < 1 << 31, f"a dot product must fit int32, not {k * product}"
     piece = (1 << 24) // product
     out: Exact | None = None
@@ -93,9 +95,3 @@ def requant(
     out *= np.ldexp(multiplier.astype(np.float64), -s)
     out += 0.5
     return np.floor(out, out=out)
-
-
-def _largest(a: NDArray[np.integer]) -> int:
-    """The largest magnitude of the operand's type."""
-    assert a.dtype in (np.int8, np.uint8), f"a matmul operand must be int8 or uint8, not {a.dtype}"
-    return 128 if a.dtype == np.int8 else 255

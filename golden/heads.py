@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.fixed import sat8, sat16
+from golden.fixed import sat9, sat16
 from golden.layernorm import Norm
 from golden.linear import Linear, Scale
 
@@ -17,9 +17,9 @@ TOKENS = {"class_token": 0, "distillation_token": 1}
 HEADS = (*TOKENS, "mean", "mean_norm", "every_token", "none")
 
 
-def mean_tokens(y: NDArray[np.int8], scale: Scale) -> NDArray[np.int8]:
-    """`sat8(rshift((sum over tokens of y)·M, S))`, int8 [B, 1, D], of patch tokens y int8 [B, patches, D]."""
-    return sat8(scale(y.sum(axis=1, keepdims=True, dtype=np.int64)))
+def mean_tokens(y: NDArray[np.int16], scale: Scale) -> NDArray[np.int16]:
+    """`sat9(rshift((sum over tokens of y)·M, S))`, -255..255 [B, 1, D], of patch tokens y -255..255 [B, patches, D]."""
+    return sat9(scale(y.sum(axis=1, keepdims=True, dtype=np.int64)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Pool:
         )
 
     def __call__(self, x: NDArray[np.int16], prefix: int) -> dict[str, NDArray]:
-        """`rescale` int8 [B, N, D], `mean` int8 and `pool` int16 [B, 1, D] of x int16 [B, N, D]."""
+        """`rescale` -255..255 [B, N, D], `mean` -255..255 and `pool` int16 [B, 1, D] of x int16 [B, N, D]."""
         rescaled = self.rescale(x)
         mean = mean_tokens(rescaled[:, prefix:], self.mean)
         return {"rescale": rescaled, "mean": mean, "pool": sat16(self.pool(mean))}
@@ -79,8 +79,8 @@ class Head:
     def __call__(self, x: NDArray[np.int16]) -> dict[str, NDArray]:
         """`output` int16 [B, rows, outputs] of the last residual x int16 [B, N, D].
 
-        rows: 1 (one token, mean), patches (every_token) or N (none, where outputs is D). Also `norm` int8 [B, N, D]
-        (after a pool [B, 1, D]), `mean` int8 [B, 1, D] and those of `Pool`, where the head has them.
+        rows: 1 (one token, mean), patches (every_token) or N (none, where outputs is D). Also, -255..255,
+        `norm` [B, N, D] (after a pool [B, 1, D]), `mean` [B, 1, D] and those of `Pool`, where the head has them.
         """
         out: dict[str, NDArray] = {}
         if self.pool is not None:
@@ -91,7 +91,7 @@ class Head:
             return out
         y = out["norm"] = self.norm(x)
         if self.linear is None:
-            out["output"] = y.astype(np.int16)
+            out["output"] = y
             return out
         if self.kind in TOKENS:
             rows = y[:, TOKENS[self.kind]][:, None]

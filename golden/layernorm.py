@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.fixed import MAX_SHIFT, Int64, rshift, sat8, sat18
+from golden.fixed import MAX_SHIFT, Int64, rshift, sat9, sat18
 from golden.linear import scalar
 from hwgen.machine.tables import RSQRT
 
@@ -63,8 +63,8 @@ class Norm:
             eps=scalar(tensors, f"{name}.eps") if f"{name}.eps" in tensors else None,
         )
 
-    def __call__(self, x: NDArray[np.int16]) -> NDArray[np.int8]:
-        """`sat8(rshift(xhat·gamma + beta, S))`, int8 [..., D], of x int16 [..., D]; a rescale takes x for xhat."""
+    def __call__(self, x: NDArray[np.int16]) -> NDArray[np.int16]:
+        """`sat9(rshift(xhat·gamma + beta, S))`, -255..255 [..., D], of x int16 [..., D]; a rescale takes x for xhat."""
         assert 0 <= self.shift <= MAX_SHIFT, f"shift must be in 0..31, not {self.shift}"
         xhat: NDArray = x if self.eps is None else normalize(x, self.eps)
-        return sat8(rshift(xhat.astype(np.int64) * self.gamma + self.beta, self.shift))
+        return sat9(rshift(xhat.astype(np.int64) * self.gamma + self.beta, self.shift))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,12 +63,15 @@ class Golden:
         self._embed = Linear.load(tensors, "embed")
         self._position = tensors["position"]
         names = [task.name for task in model.tasks]
+        shifts = [before - after for before, after in pairwise(model.stream_bits)]
         self._layers = [
             _Layer(
                 norm1=Norm.load(tensors, f"layers.{i}.norm1"),
-                attention=Attention.load(tensors, f"layers.{i}.attn", model.heads),
+                attention=Attention.load(tensors, f"layers.{i}.attn", model.heads, shifts[2 * i]),
                 norm2=Norm.load(tensors, f"layers.{i}.norm2"),
-                mlp=Mlp.load(tensors, f"layers.{i}.mlp")
+                mlp=Mlp.load(
+                    tensors, f"layers.{i}.mlp", activation=layer.mlp.activation, shift=shifts[2 * i + 1]
+                )
                 if layer.mlp.kind == "dense"
                 else Moe.load(
                     tensors,
@@ -76,6 +80,7 @@ class Golden:
                     experts=layer.mlp.experts,
                     top_k=layer.mlp.top_k,
                     gate=layer.mlp.gate,
+                    activation=layer.mlp.activation,
                 ),
             )
             for i, layer in enumerate(model.layers)

@@ -61,22 +61,30 @@ class Moe:
 
     @classmethod
     def load(
-        cls, tensors: Mapping[str, NDArray], name: str, *, tasks: Sequence[str], experts: int, top_k: int, gate: str
+        cls,
+        tensors: Mapping[str, NDArray],
+        name: str,
+        *,
+        tasks: Sequence[str],
+        experts: int,
+        top_k: int,
+        gate: str,
+        activation: str,
     ) -> Moe:
         """Take `name.gate.T` of every task T and `name.experts.e` of a description."""
         return cls(
             gates={task: Linear.load(tensors, f"{name}.gate.{task}") for task in tasks},
-            experts=[Mlp.load(tensors, f"{name}.experts.{e}") for e in range(experts)],
+            experts=[Mlp.load(tensors, f"{name}.experts.{e}", activation=activation) for e in range(experts)],
             top_k=top_k,
             gate=gate,
         )
 
-    def __call__(self, x: NDArray[np.int16], y: NDArray[np.int8], task: str) -> dict[str, Any]:
-        """All tensors of the layer for residual x int16 [B, N, D] and its LayerNorm y int8 [B, N, D].
+    def __call__(self, x: NDArray[np.int16], y: NDArray[np.int16], task: str) -> dict[str, Any]:
+        """All tensors of the layer for residual x int16 [B, N, D] and its LayerNorm y -255..255 [B, N, D].
 
         Returns logits int32 [B, N, experts], experts and weights int32 [B, N, top_k], mlp (the new residual) int16
         [B, N, D]; per expert e, lists over the batch: `expert.e.tokens` int32 [rows], ascending, and
-        `expert.e.hidden` uint8 [rows, hidden].
+        `expert.e.hidden` -255..255 [rows, hidden].
         """
         logits = sat24(self.gates[task](y))
         winners, weights = route(logits, self.top_k, self.gate)

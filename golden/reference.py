@@ -9,6 +9,7 @@ Tested by tests/golden/test_errors.py.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ Float64 = NDArray[np.float64]
 
 
 def layernorm(x: NDArray[np.int16], gamma: NDArray, beta: NDArray, shift: int, eps: int) -> NDArray[np.longdouble]:
-    """LayerNorm over the last axis of x int16 [..., D], in LSBs of the int8 output; parameters: see `golden.layernorm`.
+    """LayerNorm over the last axis of x int16 [..., D], in LSBs of the output; parameters: see `golden.layernorm`.
 
     `(1024·(D·x − Σx)/√(D·Σx² − (Σx)² + eps)·gamma + beta) / 2^shift`. The operands of root and quotient are exact
     integers, so only the extended-precision root, quotient and products round.
@@ -36,15 +37,30 @@ def probabilities(t: NDArray[np.int16]) -> Float64:
     return 255 * np.exp2((wide - wide.max(axis=-1, keepdims=True)) / 32)
 
 
-def gelu(x: Float64) -> Float64:
+def _sigmoid(x: Float64) -> Float64:
+    return np.asarray((1 + np.tanh(x / 2)) / 2)
+
+
+def _gelu(x: Float64) -> Float64:
     """`x·Φ(x) = x/2·erfc(−x/√2)`; erfc keeps its relative precision where the result is near zero (x << 0)."""
     flat = [v / 2 * math.erfc(-v / math.sqrt(2)) for v in np.ravel(x).tolist()]
     return np.array(flat, dtype=np.float64).reshape(np.shape(x))
 
 
-def gelu_output(h: NDArray[np.integer], mult: int, shift: int, zero: int) -> Float64:
-    """GELU of pre-activations h (steps of 2^-6) in LSBs of the uint8 output, zero point included."""
-    return 256 * gelu(np.asarray(h) / 64) * mult / 2.0**shift + zero
+#: The activation functions by their names in a description. `1 + tanh(z) = 2·σ(2z)`.
+ACTIVATIONS: dict[str, Callable[[Float64], Float64]] = {
+    "gelu": _gelu,
+    "gelu_tanh": lambda x: x * _sigmoid(2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)),
+    "quick_gelu": lambda x: x * _sigmoid(1.702 * x),
+    "silu": lambda x: x * _sigmoid(x),
+    "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
+    "relu": lambda x: np.maximum(x, 0),
+}
+
+
+def activation_output(h: NDArray[np.integer], kind: str, mult: int, shift: int, zero: int) -> Float64:
+    """The activation of pre-activations h (steps of 2^-7) in LSBs of the output, zero point included."""
+    return 512 * ACTIVATIONS[kind](np.asarray(h, np.float64) / 128) * mult / 2.0**shift + zero
 
 
 def gate_weights(t: NDArray[np.int32], winners: NDArray[np.int32], gate: str) -> Float64:

@@ -1,6 +1,6 @@
 """Where a simulation first differs from the golden model: instruction, tensor, index, expected, found.
 
-A dump maps buffer names to arrays: X int16 [depth, C]; Y, H uint8 [T, depth, W]; K uint8 [C, depth, W]; V uint8
+A dump maps buffer names to arrays: X int16 [depth, C]; Y, H int16 [T, depth, W]; K uint8 [C, depth, W]; V uint8
 [K, depth, C]; LOGITS integers [depth, experts of a word]; SCORE int16 [T, depth, W]; the queues are `counts` [experts],
 `tokens` and `weights` [experts, max_tokens]. Only those a probe reads need be there.
 """
@@ -19,7 +19,7 @@ from hwgen.compiler.probes import Probe
 __all__ = ["WIDE", "Difference", "compare_arrays", "compare_probe", "first_difference", "image_tensors", "read_probe"]
 
 #: Elements of the buffers that do not hold bytes.
-WIDE = {"X": np.int16, "LOGITS": np.int32, "SCORE": np.int16}
+WIDE = {"X": np.int16, "Y": np.int16, "H": np.int16, "LOGITS": np.int32, "SCORE": np.int16}
 
 Dump = Mapping[str, NDArray]
 
@@ -71,7 +71,7 @@ def read_probe(probe: Probe, dump: Dump, rows: int) -> NDArray:
     data = banked[row % banks, probe.base + row // banks * probe.stride + channel // word, channel % word]
     if probe.buffer in WIDE:
         return data.astype(WIDE[probe.buffer])
-    return data.astype(np.uint8) if probe.unsigned else data.astype(np.uint8).view(np.int8)
+    return data.astype(np.uint8).view(np.int8)
 
 
 def compare_probe(probe: Probe, dump: Dump, tensors: Mapping[str, NDArray]) -> Difference | None:

@@ -147,6 +147,8 @@ class Instruction:
                      tile * steps + inputs * p.c // p.k)  # fmt: skip
         if f["use_queue"]:
             effects.read("QUEUE", np.zeros(1, np.int64))
+        if f["activate"]:  # until the last row has passed the table
+            effects.read("ACTIVATION", np.zeros(1, np.int64), row_tiles * f["tiles"] * steps)
         targets = np.arange(self.routed) if f["scatter"] else rows
         # A token's slot is not known: its row may leave with the last row tile.
         last = row_tiles - 1 if f["scatter"] else tile
@@ -213,7 +215,9 @@ class Instruction:
 
     def _load(self, effects: Effects, routed: int) -> None:
         words = self.f["d_base"] + np.arange(self.f["bytes"] // (2 * self.p.c))
-        effects.write("X" if self.f["dest"] == Dest.X else "TABLE", words)
+        if self.f["dest"] == Dest.ACTIVATION:
+            words = np.zeros(1, np.int64)
+        effects.write({Dest.X: "X", Dest.NORM: "TABLE"}.get(Dest(self.f["dest"]), "ACTIVATION"), words)
 
     def _store(self, effects: Effects, routed: int) -> None:
         buffer = "X" if self.f["source"] == Source.X else "Y"

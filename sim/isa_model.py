@@ -23,7 +23,9 @@ __all__ = ["IsaError", "Machine", "run_task"]
 
 Ints = NDArray[Any]
 _TIMING = ("slack", *ORDER)  #: fields that say when, not what
-_EXP, _GELU, _GATE, _RSQRT = (np.array(t) for t in (tables.EXP, tables.GELU, tables.GATE_EXP, tables.RSQRT))
+_EXP, _GATE, _RSQRT = (np.array(t) for t in (tables.EXP, tables.GATE_EXP, tables.RSQRT))
+#: Reversed, the order in which the five low bits of a key round its probability.
+_DITHER = np.array([int(f"{key:05b}"[::-1], 2) for key in range(32)])
 
 
 class IsaError(Exception):
@@ -43,6 +45,11 @@ def sat(value: Ints, bits: int) -> Ints:
     return np.clip(value, -(1 << bits - 1), (1 << bits - 1) - 1)
 
 
+def operand(value: Ints) -> Ints:
+    """A row operand of the array."""
+    return np.clip(value, -255, 255)
+
+
 class Machine:
     """One accelerator with its DRAM regions. `run` executes the program at an entry; buffers keep their contents."""
 
@@ -58,12 +65,13 @@ class Machine:
 
         self.output = garbage(output_bytes)
         self.x = garbage(1, p.x_depth, 2 * p.c).view("<i2")
-        self.y = garbage(p.t, p.y_depth, p.word)
-        self.h = garbage(p.t, p.h_depth, p.word)
+        self.y = rng.integers(-255, 256, (p.t, p.y_depth, p.word), np.int16)
+        self.h = rng.integers(-255, 256, (p.t, p.h_depth, p.word), np.int16)
         self.k = garbage(p.c, p.k_depth, p.word)
         self.v = garbage(p.k, p.v_depth, p.c)
         self.table_words = 1 << (p.norm_depth - 1).bit_length()  # of a half of the LayerNorm unit's parameter table
         self.table = garbage(1, 8 * self.table_words, 2 * p.c).view("<i2")
+        self.activation = garbage(1024)
         self.ring = np.empty((0, p.ring_bytes), np.uint8)  # words fetched and not yet popped
         self.score = garbage(p.t, 2 * -(-p.max_tokens // p.word), 2 * p.word).view("<i2")
         self.gate_words = -(-p.max_experts // p.c)  # of a token's logits; its first word has an address in steps of:
@@ -191,8 +199,13 @@ class Machine:
         self._write(self.y, row_begin + np.arange(len(patches)), d_base, d_stride, patches)
 
     def _load(self, dest: int, offset: int, bytes: int, d_base: int) -> None:
-        if dest not in (Dest.X, Dest.NORM):
+        if dest not in (Dest.X, Dest.NORM, Dest.ACTIVATION):
             raise IsaError("field", f"dest {dest}")
+        if dest == Dest.ACTIVATION:
+            if bytes != len(self.activation) or d_base:
+                raise IsaError("field", f"an activation's table of {bytes} bytes, from {d_base} on")
+            self.activation[:] = self._region(self.weights, offset, bytes)
+            return
         data = self._region(self.weights, offset, bytes).view("<i2")
         self._write(self.x if dest == Dest.X else self.table, np.array([0]), d_base, 0, data[None])
 
@@ -214,12 +227,12 @@ class Machine:
             y0: Ints = _RSQRT[vn >> 46]
             y = y0 * (3 * 65536 - ((vn >> 34) * (y0 * y0 >> 16) >> 16)) >> 17
             x = sat(rshift((dim * x - total) * y, 31 - zeros // 2), 18)
-        self._write(self.y, rows, d_base, d_stride, sat(rshift(x * gamma + beta, norm_shift), 8))
+        self._write(self.y, rows, d_base, d_stride, operand(rshift(x * gamma + beta, norm_shift)))
 
-    def _matmul(self, expert: int, dest: int, source: int, a_unsigned: int, use_queue: int, scatter: int, gelu: int,
-                keep: int, narrow: int, offset: int, bytes: int, a_base: int, a_stride: int, row_begin: int,
-                row_end: int, k_steps: int, tiles: int, d_base: int, d_stride: int, d_word: int, gelu_mult: int,
-                gelu_shift: int, gelu_zero: int, ring_offset: int) -> None:
+    def _matmul(self, expert: int, dest: int, source: int, use_queue: int, scatter: int, activate: int, keep: int,
+                narrow: int, offset: int, bytes: int, a_base: int, a_stride: int, row_begin: int, row_end: int,
+                k_steps: int, tiles: int, d_base: int, d_stride: int, d_word: int, act_mult: int, act_shift: int,
+                act_zero: int, x_shift: int, ring_offset: int) -> None:
         p = self.p
         queue = self._queue(expert) if use_queue or scatter else np.empty(0, np.int64)
         rows = np.arange(len(queue)) if use_queue else np.arange(row_begin, row_end)
@@ -231,20 +244,21 @@ class Machine:
         stream = self._stream(fetched, keep, ring_offset, tiles, p.param_words + k_steps)
         bias, mult, shift = (self._parameter(stream, *at) for at in ((0, "<i4"), (4, "<u2"), (6, "u1")))
         weight = stream[:, :, p.param_words * p.k :].reshape(tiles * p.c, k_steps * p.k).view(np.int8)
-        operand = self.y if source == Source.Y else self.h
-        a = self._read(operand, rows, a_base, a_stride, k_steps * p.k, first=row_begin)
-        a = a if a_unsigned else a.view(np.int8)
+        origin = self.y if source == Source.Y else self.h
+        a = self._read(origin, rows, a_base, a_stride, k_steps * p.k, first=row_begin)
         acc = (a.astype(np.float64) @ weight.T.astype(np.float64)).astype(np.int64)  # exact: far below 2^53
         if scatter:
             mult = self.factors[expert, : len(queue), None] * mult >> 16
         out = rshift((acc + bias) * mult, shift)
-        if gelu:
-            h = np.clip(out, -512, 511)
+        if activate:
+            h = sat(out, 13)
             size: Ints = np.abs(h)
-            out = 4 * np.maximum(h, 0) - np.where(size < 256, _GELU[size & 255], 0)
-            out = np.clip(rshift(out * gelu_mult, gelu_shift) + gelu_zero, 0, 255)
+            even = np.where(size < 1024, self.activation[size & 1023].astype(np.int64), 0)
+            out = rshift((4 * np.maximum(h, 0) - even) * act_mult, act_shift) + (act_zero ^ 0x100) - 0x100
+        if activate or dest in (Dest.Y, Dest.H):
+            out = operand(out)
         else:
-            out = sat(out, {Dest.LOGITS: 24, Dest.X: 16, Dest.X_ADD: 16}.get(Dest(dest), 8))
+            out = sat(out, {Dest.K: 8, Dest.V: 8, Dest.LOGITS: 24}.get(Dest(dest), 16))
         read_rows, rows = rows, queue if scatter else rows
         if dest == Dest.LOGITS:
             if d_word + tiles > self.gate_words:
@@ -253,8 +267,9 @@ class Machine:
             return
         buffer = {Dest.Y: self.y, Dest.H: self.h, Dest.K: self.k, Dest.V: self.v}.get(Dest(dest), self.x)
         if dest == Dest.X_ADD:
-            out = sat(out + self._read(self.x, rows, d_base, d_stride, tiles * p.c, d_word * p.c), 16)
-        if buffer is operand:  # tiles are written while later ones still read
+            old = self._read(self.x, rows, d_base, d_stride, tiles * p.c, d_word * p.c)
+            out = sat(out + rshift(old.astype(np.int64), x_shift), 16)
+        if buffer is origin:  # tiles are written while later ones still read
             read = self._index(buffer, read_rows - row_begin // p.t * p.t, a_base, a_stride, 0, k_steps * p.k)[1]
             if np.isin(self._index(buffer, rows, d_base, d_stride, d_word * p.c, tiles * p.c)[1], read).any():
                 raise IsaError("field", "the destination overlaps the source")
@@ -269,7 +284,7 @@ class Machine:
         keys, count = rows - first, row_end - first
         if row_end > p.max_tokens or key_tiles != -(-count // p.c) or pv_steps != -(-count // p.k):
             raise IsaError("field", f"rows {row_begin} to {row_end}, {key_tiles} key tiles, {pv_steps} steps")
-        q = self._signed(self.h, rows, a_base, a_stride, k_steps * p.k, first=row_begin)
+        q = self._read(self.h, rows, a_base, a_stride, k_steps * p.k, first=row_begin).astype(np.int64)
         k = self._signed(self.k, keys, k_base, k_stride, k_steps * p.k)
         v = self._signed(self.v, keys, v_base, v_stride, tiles * p.c)
         t = sat(rshift(q @ k.T * score_mult, score_shift), 16)
@@ -278,9 +293,9 @@ class Machine:
             self.score[row % p.t, keys // p.word * 2 + half, keys % p.word] = t[number]
         self.query_tiles += -(-row_end // p.t) - row_begin // p.t
         u = t.max(1, keepdims=True) - t
-        prob = rshift(_EXP[u & 31], np.minimum(u >> 5, 20))
+        prob = (_EXP[u & 31] >> np.minimum(u >> 5, 20)) + _DITHER[np.arange(len(rows)) % 32] >> 5
         factor = (1 << 24) // prob.sum(1, keepdims=True)
-        context = sat(rshift(prob @ v * (factor * out_mult >> 16), out_shift), 8)
+        context = operand(rshift(prob @ v * (factor * out_mult >> 16), out_shift))
         self._write(self.y, rows, d_base, d_stride, context, d_word * p.c)
 
     def _route(self, renormalize: int, append: int, row_begin: int, row_end: int, k_steps: int, tiles: int) -> None:
@@ -308,17 +323,16 @@ class Machine:
     def _mean(self, a_base: int, a_stride: int, row_begin: int, row_end: int, tiles: int, d_base: int, d_stride: int,
               out_shift: int, out_mult: int) -> None:
         rows = np.arange(row_begin, row_end)
-        total = self._signed(self.y, rows, a_base, a_stride, tiles * self.p.c, first=row_begin).sum(0)
-        self._write(self.h, np.array([0]), d_base, d_stride, sat(rshift(total * out_mult, out_shift), 8)[None])
+        total = self._read(self.y, rows, a_base, a_stride, tiles * self.p.c, first=row_begin).sum(0, np.int64)
+        self._write(self.h, np.array([0]), d_base, d_stride, operand(rshift(total * out_mult, out_shift))[None])
 
     def _store(self, source: int, offset: int, bytes: int, a_base: int, a_stride: int, row_begin: int, row_end: int,
                tiles: int) -> None:
         rows = np.arange(row_begin, row_end)
         if bytes != 2 * tiles * self.p.c * len(rows) or source not in (Source.X, Source.Y):
             raise IsaError("field", f"{bytes} bytes of {len(rows)} rows from {source}")
-        read = self._read if source == Source.X else self._signed
         buffer = self.x if source == Source.X else self.y
-        data = read(buffer, rows, a_base, a_stride, tiles * self.p.c, first=row_begin)
+        data = self._read(buffer, rows, a_base, a_stride, tiles * self.p.c, first=row_begin)
         self._region(self.output, offset, bytes)[:] = np.frombuffer(data.astype("<i2").tobytes(), np.uint8)
 
 

@@ -120,8 +120,8 @@ class Probes:
 
 
 def _elements(words: NDArray[np.uint8], bits: int) -> NDArray:
-    """The signed elements of 16 or 24 bits of words [..., bytes]."""
-    size = bits // 8
-    wide = np.zeros((*words.shape[:-1], words.shape[-1] // size, 4), np.uint8)
-    wide[..., 4 - size :] = words.reshape(*wide.shape[:-1], size)
-    return wide.view("<i4")[..., 0] >> 32 - bits
+    """The signed elements, at most 25 bits each, of words [..., bytes]."""
+    first = np.arange(8 * words.shape[-1] // bits) * bits
+    padded = np.pad(words, [(0, 0)] * (words.ndim - 1) + [(0, 3)])
+    four = np.ascontiguousarray(padded[..., first[:, None] // 8 + np.arange(4)]).view("<u4")[..., 0]
+    return (four >> first % 8 << 32 - bits).astype("<u4").view("<i4") >> 32 - bits

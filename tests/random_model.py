@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from hwgen.machine.tables import ACTIVATIONS
 from hwgen.network.description import Description, check, expected_tensors, parse_model
 from hwgen.quantize.synthetic import RandomWeights, synthetic_images
 
@@ -51,19 +52,33 @@ def _structure(rng: np.random.Generator, overrides: dict[str, Any]) -> dict[str,
         if head != "none":
             tasks[-1]["outputs"] = draw(2, 19)
     structure: dict[str, Any] = {
-        "format": "hwgen-model", "version": 1, "name": "random", "weights": "weights.safetensors",
+        "format": "hwgen-model", "version": 2, "name": "random", "weights": "weights.safetensors",
         "image": image, "patch": patch, "dim": draw(5, 40), "heads": draw(1, 3), "head_dim": draw(5, 24),
         "class_token": class_token, "residual_fraction_bits": draw(7, 10),
         "layers": [{"mlp": _mlp(rng)} for _ in range(draw(1, 3))], "tasks": tasks, "scales": {"pixels": 1 / 255},
     }  # fmt: skip
-    return structure | overrides
+    structure |= overrides
+    if "residual_fraction_bits" not in overrides:
+        structure["residual_fraction_bits"] = _stream_bits(rng, structure["layers"])
+    return structure
+
+
+def _stream_bits(rng: np.random.Generator, layers: list[dict[str, Any]]) -> list[int]:
+    """Fraction bits that fall by 0 to 3 where they may, in half of the models nowhere."""
+    bits = [int(rng.integers(8, 13))]
+    falls = rng.choice([0, 0, 1, 2, 3], 2 * len(layers)) * int(rng.integers(2))
+    for place, fall in enumerate(falls):
+        may = place % 2 == 0 or layers[place // 2]["mlp"]["kind"] == "dense"
+        bits.append(max(6, bits[-1] - int(fall)) if may else bits[-1])
+    return bits
 
 
 def _mlp(rng: np.random.Generator) -> dict[str, Any]:
     hidden = int(rng.integers(6, 60))
     if rng.random() < 0.4:
-        return {"kind": "dense", "hidden": hidden}
+        return {"kind": "dense", "hidden": hidden, "activation": str(rng.choice(list(ACTIVATIONS)))}
     experts = int(rng.integers(2, 10))
     top_k = min(int(rng.integers(1, 4)), experts)
     return {"kind": "moe", "experts": experts, "hidden": hidden, "top_k": top_k,
-            "gate": str(rng.choice(["softmax_topk", "topk_softmax"]))}  # fmt: skip
+            "gate": str(rng.choice(["softmax_topk", "topk_softmax"])),
+            "activation": str(rng.choice(list(ACTIVATIONS)))}  # fmt: skip

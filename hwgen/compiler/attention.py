@@ -12,9 +12,10 @@ from hwgen.machine.isa import Dest
 __all__ = ["attention"]
 
 
-def attention(b: Builder, name: str) -> None:
-    """The attention of a layer; its projection is left for the next norm."""
-    layout = b.layout
+def attention(b: Builder, layer: int, activation: str) -> None:
+    """The attention of a layer; its projection is left for the next norm. What the layer's MLP needs of the table
+    of its `activation` is loaded beside."""
+    name, layout = f"layers.{layer}", b.layout
     proj = b.matrix(f"{name}.attn.proj", inputs=(layout.head_channels, layout.attn_used))
     matrices = {
         part: b.matrix(f"{name}.attn.{part}", outputs=(layout.head_channels, channels))
@@ -29,10 +30,12 @@ def attention(b: Builder, name: str) -> None:
         return emit
 
     def project(begin: int, end: int, last: bool) -> None:
-        b.matmul(proj, f"{name}.attn", layout.context, Dest.X_ADD, b.x, (begin, end), last=last)
+        b.matmul(proj, f"{name}.attn", layout.context, Dest.X_ADD, b.x, (begin, end), last=last,
+                 fields=b.adding(2 * layer))
         b.probe(f"{name}.attn", b.x, (begin, end), b.dim)
 
     b.norm(matrices["q"], linear("q", Dest.H, layout.q))
+    b.load_activation(activation)
     linear("k", Dest.K, layout.k)(*b.all, True)
     linear("v", Dest.V, layout.v)(*b.all, True)
     for image in range(layout.batch):

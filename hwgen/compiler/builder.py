@@ -46,13 +46,28 @@ class Builder(Emitter):
         if task.norm:
             self.norms.append(f"tasks.{task.name}.norm")
         self._next_norm = 0
+        self._activation = ""  #: whose table was loaded
 
     def value(self, name: str) -> int:
         """A tensor of one element."""
         return int(self.desc.tensors[name][0])
 
-    def gelu(self, mlp: str) -> dict[str, int]:
-        return {"gelu": 1} | {f"gelu_{part}": self.value(f"{mlp}.gelu.{part}") for part in ("mult", "shift", "zero")}
+    def activation(self, mlp: str) -> dict[str, int]:
+        """Fields of fc1 of an MLP."""
+        mult, shift, zero = (self.value(f"{mlp}.activation.{part}") for part in ("mult", "shift", "zero"))
+        return {"activate": 1, "act_mult": mult, "act_shift": shift, "act_zero": zero & 0x1FF}
+
+    def load_activation(self, kind: str) -> None:
+        """Its table, unless it is there."""
+        if kind != self._activation:
+            self._activation = kind
+            block = self.region.add(f"tables.{kind}", lambda: self.desc.tensors[f"tables.{kind}"].tobytes())
+            self.emit(units.load_activation(kind, offset=block.offset, bytes=block.bytes))
+
+    def adding(self, place: int) -> dict[str, int]:
+        """Fields of the matmul of an addition to the residual stream, by its number behind the embedding."""
+        before, after = self.model.stream_bits[place : place + 2]
+        return {"x_shift": before - after}
 
     def matrix(self, weights: str, *, outputs: Channels | None = None, inputs: Channels | None = None) -> Matrix:
         return Matrix(self.desc, self.p, weights, outputs, inputs)

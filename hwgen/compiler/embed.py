@@ -49,12 +49,11 @@ def embed(b: Builder) -> None:
             loaded = upto
         b.emit(units.patches(layout, image, pieces[begin, end]))
         rows = first_patch(begin), end
-        b.probe("patches", layout.patches(image), rows, range(model.patch_size), unsigned=True)
+        b.probe("patches", layout.patches(image), rows, range(model.patch_size))
 
     def multiply(begin: int, end: int, last: bool) -> None:
         area, rows = layout.patches(begin // model.tokens), (first_patch(begin), end)
-        b.matmul(matrix, "embed", area, Dest.X_ADD, b.x, rows, last=last,
-                 fields={"a_unsigned": 1})
+        b.matmul(matrix, "embed", area, Dest.X_ADD, b.x, rows, last=last)
         b.probe("embed", b.x, (begin, end), b.dim)
 
     # Blocks of the embedding end with a row tile or an image; without a place in the ring only with an image.

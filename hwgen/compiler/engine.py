@@ -8,7 +8,7 @@ from __future__ import annotations
 from hwgen.compiler.areas import Access, Area, Span
 from hwgen.compiler.layout import Layout, div_up
 from hwgen.compiler.ring import Matrix
-from hwgen.compiler.units import QUEUES, READS_Y, WRITES_Y, Draft
+from hwgen.compiler.units import ACTIVATION, QUEUES, READS_Y, WRITES_Y, Draft
 from hwgen.machine.isa import Dest, Op
 
 __all__ = ["SCORES", "attention", "matmul"]
@@ -46,8 +46,11 @@ def matmul(
         fields |= {"use_queue": 1, "expert": expert}
     if dest != Dest.LOGITS:
         fields |= {"d_base": target.base, "d_stride": target.stride}
+    reads = [read] if expert is None else [read, QUEUES]
+    if fields.get("activate"):
+        reads.append(Access(ACTIVATION, (0, 1), (0, 1)))
     return Draft(
-        Op.MATMUL, name, fields, reads=(read,) if expert is None else (read, QUEUES), writes=(write,),
+        Op.MATMUL, name, fields, reads=tuple(reads), writes=(write,),
         ports=READS_Y if source.buffer == "Y" else frozenset(), steps=tiles * row_tiles * k_steps, expert=expert,
     )  # fmt: skip
 

@@ -15,18 +15,18 @@ PER_EXPERT, PER_WINNER = 6, 18
 
 
 def dense(b: Builder, layer: int, mlp: DenseMlp) -> None:
-    """fc1, GELU, fc2 of all tokens; fc2 is left for the next norm."""
+    """fc1, activation, fc2 of all tokens; fc2 is left for the next norm."""
     name, hidden = f"layers.{layer}", b.layout.hidden(layer)
     fc1, fc2 = (b.matrix(f"{name}.mlp.{part}") for part in ("fc1", "fc2"))
-    gelu = b.gelu(f"{name}.mlp")
+    activation = b.activation(f"{name}.mlp")
 
     def first(begin: int, end: int, last: bool) -> None:
-        b.matmul(fc1, f"{name}.hidden", b.layout.norm, Dest.H, hidden, (begin, end), last=last, fields=gelu)
-        b.probe(f"{name}.hidden", hidden, (begin, end), range(mlp.hidden), unsigned=True)
+        b.matmul(fc1, f"{name}.hidden", b.layout.norm, Dest.H, hidden, (begin, end), last=last, fields=activation)
+        b.probe(f"{name}.hidden", hidden, (begin, end), range(mlp.hidden))
 
     def second(begin: int, end: int, last: bool) -> None:
         b.matmul(fc2, f"{name}.mlp", hidden, Dest.X_ADD, b.x, (begin, end), last=last,
-                 fields={"a_unsigned": 1})
+                 fields=b.adding(2 * layer + 1))
         b.probe(f"{name}.mlp", b.x, (begin, end), b.dim)
 
     b.norm(fc1, first)
@@ -73,7 +73,6 @@ def _expert(b: Builder, layer: int, mlp: MoeMlp, expert: int) -> None:
     weights, tensor = f"layers.{layer}.moe.experts.{expert}", f"layers.{layer}.expert.{expert}.hidden"
     fc1, fc2 = (b.matrix(f"{weights}.{part}") for part in ("fc1", "fc2"))
     gathered, hidden = b.layout.gathered(expert), b.layout.hidden(layer)
-    b.matmul(fc1, tensor, gathered, Dest.H, hidden, expert=expert, fields=b.gelu(weights))
-    b.probe(tensor, hidden, None, range(mlp.hidden), unsigned=True, expert=expert)
-    b.matmul(fc2, f"{weights} into mlp", hidden, Dest.X_ADD, b.x, expert=expert,
-             fields={"a_unsigned": 1, "scatter": 1})
+    b.matmul(fc1, tensor, gathered, Dest.H, hidden, expert=expert, fields=b.activation(weights))
+    b.probe(tensor, hidden, None, range(mlp.hidden), expert=expert)
+    b.matmul(fc2, f"{weights} into mlp", hidden, Dest.X_ADD, b.x, expert=expert, fields={"scatter": 1})

@@ -30,6 +30,5 @@ class Probe:
     tensor_row: int = 0
     column: int = 0
     channels: Sequence[int] = ()
-    unsigned: bool = False  #: bytes are uint8, else int8 (wider elements are always signed)
     head: int | None = None  #: index of a leading axis of the tensor, if it has one
     expert: int | None = None  #: whose queue the rows are; no such row if the queue is empty

@@ -98,7 +98,7 @@ def _program(layout: Layout, region: WeightRegion, task: Task) -> Builder:
     b = Builder(layout, region, task)
     embed(b)
     for index, layer in enumerate(layout.desc.model.layers):
-        attention(b, f"layers.{index}")
+        attention(b, index, layer.mlp.activation)
         if isinstance(layer.mlp, MoeMlp):
             experts(b, index, layer.mlp)
         else:

@@ -14,8 +14,8 @@ from hwgen.machine import isa
 from hwgen.machine.isa import Dest, Op
 
 __all__ = [
-    "QUEUES", "READS_Y", "WRITES_Y", "Draft", "gather", "load_norm", "load_x", "mean", "norm", "patches", "route",
-    "store",
+    "ACTIVATION", "QUEUES", "READS_Y", "WRITES_Y", "Draft", "gather", "load_activation", "load_norm", "load_x", "mean",
+    "norm", "patches", "route", "store",
 ]  # fmt: skip
 
 UNIT_OF = {op: unit for unit, ops in isa.UNITS.items() for op in ops}
@@ -23,6 +23,8 @@ UNIT_OF = {op: unit for unit, ops in isa.UNITS.items() for op in ops}
 WRITES_Y, READS_Y = frozenset(["row writes of Y"]), frozenset(["row reads of Y"])
 #: The router's queues; the LayerNorm unit's parameter table, whose rows are its halves.
 QUEUES, TABLE = Access(Area("QUEUE"), (0, 1), (0, 1)), Area("TABLE")
+#: The table of the activation function, behind the array.
+ACTIVATION = Area("ACTIVATION")
 
 
 class Draft:
@@ -69,6 +71,12 @@ def load_norm(layout: Layout, name: str, half: int, **block: int) -> Draft:
     base = 4 * half << ceil_log2(layout.p.norm_depth)
     write = Access(TABLE, (half, half + 1), (0, 1))
     return Draft(Op.LOAD, name, block | {"dest": Dest.NORM, "d_base": base}, writes=(write,))
+
+
+def load_activation(kind: str, **block: int) -> Draft:
+    """An activation's table."""
+    write = Access(ACTIVATION, (0, 1), (0, 1))
+    return Draft(Op.LOAD, f"table of {kind}", block | {"dest": Dest.ACTIVATION}, writes=(write,))
 
 
 def norm(layout: Layout, name: str, rows: Span, x_row: int, half: int, **fields: int) -> Draft:

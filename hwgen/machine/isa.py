@@ -45,16 +45,17 @@ class Source(IntEnum):
 
 
 class Dest(IntEnum):
-    """Where a matmul's rows go, and so how they saturate; where LOAD's words go (X or NORM)."""
+    """Where a matmul's rows go, and so how they saturate; where LOAD's words go (X, NORM or ACTIVATION)."""
 
-    Y = 0  #: int8 (uint8 after GELU)
-    H = 1  #: int8 (uint8 after GELU)
+    Y = 0  #: nine bits, -255..255
+    H = 1  #: nine bits, -255..255
     K = 2  #: int8
     V = 3  #: int8
     X = 4  #: int16, overwrites
     X_ADD = 5  #: int16, adds to the residual stream
     LOGITS = 6  #: int24, to the router
     NORM = 7  #: LOAD: the parameter table of the LayerNorm unit
+    ACTIVATION = 8  #: LOAD: the activation's table, a byte an entry
 
 
 #: The units instructions run on; each takes its own in program order.
@@ -86,10 +87,9 @@ FIELDS: tuple[Field, ...] = (
     Field("expert", 0, 8, 8, "expert whose queue is meant"),
     Field("dest", 0, 16, 4, "destination of a matmul (Dest)"),
     Field("source", 0, 20, 2, "rows read from (Source)"),
-    Field("a_unsigned", 0, 22, 1, "the A operand is uint8, else int8"),
     Field("use_queue", 0, 23, 1, "rows are 0 .. length of the expert's queue - 1; skipped, weights too, when empty"),
     Field("scatter", 0, 24, 1, "row i goes to token queue[i] with its gate weight as row factor"),
-    Field("gelu", 0, 25, 1, "GELU between requantization and destination"),
+    Field("activate", 0, 25, 1, "the activation function between requantization and destination"),
     Field("renormalize", 0, 26, 1, "ROUTE: divide by the sum over the winners, else over all experts"),
     Field("statistics", 0, 27, 1, "NORM: LayerNorm, else rescale"),
     Field("keep", 0, 28, 1, "the weights stay in the ring for a later MATMUL"),
@@ -114,9 +114,9 @@ FIELDS: tuple[Field, ...] = (
     Field("d_base", 6, 0, 16, "first destination word: of row 0"),
     Field("d_stride", 6, 16, 16, "destination words per row group"),
     Field("d_word", 7, 0, 16, "first destination word in the row, in words of C channels"),
-    Field("gelu_mult", 7, 16, 16, "GELU output multiplier"),
-    Field("gelu_shift", 8, 0, 8, "GELU output shift"),
-    Field("gelu_zero", 8, 8, 8, "GELU output zero point"),
+    Field("act_mult", 7, 16, 16, "multiplier of the activation's output"),
+    Field("act_shift", 8, 0, 8, "shift of the activation's output"),
+    Field("act_zero", 8, 8, 9, "zero point of the activation's output, two's complement"),
     Field("norm_shift", 8, 16, 8, "NORM output shift"),
     Field("k_base", 9, 0, 16, "ATTENTION: key word of row_begin rounded down to max(C, K)"),
     Field("k_stride", 9, 16, 16, "ATTENTION: key words per group of C tokens"),
@@ -128,6 +128,7 @@ FIELDS: tuple[Field, ...] = (
     Field("score_shift", 12, 16, 8, "ATTENTION: score shift"),
     Field("out_shift", 12, 24, 8, "ATTENTION: context shift; MEAN: shift"),
     Field("out_mult", 13, 0, 16, "ATTENTION: context multiplier; MEAN: multiplier"),
+    Field("x_shift", 11, 0, 2, "MATMUL to X_ADD: rounding right shift of the residual stream before the addition"),
     Field("ring_offset", 9, 0, 16, "MATMUL: ring words in front of its weights that belong to others; 0 unless `keep`"),
     Field("dim", 9, 0, 16, "NORM: channels D"),
     Field("eps_high", 9, 16, 16, "NORM: eps, bits 32..47"),
@@ -157,7 +158,8 @@ NO_WAIT = 255
 OPCODES: dict[Op, tuple[str, tuple[str, ...]]] = {
     Op.END: ("end of program: done, interrupt", ()),
     Op.LOAD: (
-        "weights region → X words, or the LayerNorm unit's table (4 words for C channels), from d_base, `bytes` long",
+        "weights region → X words, or the LayerNorm unit's table (4 words for C channels), from d_base, `bytes` long; "
+        "or the activation's table, as a whole",
         ("dest", "offset", "bytes", "d_base"),
     ),
     Op.IMAGE: (
@@ -171,9 +173,9 @@ OPCODES: dict[Op, tuple[str, tuple[str, ...]]] = {
     ),
     Op.MATMUL: (
         "rows of Y or H times streamed weights, post-processed, to `dest`",
-        ("expert", "dest", "source", "a_unsigned", "use_queue", "scatter", "gelu", "keep", "narrow", "offset", "bytes",
-         "a_base", "a_stride", "row_begin", "row_end", "k_steps", "tiles", "d_base", "d_stride", "d_word", "gelu_mult",
-         "gelu_shift", "gelu_zero", "ring_offset", "slack"),
+        ("expert", "dest", "source", "use_queue", "scatter", "activate", "keep", "narrow", "offset", "bytes",
+         "a_base", "a_stride", "row_begin", "row_end", "k_steps", "tiles", "d_base", "d_stride", "d_word", "act_mult",
+         "act_shift", "act_zero", "x_shift", "ring_offset", "slack"),
     ),
     Op.ATTENTION: (
         "one head, queries and keys row_begin..row_end-1: scores, softmax, PV; queries from H, context to Y",

@@ -33,8 +33,8 @@ other bits must be zero (fields of different opcodes may share bits). Offsets ar
 _SOURCES = {Source.Y: "Y buffer", Source.H: "H buffer", Source.X: "X buffer (STORE only)"}
 
 _DESTS = {
-    Dest.Y: "Y buffer, int8 (after GELU uint8)",
-    Dest.H: "H buffer, int8 (after GELU uint8)",
+    Dest.Y: "Y buffer, -255..255",
+    Dest.H: "H buffer, -255..255",
     Dest.K: "K buffer, int8",
     Dest.V: "V buffer, int8",
     Dest.X: "X buffer, int16, overwritten (also LOAD)",

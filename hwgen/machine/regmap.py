@@ -18,7 +18,7 @@ __all__ = [
 ]  # fmt: skip
 
 MAGIC = int.from_bytes(b"HWGN", "little")
-VERSION = 4  #: of this map and of the instruction set; a driver refuses others
+VERSION = 5  #: of this map and of the instruction set; a driver refuses others
 
 
 class Error(IntEnum):

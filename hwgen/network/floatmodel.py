@@ -102,8 +102,10 @@ class FloatModel:
     def run(self, images: np.ndarray, task: str, tap: Tap | None = None) -> np.ndarray:
         """Outputs [B, rows, outputs] for images uint8 [B, H, W, C]; `tap(name, value)` sees every intermediate tensor.
 
-        Names are those of docs/description.md. k is tapped without its bias, which the hardware drops. `T.norm` holds
-        only the tokens the head reads. A tensor of many images comes in several parts.
+        Names are those of docs/description.md; `pixels` are the patches, normalised, `layers.i.pre` and
+        `layers.i.expert.e.pre` what the activation function takes. k is tapped without its bias, which the hardware
+        drops. `T.norm` holds only the tokens the head reads. A tensor of many images comes in
+        several parts.
         """
         number = [t.name for t in self.model.tasks].index(task)
         seen = tap or _unseen
@@ -135,7 +137,9 @@ class FloatModel:
         patch, rows = model.patch, model.image.height // model.patch.height
         pixels = (images.astype(self.dtype) - self.mean) / self.std
         grid = pixels.reshape(len(images), rows, patch.height, -1, patch.width, model.image.channels)
-        x = self._linear("embed", grid.transpose(0, 1, 3, 2, 4, 5).reshape(len(images), model.patches, -1))
+        patches = grid.transpose(0, 1, 3, 2, 4, 5).reshape(len(images), model.patches, -1)
+        tap("pixels", patches)
+        x = self._linear("embed", patches)
         tokens = [np.broadcast_to(self.tensors[name], (len(images), 1, model.dim)) for name in prefix_names(model)]
         x = np.concatenate([*tokens, x], 1) + self.tensors["pos"]
         tap("embed", x)
@@ -151,7 +155,9 @@ class FloatModel:
         if isinstance(mlp, MoeMlp):
             x = x + self._moe(index, mlp, y.reshape(-1, self.model.dim), task, tap).reshape(x.shape)
         else:
-            hidden = gelu(self._linear(f"l{index}.fc1", y))
+            pre = self._linear(f"l{index}.fc1", y)
+            tap(f"layers.{index}.pre", pre)
+            hidden = ACTIVATIONS[mlp.activation](pre)
             tap(f"layers.{index}.hidden", hidden)
             x = x + self._linear(f"l{index}.fc2", hidden)
         tap(f"layers.{index}.mlp", x)
@@ -183,7 +189,9 @@ class FloatModel:
         for expert in range(mlp.experts):
             rows, place = np.nonzero(winners == expert)
             if len(rows):
-                hidden = gelu(self._linear(f"l{index}.e{expert}.fc1", y[rows]))
+                pre = self._linear(f"l{index}.e{expert}.fc1", y[rows])
+                tap(f"layers.{index}.expert.{expert}.pre", pre)
+                hidden = ACTIVATIONS[mlp.activation](pre)
                 tap(f"layers.{index}.expert.{expert}.hidden", hidden)
                 out[rows] += weights[rows, place, None] * self._linear(f"l{index}.e{expert}.fc2", hidden)
         return out
@@ -229,3 +237,24 @@ def gelu(x: np.ndarray) -> np.ndarray:
         series = series * t + x.dtype.type(coefficient)
     erf = np.sign(x) * (1 - series * tail)
     return np.asarray(0.5 * x * (1 + erf))
+
+
+def gelu_tanh(x: np.ndarray) -> np.ndarray:
+    """GELU by tanh (Hendrycks and Gimpel, 2016): x/2·(1 + tanh(√(2/π)·(x + 0.044715·x³)))."""
+    return np.asarray(x * _sigmoid(x.dtype.type(2 * np.sqrt(2 / np.pi)) * (x + x.dtype.type(0.044715) * x**3)))
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    tail = np.exp(-np.abs(x))
+    return np.asarray(np.where(x < 0, tail, 1) / (1 + tail))
+
+
+#: By the name a description has for them.
+ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "gelu": gelu,
+    "gelu_tanh": gelu_tanh,
+    "quick_gelu": lambda x: x * _sigmoid(x.dtype.type(1.702) * x),
+    "silu": lambda x: x * _sigmoid(x),
+    "hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
+    "relu": lambda x: np.maximum(x, 0),
+}

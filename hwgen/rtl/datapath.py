@@ -5,7 +5,7 @@ Tested by tests/system/test_cocotb_top.py.
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -14,7 +14,7 @@ from hwgen.machine.isa import BY_NAME, Dest, Source
 from hwgen.machine.params import HwParams
 from hwgen.rtl.common.context import CONTEXTS
 from hwgen.rtl.common.decode import INSTRUCTION_BITS, Fields, delayed
-from hwgen.rtl.common.ports import bundled, shared, strobed_beats, word_read, word_write
+from hwgen.rtl.common.ports import OPERAND_BITS, bundled, shared, strobed_beats, word_read, word_write
 from hwgen.rtl.common.ram import Ram
 from hwgen.rtl.common.rowbuffer import RowBuffer
 from hwgen.rtl.control.sequencer import PORTS
@@ -102,8 +102,8 @@ class Datapath(wiring.Component):
     def _units(self, m: Module) -> None:
         p = self.p
         timing = engine_timing(p)
-        self.y = RowBuffer(banks=p.t, lanes=p.c, k=p.k, depth=p.y_depth)
-        self.h = RowBuffer(banks=p.t, lanes=p.c, k=p.k, depth=p.h_depth)
+        self.y = RowBuffer(banks=p.t, lanes=p.c, k=p.k, depth=p.y_depth, elem=OPERAND_BITS)
+        self.h = RowBuffer(banks=p.t, lanes=p.c, k=p.k, depth=p.h_depth, elem=OPERAND_BITS)
         self.keys = RowBuffer(banks=p.c, lanes=p.c, k=p.k, depth=p.k_depth)
         self.values = RowBuffer(banks=p.k, lanes=p.c, k=p.c, depth=p.v_depth)
         self.x = Ram(width=16 * p.c, depth=p.x_depth)
@@ -162,6 +162,7 @@ class Datapath(wiring.Component):
             self.norm.eps.eq(Cat(fields["norm"].eps_low, fields["norm"].eps_high)),
             self.mover.mean.eq(~fields["mover"].use_queue),
             self.load.to_norm.eq(fields["load"].dest == Dest.NORM),
+            self.load.to_activation.eq(fields["load"].dest == Dest.ACTIVATION),
             self.store.from_y.eq(fields["store"].source == Source.Y),
         ]
         for unit, beats in (
@@ -186,14 +187,8 @@ class Datapath(wiring.Component):
                 m.d.comb += buffer.operands.sub.eq(getattr(issue, f"{address}_sub"))
         for name in self.softmax.read.signature.members:
             m.d.comb += getattr(self.softmax.read, name).eq(getattr(issue, f"s_{name}"))
-        a = Signal(p.t * p.k * 8)
-        unsigned_a = Signal()
-        with m.If(issue.kind == Pass.CONTEXT):
-            m.d.comb += [a.eq(self.softmax.a), unsigned_a.eq(1)]
-        with m.Else():
-            rows = Mux(issue.from_h, self.h.operands.data, self.y.operands.data)
-            m.d.comb += [a.eq(rows), unsigned_a.eq(issue.a_unsigned)]
-        lanes = [a[8 * i : 8 * i + 8] for i in range(p.t * p.k)]
+        probabilities = Cat(*(Cat(self.softmax.a.word_select(i, 8), Const(0, 1)) for i in range(p.t * p.k)))
+        rows = Mux(issue.from_h, self.h.operands.data, self.y.operands.data)
         # V comes lane by lane: K tokens of C channels.
         values = [self.values.operands.data[8 * (lane * p.c + c) :][:8] for c in range(p.c) for lane in range(p.k)]
         b = Signal(p.ring_bytes * 8)
@@ -208,7 +203,7 @@ class Datapath(wiring.Component):
             self.array.valid.eq(issue.step_valid),
             self.array.first.eq(issue.step_first),
             self.array.last.eq(issue.step_last),
-            self.array.a.eq(Cat(*(Cat(lane, lane[7] & ~unsigned_a) for lane in lanes))),
+            self.array.a.eq(Mux(issue.kind == Pass.CONTEXT, probabilities, rows)),
             self.array.b.eq(b),
         ]
 
@@ -236,13 +231,15 @@ class Datapath(wiring.Component):
         write = self.write
         shared(m, self.y.write, write.y, self.norm.y, self.image.y)
         shared(m, self.h.write, write.h, self.mover.h)
-        shared(m, self.keys.write, write.keys)
-        shared(m, self.values.write, write.values)
+        for buffer, port in ((self.keys, write.keys), (self.values, write.values)):
+            int8 = bundled(port, port.signature)
+            int8.data = Cat(*(port.data.word_select(lane, OPERAND_BITS)[:8] for lane in range(self.p.c)))
+            shared(m, buffer.write, int8)
         shared(m, self.y.row, self.mover.y, self.store.y)
         m.d.comb += self.mover.h_hold.eq(write.h_soon)
 
     def _residual(self, m: Module) -> None:
-        """X: a read port with one more register (latency 2), a write port; the LayerNorm's parameters."""
+        """X: a read port with one more register (latency 2), a write port; the tables that LOAD fills."""
         x, write = self.x, self.write
         size = {"depth": x.depth, "width": x.width}
         reads = bundled(x, word_read(**size).flip(), "r_{}".format)
@@ -251,6 +248,7 @@ class Datapath(wiring.Component):
         shared(m, reads, self.norm.x, self.store.x, write.x_read)
         shared(m, bundled(x, word_write(**size).flip(), "w_{}".format), self.load.x, write.x)
         wiring.connect(m, self.load.affine, self.norm.affine)
+        wiring.connect(m, self.load.activation, self.post.table)
         m.d.comb += [
             self.norm.x_hold.eq(write.x_read_next),
             self.load.x_hold.eq(write.x_write_next),

@@ -11,7 +11,7 @@ from amaranth.lib import wiring
 from amaranth.utils import ceil_log2
 
 from hwgen.machine.params import HwParams
-from hwgen.rtl.common.ports import WEIGHT_BITS
+from hwgen.rtl.common.ports import OPERAND_BITS, WEIGHT_BITS
 
 os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
 
@@ -51,13 +51,12 @@ def debug_map(p: HwParams) -> dict[str, dict[str, object]]:
     and COUNTS: see Router (elements of the latter two: whole words); SCORE: see Softmax.
     """
     datapath = "core.datapath"
-    word = 8 * p.word
     banked = {
-        "Y": ("y", p.t, word, p.y_depth, 8),
-        "H": ("h", p.t, word, p.h_depth, 8),
-        "K": ("keys", p.c, word, p.k_depth, 8),
+        "Y": ("y", p.t, OPERAND_BITS * p.word, p.y_depth, OPERAND_BITS),
+        "H": ("h", p.t, OPERAND_BITS * p.word, p.h_depth, OPERAND_BITS),
+        "K": ("keys", p.c, 8 * p.word, p.k_depth, 8),
         "V": ("values", p.k, 8 * p.c, p.v_depth, 8),
-        "SCORE": ("softmax.score_buffer", p.t, 2 * word, 2 * -(-p.max_tokens // p.word), 16),
+        "SCORE": ("softmax.score_buffer", p.t, 16 * p.word, 2 * -(-p.max_tokens // p.word), 16),
     }
     buffers: dict[str, dict[str, object]] = {
         name: {

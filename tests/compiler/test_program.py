@@ -11,7 +11,8 @@ from hwgen.common.errors import HwgenError
 from hwgen.compiler import auto_params, compile_model
 from hwgen.estimate.cycles import estimate
 from hwgen.machine import isa
-from hwgen.machine.isa import Op
+from hwgen.machine.isa import Dest, Op
+from hwgen.machine.tables import ACTIVATION_ENTRIES, ACTIVATIONS
 from hwgen.network.macs import macs
 from tests.random_model import random_description, random_images
 
@@ -65,10 +66,50 @@ def test_order_of_opcodes():
     q_to_proj = "MATMUL0 MATMUL0 ATTENTION ATTENTION MATMUL0 MATMUL4 "
     experts = "GATHER " + "GATHER MATMUL0 MATMUL0 " * 3 + "MATMUL0 MATMUL0 "
     assert text == (
-        "LOAD IMAGE MATMUL1 LOAD NORM0 LOAD NORM4 MATMUL0 MATMUL4 " + q_to_proj
+        "LOAD IMAGE MATMUL1 LOAD NORM0 LOAD NORM4 MATMUL0 MATMUL4 LOAD " + q_to_proj
         + "NORM0 LOAD NORM4 MATMUL0 MATMUL0 MATMUL4 NORM0 LOAD NORM4 MATMUL0 " + q_to_proj
         + "NORM0 LOAD MATMUL0 NORM4 ROUTE0 MATMUL4 ROUTE4 " + experts + "NORM0 MEAN MATMUL0 STORE END"
     )  # fmt: skip
+
+
+LAYERS = [
+    {"mlp": {"kind": "dense", "hidden": 24, "activation": "gelu"}},
+    {"mlp": MOE | {"activation": "silu"}},
+    {"mlp": {"kind": "dense", "hidden": 24, "activation": "silu"}},
+    {"mlp": {"kind": "dense", "hidden": 24, "activation": "gelu"}},
+]
+
+
+def test_a_table_is_loaded_where_the_activation_changes():
+    """Each activation finds its own; the table of the first and the last layer lies in DRAM once."""
+    desc = random_description(0, **FIXED | {"layers": LAYERS})
+    compiled = compile_model(desc, auto_params([desc], 4, 8, 8))
+    for instructions in compiled.instructions.values():
+        offsets, table = [], b""
+        for instr in instructions:
+            if instr.op == Op.LOAD and instr.fields["dest"] == Dest.ACTIVATION:
+                assert instr.fields["bytes"] == ACTIVATION_ENTRIES and not instr.fields.get("d_base")
+                offsets.append(instr.fields["offset"])
+                table = compiled.weights[offsets[-1] : offsets[-1] + ACTIVATION_ENTRIES]
+            elif instr.fields.get("activate"):
+                kind = LAYERS[int(instr.name.split(".")[1])]["mlp"]["activation"]
+                assert list(table) == list(ACTIVATIONS[kind]), instr.name
+        assert len(offsets) == 3 and offsets[0] == offsets[2] != offsets[1]
+
+
+def test_additions_shift_the_stream_by_what_it_loses():
+    bits = [13, 11, 8, 8, 8, 8, 7, 6, 6]
+    desc = random_description(0, **FIXED | {"layers": LAYERS, "residual_fraction_bits": bits})
+    compiled = compile_model(desc, auto_params([desc], 4, 8, 8))
+    shifts = {}
+    for instr in compiled.instructions["map"]:
+        if instr.op == Op.MATMUL and instr.fields["dest"] == Dest.X_ADD:
+            shifts.setdefault(instr.name, set()).add(instr.fields.get("x_shift", 0))
+    experts = {f"layers.1.moe.experts.{e} into mlp": {0} for e in range(4)}
+    assert shifts == experts | {
+        "embed": {0}, "layers.0.attn": {2}, "layers.0.mlp": {3}, "layers.1.attn": {0}, "layers.2.attn": {0},
+        "layers.2.mlp": {1}, "layers.3.attn": {1}, "layers.3.mlp": {0},
+    }  # fmt: skip
 
 
 def test_tasks_share_weights(model):

@@ -23,6 +23,11 @@ def sat(v: int, bits: int) -> int:
     return max(-(2 ** (bits - 1)), min(2 ** (bits - 1) - 1, v))
 
 
+def sat9(v: int) -> int:
+    """Saturate to what a row operand of the array holds: -256 is not among its nine bits' values."""
+    return max(-255, min(255, v))
+
+
 def dot(a: list[int], b: list[int]) -> int:
     return sum(x * y for x, y in zip(a, b, strict=True))
 
@@ -41,9 +46,14 @@ def saturated(rows: Matrix, bits: int) -> Matrix:
     return [[sat(v, bits) for v in row] for row in rows]
 
 
-def added(x: Matrix, update: Matrix) -> Matrix:
-    """Residual addition of an update that is saturated first."""
-    return [[sat(a + sat(b, 16), 16) for a, b in zip(r, s, strict=True)] for r, s in zip(x, update, strict=True)]
+def operands(rows: Matrix) -> Matrix:
+    return [[sat9(v) for v in row] for row in rows]
+
+
+def added(x: Matrix, update: Matrix, shift: int = 0) -> Matrix:
+    """Residual addition of an update that is saturated first; x loses `shift` fraction bits."""
+    rows = zip(x, update, strict=True)
+    return [[sat(rnd(a, shift) + sat(b, 16), 16) for a, b in zip(r, s, strict=True)] for r, s in rows]
 
 
 def patches(image: list[list[list[int]]], height: int, width: int) -> Matrix:
@@ -75,24 +85,31 @@ def norm(t: dict[str, Any], name: str, x: Matrix) -> Matrix:
     out = []
     for row in x:
         h = xhat(row, int(t[f"{name}.eps"][0])) if f"{name}.eps" in t else row
-        out.append([sat(rnd(e * g + b, shift), 8) for e, g, b in zip(h, gamma, beta, strict=True)])
+        out.append([sat9(rnd(e * g + b, shift)) for e, g, b in zip(h, gamma, beta, strict=True)])
     return out
 
 
+def reversed_bits(key: int) -> int:
+    """The five low bits of a key's number, written backwards."""
+    return int(f"{key % 32:05b}"[::-1], 2)
+
+
 def prob(row: list[int]) -> list[int]:
+    """Keys are numbered from the first of the row, that of its image."""
     top = max(row)
-    return [rnd(tables.EXP[(top - e) % 32], (top - e) // 32) for e in row]
+    powers = [tables.EXP[(top - e) % 32] // 2 ** ((top - e) // 32) for e in row]
+    return [(power + reversed_bits(key)) // 32 for key, power in enumerate(powers)]
 
 
-def gelu(h: int, mult: int, shift: int, zero: int) -> int:
-    h = max(-512, min(511, h))
-    g = 4 * max(h, 0) - (tables.GELU[abs(h)] if abs(h) < 256 else 0)
-    return max(0, min(255, rnd(g * mult, shift) + zero))
+def activation(kind: str, h: int, mult: int, shift: int, zero: int) -> int:
+    h = sat(h, 13)
+    g = 4 * max(h, 0) - (tables.ACTIVATIONS[kind][abs(h)] if abs(h) < 1024 else 0)
+    return sat9(rnd(g * mult, shift) + zero)
 
 
-def hidden(t: dict[str, Any], name: str, y: Matrix) -> Matrix:
-    scale = [int(t[f"{name}.gelu.{part}"][0]) for part in ("mult", "shift", "zero")]
-    return [[gelu(h, *scale) for h in row] for row in linear(t, f"{name}.fc1", y)]
+def hidden(t: dict[str, Any], name: str, kind: str, y: Matrix) -> Matrix:
+    scale = [int(t[f"{name}.activation.{part}"][0]) for part in ("mult", "shift", "zero")]
+    return [[activation(kind, h, *scale) for h in row] for row in linear(t, f"{name}.fc1", y)]
 
 
 def route(logits: list[int], k: int, gate: str) -> tuple[list[int], list[int]]:
@@ -108,8 +125,9 @@ def route(logits: list[int], k: int, gate: str) -> tuple[list[int], list[int]]:
     return winners, [rnd(p[e] * (2**40 // den), 24) for e in winners]
 
 
-def attention(t: dict[str, Any], name: str, heads: int, x: Matrix, y: Matrix) -> dict[str, Any]:
-    out: dict[str, Any] = {part: saturated(linear(t, f"{name}.{part}", y), 8) for part in "qkv"}
+def attention(t: dict[str, Any], name: str, heads: int, x: Matrix, y: Matrix, x_shift: int = 0) -> dict[str, Any]:
+    out: dict[str, Any] = {"q": operands(linear(t, f"{name}.q", y))}
+    out |= {part: saturated(linear(t, f"{name}.{part}", y), 8) for part in "kv"}
     scale = {p: (int(t[f"{name}.{p}.mult"][0]), int(t[f"{name}.{p}.shift"][0])) for p in ("score", "context")}
     n, d = len(y), len(out["q"][0]) // heads
     out |= {"score": [], "prob": [], "context": [[] for _ in range(n)]}
@@ -121,10 +139,10 @@ def attention(t: dict[str, Any], name: str, heads: int, x: Matrix, y: Matrix) ->
         mult, shift = scale["context"]
         for i, row in enumerate(p):
             m = 2**24 // sum(row) * mult // 65536
-            out["context"][i] += [sat(rnd(dot(row, [e[c] for e in v]) * m, shift), 8) for c in range(d)]
+            out["context"][i] += [sat9(rnd(dot(row, [e[c] for e in v]) * m, shift)) for c in range(d)]
         out["score"].append(score)
         out["prob"].append(p)
-    out["attn"] = added(x, linear(t, f"{name}.proj", out["context"]))
+    out["attn"] = added(x, linear(t, f"{name}.proj", out["context"]), x_shift)
     return out
 
 
@@ -135,7 +153,7 @@ def moe(t: dict[str, Any], name: str, mlp: Any, task: str, x: Matrix, y: Matrix)
     x = [list(row) for row in x]
     for e in range(mlp.experts):
         tokens = [i for i, (winners, _) in enumerate(routes) if e in winners]
-        h = hidden(t, f"{name}.experts.{e}", [y[i] for i in tokens])
+        h = hidden(t, f"{name}.experts.{e}", mlp.activation, [y[i] for i in tokens])
         factors = [routes[i][1][routes[i][0].index(e)] for i in tokens]
         for i, row in zip(tokens, linear(t, f"{name}.experts.{e}.fc2", h, factors), strict=True):
             x[i] = added([x[i]], [row])[0]
@@ -145,7 +163,7 @@ def moe(t: dict[str, Any], name: str, mlp: Any, task: str, x: Matrix, y: Matrix)
 
 def means(t: dict[str, Any], name: str, rows: Matrix) -> Matrix:
     mult, shift = int(t[f"{name}.mult"][0]), int(t[f"{name}.shift"][0])
-    return [[sat(rnd(sum(c) * mult, shift), 8) for c in zip(*rows, strict=True)]]
+    return [[sat9(rnd(sum(c) * mult, shift)) for c in zip(*rows, strict=True)]]
 
 
 def head(t: dict[str, Any], task: Any, prefix: int, x: Matrix) -> dict[str, Any]:
@@ -177,16 +195,20 @@ def run(description: Description, image: list[list[list[int]]], task_name: str) 
     x = [*position[:prefix], *added(position[prefix:], linear(t, "embed", rows))]
     rows = [[0] * model.patch_size] * prefix + rows
     out: dict[str, Any] = {"patches": rows, "embed": x}
+    bits = model.residual_fraction_bits
+    bits = bits if isinstance(bits, list) else [bits] * (2 * len(model.layers) + 1)
     for i, layer in enumerate(model.layers):
         name = f"layers.{i}"
+        before, between, after = bits[2 * i : 2 * i + 3]
         found: dict[str, Any] = {"norm1": norm(t, f"{name}.norm1", x)}
-        found |= attention(t, f"{name}.attn", model.heads, x, found["norm1"])
+        found |= attention(t, f"{name}.attn", model.heads, x, found["norm1"], before - between)
         y = found["norm2"] = norm(t, f"{name}.norm2", found["attn"])
         if layer.mlp.kind == "moe":
             found |= moe(t, f"{name}.moe", layer.mlp, task_name, found["attn"], y)
         else:
-            found["hidden"] = hidden(t, f"{name}.mlp", y)
-            found["mlp"] = added(found["attn"], linear(t, f"{name}.mlp.fc2", found["hidden"]))
+            found["hidden"] = hidden(t, f"{name}.mlp", layer.mlp.activation, y)
+            update = linear(t, f"{name}.mlp.fc2", found["hidden"])
+            found["mlp"] = added(found["attn"], update, between - after)
         out |= {f"{name}.{key}": value for key, value in found.items()}
         x = found["mlp"]
     task = next(task for task in model.tasks if task.name == task_name)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from golden.fixed import add16, matmul, requant, rshift, sat8, sat16, sat18, sat24, satu8
+from golden.fixed import add16, matmul, requant, rshift, sat8, sat9, sat16, sat18, sat24
 from tests.golden import scalar
 
 
@@ -24,7 +24,7 @@ def test_rshift_random(s: int) -> None:
     ("function", "low", "high", "dtype"),
     [
         (sat8, -128, 127, np.int8),
-        (satu8, 0, 255, np.uint8),
+        (sat9, -255, 255, np.int16),
         (sat16, -32768, 32767, np.int16),
         (sat18, -131072, 131071, np.int32),
         (sat24, -(1 << 23), (1 << 23) - 1, np.int32),
@@ -41,15 +41,24 @@ def test_add16_saturates() -> None:
     assert add16(x, np.array([1, -1, -32768, -7], np.int16)).tolist() == [32767, -32768, -1, -2]
 
 
-@pytest.mark.parametrize("left", [np.int8, np.uint8])
-@pytest.mark.parametrize("k", [1, 7, 514, 515, 1024, 1025, 3000])
+def test_add16_shifts_what_was_there_with_rounding() -> None:
+    """Ties of x go up; the update is at the new scale already; nothing overflows."""
+    x = np.array([5, -5, 6, 7, 32767, -32768], np.int16)
+    update = np.array([0, 0, 0, 100, 32767, -32768], np.int16)
+    assert add16(x, update, 1).tolist() == [3, -2, 3, 104, 32767, -32768]
+    assert add16(x, update, 3).tolist() == [1, -1, 1, 101, 32767, -32768]
+    assert add16(x, np.zeros(6, np.int16), 2).tolist() == [1, -1, 2, 2, 8192, -8192]
+
+
+@pytest.mark.parametrize("left", [np.int8, np.uint8, np.int16])
+@pytest.mark.parametrize("k", [1, 7, 514, 515, 1028, 1029, 3000])
 def test_matmul_is_exact(left: type, k: int) -> None:
-    """The widths straddle those that need a piece more, beyond 514 products with uint8 and 1024 with int8."""
+    """The widths straddle those that need a piece more, beyond 514 products."""
     rng = np.random.default_rng(k)
-    info = np.iinfo(left)
-    a: np.ndarray = rng.integers(info.min, info.max + 1, (3, k)).astype(left)
+    low, high = {np.int8: (-128, 127), np.uint8: (0, 255), np.int16: (-255, 255)}[left]
+    a: np.ndarray = rng.integers(low, high + 1, (3, k)).astype(left)
     b = rng.integers(-128, 128, (4, k)).astype(np.int8)
-    a[0], b[0], b[1] = (info.min or info.max), -128, 127
+    a[0], b[0], b[1] = (low or high), -128, 127
     got = matmul(a, b)
     assert got.dtype == np.float64
     assert got.tolist() == [[scalar.dot(r, c) for c in b.tolist()] for r in a.tolist()]
@@ -60,8 +69,10 @@ def test_matmul_at_the_limit_of_int32() -> None:
     assert matmul(np.full((1, k), 255, np.uint8), np.full((1, k), -128, np.int8)).tolist() == [[-k * 255 * 128]]
     with pytest.raises(AssertionError, match="must fit int32"):
         matmul(np.zeros((1, 70000), np.uint8), np.zeros((1, 70000), np.int8))
-    with pytest.raises(AssertionError, match="must be int8 or uint8, not int16"):
-        matmul(np.zeros((1, 4), np.int16), np.zeros((1, 4), np.int8))
+    with pytest.raises(AssertionError, match="not int32 by int8"):
+        matmul(np.zeros((1, 4), np.int32), np.zeros((1, 4), np.int8))
+    with pytest.raises(AssertionError, match="an operand has nine bits"):
+        matmul(np.full((1, 4), -256, np.int16), np.zeros((1, 4), np.int8))
 
 
 @pytest.mark.parametrize("with_factor", [False, True])

@@ -31,9 +31,9 @@ def test_head(kind: str, prefix: int, norm: bool) -> None:
 
 
 def test_mean_saturates_and_rounds() -> None:
-    y = np.array([[[-128, 127, 1, -1], [-128, 127, 0, 0]]], np.int8)
-    assert mean_tokens(y, Scale(mult=32768, shift=16)).tolist() == [[[-128, 127, 1, 0]]]
-    assert mean_tokens(y, Scale(mult=65535, shift=0)).tolist() == [[[-128, 127, 127, -128]]]
+    y = np.array([[[-255, 255, 1, -1], [-255, 255, 0, 0]]], np.int16)
+    assert mean_tokens(y, Scale(mult=32768, shift=16)).tolist() == [[[-255, 255, 1, 0]]]
+    assert mean_tokens(y, Scale(mult=65535, shift=0)).tolist() == [[[-255, 255, 255, -255]]]
 
 
 def test_unknown_head() -> None:

@@ -44,7 +44,7 @@ def test_norm_and_rescale(shift: int, eps: int | None) -> None:
     if eps is not None:
         tensors["n.eps"] = np.array([eps], np.int64)
     got = Norm.load(tensors, "n")(x)
-    assert got.dtype == np.int8
+    assert got.dtype == np.int16
     assert got.tolist() == scalar.norm(tensors, "n", x.tolist())
 
 

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from golden.mlp import Mlp
+from hwgen.machine.tables import ACTIVATIONS
 from tests.golden import scalar
 
 
-@pytest.mark.parametrize("fc2_shift", [10, 25, 47])
-def test_dense(fc2_shift: int) -> None:
+@pytest.mark.parametrize(("fc2_shift", "x_shift"), [(10, 0), (25, 3), (47, 1)])
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+def test_dense(kind: str, fc2_shift: int, x_shift: int) -> None:
     rng = np.random.default_rng(fc2_shift)
     dim, width = 12, 30
     tensors = {}
@@ -17,12 +19,12 @@ def test_dense(fc2_shift: int) -> None:
         tensors[f"m.{part}.bias"] = rng.integers(-5000, 5000, outputs).astype(np.int32)
         tensors[f"m.{part}.mult"] = rng.integers(1 << 15, 1 << 16, outputs).astype(np.uint16)
         tensors[f"m.{part}.shift"] = np.full(outputs, shift, np.uint8)
-    tensors |= {"m.gelu.mult": np.array([48899], np.uint16), "m.gelu.shift": np.array([17], np.uint8)}
-    tensors["m.gelu.zero"] = np.array([17], np.uint8)
+    tensors |= {"m.activation.mult": np.array([48899], np.uint16), "m.activation.shift": np.array([17], np.uint8)}
+    tensors["m.activation.zero"] = np.array([-117], np.int16)
     x = rng.integers(-32768, 32768, (3, dim)).astype(np.int16)
-    y = rng.integers(-128, 128, (3, dim)).astype(np.int8)
-    got = Mlp.load(tensors, "m").dense(x[None], y[None])
-    hidden = scalar.hidden(tensors, "m", y.tolist())
+    y = rng.integers(-255, 256, (3, dim)).astype(np.int16)
+    got = Mlp.load(tensors, "m", activation=kind, shift=x_shift).dense(x[None], y[None])
+    hidden = scalar.hidden(tensors, "m", kind, y.tolist())
     assert len({v for row in hidden for v in row}) > 20
-    assert got["hidden"][0].tolist() == hidden
-    assert got["mlp"][0].tolist() == scalar.added(x.tolist(), scalar.linear(tensors, "m.fc2", hidden))
+    assert got["hidden"].dtype == np.int16 and got["hidden"][0].tolist() == hidden
+    assert got["mlp"][0].tolist() == scalar.added(x.tolist(), scalar.linear(tensors, "m.fc2", hidden), x_shift)

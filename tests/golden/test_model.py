@@ -41,21 +41,22 @@ def test_shapes_and_types(seed: int) -> None:
         want: dict[str, tuple] = {"patches": (np.uint8, n, model.patch_size), "embed": (np.int16, n, d)}
         for i, layer in enumerate(model.layers):
             mlp = layer.mlp
-            of_layer: dict[str, tuple] = dict.fromkeys(("q", "k", "v", "context"), (np.int8, n, a))
-            of_layer |= {"norm1": (np.int8, n, d), "norm2": (np.int8, n, d)}
+            of_layer: dict[str, tuple] = dict.fromkeys(("q", "context"), (np.int16, n, a))
+            of_layer |= dict.fromkeys(("k", "v"), (np.int8, n, a))
+            of_layer |= {"norm1": (np.int16, n, d), "norm2": (np.int16, n, d)}
             of_layer |= {"score": (np.int16, model.heads, n, n), "prob": (np.uint8, model.heads, n, n)}
             of_layer |= {"attn": (np.int16, n, d), "mlp": (np.int16, n, d)}
             if mlp.kind == "dense":
-                of_layer["hidden"] = (np.uint8, n, mlp.hidden)
+                of_layer["hidden"] = (np.int16, n, mlp.hidden)
             else:
                 of_layer["logits"] = (np.int32, n, mlp.experts)
                 of_layer |= dict.fromkeys(("experts", "weights"), (np.int32, n, mlp.top_k))
                 check_queues(tensors, f"layers.{i}", b, n, mlp)
             want |= {f"layers.{i}.{part}": spec for part, spec in of_layer.items()}
         if task.norm or task.head != "none":
-            want[f"{task.name}.norm"] = (np.int8, n, d)
+            want[f"{task.name}.norm"] = (np.int16, n, d)
         if task.head == "mean":
-            want[f"{task.name}.mean"] = (np.int8, 1, d)
+            want[f"{task.name}.mean"] = (np.int16, 1, d)
         rows = {"every_token": model.patches, "none": n}.get(task.head, 1)
         want[f"{task.name}.output"] = (np.int16, rows, task.outputs or d)
         assert want.keys() == {name for name in tensors if ".expert." not in name}
@@ -74,7 +75,7 @@ def check_queues(tensors: dict, name: str, batch: int, tokens: int, mlp) -> None
         ]
         for e, queue in enumerate(queues):
             hidden = tensors[f"{name}.expert.{e}.hidden"][b]
-            assert hidden.dtype == np.uint8 and hidden.shape == (len(queue), mlp.hidden)
+            assert hidden.dtype == np.int16 and hidden.shape == (len(queue), mlp.hidden)
 
 
 @pytest.mark.parametrize("seed", [30, 31, 32])

@@ -20,7 +20,7 @@ QUEUES = {"one": (5, 1), "three": (9, 3), "eight": (7, 8)}
 RSQRTS = {"narrow": 18, "wide": 27}
 #: Scores side by side.
 EXPONENTS = {"single": 1, "row": 5}
-CONTEXT = ("dest", "row_end", "k_steps", "gelu_zero", "slack")
+CONTEXT = ("dest", "row_end", "k_steps", "act_zero", "slack")
 MORE = {"rows": 16, "flag": 1}
 #: Bits, words, write grain.
 RAMS = {"bytes": (24, 5, 8), "word": (16, 8, 16), "tiny": (3, 1, 3)}

@@ -57,7 +57,11 @@ class Isa:
         if name == "LOGITS":  # three bytes each
             lanes = machine.logits[..., : min(p.c, p.max_experts)].astype("<i4")
             return lanes.copy().view(np.uint8).reshape(*lanes.shape, 4)[..., :3].reshape(*lanes.shape[:2], -1)
-        return getattr(machine, name.lower()).reshape(-1, *getattr(machine, name.lower()).shape[-2:])
+        words = getattr(machine, name.lower()).reshape(-1, *getattr(machine, name.lower()).shape[-2:])
+        if name in ("Y", "H"):  # nine bits each
+            bits = np.unpackbits(words.view(np.uint8).reshape(*words.shape, 2), axis=-1, bitorder="little")[..., :9]
+            return np.packbits(bits.reshape(*words.shape[:-1], -1), axis=-1, bitorder="little")
+        return words
 
 
 def run(build, monkeypatch, isa, count=3, **options):

@@ -65,6 +65,24 @@ def test_buffers_inside_units_are_compared(build, monkeypatch, buffer, tensor, i
     assert "(1 of " in digit.first_difference
 
 
+@pytest.mark.parametrize("tensor", ["layers.0.norm1", "layers.0.hidden"])
+def test_ninth_bits_are_compared(build, monkeypatch, tensor):
+    """Of Y and H, whose elements lie across bytes: that of channel 2, two tokens into the first image."""
+    probe = next(p for p in build.compiled.probes["digit"] if p.tensor == tensor and p.row_begin == 0)
+    banks, bit = build.params.t, 9 * probe.channels[2] + 8
+
+    def spoil(job, instruction, name, words):
+        if (job, instruction, name) == (2, probe.instruction, probe.buffer) and seen.append(name) is None:
+            if len(seen) == 1 + 2 % banks:
+                words[0, bit // 8] ^= 1 << bit % 8
+
+    seen: list[str] = []
+    digit = run(build, monkeypatch, Isa(build, spoil)).tasks["digit"]
+    assert digit.wrong_tensors == 1
+    assert f"{tensor}[2, 2] must be " in digit.first_difference
+    assert "(1 of " in digit.first_difference
+
+
 def test_missing_instruction(build, monkeypatch):
     number = next(p.instruction for p in build.compiled.probes["digit"] if p.tensor == "layers.0.q")
     report = run(build, monkeypatch, Isa(build, skip=number))

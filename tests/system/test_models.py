@@ -1,6 +1,7 @@
 """Random models and the example, on many shapes: to the bit, whatever ran before and however slow memory is."""
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from hwgen.compiler import auto_params
 from hwgen.config import load_project
 from hwgen.machine.isa import Op
+from hwgen.machine.tables import ACTIVATIONS
 from sim.harness import Job, Probe, Timing
 from tests.paths import MNIST
 from tests.random_model import random_description, random_images
@@ -43,7 +45,7 @@ class Hardware:
 HARDWARE = [
     Hardware(2, 4, 1, 64, 512, (2, 7, 8), batch=3),
     Hardware(4, 4, 4, 512, 64, (4, 14, 20)),
-    Hardware(8, 4, 16, 128, 256, (1, 21, 10), batch=2),
+    Hardware(8, 4, 16, 128, 256, (1, 21, 44), batch=2),
     Hardware(4, 16, 2, 256, 128, (9, 13, 27)),
     Hardware(32, 4, 4, 64, 64, (5, 12, 28), batch=5),
     Hardware(16, 4, 2, 512, 512, (6, 24, 25), batch=2, multiplier_bits=18),
@@ -72,8 +74,10 @@ def test_models_have_everything():
     assert {getattr(mlp, "gate", "dense") for mlp in mlps} == {"dense", "softmax_topk", "topk_softmax"}
     assert {model.class_token for model in models} == {False, True}
     assert {len(model.layers) for model in models} == {1, 2, 3}
+    assert {layer.mlp.activation for model in models for layer in model.layers} == set(ACTIVATIONS)
+    assert {before - after for model in models for before, after in pairwise(model.stream_bits)} == {0, 1, 2, 3}
     saturated = HARDWARE[1].works(1)[-1]
-    residual = saturated.tensors(saturated.tasks[0], 0)["layers.1.attn"]
+    residual = saturated.tensors(saturated.tasks[0], 0)["layers.0.attn"]
     assert np.isin((-32768, 32767), residual).all()
 
 
@@ -153,7 +157,9 @@ def test_memories_start_with_random_bits():
     assert (first != second).mean() > 0.95
     assert np.array_equal(first, contents(1))
     assert len(np.unique(first, axis=0)) > 0.95 * len(first)
-    assert 0.45 < np.unpackbits(first).mean() < 0.55
+    bits = np.unpackbits(first, axis=-1, bitorder="little")
+    assert 0.45 < bits[:, : buffer["width"]].mean() < 0.55
+    assert not bits[:, buffer["width"] :].any()
 
 
 @pytest.mark.slow

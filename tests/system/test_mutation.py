@@ -31,6 +31,9 @@ MUTATIONS = {
     "row factor shifted too little": ("engine/postprocess", "scale >> MULT", "scale >> (MULT - 1)"),
     "shift a cycle early": ("engine/postprocess", "product, amount[PRODUCT])", "product, amount[PRODUCT - 1])"),
     "no rounding": ("engine/postprocess", "clamped + shifted[0])", "clamped)"),
+    "table beyond its end": ("engine/postprocess", "Mux(within, table.r_data, 0)", "table.r_data"),
+    "no symmetric clamp": ("engine/postprocess", "self.out.eq(result | lowest)", "self.out.eq(result)"),
+    "x_shift ignored": ("engine/writeback", " >> row.x_shift", ""),
     "Y and H swapped": ("datapath", "Mux(issue.from_h, self.h.operands.data, self.y.operands.data)",
                         "Mux(issue.from_h, self.y.operands.data, self.h.operands.data)"),
     "weights not awaited": ("engine/plan", "weights = words.there | ~f.first_use",
@@ -39,6 +42,10 @@ MUTATIONS = {
     "scores not awaited": ("engine/hazards", "there.eq(scored.bit_select(following.half, 1))", "there.eq(1)"),
     "scores over those that are read": ("engine/loops", "half.eq(~at.half)", "half.eq(at.half)"),
     "one key too many": ("engine/softmax", "((remaining > lane) &", "((remaining >= lane) &"),
+    "dither not reversed": ("engine/softmax", ".eq(number[::-1])", ".eq(number)"),
+    "dither from the wrong origin": ("engine/softmax", "origin.eq(skipped)", "origin.eq(skipped - begin)"),
+    "sign lost in STORE": ("units/store", "self.y.data.word_select(channel, OPERAND_BITS).as_signed()",
+                           "self.y.data.word_select(channel, OPERAND_BITS)"),
     "padding in the maximum": ("engine/writeback", "(key + lane < row1.key_end)", "(key + lane <= row1.key_end)"),
     "no saturation of x": ("engine/writeback", "overflow = total[16] ^ total[15]", "overflow = total[16] & 0"),
     "ties to the higher index": ("units/router", "(logit > value)", "(logit >= value)"),
@@ -48,6 +55,8 @@ MUTATIONS = {
     "beside ignored": ("control/order", "(own | ~getattr(f, f\"beside_{unit}\"))", "own"),
     "LayerNorm reads X beside the engine": ("units/norm", "issue.eq(reading & ~self.x_hold)", "issue.eq(reading)"),
     "LOAD writes X beside the engine": ("units/load", "self.to_norm | ~self.x_hold", "1"),
+    "bytes of a table out of place": ("units/load", "gearbox.out_data.word_select(place, 8)",
+                                      "gearbox.out_data.word_select(place ^ 1, 8)"),
     "GATHER writes H beside the engine": ("units/mover", "reading & (self.means | ~self.h_hold)", "reading"),
     "GATHER does not wait for the queues": ("datapath", "mover.queue_ready.eq(~drain.queue.en)",
                                             "mover.queue_ready.eq(1)"),
@@ -88,11 +97,13 @@ BATCH = 3
 @pytest.fixture(scope="module")
 def runs() -> Runs:
     """Gates of both kinds, equal and saturated logits, packed weights, a batch, experts so narrow that rows come no
-    faster than they are used, heads so narrow that scores come no faster than they are drained; small enough for a
-    build per mutation."""
+    faster than they are used, heads so narrow that scores come no faster than they are drained, a residual stream that
+    loses fraction bits, rows of Y as output; small enough for a build per mutation."""
     drawn, saturated = description("topk_softmax"), description("softmax_topk", gain=60, narrow=1)
-    narrow = description("softmax_topk", winners=(2, 4), hidden=2, dim=40, head_dim=5)
-    descs = [edit_gates(drawn, all_equal), saturated, narrow]
+    falling = {"residual_fraction_bits": [11, 8, 8, 7, 7]}
+    narrow = description("softmax_topk", winners=(2, 4), hidden=2, dim=40, head_dim=5, **falling)
+    rows = description("softmax_topk", winners=(2,), tasks=[{"name": "rows", "head": "none", "norm": True}])
+    descs = [edit_gates(drawn, all_equal), saturated, narrow, rows]
     p = auto_params([drawn, narrow], 4, 8, 2, weight_bus=128, data_bus=128, batch=BATCH)
     works = [Work(drawn, p, random_images(drawn, BATCH, seed=2), BATCH)]
     works += [Work(desc, p, random_images(desc, 1, seed=2)) for desc in descs]

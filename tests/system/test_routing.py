@@ -1,6 +1,7 @@
 """The gate at its limits: full and empty queues, ties, weights of zero, one winner and all of them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,13 +22,14 @@ TASKS = [
 
 def description(
     gate: str, *, gain: float = 1.0, narrow: float = 0, winners: Sequence[int] = (1, 2, EXPERTS), hidden: int = 9,
-    dim: int = 18, head_dim: int = 7,
+    dim: int = 18, head_dim: int = 7, tasks: Sequence[dict[str, Any]] = TASKS, **overrides: Any,
 ) -> Description:  # fmt: skip
     """One winner, two, and as many as there are experts, each in a layer of its own."""
     layers = [{"mlp": {"kind": "moe", "experts": EXPERTS, "hidden": hidden, "top_k": k, "gate": gate}} for k in winners]
     return random_description(
-        31, gain=gain, narrow=narrow, layers=layers, tasks=TASKS, dim=dim, heads=2, head_dim=head_dim, class_token=True,
+        31, gain=gain, narrow=narrow, layers=layers, tasks=tasks, dim=dim, heads=2, head_dim=head_dim, class_token=True,
         image={"height": 6, "width": 8, "channels": 1}, patch={"height": 2, "width": 2},
+        **overrides,
     )  # fmt: skip
 
 

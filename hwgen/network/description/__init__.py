@@ -3,7 +3,9 @@
 from hwgen.network.description.files import MODEL_FILE, WEIGHTS_FILE, Description, check, load, parse_model, save
 from hwgen.network.description.structure import (
     MAX_DIM,
+    MAX_FALL,
     MAX_INPUTS,
+    Activation,
     Count,
     DenseMlp,
     HeadKind,
@@ -19,9 +21,11 @@ from hwgen.network.description.tensors import TensorSpec, check_tensors, expecte
 
 __all__ = [
     "MAX_DIM",
+    "MAX_FALL",
     "MAX_INPUTS",
     "MODEL_FILE",
     "WEIGHTS_FILE",
+    "Activation",
     "Count",
     "DenseMlp",
     "Description",

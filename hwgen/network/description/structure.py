@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from hwgen.common.errors import HwgenError
 from hwgen.common.strict_yaml import Strict
@@ -15,9 +16,19 @@ MAX_DIM = 2047
 MAX_INPUTS = 65535
 #: Largest number of tokens: ⌊2^24 / Σp⌋ must not become zero.
 MAX_TOKENS = 65535
+#: How far the residual stream's fraction bits may fall at an addition.
+MAX_FALL = 3
 
 Count = Annotated[int, Field(ge=1, le=MAX_INPUTS)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+$")]
+FractionBits = Annotated[int, Field(ge=0, le=15)]
+#: One number, or one for each place; told apart before either is checked, for errors that name the number.
+StreamBits = Annotated[
+    Annotated[FractionBits, Tag("one")] | Annotated[list[FractionBits], Tag("each")],
+    Discriminator(lambda value: "each" if isinstance(value, list) else "one"),
+]
+#: Those of `hwgen.machine.tables.ACTIVATIONS`.
+Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "silu", "hardswish", "relu"]
 HeadKind = Literal["class_token", "distillation_token", "mean", "mean_norm", "every_token", "none"]
 
 
@@ -37,10 +48,11 @@ class Patch(Strict):
 
 
 class DenseMlp(Strict):
-    """fc2(gelu(fc1(y)))."""
+    """fc2(activation(fc1(y)))."""
 
     kind: Literal["dense"]
     hidden: Count
+    activation: Activation = "gelu"
 
 
 class MoeMlp(Strict):
@@ -51,6 +63,7 @@ class MoeMlp(Strict):
     hidden: Count
     top_k: Count
     gate: Literal["softmax_topk", "topk_softmax"]
+    activation: Activation = "gelu"
 
 
 class Layer(Strict):
@@ -77,7 +90,7 @@ class Model(Strict):
     """The whole of `model.yaml`."""
 
     format: Literal["hwgen-model"]
-    version: Literal[1]
+    version: Literal[2]
     name: Name
     weights: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
     image: Image
@@ -88,7 +101,8 @@ class Model(Strict):
     class_token: bool
     #: Distilled DeiT's second token, behind the class token.
     distillation_token: bool = False
-    residual_fraction_bits: Annotated[int, Field(ge=0, le=15)]
+    #: Of the residual stream: after the embedding, then per layer after attention and after the MLP; or one for all.
+    residual_fraction_bits: StreamBits
     layers: Annotated[list[Layer], Field(min_length=1)]
     tasks: Annotated[list[Task], Field(min_length=1)]
     #: Linear layers by name whose weights are packed two to a byte in DRAM; all others have eight bits.
@@ -114,6 +128,12 @@ class Model(Strict):
     def patch_size(self) -> int:
         """P: values of one patch, [row][column][channel]."""
         return self.patch.height * self.patch.width * self.image.channels
+
+    @property
+    def stream_bits(self) -> tuple[int, ...]:
+        """Fraction bits of the residual stream: after the embedding, then per layer after attention and after MLP."""
+        bits = self.residual_fraction_bits
+        return tuple(bits) if isinstance(bits, list) else (bits,) * (1 + 2 * len(self.layers))
 
     @property
     def attn_dim(self) -> int:
@@ -145,6 +165,7 @@ def check_structure(model: Model, where: str) -> None:
         if isinstance(mlp, MoeMlp) and mlp.top_k > mlp.experts:
             raise HwgenError(where, f"layers.{index}.mlp.top_k", expected=f"at most experts = {mlp.experts}",
                              found=str(mlp.top_k))
+    _check_stream(model, where)
     if model.distillation_token and not model.class_token:
         raise HwgenError(where, "distillation_token", expected="false, or `class_token: true`",
                          found="true with `class_token: false`", mend="it is token 1, behind the class token")
@@ -169,3 +190,16 @@ def check_structure(model: Model, where: str) -> None:
         if task.head != "none" and task.outputs is None:
             raise HwgenError(where, f"{key}.outputs", expected=f"the number of outputs of the {task.head} head",
                              found="no such key", mend="add `outputs`")
+
+
+def _check_stream(model: Model, where: str) -> None:
+    """Fraction bits of the residual stream fall by what the hardware shifts at an addition, and never rise."""
+    key, bits = "residual_fraction_bits", model.stream_bits
+    if len(bits) != 1 + 2 * len(model.layers):
+        raise HwgenError(where, key, found=f"{len(bits)} numbers", expected="one number, or one after the embedding "
+                         f"and two for each of the {len(model.layers)} layers: after attention, after the MLP")
+    for place, (before, after) in enumerate(pairwise(bits)):
+        routed = place % 2 == 1 and isinstance(model.layers[place // 2].mlp, MoeMlp)
+        if not 0 <= before - after <= (0 if routed else MAX_FALL):
+            expected = f"{before}, as in front of the experts" if routed else f"{before} or up to {MAX_FALL} less"
+            raise HwgenError(where, f"{key}.{place + 1}", expected=expected, found=str(after))

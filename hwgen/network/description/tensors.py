@@ -30,11 +30,11 @@ class TensorSpec:
     hi: int
 
 
-def table_arrays() -> dict[str, np.ndarray]:
-    """The hardware's tables as the tensors `tables.*` every description must carry."""
-    return {
-        "tables.exp": np.array(tables.EXP, np.uint8),
-        "tables.gelu": np.array(tables.GELU, np.uint8),
+def table_arrays(model: Model) -> dict[str, np.ndarray]:
+    """The tables as the tensors `tables.*` a description must carry: the hardware's, and those of its activations."""
+    kinds = sorted({layer.mlp.activation for layer in model.layers})
+    return {f"tables.{kind}": np.array(tables.ACTIVATIONS[kind], np.uint8) for kind in kinds} | {
+        "tables.exp": np.array(tables.EXP, np.uint16),
         "tables.rsqrt": np.array(tables.RSQRT, np.uint16),
         "tables.gate_exp": np.array(tables.GATE_EXP, np.uint16),
     }
@@ -76,8 +76,8 @@ def _affine(name: str, dim: int, eps: bool) -> Iterator[tuple[str, TensorSpec]]:
 
 def _mlp(name: str, dim: int, hidden: int) -> Iterator[tuple[str, TensorSpec]]:
     yield from _linear(f"{name}.fc1", hidden, dim)
-    yield from _scaling(f"{name}.gelu", 31)
-    yield f"{name}.gelu.zero", _spec("uint8", (1,))
+    yield from _scaling(f"{name}.activation", 31)
+    yield f"{name}.activation.zero", _spec("int16", (1,), -255, 255)
     yield from _linear(f"{name}.fc2", dim, hidden)
 
 
@@ -115,7 +115,7 @@ def _tensors(model: Model) -> Iterator[tuple[str, TensorSpec]]:
             yield from _linear(f"{name}.pool", dim, dim)
         if task.outputs is not None:
             yield from _linear(f"{name}.head", task.outputs, dim)
-    for table, values in table_arrays().items():
+    for table, values in table_arrays(model).items():
         yield table, _spec(values.dtype.name, values.shape)
 
 
@@ -144,7 +144,7 @@ def check_tensors(model: Model, tensors: Mapping[str, np.ndarray], where: str) -
         if tensor.dtype != spec.dtype or tensor.shape != spec.shape:
             raise HwgenError(where, name, expected=what, found=f"{tensor.dtype.name} {list(tensor.shape)}")
         _check_range(name, tensor, spec, where)
-    for name, values in table_arrays().items():
+    for name, values in table_arrays(model).items():
         if not np.array_equal(tensors[name], values):
             index = int(np.flatnonzero(tensors[name] != values)[0])
             raise HwgenError(where, name, expected=f"the hardware's table: {values[index]} at index {index}",

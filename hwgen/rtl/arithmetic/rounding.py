@@ -14,8 +14,9 @@ def rounded_shift(m: Module, value: Value, amount: Value, name: str) -> Value:
     return doubled[1:] + doubled[0]
 
 
-def saturated_half(m: Module, doubled: Value, bits: int, name: str) -> Value:
-    """The last step of a signed `rshift`, `(doubled + 1) >> 1`, saturated to `bits`.
+def saturated_half(m: Module, doubled: Value, bits: int, name: str, *, symmetric: bool = False) -> Value:
+    """The last step of a signed `rshift`, `(doubled + 1) >> 1`, saturated to `bits`, `symmetric`: with the same
+    magnitude on both sides.
 
     The increment and the range check are side by side: what is in range may still roll over, which its sign shows.
     """
@@ -25,4 +26,8 @@ def saturated_half(m: Module, doubled: Value, bits: int, name: str) -> Value:
     above = half[bits - 1 :]
     beyond = above.any() & ~above.all()
     rolled = ~above[0] & rounded[-1]
-    return Mux(beyond | rolled, Cat((~sign).replicate(bits - 1), sign), rounded).as_signed()
+    bound: Value = Cat((~sign).replicate(bits - 1), sign)
+    if symmetric:
+        beyond |= sign & ~doubled[:bits].any()
+        bound |= 1
+    return Mux(beyond | rolled, bound, rounded).as_signed()

@@ -18,10 +18,12 @@ from hwgen.machine.params import HwParams
 from hwgen.rtl.common.ram import select_bits
 
 __all__ = [
-    "WEIGHT_BITS", "bundled", "logit_write", "queue_read", "row_read", "row_write", "shared", "strobed_beats",
-    "table_write", "word_read", "word_write",
+    "OPERAND_BITS", "WEIGHT_BITS", "bundled", "logit_write", "queue_read", "row_read", "row_write", "shared",
+    "strobed_beats", "table_write", "word_read", "word_write",
 ]  # fmt: skip
 
+#: Of a row operand of the array, from -255 to 255.
+OPERAND_BITS = 9
 #: Of a gate's weight, from 0 to 65536.
 WEIGHT_BITS = 17
 

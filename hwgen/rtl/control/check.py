@@ -12,6 +12,7 @@ from amaranth.utils import ceil_log2, exact_log2
 
 from hwgen.machine.isa import OPCODES, Dest, Op, Source, read_mask
 from hwgen.machine.params import HwParams
+from hwgen.machine.tables import ACTIVATION_ENTRIES
 from hwgen.rtl.common.decode import INSTRUCTION_BITS, Fields
 
 __all__ = ["OperandCheck"]
@@ -94,6 +95,7 @@ class OperandCheck(wiring.Component):
         odd = Mux(f.k_steps[0], f.tiles, 0) if p.piece_bytes == p.ring_bytes else 0
         beside = register("beside", Mux(f.narrow, (f.tiles << exact_log2(p.param_words)) + odd, 0))  # not one per word
         in_words = register("in_words", ~(f.bytes & ((1 << half_bits) - 1)).any() & (f.narrow | ~halves[0]))
+        activation = register("activation", (f.bytes == ACTIVATION_ENTRIES) & ~f.d_base.any())
         load_room = register("load_room", load_depth - f.d_base)
         ring_room = register("ring_room", p.weight_depth - f.ring_offset)
         rows = register("ordered", f.row_begin < f.row_end) & register("counted", f.row_end <= p.max_tokens)
@@ -122,7 +124,11 @@ class OperandCheck(wiring.Component):
         once = given["bytes"] & ~f.keep
         conditions: dict[Op, Value | bool] = {
             Op.END: True,
-            Op.LOAD: ((f.dest == Dest.X) | (f.dest == Dest.NORM)) & given["bytes"] & load_fits,
+            Op.LOAD: Mux(
+                f.dest == Dest.ACTIVATION,
+                activation,
+                ((f.dest == Dest.X) | (f.dest == Dest.NORM)) & given["bytes"] & load_fits,
+            ),
             Op.IMAGE: tiles & steps & given["a_stride"] & given["bytes"],
             Op.NORM: rows & tiles & norm_tiles,
             Op.MATMUL: Mux(f.use_queue, queue & once, rows & ~f.scatter)

@@ -9,9 +9,11 @@ from amaranth import Cat, Elaboratable, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hwgen.rtl.common.ports import OPERAND_BITS
+
 __all__ = ["ComputeArray"]
 
-A_BITS, B_BITS, ACC_BITS = 9, 8, 32
+A_BITS, B_BITS, ACC_BITS = OPERAND_BITS, 8, 32
 
 #: Products added before the two tokens' fields are parted, and the width of the low field that this needs:
 #: 4 * 255 * 128 = 130,560 < 2^17.
@@ -140,16 +142,16 @@ class ComputeArray(wiring.Component):
     """T rows (tokens) x C columns of int32 accumulators, K products each per step.
 
     A step is a cycle with `valid`: accumulator (t, c) adds the sum over l of a[t][l] * b[c][l], or starts anew with
-    it if `first`. Operands are flat, lane 0 of row (column) 0 lowest: `a` [T][K] 9-bit signed from -255 to 255 (int8 or
-    uint8 fit; -256 is illegal), `b` [C][K] int8. A step may be `first` and `last`; other cycles change nothing.
+    it if `first`. Operands are flat, lane 0 of row (column) 0 lowest: `a` [T][K] 9-bit signed from -255 to 255 (-256 is
+    illegal), `b` [C][K] int8. A step may be `first` and `last`; other cycles change nothing.
 
     LATENCY cycles after a `last` step, `captured` pulses, and in that very cycle `row` shows row 0 of the finished sums
     (int32, column 0 lowest). In the cycle after each `shift`, `row` shows the next row; without, it holds. The next
     capture replaces whatever is left, shift or not: `last` steps at least T cycles apart leave time for all rows.
     What further shifts bring after row T-1 is undefined.
 
-    Sums are exact while their products' magnitudes add up to less than 2^31, that is for up to 65,793 input channels of
-    uint8 by int8; beyond, they wrap.
+    Sums are exact while their products' magnitudes add up to less than 2^31, that is for up to 65,793 input channels;
+    beyond, they wrap.
 
     With `packed` two tokens share a multiplier of 27 bits: ((a1 << 18) + a0) * w holds both products. Groups of up to
     four are summed along a chain of multiplier, register, adder, register, which is the cascade of DSP slices, each

@@ -16,7 +16,7 @@ from hwgen.rtl.common.ram import Ram, select_bits
 from hwgen.rtl.engine.array import ComputeArray
 from hwgen.rtl.engine.issue import tile_layout
 from hwgen.rtl.engine.plan import Pass
-from hwgen.rtl.engine.postprocess import requantized_row
+from hwgen.rtl.engine.postprocess import Mode, requantized_row
 from hwgen.rtl.engine.softmax import factor_read
 
 __all__ = ["Drain", "row_layout", "row_port"]
@@ -35,6 +35,7 @@ def row_layout(p: HwParams) -> data.StructLayout:
             "dest": BY_NAME["dest"].bits,
             "d_base": 16,
             "d_stride": 16,
+            "x_shift": BY_NAME["x_shift"].bits,
             "key_begin": select_bits(p.word),  # SCORE: keys from here ...
             "key_end": p.row_bits + 1,  # ... to before here count
         }
@@ -88,8 +89,8 @@ class Drain(wiring.Component):
         p, post = self.p, self.post
         log_t = ceil_log2(p.t)
         m.submodules.table = table = ContextTable(
-            ("expert", "dest", "scatter", "gelu", "row_begin", "d_base", "d_stride", "gelu_mult",
-             "gelu_shift", "gelu_zero", "score_mult", "score_shift", "out_mult", "out_shift"),
+            ("expert", "dest", "scatter", "activate", "row_begin", "d_base", "d_stride", "act_mult", "act_shift",
+             "act_zero", "x_shift", "score_mult", "score_shift", "out_mult", "out_shift"),
             rows=16,
         )  # fmt: skip
         following = Signal(CONTEXT_BITS)
@@ -178,6 +179,7 @@ class Drain(wiring.Component):
             out.dest.eq(Mux(tile1.kind == Pass.MATMUL, f1.dest, Dest.Y)),
             out.d_base.eq(f1.d_base),
             out.d_stride.eq(f1.d_stride),
+            out.x_shift.eq(f1.x_shift),
             out.key_begin.eq(f1.row_begin[:log_w]),
             out.key_end.eq(f1.rows - (f1.row_begin >> log_w << log_w)),
         ]
@@ -222,18 +224,25 @@ class Drain(wiring.Component):
         mult = Signal(16)
         shift = Signal(6)
         channels = range(p.c)
-        linear = (f.dest == Dest.X) | (f.dest == Dest.X_ADD)
         m.d.comb += [
             mult.eq(Mux(kind == Pass.SCORE, f.score_mult, f.out_mult)),
             shift.eq(Mux(kind == Pass.SCORE, f.score_shift, f.out_shift)),
             post.bias.eq(Cat(*(parameter(ch, 0, 3) for ch in channels)) & matmul.replicate(p.c * 32)),
             post.mult.eq(Mux(matmul, Cat(*(parameter(ch, 4, 5) for ch in channels)), mult.replicate(p.c))),
             post.shift.eq(Mux(matmul, Cat(*(parameter(ch, 6, 6)[:6] for ch in channels)), shift.replicate(p.c))),
-            post.gelu_mult.eq(f.gelu_mult),
-            post.gelu_shift.eq(f.gelu_shift),
-            post.gelu_zero.eq(f.gelu_zero),
+            post.act_mult.eq(f.act_mult),
+            post.act_shift.eq(f.act_shift),
+            post.act_zero.eq(f.act_zero),
+            post.mode.eq(Mode.OPERAND),
         ]
         with m.If(kind == Pass.SCORE):
-            m.d.comb += post.mode.eq(1)
-        with m.Elif(matmul):
-            m.d.comb += post.mode.eq(Mux(f.gelu, 3, Mux(f.dest == Dest.LOGITS, 2, linear)))
+            m.d.comb += post.mode.eq(Mode.INT16)
+        with m.Elif(matmul & f.activate):
+            m.d.comb += post.mode.eq(Mode.ACTIVATION)
+        with m.Elif(matmul), m.Switch(f.dest):
+            with m.Case(Dest.K, Dest.V):
+                m.d.comb += post.mode.eq(Mode.INT8)
+            with m.Case(Dest.X, Dest.X_ADD):
+                m.d.comb += post.mode.eq(Mode.INT16)
+            with m.Case(Dest.LOGITS):
+                m.d.comb += post.mode.eq(Mode.INT24)

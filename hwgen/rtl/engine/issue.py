@@ -105,7 +105,6 @@ class Issuer(wiring.Component):
                 "step_last": Out(1),
                 "kind": Out(Pass),
                 "from_h": Out(1),
-                "a_unsigned": Out(1),
                 "tile": Out(tile_layout(p)),
                 "param_en": Out(1),
                 "param_index": Out(select_bits(p.param_words)),
@@ -221,7 +220,6 @@ class Issuer(wiring.Component):
             self.step_first.eq(delayed(m, walker.inner == 0, cycles)),
             self.kind.eq(delayed(m, at.kind, cycles)),
             self.from_h.eq(delayed(m, at.from_h, cycles)),
-            self.a_unsigned.eq(delayed(m, at.a_unsigned, cycles)),
             self.tile.eq(delayed(m, tile.as_value(), cycles)),
             self.param_index.eq(delayed(m, walker.param_index, cycles)),
         ]

@@ -45,7 +45,6 @@ def pass_layout(p: HwParams, settle: int) -> data.StructLayout:
             "context": CONTEXT_BITS,  # of the instruction
             "number": 16,
             "from_h": 1,
-            "a_unsigned": 1,
             "a_row": 16,  # rows of Y or H, and on with each tile
             "a_stride": 16,
             "k_row": 16,  # keys, and on with each tile
@@ -149,7 +148,6 @@ class Planner(wiring.Component):
             product.tiles.eq(at.tile_count),
             product.ends.eq(at.last_tile),
             product.from_h.eq(f.source == Source.H),
-            product.a_unsigned.eq(f.a_unsigned),
             product.a_row.eq(f.a_base),
             product.a_stride.eq(f.a_stride),
             product.ring.eq(at.ring),

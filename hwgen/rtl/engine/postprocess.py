@@ -1,29 +1,41 @@
-"""Between accumulators and buffers: bias, requantization with an optional row factor, saturation, GELU."""
+"""Between accumulators and buffers: bias, requantization with an optional row factor, saturation, activation."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
 from amaranth import Cat, Const, Elaboratable, Module, Mux, Shape, Signal, Value, signed, unsigned
-from amaranth.lib import wiring
+from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
-from hwgen.machine.tables import GELU
+from hwgen.machine.tables import ACTIVATION_ENTRIES
+from hwgen.rtl.common.ports import OPERAND_BITS, word_write
+from hwgen.rtl.common.ram import Ram
 
-__all__ = ["PostProcess", "requantized_row"]
+__all__ = ["Mode", "PostProcess", "requantized_row"]
 
-ACC, MULT, SHIFT, FACTOR, OUT, GELU_SHIFT = 32, 16, 6, 17, 24, 5
+ACC, MULT, SHIFT, FACTOR, OUT, ACT_SHIFT = 32, 16, 6, 17, 24, 5
 
 #: Split of the 33-bit sum, so that both halves' products fit 18 x 18 signed multipliers.
 LOW = 17
 
-MODE_GELU = 3
-#: Magnitude bits (without sign) of the result of modes sat8, sat16, sat24 and, before its table, GELU.
-MODE_BITS = (7, 15, 23, 9)
+
+class Mode(enum.Enum, shape=unsigned(3)):
+    """What becomes of a requantized sum."""
+
+    INT8 = 0
+    INT16 = 1
+    INT24 = 2
+    OPERAND = 3  # saturated to -255..255
+    ACTIVATION = 4  # saturated to thirteen bits; the activation function's result is an operand
+
+
+#: Magnitude bits (without sign) to which a mode saturates.
+MODE_BITS = {Mode.INT8: 7, Mode.INT16: 15, Mode.INT24: 23, Mode.OPERAND: 8, Mode.ACTIVATION: 12}
 
 # Stages are named after the cycle, counted from the input, in which a register's value shows.
 SUM, SCALE, CHOSEN, PARTS, PRODUCT, SHIFTED, ROUNDED, SATURATED = range(1, 9)
-SPLIT, DELTA, GELU_G, SCALED, G_SHIFTED, G_SUM, FINAL = range(9, 16)
+SPLIT, DELTA, G, SCALED, G_SHIFTED, G_SUM, FINAL = range(9, 16)
 
 
 class _Pipe:
@@ -62,6 +74,7 @@ class _Lane(Elaboratable):
 
     def __init__(self, *, acc: Value, bias: Value, mult: Value, shift: Value, common: dict[str, Signal]) -> None:
         self.acc, self.bias, self.mult, self.shift, self.common = acc, bias, mult, shift, common
+        self.table = Ram(width=8, depth=ACTIVATION_ENTRIES)
         self.out = Signal(signed(OUT), reset_less=True)
 
     def elaborate(self, platform: object) -> Module:
@@ -88,8 +101,13 @@ class _Lane(Elaboratable):
         rounded = _register(m, "rounded", signed(OUT + 2), clamped + shifted[0])
         clamped = self._clamp(m, "rounded", rounded, common["limit"], OUT)
         saturated = _register(m, "saturated", signed(OUT), clamped)
-        activated = self._gelu(m, saturated)
-        m.d.sync += self.out.eq(Mux(common["mode"] == MODE_GELU, activated, _Pipe(m, saturated, SATURATED)[G_SUM]))
+        result = Signal(signed(OUT))
+        lowest = Signal()  # -256, the one value of nine bits that is no operand
+        m.d.comb += [
+            result.eq(Mux(common["activates"], self._activated(m, saturated), _Pipe(m, saturated, SATURATED)[G_SUM])),
+            lowest.eq(common["operand"] & result[OPERAND_BITS - 1] & ~result[: OPERAND_BITS - 1].any()),
+        ]
+        m.d.sync += self.out.eq(result | lowest)
         return m
 
     @staticmethod
@@ -108,34 +126,35 @@ class _Lane(Elaboratable):
         ]
         return result
 
-    def _gelu(self, m: Module, saturated: Signal) -> Signal:
-        """GELU of a value in [-512, 511], in cycle FINAL - 1, saturated to 0..255."""
+    def _activated(self, m: Module, saturated: Signal) -> Signal:
+        """The activation function of a value in [-4096, 4095], in cycle G_SUM, saturated to [-256, 255]."""
         common = self.common
-        h = Signal(signed(MODE_BITS[MODE_GELU] + 1))
+        m.submodules.table = table = self.table
+        h = Signal(signed(MODE_BITS[Mode.ACTIVATION] + 1))
         m.d.comb += h.eq(saturated)
         magnitude = _register(m, "magnitude", unsigned(len(h)), abs(h))
         positive = _register(m, "positive", unsigned(len(h) - 1), Mux(h < 0, 0, h))
-        entry = Signal(range(max(GELU) + 1))
-        with m.Switch(magnitude):
-            for value in sorted(set(GELU) - {0}):
-                with m.Case(*(index for index, other in enumerate(GELU) if other == value)):
-                    m.d.comb += entry.eq(value)
-            with m.Default():
-                m.d.comb += entry.eq(0)
-        delta = _register(m, "delta", entry.shape(), entry)
-        g_shape = signed(len(positive) + 3)
-        g = _register(m, "g", g_shape, (_Pipe(m, positive, SPLIT)[DELTA] << 2) - delta)
+        within = _register(m, "within", unsigned(1), magnitude < ACTIVATION_ENTRIES)
+        m.d.comb += [table.r_en.eq(1), table.r_addr.eq(magnitude)]
+        delta = Mux(within, table.r_data, 0)
+        g = _register(m, "g", signed(len(positive) + 3), (_Pipe(m, positive, SPLIT)[DELTA] << 2) - delta)
         factor = Signal(signed(MULT + 1))
-        m.d.comb += factor.eq(common["gelu_mult"])
+        m.d.comb += factor.eq(common["act_mult"])
         scaled = _register(m, "scaled", signed(len(g) + MULT), g * factor)
-        shifted = _half_up(m, "g_shifted", scaled, common["gelu_shift"])
-        g_sum = Signal(signed(len(shifted) + 1))
-        m.d.comb += g_sum.eq((shifted >> 1) + shifted[0] + common["gelu_zero"])
-        activated = Signal(8)
-        m.d.comb += activated.eq(Mux(g_sum[8:].any(), 0xFF, g_sum))
-        with m.If(g_sum[-1]):
-            m.d.comb += activated.eq(0)
-        return _register(m, "activated", unsigned(8), activated)
+        shifted = _half_up(m, "g_shifted", scaled, common["act_shift"])
+
+        # The sum of what has one bit more than the zero point is right where that is all of the value; the low bit,
+        # added to a one, carries: it rounds.
+        near, beyond = shifted[: OPERAND_BITS + 2].as_signed(), shifted[OPERAND_BITS + 1 :]
+        doubled = Signal(signed(OPERAND_BITS + 3))
+        m.d.comb += doubled.eq(near + Cat(1, common["act_zero"]).as_signed())
+        g_sum = doubled[1:]
+        far, negative = Signal(), Signal()
+        m.d.comb += [far.eq(beyond.any() & ~beyond.all()), negative.eq(Mux(far, shifted[-1], g_sum[-1]))]
+        top = g_sum[OPERAND_BITS - 1 :]
+        bound = Cat((~negative).replicate(OPERAND_BITS - 1), negative)
+        activated = Mux(far | (top.any() & ~top.all()), bound, g_sum[:OPERAND_BITS])
+        return _register(m, "activated", signed(OPERAND_BITS), activated.as_signed())
 
 
 def _widened(limit: Value, bits: int) -> Value:
@@ -147,24 +166,33 @@ def requantized_row(*, c: int) -> wiring.Signature:
     """A row's C sums and what is to be done with them; vectors are flat, channel 0 lowest."""
     vectors = {"acc": Out(c * ACC), "bias": Out(c * ACC), "mult": Out(c * MULT), "shift": Out(c * SHIFT)}
     factor = {"use_factor": Out(1), "factor": Out(FACTOR)}
-    gelu = {"gelu_mult": Out(MULT), "gelu_shift": Out(GELU_SHIFT), "gelu_zero": Out(8)}
-    return wiring.Signature({"valid": Out(1), "mode": Out(2)} | vectors | factor | gelu)
+    act = {"act_mult": Out(MULT), "act_shift": Out(ACT_SHIFT), "act_zero": Out(OPERAND_BITS)}
+    return wiring.Signature({"valid": Out(1), "mode": Out(Mode)} | vectors | factor | act)
 
 
 class PostProcess(wiring.Component):
     """Requantizes one row of C sums per cycle (`row`), as `docs/numerics.md` says; it may change every cycle.
 
-    rshift((acc + bias) * M', shift), M' = factor * mult >> 16 if `use_factor`, else mult; then by `mode`: 0 sat8,
-    1 sat16, 2 sat24, 3 GELU of the value clamped to [-512, 511], rescaled by `gelu_*` to 0..255. `out` [C] of 24 bits,
-    signed, channel 0 lowest, shows LATENCY cycles after its inputs, with `out_valid`, whatever the mode. It never
-    stalls. Shifts from 0 to 63 are exact.
+    rshift((acc + bias) * M', shift), M' = factor * mult >> 16 if `use_factor`, else mult; then saturated as `mode`
+    says. ACTIVATION is 4 * max(h, 0) - table[|h|] of the value h clamped to [-4096, 4095], nothing taken away for |h|
+    from 1024 on, rescaled by `act_*`. `out` [C] of 24 bits, signed, channel 0 lowest, shows LATENCY cycles after its
+    inputs, with `out_valid`, whatever the mode. It never stalls. Shifts from 0 to 63 are exact.
+
+    `table` must not be written while ACTIVATION rows are under way.
     """
 
     LATENCY: ClassVar[int] = FINAL
 
     def __init__(self, *, c: int) -> None:
         self.c = c
-        super().__init__({"row": In(requantized_row(c=c)), "out_valid": Out(1), "out": Out(c * OUT)})
+        super().__init__(
+            {
+                "row": In(requantized_row(c=c)),
+                "table": In(word_write(depth=ACTIVATION_ENTRIES, width=8)),
+                "out_valid": Out(1),
+                "out": Out(c * OUT),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -172,19 +200,22 @@ class PostProcess(wiring.Component):
         valid = Signal(self.LATENCY)
         m.d.sync += valid.eq(valid << 1 | row.valid)
         m.d.comb += self.out_valid.eq(valid[-1])
-        limit = Signal(max(MODE_BITS))
+        limit = Signal(max(MODE_BITS.values()))
         with m.Switch(row.mode):
-            for mode, bits in enumerate(MODE_BITS):
+            for mode, bits in MODE_BITS.items():
                 with m.Case(mode):
                     m.d.comb += limit.eq((1 << bits) - 1)
+        activates, operand = Signal(), Signal()
+        m.d.comb += [activates.eq(row.mode == Mode.ACTIVATION), operand.eq(activates | (row.mode == Mode.OPERAND))]
         common = {
             "factor": _Pipe(m, row.factor, 0)[SUM],
             "use_factor": _Pipe(m, row.use_factor, 0)[SCALE],
             "limit": _Pipe(m, limit, 0)[ROUNDED],
-            "gelu_mult": _Pipe(m, row.gelu_mult, 0)[GELU_G],
-            "gelu_shift": _Pipe(m, row.gelu_shift, 0)[SCALED],
-            "gelu_zero": _Pipe(m, row.gelu_zero, 0)[G_SHIFTED],
-            "mode": _Pipe(m, row.mode, 0)[G_SUM],
+            "act_mult": _Pipe(m, row.act_mult, 0)[G],
+            "act_shift": _Pipe(m, row.act_shift, 0)[SCALED],
+            "act_zero": _Pipe(m, row.act_zero, 0)[G_SHIFTED],
+            "activates": _Pipe(m, activates, 0)[G_SUM],
+            "operand": _Pipe(m, operand, 0)[G_SUM],
         }
         outputs = []
         for channel in range(self.c):
@@ -196,6 +227,11 @@ class PostProcess(wiring.Component):
                 common=common,
             )
             m.submodules[f"lane{channel}"] = lane
+            m.d.comb += [
+                lane.table.w_en.eq(self.table.en),
+                lane.table.w_addr.eq(self.table.addr),
+                lane.table.w_data.eq(self.table.data),
+            ]
             outputs.append(lane.out)
         m.d.comb += self.out.eq(Cat(*outputs))
         return m

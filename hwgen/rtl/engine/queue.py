@@ -18,8 +18,8 @@ __all__ = ["PLANNED", "START", "InstructionQueue"]
 #: How the engine is given an instruction.
 START = {"start": In(1), "instruction": In(INSTRUCTION_BITS), "rows": In(16), "fetched": In(1), "number": In(16)}
 _FIELDS = (
-    "op", "source", "a_unsigned", "keep", "narrow", "a_base", "a_stride", "row_begin", "k_steps", "tiles", "d_word",
-    "ring_offset", "slack", "k_base", "k_stride", "v_base", "v_stride", "key_tiles", "pv_steps",
+    "op", "source", "keep", "narrow", "a_base", "a_stride", "row_begin", "k_steps", "tiles", "d_word", "ring_offset",
+    "slack", "k_base", "k_stride", "v_base", "v_stride", "key_tiles", "pv_steps",
 )  # fmt: skip
 #: `first_use`: its weights are not in the ring for an earlier one.
 _MORE = {"rows": 16, "fetched": 1, "first_use": 1, "number": 16}

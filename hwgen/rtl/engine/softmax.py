@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, ceil_log2
 
 from hwgen.rtl.arithmetic.divider import Divider, divider_latency
-from hwgen.rtl.arithmetic.exponent import ExponentRow
+from hwgen.rtl.arithmetic.exponent import DITHER_BITS, ExponentRow
 from hwgen.rtl.common.ram import select_bits
 from hwgen.rtl.common.rowbuffer import RowBuffer
 
@@ -50,9 +50,10 @@ class Softmax(wiring.Component):
     cycles after its last write, and written again from the cycle after its last read on.
 
     `read`: `en` with `half`, `step` (K keys) and the keys begin .. keys - 1 that count (`begin` < max(C, K), `keys`
-    from 1 on). LATENCY cycles later `a_valid` and `a`, [row][lane] uint8, zero for keys that do not count; steps may
-    lie beyond `keys`, inside the buffer. With `sum` the step counts for the row sums: `first` starts them anew, `last`
-    starts the divisions. `last` steps are at least T cycles apart.
+    from 1 on). LATENCY cycles later `a_valid` and `a`, [row][lane] uint8, zero for keys that do not count; the dither
+    that rounds the others counts keys from `begin` on. Steps may lie beyond `keys`, inside the buffer. With `sum` the
+    step counts for the row sums: `first` starts them anew, `last` starts the divisions. `last` steps are at least T
+    cycles apart.
     `factors.factor` = floor(2^24 / sum) of `factors.row`, a combinational select of registers; row t changes exactly
     FACTOR_LATENCY + t cycles after the `last` step and holds until the next one's. Sums are >= 255 when the key of
     the maximum is among those summed; otherwise (no key at all) the factor is undefined.
@@ -94,7 +95,7 @@ class Softmax(wiring.Component):
             scores.operands.sub.eq(self.read.step[:parts_r]),
         ]
         maxima = self._maxima(m)
-        mask = self._key_mask(m)
+        mask, dither = self._keys(m)
         rows = []
         for row in range(self.t):
             m.submodules[f"exponent{row}"] = unit = ExponentRow(k=self.k)
@@ -102,6 +103,7 @@ class Softmax(wiring.Component):
                 unit.maximum.eq(maxima[row]),
                 unit.scores.eq(scores.operands.data.word_select(row, 16 * self.k)),
                 unit.mask.eq(mask),
+                unit.dither.eq(dither),
             ]
             rows.append(unit.p)
         m.d.comb += [self.a.eq(Cat(*rows)), self.a_valid.eq(_delay(m, self.read.en, self.LATENCY, "a_valid"))]
@@ -152,8 +154,8 @@ class Softmax(wiring.Component):
             selected.append(chosen)
         return selected
 
-    def _key_mask(self, m: Module) -> Value:
-        """Which of the K keys of a step count, in step with the scores from the buffer."""
+    def _keys(self, m: Module) -> tuple[Value, Value]:
+        """Which of the K keys of a step count, in step with the scores from the buffer, and their dither."""
         begin, keys, first_key = self.read.begin, self.read.keys, self.read.step << ceil_log2(self.k)
         skipped = Signal(signed(len(first_key) + 1), reset_less=True)
         remaining = Signal(signed(max(len(keys), len(first_key)) + 1), reset_less=True)
@@ -163,7 +165,15 @@ class Softmax(wiring.Component):
             remaining.eq(keys - first_key),
             mask.eq(Cat(*((remaining > lane) & (skipped <= lane) for lane in range(self.k)))),
         ]
-        return mask
+        origin = Signal(DITHER_BITS)  # lane 0 is key -origin
+        m.d.comb += origin.eq(skipped)
+        origin = _delay(m, origin, ExponentRow.DITHER_AFTER, "origin", reset_less=True)
+        dither = Signal(DITHER_BITS * self.k, reset_less=True)
+        for lane in range(self.k):
+            number = Signal(DITHER_BITS, name=f"number{lane}")
+            m.d.comb += number.eq(lane - origin)
+            m.d.sync += dither.word_select(lane, DITHER_BITS).eq(number[::-1])
+        return mask, dither
 
     def _factors(self, m: Module, rows: Sequence[Value]) -> None:
         later = self.LATENCY + _TREE_STAGES

@@ -10,7 +10,7 @@ from amaranth.utils import ceil_log2
 from hwgen.machine.isa import Dest
 from hwgen.machine.params import HwParams
 from hwgen.rtl.common.decode import delayed
-from hwgen.rtl.common.ports import logit_write, row_write, word_read, word_write
+from hwgen.rtl.common.ports import OPERAND_BITS, logit_write, row_write, word_read, word_write
 from hwgen.rtl.engine.drain import row_layout, row_port
 from hwgen.rtl.engine.plan import Pass
 from hwgen.rtl.engine.softmax import score_write
@@ -21,8 +21,9 @@ __all__ = ["WriteBack"]
 class WriteBack(wiring.Component):
     """Rows enter the post-processing with `rows`; `value` is its output `latency` cycles later.
 
-    A buffer is written 2 cycles after `value` (X: with the old word added for X_ADD, saturated to int16). The row's
-    address is worked out while the arithmetic runs. Bank and word of a row: see the table in docs/architecture.md.
+    A buffer is written 2 cycles after `value` (X: with the old word, shifted by `x_shift`, added for X_ADD, saturated
+    to int16). Lanes have nine bits, of which K and V want the low eight. The row's address is worked out while the
+    arithmetic runs. Bank and word of a row: see the table in docs/architecture.md.
     Units that use the same memory ports give way: `x_read_next`, `x_write_next` announce the next cycle's use, `h_soon`
     an `h.en` `h_notice` cycles from now.
     """
@@ -35,7 +36,7 @@ class WriteBack(wiring.Component):
             raise ValueError(f"the address pipeline needs a post-processing latency of at least 6, not {latency}")
         self.p, self.latency, self.h_notice = p, latency, h_notice
         x = {"depth": p.x_depth, "width": 16 * p.c}
-        word = {"parts": p.word // p.c, "width": 8 * p.c}
+        word = {"parts": p.word // p.c, "width": OPERAND_BITS * p.c}
         super().__init__(
             {
                 "rows": In(row_port(p)),
@@ -77,7 +78,7 @@ class WriteBack(wiring.Component):
         row = Signal(row_layout(p))
         m.d.comb += row.eq(delayed(m, in_row.as_value(), self.latency))
         address = delayed(m, x_address, self.X_READ_LATENCY)
-        m.d.sync += self.x.data.eq(self._sums(m, row.dest == Dest.X_ADD))
+        m.d.sync += self.x.data.eq(self._sums(m, row))
 
         # Everything else waits one cycle for the X sum's stage, so that all destinations share one latency.
         valid1 = delayed(m, valid, 1, reset=True)
@@ -125,13 +126,18 @@ class WriteBack(wiring.Component):
         m.d.sync += address.eq(product + offset)
         return address
 
-    def _sums(self, m: Module, adds: Value) -> Value:
-        """The word for X, in the next cycle: the value, the old word added if it `adds`, saturated."""
+    def _sums(self, m: Module, row: data.View) -> Value:
+        """The word for X, in the next cycle: the value, for X_ADD with the shifted old word added, saturated."""
         sums = []
+        adds = row.dest == Dest.X_ADD
         for lane in range(self.p.c):
-            old = self.x_read.data[16 * lane : 16 * lane + 16].as_signed()
+            # Doubled: the last bit shifted out, added to a one, carries.
+            old = Cat(0, self.x_read.data[16 * lane : 16 * lane + 16]).as_signed() >> row.x_shift
+            value = Cat(1, self.value[24 * lane :][:16]).as_signed()
+            doubled = Signal(18, name=f"doubled{lane}")
+            m.d.comb += doubled.eq(value + Mux(adds, old, 0))
             total = Signal(17, name=f"sum{lane}", reset_less=True)
-            m.d.sync += total.eq(self.value[24 * lane :][:16].as_signed() + Mux(adds, old, 0))
+            m.d.sync += total.eq(doubled[1:])
             overflow = total[16] ^ total[15]
             sums.append(Mux(overflow, Cat(~total[16].replicate(15), total[16]), total[:16]))
         return Cat(*sums)
@@ -140,12 +146,12 @@ class WriteBack(wiring.Component):
         """What goes with the enables."""
         p = self.p
         value1 = delayed(m, self.value, 1)
-        address, row, sub, word = Signal(16), Signal(p.row_bits), Signal.like(self.y.sub), Signal(8 * p.c)
+        address, row, sub, word = Signal(16), Signal(p.row_bits), Signal.like(self.y.sub), Signal.like(self.y.data)
         m.d.sync += [
             address.eq(address1),
             row.eq(row1.row),
             sub.eq(row1.word[: ceil_log2(p.word // p.c)]),
-            word.eq(Cat(*(value1[24 * lane : 24 * lane + 8] for lane in range(p.c)))),
+            word.eq(Cat(*(value1[24 * lane :][:OPERAND_BITS] for lane in range(p.c)))),
         ]
         for port, banks in ((self.y, p.t), (self.h, p.t), (self.keys, p.c), (self.values, p.k)):
             bank = row[: ceil_log2(banks)]

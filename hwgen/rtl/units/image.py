@@ -9,13 +9,14 @@ from amaranth.utils import ceil_log2, exact_log2
 
 from hwgen.machine.params import HwParams
 from hwgen.rtl.common.gearbox import Skid
-from hwgen.rtl.common.ports import row_write
+from hwgen.rtl.common.ports import OPERAND_BITS, row_write
 
 __all__ = ["ImageLoader"]
 
 
 class ImageLoader(wiring.Component):
-    """IMAGE: `bytes` bytes in the order [pixel row][column][channel], from `beats`, to rows row_begin, ... of Y.
+    """IMAGE: `bytes` bytes in the order [pixel row][column][channel], from `beats`, to rows row_begin, ... of Y,
+    each as an operand of nine bits from 0 to 255.
 
     `segment` neighbouring bytes belong to one patch, `patches` segments make a pixel row, `patch_height` pixel rows a
     row of patches; none of them may be 0. `start` is a pulse with all command inputs valid; they stay stable until
@@ -26,6 +27,7 @@ class ImageLoader(wiring.Component):
 
     def __init__(self, p: HwParams) -> None:
         self.p = p
+        row = {"banks": p.t, "parts": p.word // p.c, "depth": p.y_depth}
         super().__init__(
             {
                 "start": In(1),
@@ -39,7 +41,7 @@ class ImageLoader(wiring.Component):
                 "busy": Out(1),
                 "done": Out(1),
                 "beats": In(stream.Signature(unsigned(p.data_bus))),
-                "y": Out(row_write(banks=p.t, parts=p.word // p.c, depth=p.y_depth, width=8 * p.c, mask=p.c)),
+                "y": Out(row_write(**row, width=OPERAND_BITS * p.c, mask=p.c)),
             }
         )
 
@@ -221,13 +223,14 @@ class ImageLoader(wiring.Component):
             rotated = Signal(p.data_bus, name=f"turned{bit}")
             m.d.comb += rotated.eq(Mux(turn[bit], turned.rotate_right(8 << bit), turned))
             turned = rotated
+        pixels = (turned.word_select(lane % size, 8) for lane in range(p.c))
         m.d.sync += [
             self.y.en.eq(move),
             self.y.bank.eq(bank),
             self.y.addr.eq(place + (word >> part_log)),
             self.y.sub.eq(word[:part_log]),
             self.y.mask.eq(Cat(*((begin <= i) & (i < end) for i in range(p.c)))),
-            self.y.data.eq(turned.replicate(-(-p.c // size))),
+            self.y.data.eq(Cat(*(Cat(pixel, Const(0, OPERAND_BITS - 8)) for pixel in pixels))),
         ]
 
 

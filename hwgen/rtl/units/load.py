@@ -1,14 +1,16 @@
-"""LOAD: beats of the weights region → words of the residual stream or of the LayerNorm unit's table."""
+"""LOAD: beats of the weights region → words of the residual stream or of the LayerNorm unit's table; or bytes of the
+activation function's."""
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from hwgen.machine.isa import BY_NAME
 from hwgen.machine.params import HwParams
+from hwgen.machine.tables import ACTIVATION_ENTRIES
 from hwgen.rtl.common.gearbox import Gearbox
 from hwgen.rtl.common.ports import table_write, word_write
 
@@ -19,9 +21,11 @@ class Load(wiring.Component):
     """Writes `bytes` bytes, little end first, to the words of C int16 from `d_base` on; a beat or a word per cycle.
 
     The words are `x`'s or, with `to_norm`, the parameter table's (`affine`); command inputs are read while `busy`.
-    `x.en` is low in the cycle after `x_hold`, `affine.en` need not be.
+    `x.en` is low in the cycle after `x_hold`, `affine.en` need not be. With `to_activation` (then not `to_norm`) they
+    go to the entries of `activation` instead, a byte per cycle; `d_base` is 0.
     `bytes` is a multiple of 2*C, greater than 0. Exactly ceil(bytes / beat) beats are taken; bytes of the last one that
-    are too many are dropped. `done` comes in the cycle after the last write. `abort` (level) drops the command.
+    are too many are dropped. `done` comes in the cycle after the last write, of `activation` with it. `abort` (level)
+    drops the command.
     """
 
     def __init__(self, p: HwParams) -> None:
@@ -30,6 +34,7 @@ class Load(wiring.Component):
             {
                 "start": In(1),
                 "to_norm": In(1),
+                "to_activation": In(1),
                 "bytes": In(BY_NAME["bytes"].bits),
                 "d_base": In(BY_NAME["d_base"].bits),
                 "busy": Out(1),
@@ -39,6 +44,7 @@ class Load(wiring.Component):
                 "x_hold": In(1),
                 "x": Out(word_write(depth=p.x_depth, width=16 * p.c)),
                 "affine": Out(table_write(p)),
+                "activation": Out(word_write(depth=ACTIVATION_ENTRIES, width=8)),
             }
         )
 
@@ -50,8 +56,10 @@ class Load(wiring.Component):
         left = Signal(BY_NAME["bytes"].bits - unit, reset_less=True)
         more = Signal()  # beats to come
         last, accept, write = Signal(), Signal(), Signal()
-        free = Signal()  # a cycle after `x_hold`, from a register: all that holds up the beats begins here
+        # A cycle after `x_hold`, or with a word's last byte, from a register: all that holds up the beats begins here.
+        free = Signal()
         address = Signal(16, reset_less=True)
+        place, following = Signal(exact_log2(self.word_bytes)), Signal(exact_log2(self.word_bytes))  # of a byte
         m.d.comb += [
             last.eq(left <= gearbox.down),
             gearbox.clear.eq(self.abort),
@@ -62,7 +70,8 @@ class Load(wiring.Component):
             accept.eq(self.beats.valid & self.beats.ready),
             gearbox.out_ready.eq(free),
             write.eq(gearbox.out_valid & free),
-            self.x.en.eq(write & ~self.to_norm),
+            following.eq(place + (gearbox.out_valid & self.to_activation)),
+            self.x.en.eq(write & ~self.to_norm & ~self.to_activation),
             self.x.addr.eq(address),
             self.x.data.eq(gearbox.out_data),
             self.affine.en.eq(write & self.to_norm),
@@ -74,7 +83,11 @@ class Load(wiring.Component):
         with m.If(accept):
             m.d.sync += [left.eq(left - gearbox.down), more.eq(~last)]
         m.d.sync += [
-            free.eq(self.to_norm | ~self.x_hold),
+            free.eq(Mux(self.to_activation, following.all(), self.to_norm | ~self.x_hold)),
+            place.eq(following),
+            self.activation.en.eq(gearbox.out_valid & self.to_activation),
+            self.activation.addr.eq(Cat(place, address)),
+            self.activation.data.eq(gearbox.out_data.word_select(place, 8)),
             self.done.eq(write & gearbox.out_last),
         ]
         with m.If(write):
@@ -84,5 +97,5 @@ class Load(wiring.Component):
         with m.If(self.start):
             m.d.sync += [self.busy.eq(1), more.eq(1), left.eq(self.bytes[unit:]), address.eq(self.d_base)]
         with m.If(self.abort):
-            m.d.sync += [self.busy.eq(0), more.eq(0), self.done.eq(0)]
+            m.d.sync += [self.busy.eq(0), more.eq(0), self.done.eq(0), place.eq(0), self.activation.en.eq(0)]
         return m

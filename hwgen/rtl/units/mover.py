@@ -9,7 +9,7 @@ from amaranth.utils import ceil_log2
 
 from hwgen.machine.params import HwParams
 from hwgen.rtl.arithmetic.rounding import saturated_half
-from hwgen.rtl.common.ports import queue_read, row_read, row_write
+from hwgen.rtl.common.ports import OPERAND_BITS, queue_read, row_read, row_write
 
 __all__ = ["Mover"]
 
@@ -19,7 +19,7 @@ class Mover(wiring.Component):
 
     GATHER: the `tiles` C-words of Y row queue[expert][i] go to row i of H, for i below `count`: one C-word per cycle;
     the next token is looked up meanwhile, which shows only when a row has fewer than 6 words or the queue is late.
-    MEAN: word by word, `sat8(rshift(sum of rows row_begin..row_end-1 · mult, shift))` (shift 0..47) goes to row 0 of H.
+    MEAN: word by word, `sat9(rshift(sum of rows row_begin..row_end-1 · mult, shift))` (shift 0..47) goes to row 0 of H.
     The lanes of a sum share one multiplier, so a word takes (rows + C + 14) cycles. Nothing is written for no rows.
     `a_base` is Y's word of row 0 for GATHER, of the group of row_begin for MEAN; `d_base` H's of row 0.
 
@@ -33,7 +33,7 @@ class Mover(wiring.Component):
 
     def __init__(self, p: HwParams) -> None:
         self.p = p
-        row = {"banks": p.t, "parts": p.word // p.c, "width": 8 * p.c}
+        row = {"banks": p.t, "parts": p.word // p.c, "width": OPERAND_BITS * p.c}
         super().__init__(
             {
                 "start": In(1),
@@ -175,7 +175,7 @@ class Mover(wiring.Component):
     def _mean(self, m: Module, valid: Value, first: Value, last: Value) -> tuple[Signal, Signal]:
         """Sums of one word, then lane after lane through the multiplier; a pulse when the returned word is complete."""
         p = self.p
-        shape = signed(8 + p.row_bits)
+        shape = signed(OPERAND_BITS + p.row_bits)
         sums = [Signal(shape, reset_less=True, name=f"sum{i}") for i in range(p.c)]
         stages = 4
         turning = Signal()
@@ -189,21 +189,21 @@ class Mover(wiring.Component):
                 m.d.sync += turning.eq(0)
         with m.If(valid):
             for i, total in enumerate(sums):
-                m.d.sync += total.eq(Mux(first, 0, total) + self.y.data.word_select(i, 8).as_signed())
+                m.d.sync += total.eq(Mux(first, 0, total) + self.y.data.word_select(i, OPERAND_BITS).as_signed())
             with m.If(last):
                 m.d.sync += [turning.eq(1), lane.eq(0)]
         product = Signal(signed(shape.width + 16), reset_less=True)
         # rshift(v, s) = ((2·v >> s) + 1) >> 1
         doubled = Signal(signed(shape.width + 17), reset_less=True)
-        byte = Signal(signed(8), reset_less=True)
-        result = Signal(8 * p.c, reset_less=True)
+        mean = Signal(signed(OPERAND_BITS), reset_less=True)
+        result = Signal(OPERAND_BITS * p.c, reset_less=True)
         m.d.sync += [
             product.eq(sums[0] * self.mult),
             doubled.eq(Cat(Const(0, 1), product).as_signed() >> self.shift),
-            byte.eq(saturated_half(m, doubled, 8, "rounded")),
+            mean.eq(saturated_half(m, doubled, OPERAND_BITS, "rounded", symmetric=True)),
         ]
         with m.If(valids[2]):
-            m.d.sync += result.eq(Cat(result[8:], byte))
+            m.d.sync += result.eq(Cat(result[OPERAND_BITS:], mean))
         complete = Signal()
         m.d.comb += complete.eq(ends[3])
         return complete, result

@@ -1,4 +1,4 @@
-"""LayerNorm and rescale: residual stream X (int16) → operand rows Y (int8), one C-word per cycle."""
+"""LayerNorm and rescale: residual stream X (int16) → operand rows Y (nine bits), one C-word per cycle."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hwgen.machine.params import HwParams
 from hwgen.rtl.arithmetic.product import PRODUCT_LATENCY, product
 from hwgen.rtl.arithmetic.rounding import saturated_half
 from hwgen.rtl.arithmetic.rsqrt import Rsqrt
-from hwgen.rtl.common.ports import row_write, table_write, word_read
+from hwgen.rtl.common.ports import OPERAND_BITS, row_write, table_write, word_read
 from hwgen.rtl.common.ram import Ram
 
 __all__ = ["Norm"]
@@ -71,7 +71,7 @@ class Norm(wiring.Component):
                 "affine": In(table_write(p)),
                 "x_hold": In(1),
                 "x": Out(word_read(depth=p.x_depth, width=16 * p.c)),
-                "y": Out(row_write(banks=p.t, parts=p.word // p.c, depth=p.y_depth, width=8 * p.c)),
+                "y": Out(row_write(banks=p.t, parts=p.word // p.c, depth=p.y_depth, width=OPERAND_BITS * p.c)),
             }
         )
 
@@ -269,8 +269,8 @@ class Norm(wiring.Component):
             scaled = self._register(m, xhat * gamma, signed(34), f"scaled{i}")
             biased = self._register(m, scaled + beta, signed(35), f"biased{i}")
             shifted = self._register(m, Cat(Const(0, 1), biased).as_signed() >> self.shift, signed(36), f"shifted{i}")
-            half = saturated_half(m, shifted, 8, f"out_half{i}")
-            outputs.append(self._register(m, half, signed(8), f"out{i}"))
+            half = saturated_half(m, shifted, OPERAND_BITS, f"out_half{i}", symmetric=True)
+            outputs.append(self._register(m, half, signed(OPERAND_BITS), f"out{i}"))
         m.d.comb += self.y.data.eq(Cat(*outputs))
         return flags[-1][0], flags[-1][2]
 

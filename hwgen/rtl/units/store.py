@@ -10,7 +10,7 @@ from amaranth.utils import exact_log2
 from hwgen.machine.isa import BY_NAME
 from hwgen.machine.params import HwParams
 from hwgen.rtl.common.gearbox import Gearbox, ShiftQueue
-from hwgen.rtl.common.ports import row_read, strobed_beats, word_read
+from hwgen.rtl.common.ports import OPERAND_BITS, row_read, strobed_beats, word_read
 from hwgen.rtl.common.ram import select_bits
 
 __all__ = ["StoreUnit"]
@@ -19,9 +19,9 @@ __all__ = ["StoreUnit"]
 class StoreUnit(wiring.Component):
     """Reads rows `row_begin` .. `row_end` - 1, `tiles` C-words each, and puts them out without gaps, as int16.
 
-    They are read from `x` (`from_y` low) or `y` (int8, widened), whose data come READ_LATENCY cycles later; `a_base` is
-    X's word of row_begin or Y's of its group. A C-word or a beat per cycle. Only the last of the `beats` may have
-    strobes off; `last` marks it. `done` is a pulse one cycle after the last beat was taken.
+    They are read from `x` (`from_y` low) or `y` (nine bits, widened), whose data come READ_LATENCY cycles later;
+    `a_base` is X's word of row_begin or Y's of its group. A C-word or a beat per cycle. Only the last of the `beats`
+    may have strobes off; `last` marks it. `done` is a pulse one cycle after the last beat was taken.
     `row_end` > `row_begin` and `tiles` > 0. `abort` (level) drops the command; `beats.valid` may then fall.
     """
 
@@ -42,7 +42,7 @@ class StoreUnit(wiring.Component):
                 "done": Out(1),
                 "abort": In(1),
                 "x": Out(word_read(depth=p.x_depth, width=16 * p.c)),
-                "y": Out(row_read(banks=p.t, parts=self.parts, depth=p.y_depth, width=8 * p.c)),
+                "y": Out(row_read(banks=p.t, parts=self.parts, depth=p.y_depth, width=OPERAND_BITS * p.c)),
                 "beats": Out(strobed_beats(p.data_bus)),
                 "last": Out(1),
             }
@@ -121,7 +121,8 @@ class StoreUnit(wiring.Component):
         m.submodules.gearbox = gearbox = Gearbox(in_bits=16 * self.c, out_bits=self.beat_bits)
         widened = Signal(16 * self.c)
         for channel in range(self.c):
-            m.d.comb += widened.word_select(channel, 16).eq(self.y.data.word_select(channel, 8).as_signed())
+            operand = self.y.data.word_select(channel, OPERAND_BITS).as_signed()
+            m.d.comb += widened.word_select(channel, 16).eq(operand)
         m.d.comb += [
             queue.clear.eq(self.abort),
             queue.push.eq(arrives),

@@ -41,9 +41,10 @@ def test_same_description_same_bytes(tmp_path: Path) -> None:
 
 def test_yaml_reads_as_in_the_documentation(tmp_path: Path) -> None:
     text = save(small(), tmp_path).read_text()
-    assert text.startswith("format: hwgen-model\nversion: 1\nname: random\nweights: weights.safetensors\n")
+    assert text.startswith("format: hwgen-model\nversion: 2\nname: random\nweights: weights.safetensors\n")
     assert "\nimage: {height: 6, width: 12, channels: 2}\npatch: {height: 3, width: 4}\ndim: 9\n" in text
-    assert "- mlp: {kind: moe, experts: 3, hidden: 6, top_k: 2, gate: softmax_topk}\n" in text
+    assert "- mlp: {kind: moe, experts: 3, hidden: 6, top_k: 2, gate: softmax_topk, activation: gelu}\n" in text
+    assert f"\nresidual_fraction_bits: {small().model.residual_fraction_bits}\n" in text
     assert "- {name: raw, head: none, norm: false}\n" in text
 
 

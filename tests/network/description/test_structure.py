@@ -35,11 +35,16 @@ def message(key: str, expected: str, found: str, mend: str = "") -> str:
     return "\n".join(lines + ([f"  mend:     {mend}"] if mend else []))
 
 
+#: What `residual_fraction_bits` of two layers may be, and an activation.
+STREAM = "one number, or one after the embedding and two for each of the 2 layers: after attention, after the MLP"
+KINDS = "'gelu', 'gelu_tanh', 'quick_gelu', 'silu', 'hardswish' or 'relu'"
+
+
 @pytest.mark.parametrize(
     ("path", "value", "expected"),
     [
         ("format", "onnx", message("format", "'hwgen-model'", "'onnx'")),
-        ("version", 2, message("version", "1", "2")),
+        ("version", 1, message("version", "2", "1")),
         ("name", "a b", message("name", "text matching ^[A-Za-z0-9_]+$", "'a b'")),
         ("weights", "../w", message("weights", "text matching ^[A-Za-z0-9_][A-Za-z0-9_.-]*$", "'../w'")),
         ("dim", "9", message("dim", "an integer", "'9'")),
@@ -49,6 +54,18 @@ def message(key: str, expected: str, found: str, mend: str = "") -> str:
         ("dim", 2048, message("dim", "at most 2047", "2048")),
         ("class_token", 1, message("class_token", "true or false", "1")),
         ("residual_fraction_bits", 16, message("residual_fraction_bits", "at most 15", "16")),
+        ("residual_fraction_bits", True, message("residual_fraction_bits", "an integer", "True")),
+        ("residual_fraction_bits", [9, 16, 9, 9, 9], message("residual_fraction_bits.1", "at most 15", "16")),
+        ("residual_fraction_bits", [9, 9, 9, 9, "9"], message("residual_fraction_bits.4", "an integer", "'9'")),
+        ("residual_fraction_bits", [9, 9, 8, 8], message("residual_fraction_bits", STREAM, "4 numbers")),
+        ("residual_fraction_bits", [9, 9, 10, 8, 8], message("residual_fraction_bits.2", "9 or up to 3 less", "10")),
+        ("residual_fraction_bits", [9, 5, 5, 5, 5], message("residual_fraction_bits.1", "9 or up to 3 less", "5")),
+        ("residual_fraction_bits", [9, 8, 5, 4, 3],
+         message("residual_fraction_bits.4", "4, as in front of the experts", "3")),
+        ("residual_fraction_bits", [9, 8, 5, 4, 5],
+         message("residual_fraction_bits.4", "4, as in front of the experts", "5")),
+        ("layers.0.mlp.activation", "mish", message("layers.0.mlp.activation", KINDS, "'mish'")),
+        ("layers.1.mlp.activation", "gelu_new", message("layers.1.mlp.activation", KINDS, "'gelu_new'")),
         ("layers", [], message("layers", "a list of at least 1", "[]")),
         ("layers", {}, message("layers", "a list", "{}")),
         ("image", 28, message("image", "a mapping", "28")),
@@ -96,6 +113,14 @@ def test_wrong_value(path: str, value: object, expected: str) -> None:
         if path == "image.width":  # many small patches
             data["height"] = 60
     assert structure_error(change) == expected
+
+
+def test_stream_bits() -> None:
+    """One for all additions, or falling by up to 3; experts' additions keep what attention had."""
+    data = small().model.model_dump(exclude_none=True)
+    assert parse_model(data | {"residual_fraction_bits": 9}, "model.yaml").stream_bits == (9,) * 5
+    falling = [15, 12, 9, 6, 6]
+    assert parse_model(data | {"residual_fraction_bits": falling}, "model.yaml").stream_bits == tuple(falling)
 
 
 def test_scales_may_be_left_out() -> None:

@@ -26,7 +26,9 @@ def test_tensor_table_of_a_small_model() -> None:
     assert specs["layers.1.attn.proj.weight"].shape == (9, 10)
     assert specs["layers.1.moe.gate.raw.weight"].shape == (3, 9)
     assert specs["layers.1.moe.experts.2.fc2.weight"].shape == (9, 6)
-    assert specs["layers.0.mlp.gelu.shift"].hi == 31
+    assert specs["layers.0.mlp.activation.shift"].hi == 31
+    zero = specs["layers.0.mlp.activation.zero"]
+    assert (zero.dtype, zero.lo, zero.hi) == (np.int16, -255, 255)
     assert specs["layers.0.attn.score.shift"].hi == specs["tasks.shape.mean.shift"].hi == 47
     assert (specs["layers.0.norm1.eps"].lo, specs["layers.0.norm1.eps"].hi) == (1, 2**40)
     assert "tasks.shape.rescale.eps" not in specs and "tasks.shape.rescale.gamma" in specs
@@ -96,7 +98,8 @@ def test_wrong_shape_or_type(tmp_path: Path, tensor: np.ndarray, found: str) -> 
         ("layers.0.norm1.shift", 32, (0,), "0..31"),
         ("layers.0.norm1.eps", 0, (0,), "1..1099511627776"),
         ("layers.0.norm2.eps", 2**40 + 1, (0,), "1..1099511627776"),
-        ("layers.1.moe.experts.2.gelu.shift", 32, (0,), "0..31"),
+        ("layers.1.moe.experts.2.activation.shift", 32, (0,), "0..31"),
+        ("layers.0.mlp.activation.zero", -256, (0,), "-255..255"),
         ("layers.0.attn.context.shift", 255, (0,), "0..47"),
         ("tasks.shape.rescale.shift", 32, (0,), "0..31"),
     ],
@@ -113,7 +116,7 @@ def test_key_bias(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(("name", "value"), [("exp", 250), ("gelu", 2), ("rsqrt", 0), ("gate_exp", 65358)])
+@pytest.mark.parametrize(("name", "value"), [("exp", 7985), ("gelu", 2), ("rsqrt", 0), ("gate_exp", 65358)])
 def test_other_tables_are_refused(tmp_path: Path, name: str, value: int) -> None:
     assert tensor_error(tmp_path, filled(f"tables.{name}", 77, (1,))) == (
         f"tables.{name}\n  expected: the hardware's table: {value} at index 1\n  found:    77\n"

@@ -12,9 +12,8 @@ from tests.rtl.parts import EXPONENTS
 LOW, HIGH = -(1 << 15), (1 << 15) - 1
 
 
-def power(distance):
-    shift, value = distance >> 5, EXP[distance & 31]
-    return value if shift == 0 else value + (1 << shift - 1) >> shift
+def power(distance, dither):
+    return (EXP[distance & 31] >> (distance >> 5)) + dither >> 5
 
 
 def rows(rng, k):
@@ -34,12 +33,14 @@ def rows(rng, k):
 async def powers(dut, name):
     k = EXPONENTS[name]
     ports, rng = Ports(dut, f"exponent_{name}_"), np.random.default_rng(cocotb.RANDOM_SEED)
-    await reset(dut, ports, maximum=0, scores=0, mask=0)
-    due, found = [], []
+    await reset(dut, ports, maximum=0, scores=0, mask=0, dither=0)
+    due, found, dithers = [], [], [0] * ExponentRow.DITHER_AFTER
     for maximum, scores, mask in [*rows(rng, k), *([(0, [0] * k, 0)] * ExponentRow.LATENCY)]:
         packed = sum((score & 0xFFFF) << 16 * i for i, score in enumerate(scores))
-        ports.set(maximum=maximum & 0xFFFF, scores=packed, mask=mask)
-        due.append([power(maximum - score) if mask >> i & 1 else 0 for i, score in enumerate(scores)])
+        dither = [int(rng.choice([0, 31, rng.integers(32)])) for _ in scores]
+        dithers.append(sum(value << 5 * i for i, value in enumerate(dither)))
+        ports.set(maximum=maximum & 0xFFFF, scores=packed, mask=mask, dither=dithers.pop(0))
+        due.append([power(maximum - scores[i], dither[i]) if mask >> i & 1 else 0 for i in range(k)])
         await RisingEdge(dut.clk)  # samples the values before the edge
         found.append([ports.get("p") >> 8 * i & 0xFF for i in range(k)])
     assert found[ExponentRow.LATENCY :] == due[: -ExponentRow.LATENCY]

@@ -41,11 +41,14 @@ def ends(width, bits):
     return [v for turn in turns for v in range(turn - 9, turn + 10) if low <= v <= high]
 
 
-@pytest.mark.parametrize(("width", "bits"), [(10, 4), (10, 8), (9, 1), (34, 8), (34, 16), (50, 24), (40, 18)])
-def test_saturated_half(width, bits):
+@pytest.mark.parametrize(
+    ("width", "bits", "symmetric"),
+    [(10, 4, 0), (10, 8, 0), (9, 1, 0), (34, 8, 0), (34, 16, 0), (50, 24, 0), (40, 18, 0), (10, 4, 1), (36, 9, 1)],
+)
+def test_saturated_half(width, bits, symmetric):
     m, doubled, out = Module(), Signal(width), Signal(bits)
-    m.d.comb += out.eq(saturated_half(m, doubled, bits, "rounded"))
-    low, high = -(1 << bits - 1), (1 << bits - 1) - 1
+    m.d.comb += out.eq(saturated_half(m, doubled, bits, "rounded", symmetric=bool(symmetric)))
+    low, high = symmetric - (1 << bits - 1), (1 << bits - 1) - 1
     values = ends(width, bits)
     wanted = [min(max((v + 1) >> 1, low), high) % (1 << bits) for v in values]
     assert evaluate(m, (doubled,), out, [(v % (1 << width),) for v in values]) == wanted

@@ -10,6 +10,7 @@ from cocotb.triggers import ReadOnly, RisingEdge
 
 from hwgen.machine.isa import BY_NAME, OPCODES, ORDER, Dest, Op, Source, read_mask
 from hwgen.machine.params import HwParams
+from hwgen.machine.tables import ACTIVATION_ENTRIES
 
 P = json.loads(os.environ.get("HWGEN_PARAMETERS", "{}"))
 HW = HwParams(**P.get("p", {}))
@@ -63,6 +64,8 @@ def problem(f):
     words = tiles * (PK + steps)
     match op:
         case Op.LOAD:
+            if f["dest"] == Dest.ACTIVATION:
+                return None if (size, f["d_base"]) == (ACTIVATION_ENTRIES, 0) else "activation"
             if f["dest"] not in LOAD_DEPTH:
                 return "load destination"
             if size == 0 or size % X_WORD or f["d_base"] + size // X_WORD > LOAD_DEPTH[f["dest"]]:
@@ -150,6 +153,9 @@ def random_fields(rng, op):
             depth = LOAD_DEPTH.get(f["dest"], HW.x_depth)
             f["d_base"] = around(depth, 16)
             f["bytes"] = max(depth - f["d_base"] + int(rng.integers(-1, 2)), 0) * X_WORD
+            if rng.random() < 0.3:
+                base = int(rng.choice([0, 0, 0, f["d_base"]]))
+                f |= {"dest": Dest.ACTIVATION, "bytes": ACTIVATION_ENTRIES, "d_base": base}
         if rng.random() < 0.1:
             f["bytes"] += int(rng.choice([-1, 1, 1 << 31, X_WORD, RING, RING // 2, -RING // 2]))
         if rng.random() < (0.3 if op == Op.MATMUL else 0.05):
@@ -213,7 +219,7 @@ async def against_oracle(dut):
     # The random instructions do reach the rules.
     assert all(None in reasons for reasons in seen.values())
     rules = {
-        Op.LOAD: 3, Op.IMAGE: 4, Op.NORM: 4, Op.MATMUL: 12, Op.ATTENTION: 5, Op.ROUTE: 4, Op.GATHER: 3, Op.STORE: 4,
+        Op.LOAD: 4, Op.IMAGE: 4, Op.NORM: 4, Op.MATMUL: 12, Op.ATTENTION: 5, Op.ROUTE: 4, Op.GATHER: 3, Op.STORE: 4,
     }  # fmt: skip
     for op, count in rules.items():
         unreachable = op in (Op.MATMUL, Op.GATHER) and HW.max_experts == 256
@@ -257,7 +263,8 @@ async def queue_rows(dut):
 
 @cocotb.test()
 async def load_words(dut):
-    """Tables are whole words that fit: LoadUnit would wait for the rest of the last one."""
+    """Tables are whole words that fit: LoadUnit would wait for the rest of the last one. The activation's is as long as
+    it is."""
     bench = Bench(dut)
     await bench.start()
     for dest, depth in LOAD_DEPTH.items():
@@ -265,8 +272,15 @@ async def load_words(dut):
         assert await bench.check(encode(f)) == (1, 1)
         for size in (1, X_WORD - 1, X_WORD + 1, 2 * X_WORD):
             assert await bench.check(encode(f | {"bytes": size})) == (1, 0), (dest, size)
-    for dest in set(range(16)) - set(LOAD_DEPTH):
-        assert await bench.check(encode(simple(Op.LOAD) | {"dest": dest})) == (1, 0), dest
+    table = simple(Op.LOAD) | {"dest": Dest.ACTIVATION, "bytes": ACTIVATION_ENTRIES}
+    assert await bench.check(encode(table)) == (1, 1)
+    for change in [{"bytes": size} for size in (0, 512, 1023, 1025, 2048, 1024 + (1 << 31))] + [
+        {"d_base": 1 << bit} for bit in range(16)
+    ]:
+        assert await bench.check(encode(table | change)) == (1, 0), change
+    for dest in set(range(16)) - set(LOAD_DEPTH) - {Dest.ACTIVATION}:
+        for size in (X_WORD, 512):
+            assert await bench.check(encode(simple(Op.LOAD) | {"dest": dest, "bytes": size})) == (1, 0), dest
 
 
 @cocotb.test()

@@ -7,6 +7,7 @@ import numpy as np
 from hwgen.machine.isa import BYTES, ORDER, UNITS, Dest, Op, Source, decode, encode
 from hwgen.machine.params import HwParams
 from hwgen.machine.regmap import Error
+from hwgen.machine.tables import ACTIVATION_ENTRIES
 
 __all__ = ["MASK", "UNIT", "Programs", "Routing", "port_of"]
 
@@ -34,8 +35,9 @@ class Programs:
             case Op.END:
                 f = {}
             case Op.LOAD:
-                dest = int(rng.choice([Dest.X, Dest.NORM]))
-                f = offset | {"dest": dest, "bytes": int(rng.integers(1, 5)) * max(x_word, 64)}
+                dest = int(rng.choice([Dest.X, Dest.NORM, Dest.ACTIVATION]))
+                size = ACTIVATION_ENTRIES if dest == Dest.ACTIVATION else int(rng.integers(1, 5)) * max(x_word, 64)
+                f = offset | {"dest": dest, "bytes": size}
             case Op.IMAGE:
                 f = offset | {"bytes": int(rng.integers(1, 600)), "a_stride": 2, "k_steps": 6, "tiles": 3}
             case Op.NORM:

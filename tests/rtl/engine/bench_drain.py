@@ -22,10 +22,12 @@ T, C, K, W, PK = HW.t, HW.c, HW.k, HW.word, HW.param_words
 HOLD, LATENCY, ARRAY = (P.get(name, 0) for name in ("hold", "latency", "array"))
 CONTEXTS = 4
 MATMUL, SCORE, CONTEXT = range(3)
+INT8, INT16, INT24, OPERAND, ACTIVATION = range(5)
 TILE_FIELDS = (("kind", 2), ("context", 2), ("row_tile", HW.row_bits), ("word", 16), ("half", 1), ("first", 1))
 ROW_FIELDS = (
     ("kind", 2), ("row", HW.row_bits), ("slot", T.bit_length() - 1), ("word", 16), ("half", 1), ("first", 1),
-    ("dest", 4), ("d_base", 16), ("d_stride", 16), ("key_begin", W.bit_length() - 1), ("key_end", HW.row_bits + 1),
+    ("dest", 4), ("d_base", 16), ("d_stride", 16), ("x_shift", 2), ("key_begin", W.bit_length() - 1),
+    ("key_end", HW.row_bits + 1),
 )  # fmt: skip
 EXTREME = (0, 1, -1, -(1 << 31), (1 << 31) - 1)
 
@@ -73,8 +75,9 @@ def random_instruction(rng, kind):
         f |= {"score_mult": int(rng.integers(1 << 16)), "score_shift": int(rng.integers(48)), "row_begin": begin,
               "out_mult": int(rng.integers(1 << 16)), "out_shift": int(rng.integers(48)), "row_end": rows}  # fmt: skip
         return Op.ATTENTION, f, rows
-    f |= {"dest": int(rng.choice(list(Dest)[:7])), "gelu": int(rng.integers(2))}
-    f |= {"gelu_mult": int(rng.integers(1 << 16)), "gelu_shift": int(rng.integers(32)), "gelu_zero": 77}
+    f |= {"dest": int(rng.choice(list(Dest)[:7])), "activate": int(rng.integers(2))}
+    f |= {"act_mult": int(rng.integers(1 << 16)), "act_shift": int(rng.integers(32))}
+    f |= {"act_zero": int(rng.integers(1 << 9)), "x_shift": int(rng.integers(4))}
     if kind == "plain":
         return Op.MATMUL, f | {"row_begin": begin, "row_end": rows}, rows
     f |= {"use_queue": 1, "expert": int(rng.integers(HW.max_experts)), "scatter": int(kind == "scatter")}
@@ -100,8 +103,10 @@ def tiles_of(rng, op, f, rows):
 def mode_of(kind, f):
     """Of the post-processing."""
     if kind != MATMUL:
-        return int(kind == SCORE)
-    return 3 if f["gelu"] else {Dest.LOGITS: 2, Dest.X: 1, Dest.X_ADD: 1}.get(f["dest"], 0)
+        return INT16 if kind == SCORE else OPERAND
+    if f["activate"]:
+        return ACTIVATION
+    return {Dest.Y: OPERAND, Dest.H: OPERAND, Dest.K: INT8, Dest.V: INT8, Dest.LOGITS: INT24}.get(f["dest"], INT16)
 
 
 class Schedule:
@@ -185,8 +190,8 @@ class Schedule:
         out |= {"d_base": f["d_base"], "d_stride": f["d_stride"]}
         wanted = {"row": out, "use_factor": 0, "mode": mode_of(kind, f)}
         if kind == MATMUL:
-            out["dest"] = f["dest"]
-            wanted |= self.parameters | {name: f[name] for name in ("gelu_mult", "gelu_shift", "gelu_zero")}
+            out |= {"dest": f["dest"], "x_shift": f["x_shift"]}
+            wanted |= self.parameters | {name: f[name] for name in ("act_mult", "act_shift", "act_zero")}
             if f.get("scatter"):
                 self.asked[cycle] = (f["expert"], row)
                 out["row"], weight = (int(value) for value in self.queues[f["expert"]][row])

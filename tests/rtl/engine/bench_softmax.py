@@ -20,10 +20,9 @@ INPUTS += [f"read__{name}" for name in ("en", "half", "step", "begin", "keys", "
 INPUTS += ["factors__row"]
 
 
-def probability(u):
-    shift = u >> 5
-    value = EXP[u & 31]
-    return value if shift == 0 else (value + (1 << (shift - 1))) >> shift
+def probability(u, key):
+    """`key` counts from the first one that does."""
+    return (EXP[u & 31] >> (u >> 5)) + int(f"{key % 32:05b}"[::-1], 2) >> 5
 
 
 def scores_of(rng, style, padded):
@@ -36,7 +35,8 @@ def scores_of(rng, style, padded):
     if style == 3:  # the largest differences
         return rng.choice([-(1 << 15), (1 << 15) - 1], (T, padded))
     # at the edge where probabilities vanish
-    return rng.integers(-1000, 1000, (T, 1)) - rng.choice([0, 255, 256, 287, 288, 289, 319, 1024], (T, padded))
+    edges = [0, 255, 256, 287, 288, 289, 319, 415, 416, 512, 1024]
+    return rng.integers(-1000, 1000, (T, 1)) - rng.choice(edges, (T, padded))
 
 
 def schedule(rng, tiles):
@@ -76,8 +76,9 @@ def schedule(rng, tiles):
             last_write = write_cycle
             write_cycle += 1 if hurried else int(rng.integers(1, 4))
         read_cycle = max(read_cycle, last_write + P["write_latency"])
-        maximum = scores[:, begin:keys].max(axis=1)
-        p = np.array([[probability(int(maximum[t] - s)) for s in scores[t, begin:keys]] for t in range(T)])
+        maximum = scores[:, begin:keys].max(axis=1).tolist()
+        counted = scores[:, begin:keys].tolist()
+        p = np.array([[probability(maximum[t] - s, n) for n, s in enumerate(row)] for t, row in enumerate(counted)])
         p = np.pad(p, ((0, 0), (begin, 2 * K + C)))
         steps = -(-keys // K)
         extra = steps + int(rng.integers(2)) if steps * K < (KEYS // max(C, K)) * max(C, K) else steps

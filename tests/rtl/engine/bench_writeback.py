@@ -12,6 +12,7 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import ReadOnly, RisingEdge
 
+from golden.fixed import add16
 from hwgen.machine.isa import Dest
 from hwgen.machine.params import HwParams
 
@@ -22,10 +23,11 @@ POST, LATENCY, X_LATENCY, NOTICE = (P.get(name, 0) for name in ("post", "latency
 MATMUL, SCORE, CONTEXT = range(3)
 FIELDS = (
     ("kind", 2), ("row", HW.row_bits), ("slot", T.bit_length() - 1), ("word", 16), ("half", 1), ("first", 1),
-    ("dest", 4), ("d_base", 16), ("d_stride", 16), ("key_begin", W.bit_length() - 1), ("key_end", HW.row_bits + 1),
+    ("dest", 4), ("d_base", 16), ("d_stride", 16), ("x_shift", 2), ("key_begin", W.bit_length() - 1),
+    ("key_end", HW.row_bits + 1),
 )  # fmt: skip
 PORTS = ("y", "h", "keys", "values", "x", "scores", "logits")
-DESTINATIONS = [dest for dest in Dest if dest != Dest.NORM]
+DESTINATIONS = [dest for dest in Dest if dest <= Dest.LOGITS]
 #: Cycles between rows for the same word of X: the first one's sum must be in the memory when the second reads.
 X_GAP = X_LATENCY + LATENCY + 1
 X_WORDS = 1 << (HW.x_depth - 1).bit_length()  # that an address can tell apart
@@ -71,7 +73,7 @@ def random_values(rng, row):
         return random_int16(rng)
     if row["kind"] == MATMUL and row["dest"] == Dest.LOGITS:
         return rng.integers(-(1 << 23), 1 << 23, C)
-    return rng.integers(-128, 256, C)
+    return rng.integers(-255, 256, C)
 
 
 def x_address(row):
@@ -89,7 +91,7 @@ def expect(row, values, old):
     def banked(banks, parts=parts):
         out = {"addr": row["d_base"] + r // banks * row["d_stride"] + j // parts}
         out |= {"bank": r % banks} if banks > 1 else {}
-        return out | ({"sub": j % parts} if parts > 1 else {}) | {"data": pack(values, 8)}
+        return out | ({"sub": j % parts} if parts > 1 else {}) | {"data": pack(values, 9)}
 
     if row["kind"] == CONTEXT:
         return "y", banked(T)
@@ -110,7 +112,7 @@ def expect(row, values, old):
 
 
 def x_word(row, values, old):
-    return values if row["dest"] == Dest.X else np.clip(old + values, -(1 << 15), (1 << 15) - 1)
+    return values if row["dest"] == Dest.X else add16(old, values, row["x_shift"])
 
 
 class Memory:

@@ -125,7 +125,6 @@ class Program:
         f = {
             "dest": int(rng.choice([Dest.Y, Dest.K, Dest.V, Dest.X_ADD])),
             "source": int(rng.choice([Source.Y, Source.H])),
-            "a_unsigned": int(rng.integers(2)),
             "a_base": int(rng.integers(1 << 16)),
             "a_stride": int(rng.integers(1, 300)),
             "row_begin": row_begin,

@@ -14,9 +14,9 @@ def test_postprocess(c):
             parameters={
                 "c": c,
                 "latency": PostProcess.LATENCY,
-                "beats": 3200 // c,
+                "beats": 1600 // c,
                 "bubble_rate": bubble_rate,
-                "gelu": seed == 0,
+                "codes": seed == 0,
             },
             seed=seed + 1,
         )

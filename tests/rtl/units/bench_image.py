@@ -1,4 +1,4 @@
-"""cocotb bench of ImageLoader: random rasters and stalls, Y as a Python byte memory."""
+"""cocotb bench of ImageLoader: random rasters and stalls, Y as a Python memory of lanes."""
 
 import json
 import os
@@ -90,7 +90,7 @@ async def commands(dut):
                     if mask >> lane & 1:
                         place = int(dut.y__bank.value), int(dut.y__addr.value), sub, lane
                         assert place not in written, f"{place} written twice: {command}"
-                        written[place] = word >> (8 * lane) & 255
+                        written[place] = word >> (9 * lane) & 511
             if dut.done.value == 1:
                 break
             assert stall or cycles <= limit, f"slower than {limit} cycles: {command}"

@@ -7,10 +7,13 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles, RisingEdge
 
+from hwgen.machine.tables import ACTIVATION_ENTRIES
 from tests.rtl.memory.axi_model import Ports, reset
 
 SHAPES = json.loads(os.environ.get("HWGEN_PARAMETERS", '{"shapes": {"": {}}}'))["shapes"]
-ZEROS = dict.fromkeys(("start", "to_norm", "bytes", "d_base", "abort", "x_hold", "beats__valid", "beats__payload"), 0)
+INPUTS = ("start", "to_norm", "to_activation", "bytes", "d_base", "abort", "x_hold", "beats__valid", "beats__payload")
+ZEROS = dict.fromkeys(INPUTS, 0)
+DESTINATIONS = ("x", "affine", "activation")
 
 
 class Bench:
@@ -38,38 +41,41 @@ class Bench:
                 await RisingEdge(self.dut.clk)
             self.sent += 1
 
-    async def command(self, words, base, stall, *, to_norm=0, hold=0.0):
+    async def command(self, words, base, stall, *, port="x", hold=0.0):
         """One command; returns the cycles it took from the first to the last write, those with `x_hold` not counted."""
         data = self.rng.integers(0, 256, words * self.word, dtype=np.uint8).tobytes()
         self.sent = 0
         feeding = cocotb.start_soon(self.feed(data, stall))
         await ClockCycles(self.dut.clk, int(self.rng.integers(0, 3)))
-        self.ports.set(start=1, to_norm=to_norm, bytes=len(data), d_base=base)
+        to_norm, to_activation = int(port == "affine"), int(port == "activation")
+        self.ports.set(start=1, to_norm=to_norm, to_activation=to_activation, bytes=len(data), d_base=base)
         await RisingEdge(self.dut.clk)
         self.ports.set(start=0)
         writes, cycles = [], []
-        port, other = ("affine", "x") if to_norm else ("x", "affine")
         held, holds = 0, 0
+        size = 1 if to_activation else self.word
         for cycle in range(100000):
             await RisingEdge(self.dut.clk)
             assert not (held and self.ports.get("x__en")), "a write in the cycle after x_hold"
-            assert not self.ports.get(f"{other}__en")
-            holds += held and not to_norm and len(writes) > 0
+            assert not any(self.ports.get(f"{other}__en") for other in DESTINATIONS if other != port)
+            holds += held and port == "x" and len(writes) > 0
             held = self.ports.get("x_hold")
             self.ports.set(x_hold=int(self.rng.random() < hold))
             if self.ports.get(f"{port}__en"):
                 writes.append((self.ports.get(f"{port}__addr"), self.ports.get(f"{port}__data")))
                 cycles.append(cycle - holds)
+                last = cycle
             if self.ports.get("done"):
                 break
             assert self.ports.get("busy") or not writes
+        assert cycle == last + (not to_activation), "done after the last write, or with it"
         assert writes == [
-            (base + i, int.from_bytes(data[i * self.word : (i + 1) * self.word], "little")) for i in range(words)
+            (base + i, int.from_bytes(data[at : at + size], "little")) for i, at in enumerate(range(0, len(data), size))
         ]
         self.ports.set(x_hold=0)
         for _ in range(3):
             await RisingEdge(self.dut.clk)
-            assert not any(self.ports.get(name) for name in ("done", "x__en", "affine__en"))
+            assert not any(self.ports.get(name) for name in ("done", *(f"{port}__en" for port in DESTINATIONS)))
         assert not self.ports.get("busy")
         assert self.sent == -(-len(data) // self.beat), "beats taken"
         feeding.cancel()
@@ -82,9 +88,12 @@ async def random_commands(dut, name):
     bench = await Bench(dut, name).start()
     for number in range(24):
         words = int(bench.rng.integers(1, min(bench.depth, 60) + 1))
-        to_norm, stall, hold = number & 1, 0.5 * (number >> 1 & 1), (0.0, 0.2, 0.8)[number % 3]
-        base = int(bench.rng.integers(1 << 16)) if to_norm else int(bench.rng.integers(bench.depth - words + 1))
-        await bench.command(words, min(base, (1 << 16) - words), stall, to_norm=to_norm, hold=hold)
+        port, stall, hold = DESTINATIONS[number % 3], 0.5 * (number >> 1 & 1), (0.0, 0.2, 0.8)[number // 3 % 3]
+        top = (1 << 16 if port == "affine" else bench.depth) - words
+        base = int(bench.rng.integers(top + 1))
+        if port == "activation":
+            words, base = ACTIVATION_ENTRIES // bench.word, 0
+        await bench.command(words, base, stall, port=port, hold=hold)
 
 
 @cocotb.test()
@@ -95,16 +104,19 @@ async def full_rate(dut, name):
     cycles = (words - 1) * max(1, bench.word // bench.beat) + 1
     assert await bench.command(words, 0, 0.0) == cycles
     assert await bench.command(words, 0, 0.0, hold=0.5) <= cycles
-    assert await bench.command(words, 0, 0.0, to_norm=1, hold=0.5) == cycles
+    assert await bench.command(words, 0, 0.0, port="affine", hold=0.5) == cycles
+    table = ACTIVATION_ENTRIES // bench.word
+    filled = (table - 1) * (max(1, bench.word // bench.beat) - 1)  # the last byte of a word makes room for one beat
+    assert await bench.command(table, 0, 0.0, port="activation", hold=0.5) == ACTIVATION_ENTRIES + filled
 
 
 @cocotb.test()
 @cocotb.parametrize(name=list(SHAPES))
 async def abort_and_restart(dut, name):
     bench = await Bench(dut, name).start()
-    for _ in range(5):
+    for number in range(8):
         feeding = cocotb.start_soon(bench.feed(bytes(20 * bench.word), 0.2))
-        bench.ports.set(start=1, bytes=20 * bench.word, d_base=3)
+        bench.ports.set(start=1, to_norm=0, to_activation=number & 1, bytes=20 * bench.word, d_base=3)
         await RisingEdge(dut.clk)
         bench.ports.set(start=0)
         await ClockCycles(dut.clk, int(bench.rng.integers(1, 20)))
@@ -112,8 +124,9 @@ async def abort_and_restart(dut, name):
         bench.ports.set(abort=1, beats__valid=0)
         await RisingEdge(dut.clk)
         bench.ports.set(abort=0)
-        for _ in range(4):
+        for _ in range(8):
             await RisingEdge(dut.clk)
-            await RisingEdge(dut.clk)
-            assert not bench.ports.get("x__en") and not bench.ports.get("busy") and not bench.ports.get("done")
+            assert not any(bench.ports.get(name) for name in ("x__en", "activation__en", "busy", "done"))
+        if number & 2:
+            await bench.command(ACTIVATION_ENTRIES // bench.word, 0, 0.3, port="activation")
         await bench.command(9, 1, 0.3)

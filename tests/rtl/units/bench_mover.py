@@ -14,10 +14,10 @@ W = max(P["c"], P["k"])
 C, T = P["c"], P["t"]
 
 
-def mean_byte(column, mult, shift):
+def mean_operand(column, mult, shift):
     total = sum(column) * mult
     value = total if shift == 0 else (total + (1 << shift - 1)) >> shift
-    return max(-128, min(127, value))
+    return max(-255, min(255, value))
 
 
 def place(row, word, base, stride):
@@ -25,7 +25,7 @@ def place(row, word, base, stride):
 
 
 def pack(values):
-    return int.from_bytes(bytes(int(v) & 255 for v in values), "little")
+    return sum((int(v) & 511) << 9 * i for i, v in enumerate(values))
 
 
 def value(dut, name):
@@ -52,9 +52,9 @@ async def commands(dut):
         rows = int(rng.integers(1, P["max_tokens"] + 1))
         kind = rng.integers(4)
         y = (
-            rng.integers(-128, 128, (rows, tiles * C))
+            rng.integers(-255, 256, (rows, tiles * C))
             if kind < 2
-            else np.full((rows, tiles * C), (-128, 127)[kind - 2])
+            else np.full((rows, tiles * C), (-255, 255)[kind - 2])
         )
         memory = {
             place(row, j, a_base, a_stride): pack(y[row, j * C : (j + 1) * C])
@@ -76,7 +76,7 @@ async def commands(dut):
         expected = {}
         if mean and row_end > row_begin:
             columns = y[row_begin:row_end].T.tolist()
-            means = [mean_byte(column, mult, shift) for column in columns]
+            means = [mean_operand(column, mult, shift) for column in columns]
             expected = {place(0, j, d_base, d_stride): pack(means[j * C : (j + 1) * C]) for j in range(tiles)}
             limit = tiles * (row_end - row_begin + C + 14) + 10
         elif mean:
@@ -104,7 +104,7 @@ async def commands(dut):
         while True:
             await RisingEdge(dut.clk)
             cycles += 1
-            dut.y__data.value = pending if pending is not None else int.from_bytes(rng.bytes(C))
+            dut.y__data.value = pending if pending is not None else int.from_bytes(rng.bytes(9 * C)) >> 63 * C
             pending = None
             if dut.y__en.value == 1:
                 pending = memory[value(dut, "y__bank"), value(dut, "y__addr"), value(dut, "y__sub")]

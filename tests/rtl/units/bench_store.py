@@ -14,14 +14,18 @@ FIELDS = ("a_base", "a_stride", "row_begin", "row_end", "tiles")
 ZEROS = dict.fromkeys(("start", "from_y", "abort", "x__data", "y__data", "beats__ready", *FIELDS), 0)
 
 
+def pack(values, bits):
+    return sum((int(value) & (1 << bits) - 1) << bits * i for i, value in enumerate(values))
+
+
 class Bench:
     def __init__(self, dut, name):
         self.dut, self.ports, self.shape = dut, Ports(dut, f"{name}_"), SHAPES[name]
         self.rng = np.random.default_rng(cocotb.RANDOM_SEED)
         t, c, parts = (self.shape[key] for key in ("t", "c", "parts"))
         self.x = self.rng.integers(-32768, 32768, (self.shape["x"], c)).astype("<i2")
-        self.y = self.rng.integers(-128, 128, (t, self.shape["y"], parts, c)).astype(np.int8)
-        self.y[:, :, :, 0] = -128
+        self.y = self.rng.integers(-255, 256, (t, self.shape["y"], parts, c))
+        self.y[:, :, :, 0], self.y[:, :, :, -1] = -255, 255
         self.x[:, -1] = -32768
         self.reads = 0
 
@@ -37,17 +41,17 @@ class Bench:
             await RisingEdge(self.dut.clk)
             later.append(None)
             if ports.get("x__en"):
-                later[-1] = {"x__data": self.x[ports.get("x__addr")].tobytes()}
+                later[-1] = {"x__data": pack(self.x[ports.get("x__addr")], 16)}
                 assert not ports.get("y__en")
             elif ports.get("y__en"):
                 sub = ports.get("y__sub") if self.shape["parts"] > 1 else 0
-                later[-1] = {"y__data": self.y[ports.get("y__bank"), ports.get("y__addr"), sub].tobytes()}
+                later[-1] = {"y__data": pack(self.y[ports.get("y__bank"), ports.get("y__addr"), sub], 9)}
             self.reads += later[-1] is not None
             ports.set(x__data=int(self.rng.integers(1 << 62)), y__data=int(self.rng.integers(1 << 30)))
             if len(later) == 2:
                 due = later.pop(0)
                 if due:
-                    ports.set(**{name: int.from_bytes(data, "little") for name, data in due.items()})
+                    ports.set(**due)
 
     def command(self, from_y):
         """Random operands, and the bytes they mean (docs/architecture.md, Buffers)."""
