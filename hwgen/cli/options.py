@@ -26,7 +26,7 @@ Gate = Annotated[str | None, typer.Option(help="softmax_topk or topk_softmax: wh
 Size = Annotated[str | None, typer.Option(help="HEIGHTxWIDTH.")]
 Mean = Annotated[str | None, typer.Option(help="Of the pixels in 0..1, per channel: 0.5,0.5,0.5")]
 Std = Annotated[str | None, typer.Option(help="Standard deviation, as --mean.")]
-Activation = Annotated[str | None, typer.Option(help="Of the MLPs: gelu, the exact one.")]
+Activation = Annotated[str | None, typer.Option(help="Of the MLPs: gelu (the exact one), gelu_tanh, silu, ...")]
 Epsilon = Annotated[float | None, typer.Option(help="Of the LayerNorms.")]
 Pooling = Annotated[str | None, typer.Option(help="token or avg: what the head of a timm network reads.")]
 Tasks = Annotated[str | None, typer.Option(help="NAME,... or NAME:HEAD,... in the order of the checkpoint.")]

@@ -32,11 +32,24 @@ ReportImages = Annotated[
 class Ranges(enum.StrEnum):
     """Where the range of a tensor ends."""
 
+    AUTO = "auto"
     MINMAX = "minmax"
     PERCENTILE = "percentile"
     MSE = "mse"
 
 
+class Rounding(enum.StrEnum):
+    """How weights become integers."""
+
+    NEAREST = "nearest"
+    SECOND_ORDER = "second_order"
+
+
+#: Calibration images on which clipped tensors are looked for where no report is asked for.
+LOOKED_AT = 4
+
+
+# long: every option is a parameter
 def quantize(
     output: options.Output,
     config: Annotated[
@@ -68,6 +81,9 @@ def quantize(
     equalize: Annotated[
         bool | None, typer.Option("--equalize/--no-equalize", help="SmoothQuant's factors, with bias term.")
     ] = None,
+    rounding: Annotated[
+        Rounding | None, typer.Option(help="Of weights; second_order: their errors make up for each other (GPTQ).")
+    ] = None,
     expert_bits: Annotated[int | None, typer.Option(help="4 or 8: bits of all experts' weights.")] = None,
     weight_bits: Annotated[list[str] | None, typer.Option(help="PATTERN=4 for linear layers by name.")] = None,
     mean_bits: Annotated[
@@ -94,6 +110,7 @@ def quantize(
                                        pooling=pooling)  # fmt: skip
     methods: dict[str, Any] = {
         "ranges": ranges and ranges.value, "percentile": percentile, "repq": repq, "equalize": equalize,
+        "rounding": rounding and rounding.value,
         "weight_bits": options.parse_weight_bits(expert_bits, weight_bits or []), "mean_bits": mean_bits,
     }  # fmt: skip
     with progress_steps() as say, new_directory(output, description.MODEL_FILE, force=force) as directory:
@@ -101,16 +118,19 @@ def quantize(
         job = read(config, checkpoint, calibration, images, format, settings, methods)
         show_network(job.imported)
         check = _check(job, reference, say) if reference else None
-        compare = _comparison(job, report_images) if report or report_images else None
+        reported = report is not None or report_images is not None
+        compare = _comparison(job, report_images, None if reported else LOOKED_AT)
         made = quantize_job(job, say, show_note)
         description.save(made, directory)
         agreement = check(made, say) if check else None
-        found = compare(made, say) if compare else None
-        if found and report:
+        found = compare(made, say)
+        if report:
             result = found.as_dict() | ({"reference": agreement.as_dict()} if agreement else {})
             write_json(_inside(report, output, directory), result)
-    if found:
+    if reported:
         found.show(out)
+    else:
+        found.show_warnings(out)
     if agreement:
         show_agreement(agreement)
     out.print(f"{escape(str(output))}: {made.model.name}, {sum(t.size for t in made.tensors.values())} integers")
@@ -122,8 +142,11 @@ def _inside(path: Path, output: Path, directory: Path) -> Path:
     return directory / path.absolute().relative_to(output.absolute()) if inside else path
 
 
-def _comparison(job: Job, path: Path | None) -> Callable[[Description, Callable[[str], None]], Report]:
-    """What makes the report of a description, on the images of `path`, or on those of the calibration.
+def _comparison(
+    job: Job, path: Path | None, count: int | None
+) -> Callable[[Description, Callable[[str], None]], Report]:
+    """What makes the report of a description, on the images of `path`, or on those of the calibration, or on the first
+    `count` of these.
 
     Images and labels are read and checked at once, before the long work.
     """
@@ -133,6 +156,8 @@ def _comparison(job: Job, path: Path | None) -> Callable[[Description, Callable[
 
     model = job.imported.model
     images, labels = load_images(path or job.calibration, model.image, None if path else job.images)
+    if count is not None:
+        images, labels = images[:count], None
     wanted = task_labels(model, labels, str(path or job.calibration))
     return lambda made, progress: report(job.imported.network(), made, images, wanted, progress)
 

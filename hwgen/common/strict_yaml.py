@@ -78,8 +78,8 @@ def _key_path(location: tuple[int | str, ...], data: object) -> list[str]:
     """The keys down to the problem. Pydantic puts the tag of a union into the location; the YAML has no such level."""
     path = []
     for number, part in enumerate(location):
-        inside = part in data if isinstance(data, dict) else isinstance(data, list)
-        if inside or number == len(location) - 1:
+        inside = part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)
+        if inside or (number == len(location) - 1 and isinstance(data, dict)):
             path.append(str(part))
             data = data[part] if inside else None  # type: ignore[index]
     return path
@@ -129,12 +129,12 @@ def read_yaml(path: Path) -> object:
 
 
 def dump_yaml(document: dict[str, Any]) -> str:
-    """The document as text: keys in the order given, mappings of scalars on one line."""
+    """The document as text: keys in the order given, mappings and lists of scalars on one line."""
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Mappings of scalars on one line, as in docs/description.md; everything else in blocks."""
+    """Mappings and lists of scalars on one line, as in docs/description.md; everything else in blocks."""
 
     def represent_mapping(  # type: ignore[override]
         self, tag: str, mapping: dict[str, Any], flow_style: bool | None = None
@@ -142,4 +142,11 @@ class _Dumper(yaml.SafeDumper):
         node = super().represent_mapping(tag, mapping, flow_style)
         scalars = all(isinstance(value, (str, int, bool)) for value in mapping.values())
         node.flow_style = bool(mapping) and scalars
+        return node
+
+    def represent_sequence(  # type: ignore[override]
+        self, tag: str, sequence: list[Any], flow_style: bool | None = None
+    ) -> yaml.SequenceNode:
+        node = super().represent_sequence(tag, sequence, flow_style)
+        node.flow_style = all(isinstance(value, (str, int, bool)) for value in sequence)
         return node

@@ -11,10 +11,9 @@ import numpy as np
 
 from hwgen.evaluate.error import relative_rms
 from hwgen.importers import Imported
-from hwgen.importers.activation import SUPPORTED
 from hwgen.importers.common import HALF, IMAGENET
 from hwgen.network.description import DenseMlp
-from hwgen.network.floatmodel import FloatModel, Tap, gelu
+from hwgen.network.floatmodel import ACTIVATIONS, FloatModel, Tap
 
 #: Usual pairs of mean and standard deviation for pixels in 0..1: the last two are CLIP's, and pixel codes as they are.
 PAIRS = (
@@ -25,13 +24,6 @@ EPSILONS = (1e-5, 1e-6, 1e-12)
 #: Narrowest and widest attention head that is tried.
 HEAD_DIMS = (8, 256)
 POOLED = ("class_token", "mean", "mean_norm")
-ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "gelu": gelu,
-    "gelu_tanh": lambda x: 0.5 * x * (1 + np.tanh(0.7978845608 * (x + 0.044715 * x**3))),
-    "quick_gelu": lambda x: x / (1 + np.exp(-1.702 * x)),
-    "silu": lambda x: x / (1 + np.exp(-x)),
-    "relu": lambda x: np.maximum(x, 0),
-}
 #: Tried as a pair where nothing agrees alone; the normalisation is the likeliest of them.
 PAIRED = ("normalisation", "number of heads", "pooling")
 DOUBTS = "normalisation, number of heads, pooling, epsilon of the LayerNorms, activation, post-norm blocks"
@@ -101,8 +93,7 @@ def _alternatives(imported: Imported) -> Iterator[Alternative]:
     if all(isinstance(layer.mlp, DenseMlp) for layer in model.layers):
         for activation in ACTIVATIONS:
             if activation != imported.activation:
-                option = f"--activation {activation}" if activation in SUPPORTED else ""
-                yield Alternative("activation", activation, option, {"activation": activation})
+                yield Alternative("activation", activation, f"--activation {activation}", {"activation": activation})
         yield Alternative("post-norm blocks", "", "", {"post_norm": True})
 
 
@@ -118,18 +109,21 @@ class _Trial(FloatModel):
         if pooling in POOLED:
             tasks = [one.model_copy(update={"head": pooling}) for one in model.tasks]
             model = model.model_copy(update={"tasks": tasks})
+        if activation is not None:
+            layers = [one.model_copy(update={"mlp": one.mlp.model_copy(update={"activation": activation})})
+                      for one in model.layers]  # fmt: skip
+            model = model.model_copy(update={"layers": layers})
         super().__init__(model, imported.tensors, eps=eps or imported.eps, mean=mean or imported.mean,
                          std=std or imported.std)  # fmt: skip
         self.pooling, self.post_norm = pooling, post_norm
-        self.other = activation or (imported.activation if post_norm else None)
 
     def layer(self, index: int, x: np.ndarray, task: int, tap: Tap = lambda name, value: None) -> np.ndarray:
-        """As `FloatModel.layer`, of a dense layer, with the norms behind attention and MLP or another activation."""
-        if self.other is None:
+        """As `FloatModel.layer`; of a dense layer also with the norms behind attention and MLP."""
+        if not self.post_norm:
             return super().layer(index, x, task, tap)
-        name, behind = f"l{index}", super()._norm if self.post_norm else lambda name, x: x
+        name, behind = f"l{index}", super()._norm
         x = x + behind(f"{name}.n1", self._attention(index, x, tap))
-        hidden = ACTIVATIONS[self.other](self._linear(f"{name}.fc1", self._norm(f"{name}.n2", x)))
+        hidden = ACTIVATIONS[self.model.layers[index].mlp.activation](self._linear(f"{name}.fc1", x))
         return np.asarray(x + behind(f"{name}.n2", self._linear(f"{name}.fc2", hidden)))
 
     def _norm(self, name: str, x: np.ndarray) -> np.ndarray:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from hwgen.common.errors import HwgenError
+from hwgen.machine.tables import ACTIVATIONS
 
 #: What hwgen can build.
-SUPPORTED = ("gelu",)
+SUPPORTED = tuple(ACTIVATIONS)
 #: Other names of the activations, in small letters without `_` and `-`, as timm's `act_layer`, transformers'
 #: `hidden_act` and PyTorch's classes have them. `gelu` is the exact one, by the error function.
 _NAMES = {
@@ -26,5 +27,5 @@ def check_activation(name: str, where: str, mend: str = "") -> str:
     found = canonical(name)
     if found not in SUPPORTED:
         raise HwgenError(where, "activation", expected=" or ".join(SUPPORTED), found=repr(name),
-                         mend=mend or "hwgen's machine has no other activation yet")  # fmt: skip
+                         mend=mend or "hwgen's machine has no table of another activation")  # fmt: skip
     return found

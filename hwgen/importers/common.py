@@ -223,8 +223,10 @@ class Draft:
         """`prefix`: tokens in front of the patches; `image`: height and width; `heads`: number and width."""
         if self.missing:
             raise self.ask(*self.missing.pop())
+        for layer in layers:
+            layer["mlp"]["activation"] = activation
         structure = {
-            "format": "hwgen-model", "version": 1, "name": self._name(), "weights": WEIGHTS_FILE,
+            "format": "hwgen-model", "version": 2, "name": self._name(), "weights": WEIGHTS_FILE,
             "image": {"height": image[0], "width": image[1], "channels": self.channels},
             "patch": {"height": self.patch[0], "width": self.patch[1]},
             "dim": self.dim, "heads": heads[0], "head_dim": heads[1],

@@ -13,6 +13,11 @@ from hwgen.quantize.options import Options
 #: Histograms, where ranges need any, of the 8-bit tensors. GELU's outputs have one scale whatever the method.
 HISTOGRAMS = {"hidden": "tensor"} | dict.fromkeys(("norm1", "norm2", "norm", "q", "k", "v", "context"), "channel")
 
+#: Inputs of linear layers, whose covariance second-order rounding asks for.
+INPUTS = ("pixels", "norm1", "norm2", "context", "hidden", "norm", "mean")
+#: So many rows of a tensor in its covariance, about, from images evenly apart.
+COVARIANCE_ROWS = 1 << 13
+
 Statistics = dict[str, Observer]
 
 
@@ -22,15 +27,25 @@ def calibrate(model: FloatModel, images: np.ndarray, progress: Callable[[str], N
     The names are the taps of `FloatModel.run`.
     """
     seen: Statistics = {}
+    joint = False  #: whether the images in hand are some of those for the covariances
 
     def tap(name: str, value: np.ndarray) -> None:
+        kind = name.rpartition(".")[2]
+        if kind == "pre":  # its scale is given
+            return
         if name not in seen:
-            histogram = "none" if options.ranges == "minmax" else HISTOGRAMS.get(name.rpartition(".")[2], "none")
+            histogram = "none" if options.ranges == "minmax" else HISTOGRAMS.get(kind, "none")
             seen[name] = Observer(value.shape[-1], histogram)
         seen[name].see(value)
+        if joint and kind in INPUTS:
+            seen[name].see_products(value)
 
+    parts = model.chunks(len(images))
+    wanted = max(1, COVARIANCE_ROWS * len(parts) // (model.model.tokens * len(images)))
+    some = set(np.linspace(0, len(parts) - 1, min(wanted, len(parts))).astype(int).tolist())
     for task in model.model.tasks:
-        for part in model.chunks(len(images)):
+        for number, part in enumerate(parts):
             progress(f"calibrating {task.name}: image {part.start} of {len(images)}")
+            joint = options.rounding == "second_order" and number in some
             model.run(images[part], task.name, tap)
     return seen

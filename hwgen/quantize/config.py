@@ -10,6 +10,7 @@ from pydantic import Field
 
 from hwgen.common.errors import HwgenError
 from hwgen.common.strict_yaml import Strict
+from hwgen.importers.activation import check_activation
 from hwgen.importers.common import GateKind, Normalize, Overrides, Positive
 from hwgen.network.description import WEIGHTS_FILE, Count, HeadKind, Image, Model, Name, Patch, parse_model
 from hwgen.quantize.options import Options
@@ -80,16 +81,18 @@ def structure(config: QuantizeConfig, tensors: Mapping[str, np.ndarray], where: 
                              mend="see hwgen/network/floatmodel.py for the layout")  # fmt: skip
         return int(tensors[name].shape[0])
 
+    activation = check_activation(config.activation, where)
     layers: list[dict[str, Any]] = []
     while f"l{len(layers)}.qkv.w" in tensors or not layers:
         name = f"l{len(layers)}"
         if f"{name}.gate0" not in tensors:
-            layers.append({"mlp": {"kind": "dense", "hidden": rows(f"{name}.fc1.w")}})
+            layers.append({"mlp": {"kind": "dense", "hidden": rows(f"{name}.fc1.w"), "activation": activation}})
             continue
         if config.moe is None:
             raise HwgenError(where, "moe", expected=f"`moe`, as the checkpoint has {name}.gate0", found="no such key",
                              mend="add `moe: {top_k: 2, gate: softmax_topk}`")  # fmt: skip
-        mlp = {"kind": "moe", "experts": rows(f"{name}.gate0"), "hidden": rows(f"{name}.e0.fc1.w")}
+        mlp = {"kind": "moe", "experts": rows(f"{name}.gate0"), "hidden": rows(f"{name}.e0.fc1.w"),
+               "activation": activation}  # fmt: skip
         layers.append({"mlp": {**mlp, **config.moe.model_dump()}})
     tasks = [
         task.model_dump() | ({} if task.head == "none" else {"outputs": rows(f"head{number}.w")})
@@ -98,5 +101,5 @@ def structure(config: QuantizeConfig, tensors: Mapping[str, np.ndarray], where: 
     shared = config.model_dump(include={"name", "image", "patch", "heads", "head_dim", "class_token"})
     if config.distillation_token:
         shared["distillation_token"] = True
-    constant = {"format": "hwgen-model", "version": 1, "weights": WEIGHTS_FILE, "residual_fraction_bits": 0}
+    constant = {"format": "hwgen-model", "version": 2, "weights": WEIGHTS_FILE, "residual_fraction_bits": 0}
     return parse_model({**constant, **shared, "dim": rows("embed.w"), "layers": layers, "tasks": tasks}, where)

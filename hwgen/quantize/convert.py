@@ -16,17 +16,15 @@ from hwgen.quantize.calibrate import Statistics
 from hwgen.quantize.fixed import multiplier
 from hwgen.quantize.options import Options
 from hwgen.quantize.pooling import pooling
-from hwgen.quantize.ranges import bounds, channel_bounds, peak, peaks
+from hwgen.quantize.ranges import bounds, channel_bounds, peak, peaks, rule
+from hwgen.quantize.second_order import round_second_order
 from hwgen.quantize.steps import Grid, post_norm, query_key, value_context
+from hwgen.quantize.stream import EXTREMES, HEADROOM, stream_bits
 from hwgen.quantize.weights import round_weights
 
 LOG2E = math.log2(math.e)
-#: Room above the calibrated maximum of what int16 carries, where a bit more or less does not matter.
-HEADROOM = 2.0
 #: A bias may not take more than this, so that acc + bias keeps to 32 bits and a sign.
 MAX_BIAS = 1 << 30
-#: What int16 carries keeps its extremes whatever the method.
-EXTREMES = Options(ranges="minmax")
 
 
 class Converter:
@@ -40,13 +38,11 @@ class Converter:
     def __init__(self, network: FloatModel, seen: Statistics, options: Options, bits: Mapping[str, int]) -> None:
         self.network, self.seen, self.options, self.bits = network, seen, options, bits
         self.source = {name: tensor.astype(np.float64) for name, tensor in network.tensors.items()}
-        self.tensors = table_arrays()
+        self.tensors = table_arrays(network.model)
         self.scales: dict[str, float] = {}
         self.effective: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        stream = ["embed"] + [f"layers.{i}.{at}" for i in range(len(network.model.layers)) for at in ("attn", "mlp")]
-        room = HEADROOM * max(peak(seen[name], EXTREMES) for name in stream)
-        self.fraction_bits = int(np.clip(math.floor(math.log2(32767 / room)), 0, 15))
-        self.s_x = 2.0**-self.fraction_bits
+        self.stream_bits = stream_bits(network.model, seen)
+        self.s_x = 2.0 ** -self.stream_bits[0]
 
     def description(self) -> Description:
         """All tensors, checked."""
@@ -54,11 +50,13 @@ class Converter:
         self._embed()
         for index, layer in enumerate(model.layers):
             self._attention(index)
+            self.s_x = 2.0 ** -self.stream_bits[2 + 2 * index]
             name, source = f"layers.{index}", f"l{index}"
             mlps = mlp_names(source, layer)
             readers = [f"{source}.gate{number}" for number in range(len(model.tasks))]
             readers = [reader for reader in readers if reader in self.source] + [f"{mlp}.fc1.w" for mlp in mlps]
-            grid = self._norm(f"{name}.norm2", f"{source}.n2", f"{name}.norm2", readers)
+            s_attn = 2.0 ** -self.stream_bits[1 + 2 * index]
+            grid = self._norm(f"{name}.norm2", f"{source}.n2", f"{name}.norm2", readers, s_attn)
             if not isinstance(layer.mlp, MoeMlp):
                 self._mlp(f"{name}.mlp", source, grid, f"{name}.norm2", f"{name}.hidden")
                 continue
@@ -72,7 +70,7 @@ class Converter:
         for number in range(len(model.tasks)):
             self._task(number)
         update = {
-            "residual_fraction_bits": self.fraction_bits,
+            "residual_fraction_bits": self.stream_bits,
             "scales": dict(sorted(self.scales.items())),
             "weight_bits": {name: 4 for name, bits in sorted(self.bits.items()) if bits == 4},
         }
@@ -99,7 +97,13 @@ class Converter:
             mean = (self.seen[inputs].mean() - grid.centre) / grid.step
         codes, s_acc = round_weights(scaled, bits, smallest, importance)
         s_acc = np.where(s_acc > 0, s_acc, s_out)  # a channel of zeros
-        if bits < 8:
+        covariance = None
+        if inputs is not None and self.options.rounding == "second_order":
+            covariance = self.seen[inputs].covariance()
+        if inputs is not None and covariance is not None:
+            limit, in_codes = (1 << bits - 1) - 1, covariance / np.outer(grid.step, grid.step)
+            codes = round_second_order(scaled, s_acc, in_codes, self.seen[inputs].rows, limit)
+        if bits < 8 or covariance is not None:
             error = codes * s_acc[:, None] - scaled
             added = added - error @ mean if bias is not None else added
             effective = codes * s_acc[:, None] / grid.step
@@ -128,7 +132,8 @@ class Converter:
         """The grid of an int8 tensor whose channels may be scaled by what precedes, and back by the next weights."""
         # Without readers it is an output, and has one scale.
         options = self.options if readers else self.options.model_copy(update={"repq": False, "equalize": False})
-        grid = post_norm(self.seen[inputs], [self.source[reader] for reader in readers], options)
+        kind = inputs.rpartition(".")[2]
+        grid = post_norm(self.seen[inputs], [self.source[reader] for reader in readers], options, kind)
         self.scales[name] = float(grid.step.max())
         return grid
 
@@ -151,12 +156,11 @@ class Converter:
         repeat = model.patch.height * model.patch.width
         mean, std = np.tile(network.mean, repeat).astype(np.float64), np.tile(network.std, repeat).astype(np.float64)
         grid = Grid(step=1 / std, centre=np.zeros(len(std)))
-        self._linear("embed", self.source["embed.w"], self.source["embed.b"], grid, self.s_x, None, mean)
+        self._linear("embed", self.source["embed.w"], self.source["embed.b"], grid, self.s_x, "pixels", mean)
         position = self.source["pos"].copy()
         for row, token in enumerate(prefix_names(model)):
             position[row] += self.source[token][0]
         self.tensors["position"] = np.clip(np.rint(position / self.s_x), -32768, 32767).astype(np.int16)
-        self.scales["residual"] = self.s_x
 
     def _attention(self, index: int) -> None:
         model, name, source, seen = self.network.model, f"layers.{index}", f"l{index}", self.seen
@@ -173,18 +177,18 @@ class Converter:
         self._scaling(f"{name}.attn.context", float(v.step[0] / context.step[0]) / 256)  # R is 2^24 / Σp, and >> 16
         self.scales[f"{name}.context"] = float(context.step.max())
         proj = self.source[f"{source}.proj.w"], self.source[f"{source}.proj.b"]
-        self._linear(f"{name}.attn.proj", *proj, context, self.s_x, f"{name}.context")
+        self._linear(f"{name}.attn.proj", *proj, context, 2.0 ** -self.stream_bits[1 + 2 * index], f"{name}.context")
 
     def _mlp(self, name: str, source: str, grid: Grid, inputs: str, hidden: str) -> None:
         fc1, fc2 = ((self.source[f"{source}.{part}.w"], self.source[f"{source}.{part}.b"]) for part in ("fc1", "fc2"))
-        self._linear(f"{name}.fc1", *fc1, grid, 1 / 64, inputs)
-        low, high = bounds(self.seen[hidden], self.options)
-        s_a = (high - low) / 255
-        zero = round(-low / s_a)
-        self._scaling(f"{name}.gelu", 1 / (256 * s_a), 31)
-        self.tensors[f"{name}.gelu.zero"] = np.array([zero], np.uint8)
+        self._linear(f"{name}.fc1", *fc1, grid, 1 / 128, inputs)
+        low, high = bounds(self.seen[hidden], rule(self.options, "hidden")[0])
+        s_a = (high - low) / 510
+        zero = round(-low / s_a) - 255
+        self._scaling(f"{name}.activation", 1 / (512 * s_a), 31)
+        self.tensors[f"{name}.activation.zero"] = np.array([zero], np.int16)
         self.scales[f"{name}.hidden"] = s_a
-        codes = Grid.uniform(fc2[0].shape[1], 127 * s_a)
+        codes = Grid.uniform(fc2[0].shape[1], 255 * s_a)
         self._linear(f"{name}.fc2", *fc2, codes, self.s_x, hidden, zero)
 
     def _hidden_name(self, index: int, mlp: MoeMlp, expert: int) -> str:
@@ -207,7 +211,7 @@ class Converter:
         if task.head == "mean":
             # One factor for all channels: the largest mean, in steps of its channel, becomes 127.
             inputs = f"{task.name}.mean"
-            factor = float((peaks(self.seen[inputs], EXTREMES, grid.centre) / grid.step).max()) / 127
+            factor = float((peaks(self.seen[inputs], EXTREMES, grid.centre) / grid.step).max()) / 255
             self._scaling(f"{name}.mean", 1 / (patches * factor))
             grid = Grid(step=grid.step * factor, centre=grid.centre)
         s_out = HEADROOM * peak(self.seen[f"{task.name}.output"], EXTREMES) / 32767

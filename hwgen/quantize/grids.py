@@ -26,8 +26,8 @@ class _Grids:
     def __init__(self, network: FloatModel, description: Description) -> None:
         self.source = {name: tensor.astype(np.float64) for name, tensor in network.tensors.items()}
         self.tensors, self.scales, model = description.tensors, description.model.scales, description.model
-        self.residual = _uniform(model.dim, self.scales["residual"])
-        self.found = {"embed": self.residual}
+        stream = [_uniform(model.dim, 2.0**-bits) for bits in model.stream_bits]
+        self.found = {"embed": stream[0]}
         for index, layer in enumerate(model.layers):
             name = f"layers.{index}"
             self._attention(name, f"l{index}")
@@ -37,9 +37,9 @@ class _Grids:
                     self._hidden(f"{name}.expert.{expert}.hidden", f"{name}.moe.experts.{expert}")
             else:
                 self._hidden(f"{name}.hidden", f"{name}.mlp")
-            self.found |= {f"{name}.attn": self.residual, f"{name}.mlp": self.residual}
+            self.found |= {f"{name}.attn": stream[2 * index + 1], f"{name}.mlp": stream[2 * index + 2]}
         for task in model.tasks:
-            name, last = f"tasks.{task.name}", self.residual
+            name, last = f"tasks.{task.name}", stream[-1]
             if task.head == "mean_norm":
                 self.found[f"{task.name}.rescale"] = self._affine(f"{name}.rescale", last.step, last.centre)
                 self.found[f"{task.name}.pool"] = _uniform(model.dim, self.scales[f"{name}.pool"])
@@ -66,13 +66,15 @@ class _Grids:
             scale = (weight * norm.step * codes).sum(1) / np.maximum(squares, 1)
             step = np.where(squares > 0, scale / self._ratio(linear), self.scales[f"{name}.{part}"])
             centre = bias + weight @ norm.centre - self.tensors[f"{linear}.bias"] * scale
+            if part == "q":  # its codes have none; what is left is the rounded weights' mean error, which the bias took
+                centre = np.zeros(len(step))
             self.found[f"{name}.{part}"] = Grid(step=step, centre=centre)
         v = self.found[f"{name}.v"]
         self.found[f"{name}.context"] = Grid(step=v.step / 256 / self._ratio(f"{name}.attn.context"), centre=v.centre)
 
     def _hidden(self, tensor: str, name: str) -> None:
         step = np.array([self.scales[f"{name}.hidden"]])
-        self.found[tensor] = Grid(step=step, centre=-step * self.tensors[f"{name}.gelu.zero"])
+        self.found[tensor] = Grid(step=step, centre=-step * self.tensors[f"{name}.activation.zero"])
 
     def _norm(self, name: str, source: str) -> Grid:
         return self._affine(name, self.source[f"{source}.g"] / 1024, self.source[f"{source}.b"])

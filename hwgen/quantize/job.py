@@ -11,7 +11,7 @@ from typing import Any
 from hwgen.common.errors import COMMAND_LINE, HwgenError
 from hwgen.common.strict_yaml import read_yaml, validate
 from hwgen.importers import Imported, Overrides, load
-from hwgen.importers.activation import check_activation
+from hwgen.importers.activation import canonical
 from hwgen.importers.files import read_tensors
 from hwgen.network.floatmodel import check_checkpoint
 from hwgen.quantize.config import ImportConfig, QuantizeConfig, structure
@@ -49,9 +49,8 @@ def read_job(path: Path | str) -> Job:
     tensors = read_tensors(checkpoint)
     model = structure(config, tensors, str(path), str(checkpoint))
     check_checkpoint(model, tensors, str(checkpoint))
-    activation = check_activation(config.activation, str(path))
-    imported = Imported(model, tensors, config.layer_norm_eps, config.normalize.mean, config.normalize.std, activation,
-                        "hwgen", [], [])  # fmt: skip
+    imported = Imported(model, tensors, config.layer_norm_eps, config.normalize.mean, config.normalize.std,
+                        canonical(config.activation), "hwgen", [], [])  # fmt: skip
     return Job(imported, path.parent / config.calibration, config.images, config.options)
 
 

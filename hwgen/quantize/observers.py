@@ -51,6 +51,10 @@ class Observer:
     histogram: of each channel, of the whole tensor (one row), or None
     """
 
+    #: Sums of products of channels over the rows given to `see_products`, and how many these were.
+    products: np.ndarray | None = None
+    rows = 0
+
     def __init__(self, channels: int, histogram: str = "none") -> None:
         self.low, self.high = np.full(channels, np.inf), np.full(channels, -np.inf)
         self.count = 0
@@ -71,6 +75,23 @@ class Observer:
             if len(self.histogram.limit) == 1:
                 rows, peak = rows.reshape(-1, 1), peak.max(keepdims=True)
             self.histogram.add(rows, peak)
+
+    def see_products(self, value: np.ndarray) -> None:
+        """Account for a tensor [..., channels] in the covariance."""
+        rows = value.reshape(-1, value.shape[-1])
+        if self.products is None:
+            self.products = np.zeros((rows.shape[1],) * 2)
+            self._product_sum = np.zeros(rows.shape[1])
+        self.products += rows.T @ rows
+        self._product_sum += rows.sum(0, np.float64)
+        self.rows += len(rows)
+
+    def covariance(self) -> np.ndarray | None:
+        """Of the channels [channels, channels], over the rows given to `see_products`; None if there were none."""
+        if self.products is None:
+            return None
+        mean = self._product_sum / self.rows
+        return significant(self.products / self.rows - np.outer(mean, mean), MOMENT_BITS)
 
     def mean(self) -> np.ndarray:
         """Of each channel."""

@@ -16,14 +16,17 @@ from hwgen.common.strict_yaml import Strict, validate
 class Options(Strict):
     """Choices of post-training quantization; docs/quantization.md has each one's effect in figures."""
 
-    #: Where a tensor's range ends: at its extremes, at a percentile, or where the squared error is smallest.
-    ranges: Literal["minmax", "percentile", "mse"] = "mse"
+    #: Where a tensor's range ends: at its extremes, at a percentile, where the squared error is smallest, or by the
+    #: kind of tensor (`hwgen.quantize.ranges`).
+    ranges: Literal["auto", "minmax", "percentile", "mse"] = "auto"
     #: For `ranges: percentile`: percent of the values within the range.
     percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
     #: Per-channel scales and zero points of post-LayerNorm tensors (RepQ-ViT).
     repq: bool = True
     #: Per-channel factors moved between a linear layer and the next (SmoothQuant; with bias term: MPTQ-ViT).
     equalize: bool = True
+    #: Weights to the nearest code, or so that errors make up for each other (GPTQ).
+    rounding: Literal["nearest", "second_order"] = "second_order"
     #: Bits of the weights of the linear layers a pattern matches; the last match counts, eight where none does.
     weight_bits: dict[str, Literal[4, 8]] = {}
     #: Bits of a weight on average: a search gives four to the layers `weight_bits` does not name.

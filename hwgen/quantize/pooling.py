@@ -37,7 +37,7 @@ def pooling(tokens: Bounds, means: Bounds, count: int) -> Pooling:
     spread = HEADROOM * (means[1] - means[0]) / 2
     factors = np.append(spread / reach, 1 / np.sqrt(count))
     factors = factors[factors > 0]
-    steps = np.maximum(reach, spread / factors[:, None]) / 127
+    steps = np.maximum(reach, spread / factors[:, None]) / 255
     error = (steps**2).sum(1) * (1 / count + factors**2)
     best = int(error.argmin())
     return Pooling(centre, steps[best], float(factors[best]))

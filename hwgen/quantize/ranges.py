@@ -13,12 +13,22 @@ from hwgen.quantize.options import Options
 
 #: Ranges keep this many significant bits, so that the last bits of a machine's arithmetic do not reach the description.
 RANGE_BITS = 12
-#: Steps of an 8-bit range, for the squared error of rounding.
-STEPS = 255
+#: Steps of the range of a row operand, for the squared error of rounding. k and v have half as many: their ranges get a
+#: little more than they need.
+STEPS = 510
+#: `ranges: auto`: by kind of tensor where its range ends, and how much room it gets. Found on a trained DINOv2
+#: (docs/quantization.md): what a rare large value of an unseen image loses there counts for more than the step.
+AUTO = {"norm2": ("minmax", 1.25), "context": ("minmax", 1.25), "v": ("minmax", 1.0), "hidden": ("minmax", 1.0)}
 #: As many samples of a channel tell its range.
 SAMPLES = 1 << 12
 #: The smallest end of a range: no step is zero.
 SMALLEST = 1e-6
+
+
+def rule(options: Options, kind: str) -> tuple[Options, float]:
+    """Options with the method for tensors of a kind (`norm1`, `q`, ..., the last part of their names), and the room."""
+    ranges, room = AUTO.get(kind, ("mse", 1.0)) if options.ranges == "auto" else (options.ranges, 1.0)
+    return options.model_copy(update={"ranges": ranges}), room
 
 
 def round_up(value: np.ndarray) -> np.ndarray:

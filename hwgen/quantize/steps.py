@@ -19,12 +19,14 @@ import numpy as np
 
 from hwgen.quantize.observers import Observer
 from hwgen.quantize.options import Options
-from hwgen.quantize.ranges import channel_bounds, peak, peaks
+from hwgen.quantize.ranges import channel_bounds, peak, peaks, rule
 
+#: Largest code of the array's row operands (nine bits), and of k and v, its column operands like weights (eight).
+ROW, COLUMN = 255, 127
 #: Exponent of the activations' ranges in the factor of a channel, by `repq` and `equalize`; the weights' is one less.
 SHARES = {(True, False): 1.0, (False, True): 0.5, (True, True): 0.75}
-#: Exponent of the context's ranges in the factor that v and context share; v's is one less.
-CONTEXT_SHARE = 0.5
+#: Exponent of the context's ranges in the factor that v and context share; v's is the rest: it has a bit less.
+CONTEXT_SHARE = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,18 +37,19 @@ class Grid:
     centre: np.ndarray
 
     @classmethod
-    def uniform(cls, channels: int, end: float) -> Grid:
-        """One scale for all channels: code 127 is `end`."""
-        return cls(step=np.full(channels, end / 127), centre=np.zeros(channels))
+    def uniform(cls, channels: int, end: float, top: int = ROW) -> Grid:
+        """One scale for all channels: code `top` is `end`."""
+        return cls(step=np.full(channels, end / top), centre=np.zeros(channels))
 
 
-def post_norm(seen: Observer, weights: list[np.ndarray], options: Options) -> Grid:
+def post_norm(seen: Observer, weights: list[np.ndarray], options: Options, kind: str) -> Grid:
     """Grid of a LayerNorm's or rescale's output that feeds linear layers of these weights [out, channels]."""
     channels = len(seen.low)
+    options, room = rule(options, kind)
     if not (options.repq or options.equalize):
-        return Grid.uniform(channels, peak(seen, options))
+        return Grid.uniform(channels, room * peak(seen, options))
     low, high = channel_bounds(seen, options)
-    ends, centre = (high - low) / 2, (low + high) / 2
+    ends, centre = room * (high - low) / 2, (low + high) / 2
     share = SHARES[options.repq, options.equalize]
     columns = np.max([np.abs(weight).max(0) for weight in weights], axis=0)
     factor = ends**share / np.maximum(columns, 1e-6) ** (1 - share)
@@ -58,12 +61,14 @@ def query_key(q: Observer, k: Observer, offset: np.ndarray, options: Options) ->
 
     Steps of q and k have the same product in every channel: a layer has one factor for its scores.
     """
+    options, _ = rule(options, "q")
     if not options.equalize:
-        steps = [np.full(len(q.low), peak(seen, options, at) / 127) for seen, at in ((q, 0), (k, offset))]
+        channels = len(q.low)
+        steps = [np.full(channels, peak(q, options) / ROW), np.full(channels, peak(k, options, offset) / COLUMN)]
     else:
-        ends = peaks(q, options), peaks(k, options, offset)
+        ends = peaks(q, options) / ROW, peaks(k, options, offset) / COLUMN
         ratio = np.sqrt(ends[0] / ends[1])
-        product = np.sqrt((ends[0] * ends[1]).max()) / 127
+        product = np.sqrt((ends[0] * ends[1]).max())
         steps = [product * ratio, product / ratio]
     return Grid(step=steps[0], centre=np.zeros(len(q.low))), Grid(step=steps[1], centre=offset)
 
@@ -71,16 +76,18 @@ def query_key(q: Observer, k: Observer, offset: np.ndarray, options: Options) ->
 def value_context(v: Observer, context: Observer, options: Options) -> tuple[Grid, Grid]:
     """Grids of v and of the context, whose steps have the same ratio in every channel."""
     channels = len(v.low)
+    (of_v, _), (of_context, room) = rule(options, "v"), rule(options, "context")
     if not options.equalize:
-        return Grid.uniform(channels, peak(v, options)), Grid.uniform(channels, peak(context, options))
-    low, high = channel_bounds(v, options)
+        end = room * peak(context, of_context)
+        return Grid.uniform(channels, peak(v, of_v), COLUMN), Grid.uniform(channels, end)
+    low, high = channel_bounds(v, of_v)
     centre = (low + high) / 2
-    ends = (high - low) / 2, peaks(context, options, centre)
+    ends = (high - low) / 2, room * peaks(context, of_context, centre)
     factor = ends[0] ** (1 - CONTEXT_SHARE) * ends[1] ** CONTEXT_SHARE
-    steps = [_covering(factor, end) for end in ends]
+    steps = _covering(factor, ends[0], COLUMN), _covering(factor, ends[1])
     return Grid(step=steps[0], centre=centre), Grid(step=steps[1], centre=centre)
 
 
-def _covering(factor: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """The smallest steps in the proportion of `factor` whose code 127 reaches the end of every channel's range."""
-    return np.asarray(factor * ((ends / factor).max() / 127))
+def _covering(factor: np.ndarray, ends: np.ndarray, top: int = ROW) -> np.ndarray:
+    """The smallest steps in the proportion of `factor` whose code `top` reaches the end of every channel's range."""
+    return np.asarray(factor * ((ends / factor).max() / top))

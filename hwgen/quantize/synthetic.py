@@ -1,10 +1,10 @@
 """Seeded descriptions without a checkpoint: random integer weights, activations with a realistic spread.
 
-Multipliers come from the statistics of the random weights, so that int8 tensors have a standard deviation around 30,
-scores spread over a few log2 units and the residual stream grows mildly. As in trained networks a few channels of that
-stream are 6 to 10 times the median channel in every layer, which LayerNorm's gammas even out, and most GELU inputs are
-negative: four of five outputs lie at or below the zero point, the others in a long tail. Such a network has learnt
-nothing; it takes the cycles and exercises the bits of one that has.
+Multipliers come from the statistics of the random weights, so that the array's operands have a standard deviation of a
+fifth of their range, scores spread over a few log2 units and the residual stream grows mildly. As in trained networks a
+few channels of that stream are 6 to 10 times the median channel in every layer, which LayerNorm's gammas even out, and
+most pre-activations are negative: four of five outputs lie at or below the zero point, the others in a long tail. Such
+a network has learnt nothing; it takes the cycles and exercises the bits of one that has.
 
 python -m hwgen.quantize.synthetic model.yaml DIRECTORY [SEED] writes one that `hwgen build` reads.
 """
@@ -16,22 +16,22 @@ from pathlib import Path
 
 import numpy as np
 
-from golden.gelu import gelu_steps
+from golden.activation import activation_steps
 from golden.model import Golden
 from hwgen.common.errors import HwgenError
 from hwgen.common.strict_yaml import read_yaml
 from hwgen.network import description
-from hwgen.network.description import DenseMlp, Description, Model, parse_model, table_arrays
+from hwgen.network.description import DenseMlp, Description, Model, MoeMlp, parse_model, table_arrays
 from hwgen.quantize.fixed import multiplier
 
 __all__ = ["RandomWeights", "synthetic", "synthetic_images"]
 
-#: Wanted standard deviations.
-INT8, OUTPUT = 28.0, 2000.0
+#: Wanted standard deviations: of the array's row operands (-255..255), of k and v (int8), of a head's outputs.
+ROW, COLUMN, OUTPUT = 56.0, 28.0, 2000.0
 #: Outlier channels of the residual stream: their share, and how many times the others they are.
 OUTLIERS, OUTLIER_FACTOR = 0.02, (6.0, 8.0)
-#: GELU's inputs: standard deviation (steps of 2^-6), mean (in standard deviations), how much channels differ (log).
-GELU_IN, GELU_MEAN, GELU_JITTER = 80.0, -1.0, 0.4
+#: Pre-activations: standard deviation (steps of 2^-7), mean (in standard deviations), how much channels differ (log).
+PRE_STD, PRE_MEAN, PRE_JITTER = 160.0, -1.0, 0.4
 #: Experts' popularity: this times the logarithm of the rank, in standard deviations of a logit over the tokens.
 POPULARITY = 1.05
 #: Statistics of `synthetic_images`.
@@ -93,53 +93,58 @@ class RandomWeights:
 
     def __init__(self, rng: np.random.Generator, model: Model, gain: float = 1.0, context: float = 1.0) -> None:
         self.rng, self.model, self.gain = rng, model, gain
-        self.tensors = table_arrays()
-        dim, unit = model.dim, 2.0**model.residual_fraction_bits / 2  # half: outliers need the room
+        self.tensors = table_arrays(model)
+        dim = model.dim
+        #: Steps of the residual stream that are 0.5 (outliers need the room), here and at the additions to come.
+        self.unit, *self.units = (2.0**bits / 2 for bits in model.stream_bits)
         outlier = rng.permutation(dim) < round(OUTLIERS * dim)
         self.channels = np.where(outlier, rng.uniform(*OUTLIER_FACTOR, dim), 1.0)
-        self.linear("embed", dim, model.patch_size, PIXEL_STD, 0.5 * unit * self.channels, offset=PIXEL_MEAN)
-        position = rng.normal(0, 0.6 * unit * self.channels, (model.tokens, dim))
+        self.linear("embed", dim, model.patch_size, PIXEL_STD, 0.5 * self.unit * self.channels, offset=PIXEL_MEAN)
+        position = rng.normal(0, 0.6 * self.unit * self.channels, (model.tokens, dim))
         self.tensors["position"] = np.clip(np.rint(position), -32768, 32767).astype(np.int16)
-        self.variance = (0.5**2 + 0.6**2) * unit**2
+        self.variance = (0.5**2 + 0.6**2) * self.unit**2
         for index, layer in enumerate(model.layers):
             name = f"layers.{index}"
             self.norm(f"{name}.norm1")
-            for part in "qkv":
-                self.linear(f"{name}.attn.{part}", model.attn_dim, dim, INT8, INT8, bias=part != "k")
+            for part, spread in (("q", ROW), ("k", COLUMN), ("v", COLUMN)):
+                self.linear(f"{name}.attn.{part}", model.attn_dim, dim, ROW, spread, bias=part != "k")
             spread = rng.uniform(1, 2.5) * 32  # log2 units, 5 fraction bits
-            self.scaling(f"{name}.attn.score", spread / (np.sqrt(model.head_dim) * INT8**2))
-            self.scaling(f"{name}.attn.context", context * rng.uniform(1, 2) / 256)  # of the row factor remain 2^8
-            self.linear(f"{name}.attn.proj", dim, model.attn_dim, 0.7 * INT8, self.grow(0.35 * unit))
+            self.scaling(f"{name}.attn.score", spread / (np.sqrt(model.head_dim) * ROW * COLUMN))
+            # Of the row factor remain 2^8.
+            self.scaling(f"{name}.attn.context", context * rng.uniform(1, 2) * ROW / COLUMN / 256)
+            self.linear(f"{name}.attn.proj", dim, model.attn_dim, 0.7 * ROW, self.grow(0.35))
             self.norm(f"{name}.norm2")
             if isinstance(layer.mlp, DenseMlp):
-                self.mlp(f"{name}.mlp", layer.mlp.hidden, self.grow(0.35 * unit))
+                self.mlp(f"{name}.mlp", layer.mlp, self.grow(0.35))
                 continue
             for task in model.tasks:
                 spread = rng.uniform(0.8, 2.5) * 65536  # log2 units, 16 fraction bits
-                self.linear(f"{name}.moe.gate.{task.name}", layer.mlp.experts, dim, INT8, spread, jitter=0.1)
-            self.grow(0.35 * unit)
+                self.linear(f"{name}.moe.gate.{task.name}", layer.mlp.experts, dim, ROW, spread, jitter=0.1)
+            self.grow(0.35)
             for expert in range(layer.mlp.experts):
-                self.mlp(f"{name}.moe.experts.{expert}", layer.mlp.hidden, 0.7 * unit * self.channels)
+                self.mlp(f"{name}.moe.experts.{expert}", layer.mlp, 0.7 * self.unit * self.channels)
         for task in model.tasks:
             name = f"tasks.{task.name}"
             if task.norm:
                 self.norm(f"{name}.norm")
             if task.rescale:
-                self.affine(f"{name}.rescale", INT8 / np.sqrt(self.variance) / self.channels, 1.0)
-            spread = INT8
+                self.affine(f"{name}.rescale", ROW / np.sqrt(self.variance) / self.channels, 1.0)
+            spread = ROW
             if task.head in ("mean", "mean_norm"):
                 self.scaling(f"{name}.mean", 2 / model.patches)
-                spread = 2 * INT8 / np.sqrt(min(model.patches, 4))  # tokens of an image resemble each other
+                spread = 2 * ROW / np.sqrt(min(model.patches, 4))  # tokens of an image resemble each other
             if task.head == "mean_norm":
-                self.linear(f"{name}.pool", dim, dim, spread, 0.5 * unit * self.channels)
-                spread = INT8
+                self.linear(f"{name}.pool", dim, dim, spread, 0.5 * self.unit * self.channels)
+                spread = ROW
             if task.outputs is not None:
                 self.linear(f"{name}.head", task.outputs, dim, spread, OUTPUT)
 
     def grow(self, spread: float) -> np.ndarray:
-        """Account for an update of this standard deviation to the residual stream; returns that of each channel."""
-        self.variance += (self.gain * spread) ** 2
-        return spread * self.channels
+        """Account for the next addition to the residual stream, an update of this standard deviation in units; returns
+        that of each channel in steps."""
+        before, self.unit = self.unit, self.units.pop(0)
+        self.variance = (np.sqrt(self.variance) * self.unit / before) ** 2 + (self.gain * spread * self.unit) ** 2
+        return spread * self.unit * self.channels
 
     def scaling(self, name: str, ratio: float, max_shift: int = 47) -> None:
         """A scalar multiplier and shift."""
@@ -163,11 +168,11 @@ class RandomWeights:
         }
 
     def affine(self, name: str, factor: np.ndarray, unit: float) -> None:
-        """gamma, beta and shift: out ≈ factor·x·(1 ± 0.2) + 0.2·INT8, x in steps of `unit`."""
+        """gamma, beta and shift: out ≈ factor·x·(1 ± 0.2) + 0.2·ROW, x in steps of `unit`."""
         gamma = factor * self.gain * unit * np.exp(self.rng.normal(0, 0.2, self.model.dim))
         gamma *= self.rng.choice([1, -1], self.model.dim, p=[0.9, 0.1])
         shift = int(np.clip(14 - np.frexp(np.abs(gamma).max())[1], 0, 22))
-        beta = self.rng.normal(0, 0.2 * INT8, self.model.dim)
+        beta = self.rng.normal(0, 0.2 * ROW, self.model.dim)
         self.tensors |= {
             f"{name}.gamma": np.clip(np.rint(gamma * 2**shift), -32768, 32767).astype(np.int16),
             f"{name}.beta": np.rint(beta * 2**shift).astype(np.int32),
@@ -176,22 +181,22 @@ class RandomWeights:
 
     def norm(self, name: str) -> None:
         """A LayerNorm that evens the channels out; xhat has ten fraction bits."""
-        self.affine(name, INT8 * np.sqrt(np.mean(self.channels**2)) / self.channels, 2.0**-10)
-        eps = self.rng.choice([1e-6, 1e-5]) * self.model.dim**2 * 4.0**self.model.residual_fraction_bits
+        self.affine(name, ROW * np.sqrt(np.mean(self.channels**2)) / self.channels, 2.0**-10)
+        eps = self.rng.choice([1e-6, 1e-5]) * self.model.dim**2 * (2 * self.unit) ** 2
         self.tensors[f"{name}.eps"] = np.array([max(1, round(eps))], np.int64)
 
-    def mlp(self, name: str, hidden: int, spread_out: np.ndarray) -> None:
-        """fc1, GELU and fc2; the zero point and the mean above it are folded into fc2's bias."""
-        self.linear(f"{name}.fc1", hidden, self.model.dim, INT8, GELU_IN, mean=GELU_MEAN, jitter=GELU_JITTER)
-        inputs = GELU_IN * np.exp(self.rng.normal(0, GELU_JITTER, 4096)) * self.rng.normal(GELU_MEAN, 1, 4096)
-        outputs = gelu_steps(np.rint(inputs).astype(np.int64))
-        ratio = 255 / np.ptp(outputs)
-        zero = round(-outputs.min() * ratio)
+    def mlp(self, name: str, mlp: DenseMlp | MoeMlp, spread_out: np.ndarray) -> None:
+        """fc1, activation and fc2; the zero point and the mean above it are folded into fc2's bias."""
+        self.linear(f"{name}.fc1", mlp.hidden, self.model.dim, ROW, PRE_STD, mean=PRE_MEAN, jitter=PRE_JITTER)
+        inputs = PRE_STD * np.exp(self.rng.normal(0, PRE_JITTER, 4096)) * self.rng.normal(PRE_MEAN, 1, 4096)
+        outputs = activation_steps(np.rint(inputs).astype(np.int64), mlp.activation)
+        ratio = 510 / np.ptp(outputs)
+        zero = round(-outputs.min() * ratio) - 255
         mult, shift = multiplier(ratio, 31)
-        self.tensors |= {f"{name}.gelu.mult": mult, f"{name}.gelu.shift": shift,
-                         f"{name}.gelu.zero": np.array([zero], np.uint8)}  # fmt: skip
+        part = f"{name}.activation"
+        self.tensors |= {f"{part}.mult": mult, f"{part}.shift": shift, f"{part}.zero": np.array([zero], np.int16)}
         offset = zero + ratio * outputs.mean()
-        self.linear(f"{name}.fc2", self.model.dim, hidden, ratio * outputs.std(), spread_out, offset=offset)
+        self.linear(f"{name}.fc2", self.model.dim, mlp.hidden, ratio * outputs.std(), spread_out, offset=offset)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from golden.model import Golden
 from hwgen.common.strict_yaml import read_yaml
 from hwgen.compiler import auto_params, buffer_needs, compile_model
 from hwgen.estimate.cycles import CAUSES, estimate
+from hwgen.evaluate.report.tensors import LIMITS
 from hwgen.machine.isa import UNITS
 from hwgen.machine.params import HwParams
 from hwgen.network.description import parse_model
@@ -185,10 +186,10 @@ def test_activations_are_neither_dead_nor_saturated(routed):
         for name, tensor in tensors.items():
             if name.split(".")[-1] not in ("norm1", "norm2", "q", "k", "v", "context", "attn", "mlp", "output"):
                 continue
-            info = np.iinfo(tensor.dtype)
-            extreme = np.mean((tensor == info.min) | (tensor == info.max))
+            low, high = LIMITS[name.split(".")[-1]]
+            extreme = np.mean((tensor == low) | (tensor == high))
             assert extreme < 0.02, f"{name}: {extreme:.1%} saturated"
-            assert tensor.std() > info.max / 400, f"{name}: standard deviation {tensor.std():.1f}"
+            assert tensor.std() > high / 400, f"{name}: standard deviation {tensor.std():.1f}"
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import PIL.Image
 import pytest
 import torch
 
+from hwgen.importers.activation import SUPPORTED
 from hwgen.network import description
 from hwgen.quantize import read_job
 from tests.command import run_command
@@ -189,9 +190,9 @@ def test_guesses_are_asked_for(deit: Path, quantize: Run) -> None:
         "  found:    no value given\n  mend:     give `--pooling token` or `--pooling avg`, `--activation gelu`, "
         "`--heads`, `--mean and --std`, or put the network's config.json beside it\n"
     )
-    assert quantize_fails(quantize, deit, *given, *IMAGENET, "--heads", 1, "--activation", "quick_gelu") == (
-        "DIR/vit.pth: activation\n  expected: gelu\n  found:    'quick_gelu'\n"
-        "  mend:     hwgen's machine has no other activation yet\n"
+    assert quantize_fails(quantize, deit, *given, *IMAGENET, "--heads", 1, "--activation", "mish") == (
+        f"DIR/vit.pth: activation\n  expected: {' or '.join(SUPPORTED)}\n  found:    'mish'\n"
+        "  mend:     hwgen's machine has no table of another activation\n"
     )
 
 

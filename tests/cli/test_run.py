@@ -36,7 +36,7 @@ def made(tmp_path) -> tuple[Description, np.ndarray]:
     """A saved model with every kind of output, and images.npz without labels."""
     desc = random_description(
         4, class_token=True, tasks=TASKS, image={"height": 6, "width": 8, "channels": 3},
-        patch={"height": 3, "width": 4}, scales={"residual": 0.25, "tasks.file.output": 0.5, "tasks.map.output": 2.0},
+        patch={"height": 3, "width": 4}, scales={"tasks.file.output": 0.5, "tasks.map.output": 2.0},
     )  # fmt: skip
     description.save(desc, tmp_path / "model")
     images = random_images(desc, 3, 0)
@@ -55,7 +55,7 @@ def test_every_kind_of_output(hwgen, tmp_path, made):
     winners = outputs["map"][1].argmax(-1).tolist()
     counts = ", ".join(f"{winner} ({winners.count(winner)})" for winner in sorted(set(winners)))
     low, high = outputs["map"][1].min() * 2.0, outputs["map"][1].max() * 2.0
-    raw = outputs["raw"][1] / 4
+    raw = outputs["raw"][1] / 2 ** desc.model.stream_bits[-1]
     scores = outputs["pair"][1, 0]
     pair = ", ".join(f"{index} ({scores[index]:.2f})" for index in np.argsort(-scores))
     assert printed.splitlines()[5:10] == [
@@ -80,7 +80,7 @@ def test_numbers_are_those_of_the_golden_model(hwgen, tmp_path, made):
     assert code == 0 and len(printed.splitlines()) == 4
     with np.load(tmp_path / "out.npz") as found:
         assert sorted(found.files) == ["file.output", "file.values", "raw.output", "raw.values"]
-        for task, step in (("file", 0.5), ("raw", 0.25)):
+        for task, step in (("file", 0.5), ("raw", 2.0 ** -desc.model.stream_bits[-1])):
             wanted = Golden(desc).run(images[:2], task).output
             assert np.array_equal(found[f"{task}.output"], wanted) and found[f"{task}.output"].dtype == np.int16
             assert np.array_equal(found[f"{task}.values"], wanted * np.float32(step))

@@ -1,4 +1,4 @@
-"""Names of activations. tests/importers/test_beside.py has networks with others than the machine's."""
+"""Names of activations. tests/importers/test_beside.py has networks with each."""
 
 from __future__ import annotations
 

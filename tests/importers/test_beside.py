@@ -231,6 +231,7 @@ def test_epsilon(tmp_path: Path) -> None:
 OTHERS = {
     "relu": torch.nn.ReLU,
     "silu": torch.nn.SiLU,
+    "hardswish": torch.nn.Hardswish,
     "quick_gelu": timm.layers.QuickGELU,
     "gelu_tanh": timm.layers.GELUTanh,
 }
@@ -238,22 +239,29 @@ OTHERS = {
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_activations(tmp_path: Path, name: str) -> None:
-    """Asked for; refused as long as the machine has it not, whoever says so."""
+    """Asked for, or read; right then, and another one would show."""
     model = vit(act_layer=OTHERS[name])
     path = saved(model, tmp_path)
     assert asked(path, told(activation=None)) == "`--activation gelu`"
-    if name in SUPPORTED:
-        return
-    assert message(path, told(activation=name)) == (
-        f"DIR/model.pth: activation\n  expected: {' or '.join(SUPPORTED)}\n  found:    '{name}'\n"
-        "  mend:     hwgen's machine has no other activation yet"
+    imported = load(path, overrides=told(activation=name))
+    assert {layer.mlp.activation for layer in imported.model.layers} == {name}
+    assert error(imported, model) < 1e-4 < error(load(path, overrides=told(activation="gelu")), model)
+    for config in (TIMM | {"model_args": {"act_layer": name}}, TRANSFORMERS | {"hidden_act": name}):
+        assert error(load(saved(model, tmp_path, config), overrides=told(activation=None)), model) < 1e-4
+
+
+def test_an_activation_without_a_table(tmp_path: Path) -> None:
+    path = saved(vit(act_layer=torch.nn.Mish), tmp_path)
+    assert message(path, told(activation="mish")) == (
+        f"DIR/model.pth: activation\n  expected: {' or '.join(SUPPORTED)}\n  found:    'mish'\n"
+        "  mend:     hwgen's machine has no table of another activation"
     )
     for config, key in (
-        (TIMM | {"model_args": {"act_layer": name}}, "model_args.act_layer"),
-        (TRANSFORMERS | {"hidden_act": name}, "hidden_act"),
+        (TIMM | {"model_args": {"act_layer": "mish"}}, "model_args.act_layer"),
+        (TRANSFORMERS | {"hidden_act": "mish"}, "hidden_act"),
     ):
-        assert message(saved(model, tmp_path, config), told(activation=None)) == (
-            f"DIR/model.pth: activation\n  expected: {' or '.join(SUPPORTED)}\n  found:    '{name}'\n"
+        assert message(saved(vit(), tmp_path, config), told(activation=None)) == (
+            f"DIR/model.pth: activation\n  expected: {' or '.join(SUPPORTED)}\n  found:    'mish'\n"
             f"  mend:     config.json: {key} states it; if it is wrong give `--activation`"
         )
 

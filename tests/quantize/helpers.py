@@ -26,7 +26,7 @@ MEAN = {"name": "a", "head": "mean", "outputs": 3, "norm": True}
 #: The trained example: its images with labels, and the methods of docs/quantization.md.
 EVALUATE = runpy.run_path(str(MNIST / "evaluate.py"))
 #: The first version's choices.
-PLAIN: dict[str, Any] = {"ranges": "minmax", "repq": False, "equalize": False}
+PLAIN: dict[str, Any] = {"ranges": "minmax", "repq": False, "equalize": False, "rounding": "nearest"}
 
 
 def random_network(seed: int, **structure: Any) -> FloatModel:

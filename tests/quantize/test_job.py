@@ -25,7 +25,7 @@ def test_wrong_configs(m3vit: Path) -> None:
         ({"format": "tim"}, "quantize.yaml: format\n  expected: 'auto', 'timm', "),
         ({"head": 3}, "quantize.yaml: head\n  expected: no such key here\n  found:    unknown key `head`"),
         ({"checkpoint": None}, "quantize.yaml: checkpoint\n  expected: a value\n  found:    no such key"),
-        ({"options": {"ranges": "x"}}, "quantize.yaml: options.ranges\n  expected: 'minmax', "),
+        ({"options": {"ranges": "x"}}, "quantize.yaml: options.ranges\n  expected: 'auto', 'minmax', "),
         ({"heads": None}, "m3vit.npz\n  expected: the number of attention heads of 128 channels"),
     ):
         with pytest.raises(HwgenError) as caught:

@@ -29,14 +29,14 @@ def test_the_last_pattern_counts() -> None:
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        (["ranges=max"], "command line: ranges\n  expected: 'minmax', 'percentile' or 'mse'\n  found:    'max'"),
+        (["ranges=max"], "ranges\n  expected: 'auto', 'minmax', 'percentile' or 'mse'\n  found:    'max'"),
         (["weight_bits.embed=5"], "command line: weight_bits.embed\n  expected: 4 or 8\n  found:    5"),
         (["mean_bits=9"], "command line: mean_bits\n  expected: at most 8"),
         (["percentile=40"], "command line: percentile\n  expected: a number greater than 50\n  found:    40"),
         (["repq=perhaps"], "command line: repq\n  expected: true or false\n  found:    'perhaps'"),
         (["range=mse"], "unknown key `range`\n  mend:     did you mean `ranges`?"),
         (["mse"], "command line: mse\n  expected: key=value\n  found:    'mse'\n  mend:     for example ranges=mse"),
-        (["ranges={"], "command line: ranges\n  expected: 'minmax'"),
+        (["ranges={"], "command line: ranges\n  expected: 'auto'"),
     ],
 )
 def test_errors_of_settings(settings: list[str], text: str) -> None:

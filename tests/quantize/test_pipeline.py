@@ -47,17 +47,40 @@ def block_decibels(seed: int, **options: Any) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_minmax_alone_keeps_43_db_after_attention_and_38_after_the_mlp(seed: int) -> None:
+def test_minmax_alone_keeps_47_db_after_attention_and_42_after_the_mlp(seed: int) -> None:
+    """With operands of eight bits 43 and 38."""
     found = block_decibels(seed, **PLAIN)
-    assert found["layers.0.attn"] >= 43
-    assert found["layers.0.mlp"] >= 38
+    assert found["layers.0.attn"] >= 47
+    assert found["layers.0.mlp"] >= 42
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_repq_raises_post_norm_tensors_by_5_db(seed: int) -> None:
+def test_defaults_keep_50_db_after_attention_and_44_after_the_mlp(seed: int) -> None:
+    found = block_decibels(seed)
+    assert found["layers.0.attn"] >= 50
+    assert found["layers.0.mlp"] >= 44
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_second_order_rounding_makes_up_for_the_weights(seed: int) -> None:
+    """Of the same ranges; it shows behind linear layers, not in what they read."""
+    nearest, second = block_decibels(seed, **PLAIN), block_decibels(seed, **PLAIN | {"rounding": "second_order"})
+    assert second["layers.0.norm1"] == nearest["layers.0.norm1"]
+    for name in ("q", "k", "v", "hidden"):
+        assert second[f"layers.0.{name}"] > nearest[f"layers.0.{name}"], name
+    assert second["layers.0.attn"] > nearest["layers.0.attn"] + 1
+    assert second["layers.0.mlp"] > nearest["layers.0.mlp"] + 0.5
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_repq_raises_post_norm_tensors(seed: int) -> None:
+    """By 5 dB and more where channels get room, else by 2: with nine bits, values calibration has not seen and which
+    a channel of its own range clips count for more than rounding."""
     plain, repq = block_decibels(seed, **PLAIN), block_decibels(seed, **PLAIN | {"repq": True})
     for name in ("layers.0.norm1", "layers.0.norm2"):
-        assert repq[name] >= plain[name] + 5, name
+        assert repq[name] >= plain[name] + 1.9, name
+    plain, repq = (block_decibels(seed, **PLAIN | {"ranges": "auto", "repq": repq}) for repq in (False, True))
+    assert repq["layers.0.norm2"] >= plain["layers.0.norm2"] + 5
 
 
 def test_defaults_are_better_than_minmax_everywhere() -> None:
@@ -139,7 +162,8 @@ def test_four_bit_layers_are_those_of_the_patterns() -> None:
     assert description.model.weight_bits == wanted
     for name, tensor in description.tensors.items():
         if name.endswith(".weight"):
-            assert np.abs(tensor).max() == (7 if name.removesuffix(".weight") in wanted else 127), name
+            limit = 7 if name.removesuffix(".weight") in wanted else 127
+            assert limit - 1 <= np.abs(tensor).max() <= limit, name
     assert decibels(network, description, images, "a")["a.output"] > 15
 
 
@@ -153,12 +177,10 @@ def test_a_mean_error_of_four_bit_weights_goes_into_the_bias() -> None:
     description = quantized(network, images, weight_bits={"*.fc2": 4})
     bias = description.tensors["layers.0.mlp.fc2.bias"]
     with_bias = decibels(network, description, images, "a")["layers.0.mlp"]
-    zero = int(description.tensors["layers.0.mlp.gelu.zero"][0])
+    zero = int(description.tensors["layers.0.mlp.activation.zero"][0])
     mult = description.tensors["layers.0.mlp.fc2.mult"].astype(float)
-    scale = (
-        np.ldexp(mult, -description.tensors["layers.0.mlp.fc2.shift"].astype(int))
-        * description.model.scales["residual"]
-    )
+    shift = description.tensors["layers.0.mlp.fc2.shift"].astype(int) + description.model.stream_bits[-1]
+    scale = np.ldexp(mult, -shift)
     codes = description.tensors["layers.0.mlp.fc2.weight"].astype(int)
     uncorrected = np.rint(network.tensors["l0.fc2.b"] / scale - zero * codes.sum(1)).astype(np.int32)
     assert (uncorrected != bias).any()
@@ -179,7 +201,7 @@ def test_the_same_inputs_give_the_same_description() -> None:
 def test_defaults_are_the_measured_ones() -> None:
     """docs/quantization.md has the figures; change both."""
     options = Options()
-    assert (options.ranges, options.repq, options.equalize) == ("mse", True, True)
+    assert (options.ranges, options.repq, options.equalize, options.rounding) == ("auto", True, True, "second_order")
     assert (options.weight_bits, options.mean_bits) == ({}, None)
 
 
@@ -220,3 +242,20 @@ def test_deit_small_takes_less_than_five_minutes() -> None:
     start = time.process_time()
     quantized(untrained("deit_small"), noise_images(32, 1))
     assert time.process_time() - start < 300
+
+
+def test_a_large_pre_activation_costs_nothing() -> None:
+    """One hidden channel at 14 for every token, taken back in fc2's bias: pre-activations reach to 32."""
+    network = float_network(MNIST / "quantize.yaml", np.float64)
+    tensors = {name: tensor.copy() for name, tensor in network.tensors.items()}
+    tensors["l0.fc1.w"][0], tensors["l0.fc1.b"][0] = 0, 14
+    tensors["l0.fc2.b"] -= 14 * tensors["l0.fc2.w"][:, 0]
+    far = FloatModel(network.model, tensors, eps=float(network.eps), mean=network.mean.tolist(),
+                     std=network.std.tolist(), dtype=np.float64)  # fmt: skip
+    with np.load(MNIST / "calibration.npz") as calibration, np.load(MNIST / "test.npz") as test:
+        seen, unseen = calibration["images"][:64, ..., None], test["images"][:32, ..., None]
+    made = quantize_network(far, seen, Options(), lambda line: None)
+    for task in ("digit", "segment"):
+        wanted = far.run(unseen, task)
+        found = Golden(made).run(unseen, task).output * made.model.scales[f"tasks.{task}.output"]
+        assert 10 * np.log10((wanted**2).sum() / ((found - wanted) ** 2).sum()) > 30

@@ -69,8 +69,8 @@ def test_steps_cover_both_ranges() -> None:
     low, high = -rng.uniform(1, 20, 30), rng.uniform(1, 20, 30)
     means = low / 3, high / 4
     made = pooling((low, high), means, 64)
-    assert (127.01 * made.steps >= np.maximum(high - made.centre, made.centre - low)).all()
-    assert (127.01 * made.steps * made.factor >= HEADROOM * (means[1] - means[0]) / 2).all()
+    assert (255.01 * made.steps >= np.maximum(high - made.centre, made.centre - low)).all()
+    assert (255.01 * made.steps * made.factor >= HEADROOM * (means[1] - means[0]) / 2).all()
     assert np.allclose(made.centre, (means[0] + means[1]) / 2)
 
 
@@ -80,13 +80,13 @@ def test_one_factor_is_the_best_of_many() -> None:
     spread = np.where(np.arange(50) == 3, 6.0, 0.3)
     made = pooling(tokens, (-spread, spread), 64)
     assert made.steps[3] > 1.5 * made.steps[0]
-    assert np.delete(made.steps, 3) == pytest.approx(10 / 127)
+    assert np.delete(made.steps, 3) == pytest.approx(10 / 255)
     reach, wide = 10.0, HEADROOM * spread
     for factor in np.geomspace(0.01, 2, 200):
-        steps = np.maximum(reach, wide / factor) / 127
+        steps = np.maximum(reach, wide / factor) / 255
         assert error_of(made, 64) <= 1.1 * error_of(Pooling(np.zeros(50), steps, factor), 64)
 
 
 def test_silent_channels() -> None:
     made = pooling((np.array([-10.0, 0]), np.array([10.0, 0])), (np.zeros(2), np.zeros(2)), 16)
-    assert made.steps == pytest.approx([10 / 127, 10 / 127 / SPREAD]) and made.factor == 0.25
+    assert made.steps == pytest.approx([10 / 255, 10 / 255 / SPREAD]) and made.factor == 0.25

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from golden.model import Golden
+from hwgen.evaluate.predict import output_step
 from hwgen.network.description import load
 from hwgen.quantize import float_network, quantize, run
 from tests.paths import MNIST
@@ -41,25 +42,20 @@ def test_integer_outputs_follow_the_float_network(tmp_path: Path, head: str, nor
     network = float_network(path)
     images = random_images(description, 64, 99)
     wanted = network.run(images, "only")
-    found = Golden(description).run(images, "only").output * _step(description.model.scales, head, norm)
+    found = Golden(description).run(images, "only").output * output_step(description, description.model.tasks[0])
     noise = float(((found - wanted) ** 2).mean())
     decibels = 10 * np.log10(float((wanted**2).mean()) / noise)
     # A token whose routing flips between nearly equal experts costs far more than rounding does.
     assert decibels > (28 if layer is DENSE else 26), f"{decibels:.1f} dB"
 
 
-def _step(scales: dict[str, float], head: str, norm: bool) -> float:
-    """Real value of one step of the outputs."""
-    if head != "none":
-        return scales["tasks.only.output"]
-    return scales["tasks.only.norm"] if norm else scales["residual"]
-
-
 def test_weights_use_the_whole_range_and_k_has_no_bias() -> None:
     tensors = load(MNIST / "model").tensors
     for name, tensor in tensors.items():
         if name.endswith(".weight"):
-            assert (np.abs(tensor).max(1) == 127).all(), name
+            # Rounding that makes up for other weights' errors may move a channel's largest.
+            assert (np.abs(tensor).max(1) >= 125).all(), name
+            assert np.mean(np.abs(tensor).max(1) == 127) > 0.85, name
     assert not tensors["layers.0.attn.k.bias"].any()
     assert tensors["embed.mult"].min() >= 1 << 15
 

@@ -7,7 +7,7 @@ import pytest
 
 from hwgen.quantize.observers import Observer
 from hwgen.quantize.options import Options
-from hwgen.quantize.ranges import SAMPLES, bounds, channel_bounds, peak, peaks, round_up
+from hwgen.quantize.ranges import AUTO, SAMPLES, STEPS, bounds, channel_bounds, peak, peaks, round_up, rule
 
 MINMAX, MSE = Options(ranges="minmax"), Options(ranges="mse")
 
@@ -27,9 +27,9 @@ def tailed(channels: int = 3, count: int = 20_000, seed: int = 0) -> np.ndarray:
 
 
 def error(values: np.ndarray, low: float, high: float) -> float:
-    """Mean square error of 8 bits over low..high."""
-    step = (high - low) / 255
-    return float(((np.clip(np.rint((values - low) / step), 0, 255) * step + low - values) ** 2).mean())
+    """Mean square error of a row operand's codes over low..high."""
+    step = (high - low) / STEPS
+    return float(((np.clip(np.rint((values - low) / step), 0, STEPS) * step + low - values) ** 2).mean())
 
 
 def test_minmax_is_the_extreme_rounded_outwards() -> None:
@@ -59,7 +59,7 @@ def test_mse_finds_the_least_error() -> None:
     tried = np.linspace(0.1, 1, 200) * np.abs(values).max()
     best = min(error(values, -end, end) for end in tried)
     end = peak(observed(values), MSE)
-    assert end < 0.9 * np.abs(values).max()
+    assert end < 0.95 * np.abs(values).max()
     assert error(values, -end, end) <= 1.02 * best
     for channel, end in enumerate(peaks(observed(values), MSE)):
         column = values[:, channel]
@@ -68,12 +68,12 @@ def test_mse_finds_the_least_error() -> None:
 
 def test_mse_of_both_ends_shortens_the_tail_and_keeps_the_hard_end() -> None:
     """As GELU's outputs: most values near the low end, few far out."""
-    values = np.random.default_rng(0).exponential(0.1, (200_000, 1)) - 0.17
-    values[:2] = 5
+    values = np.random.default_rng(0).exponential(0.1, (500_000, 1)) - 0.17
+    values[0] = 5
     low, high = bounds(observed(values, "tensor"), MSE)
-    tried = np.linspace(0.5, 5, 200)
+    tried = np.linspace(0.5, 5, 60)
     assert high < 4.5
-    assert error(values, low, high) <= 1.02 * min(error(values, values.min(), end) for end in tried)
+    assert error(values, low, high) <= 1.05 * min(error(values, values.min(), end) for end in tried)
     assert -0.2 < low < -0.1  # most values are near the low end
 
 
@@ -113,6 +113,18 @@ def test_a_tensor_of_zeros_has_a_range() -> None:
         assert bounds(seen, options)[1] > 0
         low, high = channel_bounds(seen, options)
         assert (high > low).all()
+
+
+def test_auto_goes_by_kind_and_other_methods_do_not() -> None:
+    """What a rare large value loses behind the second LayerNorm and in the context counts more than the step."""
+    for kind in ("norm1", "norm", "rescale", "q", "mean", *AUTO):
+        chosen, room = rule(Options(ranges="auto"), kind)
+        careful = kind in ("norm2", "context", "v", "hidden")
+        assert chosen.ranges == ("minmax" if careful else "mse")
+        assert room == (1.25 if kind in ("norm2", "context") else 1)
+        assert rule(Options(ranges="percentile", percentile=99), kind) == (
+            Options(ranges="percentile", percentile=99), 1
+        )  # fmt: skip
 
 
 def test_round_up_keeps_twelve_bits() -> None:

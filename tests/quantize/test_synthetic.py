@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from golden.model import Golden
+from hwgen.evaluate.report.tensors import LIMITS
 from hwgen.network.description import Description
 from hwgen.quantize.synthetic import synthetic, synthetic_images
 from tests.paths import EXAMPLES
@@ -42,7 +43,7 @@ class Run:
                 if layer.mlp.kind == "moe":
                     expert = np.bincount(tensors[f"layers.{i}.experts"][0].ravel()).argmax()
                     part, codes = f"moe.experts.{expert}", f"expert.{expert}.hidden"
-                zero = self.desc.tensors[f"layers.{i}.{part}.gelu.zero"].item()
+                zero = self.desc.tensors[f"layers.{i}.{part}.activation.zero"].item()
                 yield f"{task} layers.{i}.{part}", zero, tensors[f"layers.{i}.{codes}"][0]
 
 
@@ -81,15 +82,16 @@ def test_the_same_few_residual_channels_are_outliers_in_every_layer(run):
 def test_layernorms_even_the_channels_out(run):
     for name, y in run.named("norm1", "norm2"):
         assert spread(y).max() < 3.5, name
-        assert 20 < y.std() < 40, name
+        assert 40 < y.std() < 80, name
 
 
 def test_hardly_anything_saturates(run):
     for tensors in run.tensors.values():
         for name, tensor in tensors.items():
-            if isinstance(tensor, np.ndarray) and tensor.dtype in (np.int8, np.int16):
-                info = np.iinfo(tensor.dtype)
-                share = np.mean((tensor == info.min) | (tensor == info.max))
+            kind = name.rpartition(".")[2]
+            if isinstance(tensor, np.ndarray) and kind in LIMITS:
+                low, high = LIMITS[kind]
+                share = np.mean((tensor == low) | (tensor == high)) if kind != "hidden" else np.mean(tensor == high)
                 assert share < 0.01, f"{name}: {share:.1%} saturated"
 
 
@@ -101,10 +103,10 @@ def test_scores_spread_over_a_few_log2_units(run):
 def test_gelu_outputs_lie_near_the_zero_point_with_a_long_tail(run):
     for name, zero, codes in run.hidden():
         above = codes.astype(int) - zero
-        assert 4 <= zero <= 14, name
+        assert 8 <= zero + 255 <= 28, name
         assert 0.75 < np.mean(above <= 0) < 0.92, name
-        assert np.mean(np.abs(above) <= 16) > 0.8, name
-        assert 40 < np.quantile(above, 0.99) < 200 and codes.max() > 200, name
+        assert np.mean(np.abs(above) <= 32) > 0.8, name
+        assert 80 < np.quantile(above, 0.99) < 400 and above.max() > 320, name
         assert np.mean(codes == 255) < 0.01, name
 
 

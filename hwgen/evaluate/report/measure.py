@@ -7,20 +7,25 @@ from typing import Any
 
 import numpy as np
 
+from golden.activation import H_MAX, H_MIN, H_STEPS
+from golden.linear import Linear
 from golden.model import Golden
 from hwgen.evaluate.quality import metrics, task_labels
 from hwgen.evaluate.report.result import Report
-from hwgen.evaluate.report.tensors import Tensor
+from hwgen.evaluate.report.tensors import LIMITS, Tensor
 from hwgen.evaluate.report.units import UNITS, unit_errors
 from hwgen.evaluate.report.weights import weights
 from hwgen.network.description import Description, MoeMlp, Task
 from hwgen.network.floatmodel import FloatModel
 from hwgen.quantize.grids import grids
+from hwgen.quantize.steps import Grid
 
 #: Unit errors are measured on so many images.
 UNIT_IMAGES = 1
 #: Heads that read one token: which.
 TOKENS = {"class_token": 0, "distillation_token": 1}
+#: Of pre-activations.
+PRE = Grid(step=np.array([1 / H_STEPS]), centre=np.array([0.0]))
 
 
 def report(
@@ -46,7 +51,8 @@ def report(
     return Report(
         model=description.model.name,
         images=len(images),
-        tensors=comparison.tensors,
+        tensors=comparison.pooled(),
+        by_task=comparison.tensors,
         gates={
             layer: {task: float(np.mean(same)) for task, same in by.items()} for layer, by in comparison.same.items()
         },
@@ -57,13 +63,14 @@ def report(
 
 
 class _Comparison:
-    """tensors: by name; same: by layer and task, whether each token has the same experts; outputs: both, by task."""
+    """tensors: by task and name; same: by layer and task, whether each token has the same experts; outputs: both, by
+    task."""
 
     def __init__(self, network: FloatModel, description: Description) -> None:
-        self.network, self.model = network, description.model
+        self.network, self.description, self.model = network, description, description.model
         self.golden = Golden(description)
         self.grids = grids(network, description)
-        self.tensors: dict[str, Tensor] = {}
+        self.tensors: dict[str, dict[str, Tensor]] = {task.name: {} for task in self.model.tasks}
         self.same: dict[str, dict[str, list[bool]]] = {}
         self.outputs: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
 
@@ -75,18 +82,36 @@ class _Comparison:
         number = self.model.tasks.index(task)
         for name, value in taps.items():
             if name in self.grids and ".expert." not in name:
-                self._see(name, value, self._rows(task, value, run[name]))
+                self._see(task, name, value, self._rows(task, value, run[name]))
         for index, layer in enumerate(self.model.layers):
+            name = f"layers.{index}"
             if isinstance(layer.mlp, MoeMlp):
                 self._experts(index, layer.mlp, number, taps, run)
+            else:
+                self._pre(task, f"{name}.pre", taps[f"{name}.pre"], f"{name}.mlp", run[f"{name}.norm2"])
         output = f"{task.name}.output"
         grid = self.grids[output]
         self.outputs.setdefault(task.name, []).append((taps[output], run[output] * grid.step + grid.centre))
 
-    def _see(self, name: str, wanted: np.ndarray, codes: np.ndarray) -> None:
-        if name not in self.tensors:
-            self.tensors[name] = Tensor(self.grids[name])
-        self.tensors[name].see(wanted, codes)
+    def pooled(self) -> dict[str, Tensor]:
+        """By name, over all tasks."""
+        found: dict[str, Tensor] = {}
+        for tensors in self.tensors.values():
+            for name, tensor in tensors.items():
+                found.setdefault(name, Tensor(tensor.grid, tensor.limits)).add(tensor)
+        return found
+
+    def _see(self, task: Task, name: str, wanted: np.ndarray, codes: np.ndarray) -> None:
+        kind = name.rpartition(".")[2]
+        if kind == "output" and task.head == "none" and task.norm:
+            kind = "norm"
+        grid = PRE if kind == "pre" else self.grids[name]
+        self.tensors[task.name].setdefault(name, Tensor(grid, LIMITS[kind])).see(wanted, codes)
+
+    def _pre(self, task: Task, name: str, wanted: np.ndarray, mlp: str, inputs: np.ndarray) -> None:
+        """Pre-activations of an MLP's codes `inputs`. Below the smallest code nothing is lost: the function is zero."""
+        codes = np.clip(Linear.load(self.description.tensors, f"{mlp}.fc1")(inputs), H_MIN, H_MAX)
+        self._see(task, name, np.maximum(wanted, H_MIN / H_STEPS), codes.astype(np.int16))
 
     def _rows(self, task: Task, wanted: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """Of codes of all tokens those of the tokens which the float network's head reads."""
@@ -105,18 +130,20 @@ class _Comparison:
         same.extend((winners == found).all(-1).tolist())
         tokens = shape[1]
         for expert in range(mlp.experts):
-            hidden = f"{name}.expert.{expert}.hidden"
+            hidden, pre = (f"{name}.expert.{expert}.{part}" for part in ("hidden", "pre"))
             queues = run[f"{name}.expert.{expert}.tokens"]
             codes = np.concatenate(run[hidden])
             rows = np.concatenate([image * tokens + queue for image, queue in enumerate(queues)])
             _, left, right = np.intersect1d(np.nonzero((winners == expert).any(-1))[0], rows, return_indices=True)
             if len(left):
-                self._see(hidden, taps[hidden][left], codes[right])
+                self._see(self.model.tasks[task], hidden, taps[hidden][left], codes[right])
+                inputs = run[f"{name}.norm2"].reshape(-1, self.model.dim)[rows[right]]
+                self._pre(self.model.tasks[task], pre, taps[pre][left], f"{name}.moe.experts.{expert}", inputs)
 
     def quality(self, task: Task, labels: np.ndarray | None) -> dict[str, Any]:
         """Of a task: noise of the outputs, agreement of the classes, with labels the metrics of both models."""
         wanted, found = (np.concatenate(parts) for parts in zip(*self.outputs[task.name], strict=True))
-        result: dict[str, Any] = {"sqnr_db": self.tensors[f"{task.name}.output"].sqnr}
+        result: dict[str, Any] = {"sqnr_db": self.tensors[task.name][f"{task.name}.output"].sqnr}
         if task.head != "none" and task.outputs != 1:
             result["same_class_share"] = float((wanted.argmax(-1) == found.argmax(-1)).mean())
         if labels is not None:

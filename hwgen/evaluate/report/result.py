@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from golden.errors import Error
-from hwgen.evaluate.report.tensors import Tensor
+from hwgen.evaluate.report.tensors import WATCHED, WORTH_A_WARNING, Tensor
 from hwgen.evaluate.report.weights import Weights
 
 EXPERT = re.compile(r"\.expert\.\d+\.")
 #: Tensors of a layer and of a task, in the order of the computation.
-STAGES = ("norm1", "q", "k", "v", "context", "attn", "norm2", "hidden", "expert", "mlp")
+STAGES = ("norm1", "q", "k", "v", "context", "attn", "norm2", "pre", "hidden", "expert", "mlp")
 TASK_STAGES = ("rescale", "pool", "norm", "mean", "output")
 #: The part of the model that a linear layer belongs to.
 PART = re.compile(r"layers\.\d+\.(attn|mlp|moe\.gate|moe\.experts)|tasks\.[^.]+|embed")
@@ -28,7 +28,9 @@ PART = re.compile(r"layers\.\d+\.(attn|mlp|moe\.gate|moe\.experts)|tasks\.[^.]+|
 class Report:
     """What quantization costs.
 
-    tensors: by name as in docs/description.md; the residual stream is `embed`, `layers.i.attn`, `layers.i.mlp`
+    tensors: by name as in docs/description.md; the residual stream is `embed`, `layers.i.attn`, `layers.i.mlp`,
+             `pre` the pre-activations
+    by_task: the same by task and name
     gates:   by layer and task, share of the tokens which get the same experts as in the float network
     units:   by unit and tensor, errors in LSBs of the output
     tasks:   noise of the outputs, agreement of the classes, metrics of both models where labels were given
@@ -38,6 +40,7 @@ class Report:
     model: str
     images: int
     tensors: Mapping[str, Tensor]
+    by_task: Mapping[str, Mapping[str, Tensor]]
     gates: Mapping[str, Mapping[str, float]]
     units: Mapping[str, Mapping[str, Error]]
     tasks: Mapping[str, Mapping[str, Any]]
@@ -49,7 +52,8 @@ class Report:
             "model": self.model,
             "images": self.images,
             "tasks": {name: dict(task) for name, task in self.tasks.items()},
-            "tensors": {name: self.tensors[name].as_dict() for name in sorted(self.tensors, key=self._order)},
+            "tensors": {name: self._tensor(name) for name in sorted(self.tensors, key=self._order)},
+            "warnings": self.warnings(),
             "gate_agreement": {layer: dict(tasks) for layer, tasks in self.gates.items()},
             "unit_errors_lsb": {
                 unit: {name: {"max": error.largest, "mean": error.mean} for name, error in errors.items()}
@@ -64,6 +68,26 @@ class Report:
             },
         }
 
+    def _tensor(self, name: str) -> dict[str, Any]:
+        """Pooled over the tasks and, where there are several, of each."""
+        tasks = {task: tensors[name].as_dict() for task, tensors in self.by_task.items() if name in tensors}
+        return self.tensors[name].as_dict() | ({"by_task": tasks} if len(tasks) > 1 else {})
+
+    def warnings(self) -> list[str]:
+        """Of tensors whose clipped values make more of the error than `WORTH_A_WARNING`, in any task."""
+        found = []
+        for name in sorted(self.tensors, key=self._order):
+            shares = {
+                task: tensors[name].clipped_error_share
+                for task, tensors in self.by_task.items()
+                if name in tensors and name.rpartition(".")[2] in WATCHED
+            }
+            worst = {task: share for task, share in shares.items() if share > WORTH_A_WARNING}
+            if worst:
+                tasks = ", ".join(f"{task} {share:.0%}" for task, share in worst.items())
+                found.append(f"{name}: values beyond its codes make a good part of its error ({tasks})")
+        return found
+
     def show(self, console: Console) -> None:
         """Print the tables. All experts of a layer share a row, which has the worst of each figure."""
         console.print(self._tasks())
@@ -72,6 +96,12 @@ class Report:
             console.print(self._gates())
         console.print(self._units())
         console.print(self._weights())
+        self.show_warnings(console)
+
+    def show_warnings(self, console: Console) -> None:
+        """Print what is clipped and matters, a line each."""
+        for warning in self.warnings():
+            console.print(f"[yellow]warning:[/] {warning}", highlight=False, soft_wrap=True)
 
     def _tasks(self) -> Table:
         table = Table("task", "SQNR dB", "same class", "float", "integer", title=f"{self.model}: {self.images} images")
@@ -85,7 +115,8 @@ class Report:
         # Eighty columns hold it.
         table = Table(Column("tensor", no_wrap=True), "SQNR", "float range", "codes", "clipped", "channels",
                       title="Tensors against the float network", box=SIMPLE, show_edge=False, padding=(0, 1, 0, 0),
-                      caption="SQNR in dB; channels: the largest over the median one (how many outliers)")  # fmt: skip
+                      caption="SQNR in dB; clipped: share of the values, of the error; channels: the largest over "
+                              "the median one (how many outliers)")  # fmt: skip
         for name, tensors in self._rows():
             rows = [tensor.as_dict() for tensor in tensors]
             low, high = min(t.low for t in tensors), max(t.high for t in tensors)
@@ -94,7 +125,8 @@ class Report:
             outliers = max(row["outliers"] for row in rows)
             table.add_row(
                 name, _decibels(min(known, default=None)), f"{low:.3g}..{high:.3g}", codes,
-                f"{max(row['clipped_share'] for row in rows):.2%}",
+                f"{max(row['clipped_share'] for row in rows):.2%} "
+                f"{max(row['clipped_error_share'] for row in rows):.0%}",
                 f"{max(row['largest_channel_ratio'] for row in rows):.1f}" + f" ({outliers})" * (outliers > 0),
             )  # fmt: skip
         return table
@@ -110,7 +142,8 @@ class Report:
         if first in self.tasks:
             return (2, list(self.tasks).index(first), TASK_STAGES.index(rest[0]))
         if first == "layers":
-            return (1, int(rest[0]), STAGES.index(rest[1]), *(int(part) for part in rest[2:] if part.isdigit()))
+            expert = (STAGES.index(rest[-1]), int(rest[2])) if rest[1] == "expert" else ()
+            return (1, int(rest[0]), STAGES.index(rest[1]), *expert)
         return (0,)
 
     def _gates(self) -> Table:

@@ -1,4 +1,4 @@
-"""Errors of softmax, GELU and LayerNorm in output LSBs: against the exact function of the quantized input."""
+"""Errors of softmax, activations and LayerNorm in output LSBs: against the exact function of the quantized input."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 
 from golden import reference
+from golden.activation import H_MAX, H_MIN, Activation
 from golden.errors import Error, measure
-from golden.gelu import H_MAX, H_MIN, Gelu
-from hwgen.network.description import Description, MoeMlp
+from hwgen.network.description import Description, Layer, MoeMlp
 
 #: Of each error half an LSB is the rounding of the output itself.
-UNITS = ("layernorm", "softmax", "gelu")
+UNITS = ("layernorm", "softmax", "activation")
 
 
 def unit_errors(description: Description, task: str, run: Mapping[str, Any]) -> dict[str, dict[str, Error]]:
-    """By unit and tensor: LayerNorm and softmax on the golden model's tensors `run` of one task, GELU on all codes."""
+    """By unit and tensor: LayerNorm and softmax on the golden model's tensors `run` of one task, activations
+    on all codes."""
     found: dict[str, dict[str, Error]] = {unit: {} for unit in UNITS}
     stream = "embed"
     for index, layer in enumerate(description.model.layers):
@@ -26,7 +27,7 @@ def unit_errors(description: Description, task: str, run: Mapping[str, Any]) -> 
             found["layernorm"][norm] = _layernorm(description, norm, run[source], run[norm])
         exact = reference.probabilities(run[f"{name}.score"])
         found["softmax"][f"{name}.prob"] = measure(f"{name}.prob", run[f"{name}.prob"], exact)
-        found["gelu"] |= {error.case: error for error in _gelu(description, name, isinstance(layer.mlp, MoeMlp))}
+        found["activation"] |= {error.case: error for error in _activations(description, name, layer)}
         stream = f"{name}.mlp"
     head = next(one for one in description.model.tasks if one.name == task)
     if head.norm:
@@ -39,15 +40,16 @@ def unit_errors(description: Description, task: str, run: Mapping[str, Any]) -> 
 def _layernorm(description: Description, name: str, x: np.ndarray, found: np.ndarray) -> Error:
     gamma, beta, shift, eps = (description.tensors[f"{name}.{part}"] for part in ("gamma", "beta", "shift", "eps"))
     exact = reference.layernorm(x, gamma, beta, int(shift[0]), int(eps[0]))
-    return measure(name, found, np.clip(exact, -128, 127))
+    return measure(name, found, np.clip(exact, -255, 255))
 
 
-def _gelu(description: Description, name: str, experts: bool) -> Iterator[Error]:
-    """Of a layer's MLP or all of its experts, over all 1024 pre-activations."""
-    prefix = f"{name}.moe.experts." if experts else f"{name}.mlp."
+def _activations(description: Description, name: str, layer: Layer) -> Iterator[Error]:
+    """Of a layer's MLP or all of its experts, over all 4096 pre-activations."""
+    mlp = layer.mlp
+    names = [f"moe.experts.{e}" for e in range(mlp.experts)] if isinstance(mlp, MoeMlp) else ["mlp"]
     h = np.arange(H_MIN, H_MAX + 1)
-    for tensor in description.tensors:
-        if tensor.startswith(prefix) and tensor.endswith(".gelu.mult"):
-            gelu = Gelu.load(description.tensors, tensor.removesuffix(".mult"))
-            exact = np.clip(reference.gelu_output(h, gelu.mult, gelu.shift, gelu.zero), 0, 255)
-            yield measure(tensor.removesuffix(".mult"), gelu.codes(), exact)
+    for part in names:
+        case = f"{name}.{part}.activation"
+        made = Activation.load(description.tensors, case, mlp.activation)
+        exact = reference.activation_output(h, mlp.activation, made.mult, made.shift, made.zero)
+        yield measure(case, made.codes(), np.clip(exact, -255, 255))
