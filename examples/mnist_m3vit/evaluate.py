@@ -24,21 +24,20 @@ PLAIN = ["ranges=minmax", "repq=false", "equalize=false"]
 EXPERTS = "weight_bits.layers.*.experts.*=4"
 #: Settings by row of the table; those not named are the defaults.
 METHODS = {
-    "min/max": PLAIN,
-    "percentile 99.99": [*PLAIN, "ranges=percentile"],
-    "MSE": [*PLAIN, "ranges=mse"],
-    "RepQ": [*PLAIN, "repq=true"],
-    "equalization": [*PLAIN, "equalize=true"],
-    "RepQ + equalization": ["ranges=minmax"],
-    "percentile + RepQ + equal.": ["ranges=percentile"],
-    "MSE + RepQ": ["equalize=false"],
-    "MSE + equalization": ["repq=false"],
-    "MSE + RepQ + equal. (default)": [],
-    "experts 4 bits, min/max": [*PLAIN, EXPERTS],
+    "min/max": [*PLAIN, "rounding=nearest"],
+    "min/max, second order": PLAIN,
+    "MSE": ["ranges=mse"],
+    "percentile 99.99": ["ranges=percentile"],
+    "no RepQ": ["repq=false"],
+    "no equalization": ["equalize=false"],
+    "rounding to nearest": ["rounding=nearest"],
+    "default": [],
+    "experts 4 bits, nearest": [EXPERTS, "rounding=nearest"],
     "experts 4 bits": [EXPERTS],
     "mean_bits 6": ["mean_bits=6"],
     "mean_bits 5": ["mean_bits=5"],
     "mean_bits 4.5": ["mean_bits=4.5"],
+    "all layers 4 bits, nearest": ["weight_bits.*=4", "rounding=nearest"],
     "all layers 4 bits": ["weight_bits.*=4"],
 }
 
