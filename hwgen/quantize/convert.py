@@ -17,7 +17,7 @@ from hwgen.quantize.fixed import multiplier
 from hwgen.quantize.options import Options
 from hwgen.quantize.pooling import pooling
 from hwgen.quantize.ranges import bounds, channel_bounds, peak, peaks, rule
-from hwgen.quantize.second_order import round_second_order
+from hwgen.quantize.second_order import fit_scales, round_second_order
 from hwgen.quantize.steps import Grid, post_norm, query_key, value_context
 from hwgen.quantize.stream import EXTREMES, HEADROOM, stream_bits
 from hwgen.quantize.weights import round_weights
@@ -102,7 +102,11 @@ class Converter:
             covariance = self.seen[inputs].covariance()
         if inputs is not None and covariance is not None:
             limit, in_codes = (1 << bits - 1) - 1, covariance / np.outer(grid.step, grid.step)
-            codes = round_second_order(scaled, s_acc, in_codes, self.seen[inputs].rows, limit)
+            rows = self.seen[inputs].rows
+            if bits == 4:
+                codes, s_acc = fit_scales(scaled, smallest, in_codes, rows, limit)
+            else:
+                codes = round_second_order(scaled, s_acc, in_codes, rows, limit)
         if bits < 8 or covariance is not None:
             error = codes * s_acc[:, None] - scaled
             added = added - error @ mean if bias is not None else added

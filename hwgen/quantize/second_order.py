@@ -9,13 +9,34 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["round_second_order"]
+__all__ = ["fit_scales", "round_second_order"]
 
 #: Added to each input's variance, as a share of their mean: for inputs that hardly move, and images not seen. It grows
 #: where a covariance is known from few rows, as of an expert that calibration rarely chose.
 DAMPING = 0.05
+#: Candidates for the scale of four-bit weights: the largest magnitude times these is the largest code.
+SHARES = np.linspace(0.5, 1, 11)
 #: Inputs rounded before their errors reach all others: keeps the products large.
 BLOCK = 64
+
+
+def fit_scales(
+    weight: np.ndarray, smallest: np.ndarray, covariance: np.ndarray, rows: int, limit: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Codes [out, in] and steps [out], at least `smallest` [out], for few bits: of `SHARES` the one that leaves an
+    output with the smallest error once its weights are rounded. A channel of zeros has step 1."""
+    largest = np.abs(weight).max(1)
+    best, codes, scale = np.full(len(weight), np.inf), np.zeros_like(weight), np.ones(len(weight))
+    for share in SHARES:
+        tried = np.maximum(share * largest / limit, smallest)
+        tried = np.where(tried > 0, tried, 1)
+        found = round_second_order(weight, tried, covariance, rows, limit)
+        error = found * tried[:, None] - weight
+        noise = np.einsum("oi,ij,oj->o", error, covariance, error)
+        better = noise < best
+        best, scale = np.where(better, noise, best), np.where(better, tried, scale)
+        codes = np.where(better[:, None], found, codes)
+    return codes, scale
 
 
 def round_second_order(

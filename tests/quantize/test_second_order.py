@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hwgen.quantize.second_order import BLOCK, DAMPING, round_second_order
+from hwgen.quantize.second_order import BLOCK, DAMPING, SHARES, fit_scales, round_second_order
 
 
 def inputs(count: int, seed: int) -> np.ndarray:
@@ -75,3 +75,23 @@ def test_few_rows_are_trusted_less() -> None:
     nearest = np.rint(weight / scale[:, None])
     changed = [(round_second_order(weight, scale, covariance, rows, 127) != nearest).mean() for rows in (10**6, 5, 1)]
     assert changed[0] > changed[1] > changed[2]
+
+
+def test_each_output_gets_the_scale_that_suits_its_codes() -> None:
+    """Four bits: of all candidates the one with the smallest error after rounding; zeros and lower bounds stand."""
+    rng = np.random.default_rng(3)
+    weight, covariance = rng.normal(0, 1, (6, 30)), inputs(30, 3)
+    weight[4] = 0
+    smallest = np.array([0, 0, 0, 0, 0, 0.5])
+    codes, scale = fit_scales(weight, smallest, covariance, ROWS, 7)
+    largest = np.abs(weight).max(1)
+    for row in range(4):
+        steps = SHARES * largest[row] / 7
+        errors = []
+        for step in steps:
+            one = round_second_order(weight[[row]], np.array([step]), covariance, ROWS, 7) * step - weight[row]
+            errors.append((one @ covariance @ one.T).item())
+        assert scale[row] == steps[int(np.argmin(errors))]
+    assert not codes[4].any() and scale[4] == 1
+    assert scale[5] >= 0.5 and np.abs(codes).max() <= 7
+    assert len({round(scale[row] * 7 / largest[row], 3) for row in range(4)}) > 1, "not the same share everywhere"
