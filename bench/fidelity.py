@@ -25,6 +25,7 @@ from rich.table import Table
 
 from golden.model import Golden
 from hwgen.cli.console import progress_steps
+from hwgen.evaluate.error import sqnr_db
 from hwgen.importers import ImageSize, Imported, Overrides, load
 from hwgen.quantize.calibrate import calibrate
 from hwgen.quantize.convert import Converter
@@ -69,16 +70,7 @@ def dinov2() -> ModuleType:
 
 def sqnr(wanted: np.ndarray, found: np.ndarray) -> list[float]:
     """In dB, of each image."""
-    axes = tuple(range(1, wanted.ndim))
-    signal, noise = (wanted.astype(np.float64) ** 2).sum(axes), ((found - wanted).astype(np.float64) ** 2).sum(axes)
-    return [float(value) for value in 10 * np.log10(signal / noise)]
-
-
-def iou(wanted: np.ndarray, found: np.ndarray) -> float:
-    """Mean intersection over union of what is above one half."""
-    one, other = wanted > 0.5, found > 0.5
-    union = np.maximum((one | other).sum((1, 2)), 1)
-    return float(((one & other).sum((1, 2)) / union).mean())
+    return [sqnr_db(*pair) for pair in zip(found, wanted, strict=True)]
 
 
 def measure_dinov2(methods: list[str], say: Say) -> Iterator[Row]:
@@ -103,7 +95,7 @@ def measure_dinov2(methods: list[str], say: Say) -> Iterator[Row]:
         yield {
             "network": "dinov2_small", "method": name, "images": len(unseen), "sqnr_db": round(float(np.mean(each)), 2),
             "sqnr_db_worst": round(min(each), 2), "saliency_mad": round(float(np.abs(maps - drawn).mean()), 5),
-            "saliency_iou": round(iou(maps, drawn), 4),
+            "saliency_iou": round(module.iou(maps, drawn), 4),
         }  # fmt: skip
 
 

