@@ -6,8 +6,8 @@ from cocotb.triggers import RisingEdge
 
 from hwgen.machine.tables import EXP
 from hwgen.rtl.arithmetic.exponent import ExponentRow
-from tests.rtl.memory.axi_model import Ports, reset
 from tests.rtl.parts import EXPONENTS
+from tests.rtl.ports import Ports, reset
 
 LOW, HIGH = -(1 << 15), (1 << 15) - 1
 

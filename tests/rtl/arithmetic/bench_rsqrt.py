@@ -8,8 +8,8 @@ from cocotb.triggers import RisingEdge
 
 from hwgen.machine.tables import RSQRT
 from hwgen.rtl.arithmetic.rsqrt import Rsqrt
-from tests.rtl.memory.axi_model import Ports, reset
 from tests.rtl.parts import RSQRTS
+from tests.rtl.ports import Ports, reset
 
 BITS = 52
 

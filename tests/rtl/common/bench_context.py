@@ -6,8 +6,8 @@ from cocotb.triggers import RisingEdge, Timer
 
 from hwgen.machine.isa import BY_NAME, BYTES
 from hwgen.rtl.common.context import CONTEXT_BITS, CONTEXTS
-from tests.rtl.memory.axi_model import Ports, reset
 from tests.rtl.parts import CONTEXT, MORE
+from tests.rtl.ports import Ports, reset
 
 
 def fields(instruction, more):

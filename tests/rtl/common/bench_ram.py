@@ -4,8 +4,8 @@ import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
 
-from tests.rtl.memory.axi_model import Ports, reset
 from tests.rtl.parts import RAMS
+from tests.rtl.ports import Ports, reset
 
 
 @cocotb.test()

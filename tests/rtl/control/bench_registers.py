@@ -10,7 +10,7 @@ from cocotb.triggers import ClockCycles, Combine, RisingEdge, Timer
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster
 
 from hwgen.machine.regmap import BY_NAME, REGISTERS
-from tests.rtl.memory.axi_model import Ports, reset
+from tests.rtl.ports import Ports, reset
 
 P = json.loads(os.environ.get("HWGEN_PARAMETERS", "{}"))
 BUS = "s_axi_control"

@@ -8,13 +8,11 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
+from tests.rtl.ports import pack
+
 P = json.loads(os.environ.get("HWGEN_PARAMETERS", "{}"))
 WEIGHTS = {"random": None, "low": -128, "high": 127}
 ROWS = {"random": None, "low": -255, "high": 255, "int8": -128}
-
-
-def pack(values, bits):
-    return sum((int(v) & ((1 << bits) - 1)) << (bits * i) for i, v in enumerate(values.reshape(-1)))
 
 
 def unpack(value, count):
@@ -60,7 +58,7 @@ async def tiles(dut):
         first, last, a, b = step or (rng.integers(2), rng.integers(2), *operands(rng, t, c, k))
         dut.valid.value = step is not None
         dut.first.value, dut.last.value = int(first), int(last)
-        dut.a.value, dut.b.value = pack(a, 9), pack(b, 8)
+        dut.a.value, dut.b.value = pack(a.flat, 9), pack(b.flat, 8)
         shift = bool(rng.random() < P["shift_rate"])
         dut.shift.value = shift
         await RisingEdge(dut.clk)  # samples the values before the edge

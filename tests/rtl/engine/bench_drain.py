@@ -10,11 +10,11 @@ import os
 
 import cocotb
 import numpy as np
-from cocotb.clock import Clock
 from cocotb.triggers import ReadOnly, ReadWrite, RisingEdge
 
 from hwgen.machine.isa import Dest, Op, encode
 from hwgen.machine.params import HwParams
+from tests.rtl.ports import Ports, noise, pack, pack_fields, reset, unpack_fields
 
 P = json.loads(os.environ.get("HWGEN_PARAMETERS", "{}"))
 HW = HwParams(**P.get("p", {}))
@@ -30,26 +30,6 @@ ROW_FIELDS = (
     ("key_end", HW.row_bits + 1),
 )  # fmt: skip
 EXTREME = (0, 1, -1, -(1 << 31), (1 << 31) - 1)
-
-
-def pack(values, bits):
-    return sum((int(value) & ((1 << bits) - 1)) << (bits * i) for i, value in enumerate(values))
-
-
-def pack_fields(values, fields):
-    word, at = 0, 0
-    for name, bits in fields:
-        word |= values[name] << at
-        at += bits
-    return word
-
-
-def unpack(value, fields):
-    out = {}
-    for name, bits in fields:
-        out[name] = value & ((1 << bits) - 1)
-        value >>= bits
-    return out
 
 
 def parameter_words(rng, bias, mult, shift):
@@ -213,7 +193,7 @@ class Schedule:
 def check_row(port, wanted):
     for name, value in wanted.items():
         if name == "row":
-            got = unpack(port("out__row"), ROW_FIELDS)
+            got = unpack_fields(port("out__row"), ROW_FIELDS)
             got, value = {key: got[key] for key in value}, dict(value)
         else:
             got = port(f"post__{name}")
@@ -222,23 +202,9 @@ def check_row(port, wanted):
 
 async def play(dut, instructions):
     rng = np.random.default_rng(cocotb.RANDOM_SEED)
-
-    def drive(**values):
-        for name, value in values.items():
-            getattr(dut, f"{P['part']}_{name}").value = value
-
-    def port(name):
-        return int(getattr(dut, f"{P['part']}_{name}").value)
-
-    def noise(bits):
-        return int.from_bytes(rng.bytes(-(-bits // 8)), "little") & ((1 << bits) - 1)
-
-    cocotb.start_soon(Clock(dut.clk, 10, "ns").start())
-    dut.rst.value = 1
-    drive(start=0, instruction=0, rows=0, captured=0, param_en=0)
-    for _ in range(3):
-        await RisingEdge(dut.clk)
-    dut.rst.value = 0
+    ports = Ports(dut, f"{P['part']}_")
+    drive, port = ports.set, ports.get
+    await reset(dut, ports, start=0, instruction=0, rows=0, captured=0, param_en=0)
 
     plan = Schedule(rng)
     plan.add(instructions(rng))
@@ -246,21 +212,21 @@ async def play(dut, instructions):
     shadow, asked = [], None
     for cycle in range(max(plan.captures) + HOLD + T + LATENCY + 2):
         await RisingEdge(dut.clk)
-        drive(captured=cycle in plan.captures, param_en=cycle in plan.params, param_data=noise(8 * C * K))
-        drive(start=cycle in plan.starts, tile=noise(sum(bits for _, bits in TILE_FIELDS)))
-        word, rows = plan.starts.get(cycle, (noise(512), noise(16)))
+        drive(captured=cycle in plan.captures, param_en=cycle in plan.params, param_data=noise(rng, 8 * C * K))
+        drive(start=cycle in plan.starts, tile=noise(rng, sum(bits for _, bits in TILE_FIELDS)))
+        word, rows = plan.starts.get(cycle, (noise(rng, 512), noise(rng, 16)))
         drive(instruction=word, rows=rows)
         if cycle in plan.captures:
             assert not shadow, "rows of the tile before are lost"
             tile, accumulators = plan.captures[cycle]
             shadow = [pack(values, 32) for values in accumulators]
             drive(tile=tile)
-        index, data = plan.params.get(cycle, (noise(8) % PK, noise(8 * C * K)))
+        index, data = plan.params.get(cycle, (noise(rng, 8) % PK, noise(rng, 8 * C * K)))
         drive(param_index=index, param_data=data)
         for slot, factor in plan.factors.get(cycle, ()):
             factors[slot] = factor
-        token, weight = asked or (noise(HW.row_bits), noise(17))
-        drive(acc=shadow[0] if shadow else noise(32 * C), queue__token=token, queue__weight=weight)
+        token, weight = asked or (noise(rng, HW.row_bits), noise(rng, 17))
+        drive(acc=shadow[0] if shadow else noise(rng, 32 * C), queue__token=token, queue__weight=weight)
         await ReadWrite()
         drive(factors__factor=int(factors[port("factors__row")]))
         await ReadOnly()

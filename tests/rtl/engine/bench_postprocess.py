@@ -9,6 +9,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
 from hwgen.machine.tables import ACTIVATION_ENTRIES
+from tests.rtl.ports import pack
 
 P = json.loads(os.environ.get("HWGEN_PARAMETERS", "{}"))
 INT32 = (-(2**31), 2**31 - 1)
@@ -97,8 +98,7 @@ WIDTHS = {"acc": 32, "bias": 32, "mult": 16, "shift": 6}
 def drive(dut, beat):
     for name, value in beat.items():
         if name in WIDTHS:
-            bits = WIDTHS[name]
-            value = sum((v & ((1 << bits) - 1)) << (bits * i) for i, v in enumerate(value))
+            value = pack(value, WIDTHS[name])
         getattr(dut, f"row__{name}").value = value & 0x1FF if name == "act_zero" else value
 
 

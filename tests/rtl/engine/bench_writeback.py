@@ -9,12 +9,12 @@ import os
 
 import cocotb
 import numpy as np
-from cocotb.clock import Clock
 from cocotb.triggers import ReadOnly, RisingEdge
 
 from golden.fixed import add16
 from hwgen.machine.isa import Dest
 from hwgen.machine.params import HwParams
+from tests.rtl.ports import Ports, noise, pack, pack_fields, reset
 
 P = json.loads(os.environ.get("HWGEN_PARAMETERS", "{}"))
 HW = HwParams(**P.get("p", {}))
@@ -32,18 +32,6 @@ DESTINATIONS = [dest for dest in Dest if dest <= Dest.LOGITS]
 X_GAP = X_LATENCY + LATENCY + 1
 X_WORDS = 1 << (HW.x_depth - 1).bit_length()  # that an address can tell apart
 EXTREME16 = (-(1 << 15), (1 << 15) - 1, 0, -1, 1)
-
-
-def pack(values, bits):
-    return sum((int(value) & ((1 << bits) - 1)) << (bits * i) for i, value in enumerate(values))
-
-
-def pack_row(row):
-    word, at = 0, 0
-    for name, bits in FIELDS:
-        word |= row[name] << at
-        at += bits
-    return word
 
 
 def random_row(rng):
@@ -138,23 +126,9 @@ class Memory:
 @cocotb.test()
 async def destinations(dut):
     rng = np.random.default_rng(cocotb.RANDOM_SEED)
-
-    def drive(**values):
-        for name, value in values.items():
-            getattr(dut, f"{P['part']}_{name}").value = value
-
-    def port(name):
-        return int(getattr(dut, f"{P['part']}_{name}").value)
-
-    def noise(bits):
-        return int.from_bytes(rng.bytes(-(-bits // 8)), "little") & ((1 << bits) - 1)
-
-    cocotb.start_soon(Clock(dut.clk, 10, "ns").start())
-    dut.rst.value = 1
-    drive(rows__valid=0)
-    for _ in range(3):
-        await RisingEdge(dut.clk)
-    dut.rst.value = 0
+    ports = Ports(dut, f"{P['part']}_")
+    drive, port = ports.set, ports.get
+    await reset(dut, ports, rows__valid=0)
     memory, trace = Memory(rng), []
     values_at, expected, x_data_at, reads = {}, {}, {}, set()
     seen, length, again = set(), 4000, 0
@@ -175,9 +149,9 @@ async def destinations(dut):
             expected[cycle + POST + LATENCY] = (*expect(row, values, old), row["dest"])
             if old is not None and row["dest"] == Dest.X_ADD:
                 reads.add(cycle + POST - X_LATENCY)
-        drive(rows__valid=send, rows__row=pack_row(row))
-        drive(value=pack(values_at[cycle], 24) if cycle in values_at else noise(24 * C))
-        drive(x_read__data=x_data_at.get(cycle, noise(16 * C)))
+        drive(rows__valid=send, rows__row=pack_fields(row, FIELDS))
+        drive(value=pack(values_at[cycle], 24) if cycle in values_at else noise(rng, 24 * C))
+        drive(x_read__data=x_data_at.get(cycle, noise(rng, 16 * C)))
         await ReadOnly()
         watched = ("h__en", "x__en", "x_read__en", "h_soon", "x_read_next", "x_write_next")
         trace.append({name: port(name) for name in watched})
@@ -187,8 +161,8 @@ async def destinations(dut):
         on = [name for name in PORTS if port(f"{name}__en")]
         assert on == ([expected[cycle][0]] if cycle in expected else []), f"{on} in cycle {cycle}"
         if on:
-            enabled, ports, dest = expected[cycle]
-            for name, value in ports.items():
+            enabled, written, dest = expected[cycle]
+            for name, value in written.items():
                 handle = getattr(dut, f"{P['part']}_{enabled}__{name}")
                 assert int(handle.value) == value & ((1 << len(handle)) - 1), f"{enabled}.{name} in cycle {cycle}"
             seen.add((enabled, dest))

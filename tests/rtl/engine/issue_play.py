@@ -10,13 +10,13 @@ from itertools import pairwise
 
 import cocotb
 import numpy as np
-from cocotb.clock import Clock
 from cocotb.triggers import ReadOnly, RisingEdge
 
 from hwgen.machine.isa import Source
 from hwgen.machine.params import HwParams
 from tests.rtl.engine.issue_model import CONTEXT, MATMUL, SCORE, Program
 from tests.rtl.engine.issue_schedule import Schedule
+from tests.rtl.ports import Ports, reset, unpack_fields
 
 __all__ = ["HW", "SCORE_SETTLE", "SETTLE", "Bench", "openings"]
 
@@ -34,14 +34,6 @@ OUTPUTS = (
 )  # fmt: skip
 CAUSES = ("step", "starved", "stall_drain", "stall_pipeline", "stall_issue")
 TILE = (("kind", 2), ("context", 2), ("row_tile", HW.row_bits), ("word", 16), ("half", 1), ("first", 1))
-
-
-def unpack_tile(value):
-    fields = {}
-    for name, bits in TILE:
-        fields[name] = value & ((1 << bits) - 1)
-        value >>= bits
-    return fields
 
 
 class Ring:
@@ -67,20 +59,12 @@ class Bench:
 
     def __init__(self, dut):
         self.dut, self.rng = dut, np.random.default_rng(cocotb.RANDOM_SEED)
+        self.inputs = Ports(dut, f"{P['part']}_")
         self.ports = {name: getattr(dut, f"{P['part']}_{name}") for name in OUTPUTS}
         self.program = Program(HW, self.rng, settle=SETTLE)
 
-    def drive(self, **values):
-        for name, value in values.items():
-            getattr(self.dut, f"{P['part']}_{name}").value = value
-
     async def reset(self):
-        cocotb.start_soon(Clock(self.dut.clk, 10, "ns").start())
-        self.dut.rst.value = 1
-        self.drive(start=0, instruction=0, rows=0, fetched=0, number=0, ring_written=0)
-        for _ in range(3):
-            await RisingEdge(self.dut.clk)
-        self.dut.rst.value = 0
+        await reset(self.dut, self.inputs, start=0, instruction=0, rows=0, fetched=0, number=0, ring_written=0)
 
     async def run(self, *, eager=1.0, when=None, rate=None):
         """All instructions, given with probability `eager` as soon as there is room, or `when(index, unfinished, cycles
@@ -104,7 +88,7 @@ class Bench:
                 given = {"instruction": instruction.code, "rows": instruction.rows, "fetched": instruction.fetched}
                 given["number"] = self.number + len(self.starts)
                 self.starts.append(cycle)
-            self.drive(start=start, ring_written=ring.next(cycle), **given)
+            self.inputs.set(start=start, ring_written=ring.next(cycle), **given)
             await ReadOnly()
             now = {name: int(port.value) for name, port in self.ports.items()} | {"base": ring.popped}
             there = bisect_left(ring.written, cycle)  # a word may be read from the cycle after its pulse on
@@ -190,7 +174,7 @@ def check_steps(bench, schedule):
             wanted = step["s"] | {"begin": begin, "keys": instruction.rows - f["row_begin"] + begin}
             assert {name: score[f"s_{name}"] for name in wanted} == wanted, step
         if step["last"]:
-            tile = unpack_tile(now["tile"])
+            tile = unpack_fields(now["tile"], TILE)
             wanted = step["tile"] | {"kind": step["kind"], "context": number % CONTEXTS}
             assert {name: tile[name] for name in wanted} == wanted
     for name, wanted in expected.items():

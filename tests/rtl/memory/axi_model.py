@@ -5,37 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 import numpy as np
-from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
-
-
-class Ports:
-    """Handles `prefix + name` of a design; only what the bench wrote is remembered, reads are from the design."""
-
-    def __init__(self, dut, prefix=""):
-        self.dut, self.prefix = dut, prefix
-
-    def has(self, name):
-        return hasattr(self.dut, self.prefix + name)
-
-    def get(self, name):
-        return int(getattr(self.dut, self.prefix + name).value)
-
-    def set(self, **values):
-        for name, value in values.items():
-            if self.has(name):
-                getattr(self.dut, self.prefix + name).value = value
-
-
-async def reset(dut, *ports, **zeros):
-    """Start the clock, zero the inputs named, hold `rst` for three cycles."""
-    Clock(dut.clk, 10, "ns").start()
-    for port in ports:
-        port.set(**zeros)
-    dut.rst.value = 1
-    for _ in range(3):
-        await RisingEdge(dut.clk)
-    dut.rst.value = 0
 
 
 def check_address(ports, channel, beat_bytes, max_burst):

@@ -7,7 +7,8 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from tests.rtl.memory.axi_model import Ports, ReadMemory, WriteMemory, reset
+from tests.rtl.memory.axi_model import ReadMemory, WriteMemory
+from tests.rtl.ports import Ports, reset
 
 P = json.loads(os.environ.get("HWGEN_PARAMETERS", '{"shapes": []}'))
 SHAPES = [tuple(shape) for shape in P["shapes"]]

@@ -14,6 +14,7 @@ from cocotb.triggers import ReadOnly, RisingEdge
 
 from hwgen.machine.isa import BYTES, Op, encode
 from hwgen.machine.params import HwParams
+from tests.rtl.ports import Ports
 
 P = json.loads(os.environ.get("HWGEN_PARAMETERS", "{}"))
 HW = HwParams(**P.get("p", {}))
@@ -64,18 +65,13 @@ class Program:
 class Bench:
     def __init__(self, dut):
         self.dut, self.rng = dut, np.random.default_rng(cocotb.RANDOM_SEED)
+        ports = Ports(dut, f"{P['part']}_")
+        self.drive, self.port = ports.set, ports.get
         self.memory, self.beats, self.commands = {}, [], []
         self.instructions, self.requests, self.decisions = [], [], []
         self.rates = {"reads": 1.0, "beats": 1.0, "out": 1.0, "weights": 1.0, "decisions": 1.0}
         self.waiting = None  # weight request shown and not taken: must stay
         self.now = 0
-
-    def drive(self, **values):
-        for name, value in values.items():
-            getattr(self.dut, f"{P['part']}_{name}").value = value
-
-    def port(self, name):
-        return int(getattr(self.dut, f"{P['part']}_{name}").value)
 
     async def cycle(self, *, rst=0, may_take=True, may_decide=True, **values):
         """One clock cycle; the bus answers a command after some beats' time, in order. Tells what was taken."""

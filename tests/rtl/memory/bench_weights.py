@@ -8,7 +8,8 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles, ReadWrite, RisingEdge
 
-from tests.rtl.memory.axi_model import Ports, ReadMemory, reset
+from tests.rtl.memory.axi_model import ReadMemory
+from tests.rtl.ports import Ports, reset
 
 SHAPES = json.loads(os.environ.get("HWGEN_PARAMETERS", '{"shapes": {"": {}}}'))["shapes"]
 ZEROS = dict.fromkeys(

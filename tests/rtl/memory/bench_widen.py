@@ -4,8 +4,8 @@ import cocotb
 import numpy as np
 from cocotb.triggers import RisingEdge
 
-from tests.rtl.memory.axi_model import Ports, reset
 from tests.rtl.parts import WIDENERS
+from tests.rtl.ports import Ports, reset
 
 ZEROS = dict.fromkeys(("clear", "in_valid", "in_data", "in_narrow", "in_k_steps", "out_ready"), 0)
 

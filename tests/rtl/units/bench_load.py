@@ -8,7 +8,7 @@ import numpy as np
 from cocotb.triggers import ClockCycles, RisingEdge
 
 from hwgen.machine.tables import ACTIVATION_ENTRIES
-from tests.rtl.memory.axi_model import Ports, reset
+from tests.rtl.ports import Ports, reset
 
 SHAPES = json.loads(os.environ.get("HWGEN_PARAMETERS", '{"shapes": {"": {}}}'))["shapes"]
 INPUTS = ("start", "to_norm", "to_activation", "bytes", "d_base", "abort", "x_hold", "beats__valid", "beats__payload")

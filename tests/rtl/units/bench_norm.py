@@ -10,6 +10,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge
 
 from hwgen.machine.tables import RSQRT
+from tests.rtl.ports import pack
 
 P = json.loads(os.environ.get("HWGEN_PARAMETERS", "{}"))
 W = max(P["c"], P["k"])
@@ -81,7 +82,7 @@ class Machine:
             await RisingEdge(dut.clk)
             self.cycle += 1
             dut.x__data.value = (
-                self.pack(self.x[x_pipe], 16) if x_pipe is not None else int.from_bytes(rng.bytes(2 * P["c"]))
+                pack(self.x[x_pipe], 16) if x_pipe is not None else int.from_bytes(rng.bytes(2 * P["c"]))
             )
             assert not (held and dut.x__en.value == 1), "a read in the cycle after x_hold"
             x_pipe = int(dut.x__addr.value) if dut.x__en.value == 1 else None
@@ -108,15 +109,11 @@ class Machine:
         self.burst = max(0, self.burst - 1)
         return int(self.burst > 0)
 
-    @staticmethod
-    def pack(values, bits):
-        return sum((int(v) & ((1 << bits) - 1)) << (bits * i) for i, v in enumerate(values))
-
     def table_words(self, half, word, gamma, beta):
         """LOAD's words for one C-word of channels."""
         address = 4 * (half * P["norm_words"] + word)
         for plane, values in enumerate((beta & 0xFFFF, beta >> 16, gamma)):
-            yield address + plane, self.pack(values, 16)
+            yield address + plane, pack(values, 16)
         yield address + 3, int.from_bytes(self.rng.bytes(2 * P["c"]))
 
 
@@ -165,7 +162,7 @@ def random_command(rng, machine, number):
         row = row_begin + i
         for j in range(tiles):
             place = row % t, d_base + row // t * d_stride + j // (W // c), j % (W // c)
-            expected[place] = machine.pack(y[j * c : (j + 1) * c], 9)
+            expected[place] = pack(y[j * c : (j + 1) * c], 9)
     command = {
         "statistics": statistics, "table": half, "a_base": a_base, "a_stride": stride, "row_begin": row_begin,
         "row_end": row_begin + rows, "tiles": tiles, "d_base": d_base, "d_stride": d_stride, "shift": shift,

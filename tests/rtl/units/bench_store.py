@@ -7,15 +7,11 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles, RisingEdge
 
-from tests.rtl.memory.axi_model import Ports, reset
+from tests.rtl.ports import Ports, pack, reset
 
 SHAPES = json.loads(os.environ.get("HWGEN_PARAMETERS", '{"shapes": {"": {}}}'))["shapes"]
 FIELDS = ("a_base", "a_stride", "row_begin", "row_end", "tiles")
 ZEROS = dict.fromkeys(("start", "from_y", "abort", "x__data", "y__data", "beats__ready", *FIELDS), 0)
-
-
-def pack(values, bits):
-    return sum((int(value) & (1 << bits) - 1) << bits * i for i, value in enumerate(values))
 
 
 class Bench:
