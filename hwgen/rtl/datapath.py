@@ -16,6 +16,7 @@ from hwgen.rtl.common.context import CONTEXTS
 from hwgen.rtl.common.decode import INSTRUCTION_BITS, Fields, delayed
 from hwgen.rtl.common.ports import OPERAND_BITS, bundled, shared, strobed_beats, word_read, word_write
 from hwgen.rtl.common.ram import Ram
+from hwgen.rtl.common.replica import reset_apart
 from hwgen.rtl.common.rowbuffer import RowBuffer
 from hwgen.rtl.control.sequencer import PORTS
 from hwgen.rtl.engine.array import PACKED, ComputeArray
@@ -119,7 +120,7 @@ class Datapath(wiring.Component):
             "y", "h", "keys", "values", "x", "softmax", "array", "issue", "drain", "post", "write", "norm", "router",
             "mover", "image", "load", "store",
         ):  # fmt: skip
-            m.submodules[name] = getattr(self, name)
+            reset_apart(m, name, getattr(self, name))
 
     def _engine(self, m: Module) -> None:
         issue, dispatch, ring = self.issue, self.dispatch, self.ring
@@ -211,7 +212,7 @@ class Datapath(wiring.Component):
         """Array → drain → post-processing → write back."""
         drain, write = self.drain, self.write
         m.d.comb += [
-            drain.captured.eq(self.array.captured),
+            drain.capturing.eq(self.array.capturing),
             drain.tile.eq(delayed(m, self.issue.tile.as_value(), ComputeArray.LATENCY)),
             drain.acc.eq(self.array.row),
             self.array.shift.eq(drain.shift_rows),

@@ -29,7 +29,7 @@ def templates() -> Path:
 
 def leaf_verilog() -> str:
     """The hand-written Verilog modules."""
-    return (templates() / "rtl" / "hwgen_ram.v").read_text()
+    return "\n".join((templates() / "rtl" / f"{name}.v").read_text() for name in ("hwgen_ram", "hwgen_replica"))
 
 
 def to_verilog(component: wiring.Component, name: str) -> str:

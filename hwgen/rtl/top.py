@@ -5,7 +5,7 @@ Tested by tests/system/test_cocotb_top.py.
 
 from __future__ import annotations
 
-from amaranth import Cat, ClockDomain, Const, DomainRenamer, Module, Mux, ResetInserter, Signal, Value
+from amaranth import Cat, ClockDomain, ClockSignal, Const, DomainRenamer, Module, Mux, ResetSignal, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -16,6 +16,7 @@ from hwgen.machine.regmap import BY_NAME, COUNTERS, REGISTERS
 from hwgen.rtl.common.counter import saturating_counter
 from hwgen.rtl.common.decode import delayed
 from hwgen.rtl.common.ports import bundled
+from hwgen.rtl.common.replica import replica, reset_apart
 from hwgen.rtl.control.registers import Control
 from hwgen.rtl.control.sequencer import READ_TAGS, Sequencer
 from hwgen.rtl.datapath import DISPATCH, Datapath
@@ -83,7 +84,7 @@ class Accelerator(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.domains.ap = ap = ClockDomain("ap")
-        m.d.comb += [ap.clk.eq(self.ap_clk), ap.rst.eq(~self.ap_rst_n)]
+        m.d.comb += [ap.clk.eq(self.ap_clk), ap.rst.eq(replica(m, "reset", ~self.ap_rst_n, domain="ap"))]
         inner = Module()
         self._build(inner)
         m.submodules.core = DomainRenamer("ap")(inner)
@@ -91,15 +92,22 @@ class Accelerator(wiring.Component):
 
     def _build(self, m: Module) -> None:
         p = self.p
-        m.submodules.control = control = self.control
-        m.submodules.sequencer = sequencer = Sequencer(p)
-        m.submodules.weights = weights = WeightFetch(p)
-        m.submodules.reader = reader = AxiReader(data_bits=p.data_bus)
-        m.submodules.writer = writer = AxiWriter(data_bits=p.data_bus)
+        control, sequencer, weights = self.control, Sequencer(p), WeightFetch(p)
+        reader, writer = AxiReader(data_bits=p.data_bus), AxiWriter(data_bits=p.data_bus)
         fetch, datapath = InstructionFetch(p), Datapath(p)
+        # Resets reach far: each part has a register for its own, each unit of the datapath, too.
+        for name, part in (
+            ("control", control), ("sequencer", sequencer), ("weights", weights), ("reader", reader),
+            ("writer", writer),
+        ):  # fmt: skip
+            reset_apart(m, name, part)
         # A finished or stopped program leaves nothing behind: units start the next one from reset.
-        m.submodules.fetch = ResetInserter(sequencer.clear)(fetch)
-        m.submodules.datapath = ResetInserter(sequencer.clear)(datapath)
+        clear = Signal()
+        m.d.sync += clear.eq(sequencer.clearing)
+        m.domains += ClockDomain("units", local=True)
+        m.d.comb += [ClockSignal("units").eq(ClockSignal()), ResetSignal("units").eq(ResetSignal() | clear)]
+        m.submodules.datapath = DomainRenamer("units")(datapath)
+        reset_apart(m, "fetch", fetch, ResetSignal("units"))
 
         self._control(m, control, sequencer)
         self._ports(m, weights, reader, writer)

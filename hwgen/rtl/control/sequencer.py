@@ -26,8 +26,9 @@ class Sequencer(wiring.Component):
 
     `start` runs the program at `entry` once per image of `batch` (0 counts as 1), the input and output regions
     advancing by their strides, then `done` pulses. Any fault (`*_error`, an illegal instruction, an address outside a
-    region, weights that nobody asked for) stops it: `abort` holds until all ports are idle, `clear` resets every unit,
-    then `done` comes with `error_code` set and `error_index` the number of the instruction the sequencer was at.
+    region, weights that nobody asked for) stops it: `abort` holds until all ports are idle, `clear` resets every unit
+    (`clearing` is the same two cycles before), then `done` comes with `error_code` set and `error_index` the number of
+    the instruction the sequencer was at.
 
     A `*_start` pulse comes with `instruction`, `rows`, `fetched` and `number`, which stay for that cycle only; `*_done`
     comes when all writes are made. The engine takes CONTEXTS instructions and tells how many are `unfinished`; other
@@ -60,6 +61,7 @@ class Sequencer(wiring.Component):
             "output_stride": In(32),
             "abort": Out(1),
             "clear": Out(1),
+            "clearing": Out(1),
             "ports_idle": In(1),
             "writer_idle": In(1),
             "read0_error": In(1),
@@ -243,9 +245,9 @@ class Sequencer(wiring.Component):
     def _end(self, m: Module) -> None:
         """Of a program that stopped or is over: what was fetched beyond END is dropped, units start from reset."""
         with m.State("ABORT"), m.If(self.ports_idle):
+            m.d.comb += self.clearing.eq(1)  # it reaches far: two registers drive it
             m.next = "CLEAR"
         with m.State("CLEAR"):
-            # It resets much: a register drives it, a cycle later.
             m.d.comb += self.images.advance.eq(1)
             m.d.sync += [self.clear.eq(1), self.finished.eq(0)]
             m.next = "CLEARED"

@@ -10,6 +10,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.rtl.common.ports import OPERAND_BITS
+from hwgen.rtl.common.replica import replica
 
 __all__ = ["ComputeArray"]
 
@@ -37,7 +38,8 @@ class _RowPair(Elaboratable):
 
     `a0`, `a1`: K lanes of either token, not yet registered. `b[column][lane]`: already registered and skewed.
     `packed`: they share their multipliers. `below`: the shadow row of the next pair's first token, shifted in.
-    `shadow[token][column]` is the result.
+    `shadow[token][column]` is the result. `enable`, `first`, `capture`, `shift`: what to do in the cycle after; each
+    row has registers of its own for them, as each drives 32 bits in all columns.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class _RowPair(Elaboratable):
         pair: int,
     ) -> None:
         self.a0, self.a1, self.b, self.packed = a0, a1, b, packed
-        self.enable, self.first, self.capture, self.shift = enable, first, capture, shift
+        self.controls = {"enable": enable, "first": first, "capture": capture, "shift": shift}
         self.below: Sequence[Value] | None = None
         self.shadow = [
             [
@@ -66,6 +68,9 @@ class _RowPair(Elaboratable):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        self.control = [
+            {name: replica(m, f"{name}{token}", value) for name, value in self.controls.items()} for token in range(2)
+        ]
         lanes: list[Sequence[Value]] = []
         for lane, (a0, a1) in enumerate(zip(self.a0, self.a1, strict=True)):
             stages = []
@@ -111,21 +116,22 @@ class _RowPair(Elaboratable):
     def _accumulate(self, m: Module, column: int, dots: Sequence[Sequence[Value]]) -> None:
         """Accumulators and shadow registers of both tokens."""
         for token, groups in enumerate(dots):
+            control = self.control[token]
             dot_sum = _tree(groups)
             dot = Signal(signed(len(dot_sum)), name=f"dot{token}_{column}", reset_less=True)
             acc = Signal(signed(ACC_BITS), name=f"acc{token}_{column}", reset_less=True)
             shadow = self.shadow[token][column]
             m.d.sync += dot.eq(dot_sum)
-            with m.If(self.enable):
-                m.d.sync += acc.eq(Mux(self.first, 0, acc) + dot)
-            with m.If(self.capture):
+            with m.If(control["enable"]):
+                m.d.sync += acc.eq(Mux(control["first"], 0, acc) + dot)
+            with m.If(control["capture"]):
                 m.d.sync += shadow.eq(acc)
             if token == 0:
                 following: Value | None = self.shadow[1][column]
             else:
                 following = None if self.below is None else self.below[column]
             if following is not None:
-                with m.Elif(self.shift):
+                with m.Elif(control["shift"]):
                     m.d.sync += shadow.eq(following)
 
 
@@ -145,10 +151,10 @@ class ComputeArray(wiring.Component):
     it if `first`. Operands are flat, lane 0 of row (column) 0 lowest: `a` [T][K] 9-bit signed from -255 to 255 (-256 is
     illegal), `b` [C][K] int8. A step may be `first` and `last`; other cycles change nothing.
 
-    LATENCY cycles after a `last` step, `captured` pulses, and in that very cycle `row` shows row 0 of the finished sums
-    (int32, column 0 lowest). In the cycle after each `shift`, `row` shows the next row; without, it holds. The next
-    capture replaces whatever is left, shift or not: `last` steps at least T cycles apart leave time for all rows.
-    What further shifts bring after row T-1 is undefined.
+    LATENCY cycles after a `last` step `row` shows row 0 of the finished sums (int32, column 0 lowest); `capturing`
+    pulses in the cycle before. Two cycles after each `shift`, `row` shows the next row; without, it holds: a `shift`
+    with `capturing` leaves row 0 there for one cycle. The next capture replaces whatever is left, shift or not: `last`
+    steps at least T cycles apart leave time for all rows. What further shifts bring after row T-1 is undefined.
 
     Sums are exact while their products' magnitudes add up to less than 2^31, that is for up to 65,793 input channels;
     beyond, they wrap.
@@ -173,7 +179,7 @@ class ComputeArray(wiring.Component):
                 "last": In(1),
                 "a": In(t * k * A_BITS),
                 "b": In(c * k * B_BITS),
-                "captured": Out(1),
+                "capturing": Out(1),
                 "row": Out(c * ACC_BITS),
                 "shift": In(1),
             }
@@ -181,19 +187,18 @@ class ComputeArray(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        # Control runs beside the data: stage i is i + 1 cycles after the step.
-        valid = Signal(self.LATENCY - 1)
-        first = Signal(self.LATENCY - 2, reset_less=True)
-        last = Signal(self.LATENCY - 1, reset_less=True)
+        # Control runs beside the data, up to the rows' own registers: stage i is i + 1 cycles after the step.
+        valid = Signal(self.LATENCY - 2)
+        first = Signal(self.LATENCY - 3, reset_less=True)
+        last = Signal(self.LATENCY - 2, reset_less=True)
         m.d.sync += [
             valid.eq(Cat(self.valid, valid)),
             first.eq(Cat(self.first, first)),
             last.eq(Cat(self.last, last)),
         ]
-        accumulate = Signal()
-        capture = Signal()
-        m.d.comb += [accumulate.eq(valid[-2]), capture.eq(valid[-1] & last[-1])]
-        m.d.sync += self.captured.eq(capture)
+        ends = Signal()
+        m.d.comb += ends.eq(valid[-1] & last[-1])
+        m.d.sync += self.capturing.eq(ends)
 
         columns = []
         for column in range(self.c):
@@ -212,9 +217,9 @@ class ComputeArray(wiring.Component):
                 a0=row_lanes(2 * i),
                 a1=row_lanes(2 * i + 1),
                 b=columns,
-                enable=accumulate,
+                enable=valid[-2],
                 first=first[-1],
-                capture=capture,
+                capture=ends,
                 shift=self.shift,
                 packed=self.packed,
                 pair=i,

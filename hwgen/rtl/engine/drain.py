@@ -48,11 +48,11 @@ def row_port(p: HwParams) -> wiring.Signature:
 
 
 class Drain(wiring.Component):
-    """Rows of a tile are taken in T consecutive cycles from `captured` on and looked at `hold` cycles later, when the
-    row factors of a first context tile are there.
+    """Rows of a tile are taken in T consecutive cycles from the one after `capturing` on and looked at `hold` cycles
+    later, when the row factors of a first context tile are there.
 
-    In: `start` with each instruction of the engine, `captured` with `tile`, the array's `acc` row, parameter words from
-    the ring as the issuer reads them. Out, `hold` + LATENCY cycles after its row was visible: `post`, what the
+    In: `start` with each instruction of the engine, `capturing` and a cycle later `tile`, the array's `acc` row (to
+    which `shift_rows` brings the next one two cycles later), parameter words from the ring as the issuer reads them. Out, `hold` + LATENCY cycles after its row was visible: `post`, what the
     post-processing needs, and `out` for the write back, both valid for the rows of the instruction alone. A queue row's
     token and gate weight come from the router's `queue` memory, a context row's factor from the softmax unit.
     """
@@ -70,7 +70,7 @@ class Drain(wiring.Component):
                 "start": In(1),
                 "instruction": In(INSTRUCTION_BITS),
                 "rows": In(16),
-                "captured": In(1),
+                "capturing": In(1),
                 "tile": In(tile_layout(p)),
                 "acc": In(p.c * 32),
                 "shift_rows": Out(1),
@@ -149,17 +149,18 @@ class Drain(wiring.Component):
         """Rows are taken at once, to make room for the next tile, and looked at when their factors are there: (tile,
         whether there is a row, its number in the tile), then."""
         p = self.p
-        shifting, place = Signal(), Signal(ceil_log2(p.t))
+        taking, place = Signal(), Signal(ceil_log2(p.t))
         tile = Signal(tile_layout(p), reset_less=True)
         slot, beat = Signal.like(place), Signal()
-        with m.If(self.shift_rows):
-            m.d.sync += [place.eq(place + 1), shifting.eq(place != p.t - 1)]
+        with m.If(taking):
+            m.d.sync += place.eq(place + 1)
+        m.d.sync += taking.eq(self.shift_rows)
         m.d.comb += [
-            self.shift_rows.eq(self.captured | shifting),
-            beat.eq(delayed(m, self.shift_rows, self.hold, reset=True)),
+            self.shift_rows.eq(self.capturing | (taking & (place != p.t - 1))),
+            beat.eq(delayed(m, taking, self.hold, reset=True)),
             slot.eq(delayed(m, place, self.hold)),
         ]
-        arrives = delayed(m, self.captured, self.hold - 1, reset=True)
+        arrives = delayed(m, self.capturing, self.hold, reset=True)
         arriving = delayed(m, self.tile.as_value(), self.hold - 1)
         with m.If(arrives):
             m.d.sync += tile.eq(arriving)

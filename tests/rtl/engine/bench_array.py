@@ -50,11 +50,11 @@ async def tiles(dut):
     expected = {}  # cycle of the capture -> sums
     cycle = 0
     watched = 0
-    rows = []
+    rows, shifted = [], False
 
     async def tick(step=None):
         """One cycle: drive the step or a bubble with random data; check what the array shows meanwhile."""
-        nonlocal cycle, watched, rows
+        nonlocal cycle, watched, rows, shifted
         first, last, a, b = step or (rng.integers(2), rng.integers(2), *operands(rng, t, c, k))
         dut.valid.value = step is not None
         dut.first.value, dut.last.value = int(first), int(last)
@@ -62,15 +62,15 @@ async def tiles(dut):
         shift = bool(rng.random() < P["shift_rate"])
         dut.shift.value = shift
         await RisingEdge(dut.clk)  # samples the values before the edge
-        captured = int(dut.captured.value)
-        assert captured == (cycle in expected), f"cycle {cycle}"
-        if captured:
+        assert int(dut.capturing.value) == (cycle + 1 in expected), f"cycle {cycle}"
+        if cycle in expected:
             rows = expected.pop(cycle).tolist()
             watched += 1
         if rows:
             assert unpack(dut.row.value.to_unsigned(), c) == rows[0], f"cycle {cycle}"
-            if shift:
+            if shifted:
                 rows = rows[1:]
+        shifted = shift
         cycle += 1
 
     last_at = -t
@@ -109,10 +109,11 @@ async def full_range(dut):
         dut.valid.value, dut.first.value, dut.last.value = 1, step == 0, step == steps - 1
         await RisingEdge(dut.clk)
     dut.valid.value = 0
-    for _ in range(latency):
+    for _ in range(latency - 1):
         await RisingEdge(dut.clk)
-    assert int(dut.captured.value) == 1
+    assert int(dut.capturing.value) == 1
     dut.shift.value = 1
+    await RisingEdge(dut.clk)
     for row in range(t):
         await RisingEdge(dut.clk)
         assert unpack(dut.row.value.to_unsigned(), c) == [int(signs[row]) * -255 * 128 * k * steps] * c

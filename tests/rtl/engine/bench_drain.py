@@ -204,15 +204,15 @@ async def play(dut, instructions):
     rng = np.random.default_rng(cocotb.RANDOM_SEED)
     ports = Ports(dut, f"{P['part']}_")
     drive, port = ports.set, ports.get
-    await reset(dut, ports, start=0, instruction=0, rows=0, captured=0, param_en=0)
+    await reset(dut, ports, start=0, instruction=0, rows=0, capturing=0, param_en=0)
 
     plan = Schedule(rng)
     plan.add(instructions(rng))
     factors = rng.integers(0, 1 << 17, T)
-    shadow, asked = [], None
+    shadow, asked, shifted = [], None, False
     for cycle in range(max(plan.captures) + HOLD + T + LATENCY + 2):
         await RisingEdge(dut.clk)
-        drive(captured=cycle in plan.captures, param_en=cycle in plan.params, param_data=noise(rng, 8 * C * K))
+        drive(capturing=cycle + 1 in plan.captures, param_en=cycle in plan.params, param_data=noise(rng, 8 * C * K))
         drive(start=cycle in plan.starts, tile=noise(rng, sum(bits for _, bits in TILE_FIELDS)))
         word, rows = plan.starts.get(cycle, (noise(rng, 512), noise(rng, 16)))
         drive(instruction=word, rows=rows)
@@ -237,9 +237,10 @@ async def play(dut, instructions):
             if cycle in plan.asked:
                 assert (port("queue__expert"), index) == plan.asked[cycle]
                 asked = tuple(int(value) for value in plan.queues[port("queue__expert")][index])
-        if port("shift_rows"):
+        if shifted:
             assert shadow, "shifted beyond the last row"
             shadow = shadow[1:]
+        shifted = port("shift_rows")
         assert port("out__valid") == port("post__valid") == (cycle in plan.expected), f"cycle {cycle}"
         if cycle in plan.expected:
             check_row(port, plan.expected[cycle])
