@@ -52,9 +52,10 @@ class Drain(wiring.Component):
     later, when the row factors of a first context tile are there.
 
     In: `start` with each instruction of the engine, `capturing` and a cycle later `tile`, the array's `acc` row (to
-    which `shift_rows` brings the next one two cycles later), parameter words from the ring as the issuer reads them. Out, `hold` + LATENCY cycles after its row was visible: `post`, what the
-    post-processing needs, and `out` for the write back, both valid for the rows of the instruction alone. A queue row's
-    token and gate weight come from the router's `queue` memory, a context row's factor from the softmax unit.
+    which `shift_rows` brings the next one two cycles later), parameter words from the ring as the issuer reads them.
+    Out, `hold` + LATENCY cycles after its row was visible: `post`, what the post-processing needs, and `out` for the
+    write back, both valid for the rows of the instruction alone. A queue row's token and gate weight come from the
+    router's `queue` memory, a context row's factor from the softmax unit.
     """
 
     LATENCY = 2
