@@ -31,9 +31,10 @@ class Sequencer(wiring.Component):
     advancing by their strides, then `done` pulses. Any fault (`*_error`, an illegal instruction, an address outside a
     region, weights that do not come, more than `watchdog` cycles for an image, `stop`) ends it: `abort` holds until all
     ports are idle, `clear` resets every unit (`clearing` is the same two cycles before), then `done` comes with
-    `error_code` set and `error_index` the number of the instruction the sequencer was at. Ports that are not idle after PATIENCE_CYCLES are left to themselves: the run
-    ends, `abort` goes on to hold, and a `start` is refused as long as it does; so it is with bad arguments, which are
-    stable for `Arguments.LATENCY` cycles before. `error_code_clear` (pulse) forgets the error.
+    `error_code` set and `error_index` the number of the instruction the sequencer was at. Ports that are not idle after
+    PATIENCE_CYCLES are left to themselves: the run ends, `abort` goes on to hold, and a `start` is refused as long as
+    it does; so it is with bad arguments, which are stable for `Arguments.LATENCY` cycles before. `error_code_clear`
+    (pulse) forgets the error.
 
     A `*_start` pulse comes with `instruction`, `rows`, `fetched` and `number`, which stay for that cycle only; `*_done`
     comes when all writes are made. The engine takes CONTEXTS instructions and tells how many are `unfinished`; other
