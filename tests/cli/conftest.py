@@ -19,7 +19,7 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def hwgen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a command in this process; returns exit code, standard output, standard error."""
-    monkeypatch.setattr(emit, "accelerator_verilog", lambda p, build_hash=0: "// quick\n")
+    monkeypatch.setattr(emit, "accelerator_verilog", lambda p, build_hash=0, emission=None: "// quick\n")
     return partial(run_command, monkeypatch, capsys)
 
 
