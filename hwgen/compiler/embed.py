@@ -10,10 +10,11 @@ from math import gcd
 from hwgen.compiler import units
 from hwgen.compiler.areas import Span
 from hwgen.compiler.builder import Builder
-from hwgen.compiler.layout import ALIGN, div_up
+from hwgen.compiler.layout import div_up
 from hwgen.compiler.packing import pack_rows
 from hwgen.compiler.schedule import Stage
 from hwgen.machine.isa import Dest
+from hwgen.machine.params import ALIGN
 
 __all__ = ["embed"]
 

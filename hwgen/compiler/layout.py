@@ -10,15 +10,11 @@ from amaranth.utils import ceil_log2
 
 from hwgen.common.errors import HwgenError
 from hwgen.compiler.areas import Area
-from hwgen.machine.params import HwParams
+from hwgen.machine.params import ALIGN, HwParams
 from hwgen.network.description import Description, MoeMlp, Task
 
-__all__ = [
-    "ALIGN", "Layout", "auto_params", "buffer_needs", "check_fits", "div_up", "dot_steps", "stored_words",
-]  # fmt: skip
+__all__ = ["Layout", "auto_params", "buffer_needs", "check_fits", "div_up", "dot_steps", "stored_words"]
 
-#: What instructions name in a region starts at multiples of so many bytes.
-ALIGN = 64
 #: What row blocks share gets a place in the weight ring of an accelerator sized for its models, if it is not more.
 RING_BYTES = 1 << 18
 

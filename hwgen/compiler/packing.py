@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hwgen.compiler.layout import ALIGN, div_up, dot_steps
-from hwgen.machine.params import HwParams
+from hwgen.compiler.layout import div_up, dot_steps
+from hwgen.machine.params import ALIGN, HwParams
 
 __all__ = ["Block", "WeightRegion", "pack_linear", "pack_norm", "pack_rows", "spread"]
 
