@@ -77,5 +77,5 @@ def info(
             entry = compiled.entries[name]
             comments = {entry + i * BYTES: instr.name for i, instr in enumerate(instructions)}
             data = compiled.program[: entry + len(instructions) * BYTES]
-            for line in disassemble(data, comments)[entry // BYTES :]:
+            for line in disassemble(data, comments, entry):
                 print(line)

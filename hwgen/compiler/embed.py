@@ -29,7 +29,7 @@ def embed(b: Builder) -> None:
     matrix = b.matrix("embed")
     keeps = b.ring.holds(matrix)
     pieces = _pieces(b)
-    position = b.region.add("position", lambda: pack_rows(p, b.desc.tensors["position"]))
+    position = b.tables.add("position", lambda: pack_rows(p, b.desc.tensors["position"]))
     row_bytes = 2 * p.c * layout.dim_words
     step = ALIGN // gcd(ALIGN, row_bytes)  # LOADs begin at rows of the table that are multiples of this
     loaded = 0

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwgen.compiler.layout import div_up, dot_steps
-from hwgen.machine.params import ALIGN, HwParams
+from hwgen.machine.params import HwParams
 
-__all__ = ["Block", "WeightRegion", "pack_linear", "pack_norm", "pack_rows", "spread"]
+__all__ = ["Block", "Region", "pack_linear", "pack_norm", "pack_rows", "spread"]
 
 
 def spread(array: NDArray, positions: Sequence[int], size: int, axis: int = 0) -> NDArray:
@@ -86,16 +86,18 @@ def pack_rows(p: HwParams, rows: NDArray[np.int16]) -> bytes:
 
 @dataclass(frozen=True)
 class Block:
-    """One instruction's bytes in the weights region."""
+    """What one instruction reads of a region."""
 
     offset: int
     bytes: int
 
 
 @dataclass
-class WeightRegion:
-    """Collects blocks in order of first use; a block asked for again by name (by another task) is stored once."""
+class Region:
+    """Collects blocks in order of first use, each at a multiple of `align` bytes; a block asked for again by name (by
+    another task) is stored once."""
 
+    align: int
     _blocks: dict[str, Block] = field(default_factory=dict)
     _data: bytearray = field(default_factory=bytearray)
 
@@ -104,10 +106,10 @@ class WeightRegion:
         if name not in self._blocks:
             data = pack()
             self._blocks[name] = Block(len(self._data), len(data))
-            self._data += data + bytes(-len(data) % ALIGN)
+            self._data += data + bytes(-len(data) % self.align)
         return self._blocks[name]
 
     @property
     def data(self) -> bytes:
-        """The whole region, a multiple of ALIGN bytes."""
+        """The whole region, a multiple of `align` bytes."""
         return bytes(self._data)

@@ -1,4 +1,4 @@
-"""The AXI masters of an accelerator, in the order of their numbers: what top, drivers and packaging are derived from."""
+"""The AXI masters of an accelerator, in the order of their numbers: top, drivers and packaging derive from it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hwgen.machine.params import HwParams
 
-__all__ = ["DATA", "Master", "masters", "weight_numbers"]
+__all__ = ["DATA", "Master", "masters", "numbered", "weight_numbers"]
 
 #: Number of the master that has the program, images and outputs.
 DATA = 1
@@ -21,6 +21,11 @@ class Master:
     reads: bool
     writes: bool
     what: str
+
+
+def numbered(name: str, port: int) -> str:
+    """What of weight port 0 is called `name`, of another one (`weights_base`, `weights_base1`, ...)."""
+    return f"{name}{port or ''}"
 
 
 def weight_numbers(p: HwParams) -> tuple[int, ...]:

@@ -12,9 +12,11 @@ from typing import Literal
 
 from amaranth.utils import ceil_log2
 
+from hwgen.machine.params import HwParams
+
 __all__ = [
     "ADDRESS_BITS", "BY_NAME", "COUNTERS", "MAGIC", "REGISTERS", "VERSION", "Bits", "Error", "Register", "c_header",
-    "markdown",
+    "markdown", "registers",
 ]  # fmt: skip
 
 MAGIC = int.from_bytes(b"HWGN", "little")
@@ -35,12 +37,15 @@ class Error(IntEnum):
     WRITE_GMEM1 = 8
     FIELD = 9
     STARVED = 10
+    READ_GMEM2 = 24
+    READ_GMEM3 = 25
+    READ_GMEM4 = 26
 
 
 ERRORS: dict[Error, str] = {
     Error.NONE: "no error",
     Error.OPCODE: "unknown opcode",
-    Error.PROGRAM_RANGE: "instruction outside the program region",
+    Error.PROGRAM_RANGE: "instruction or table outside the program region",
     Error.WEIGHTS_RANGE: "address outside the weights region",
     Error.INPUT_RANGE: "address outside the input region",
     Error.OUTPUT_RANGE: "address outside the output region",
@@ -49,6 +54,9 @@ ERRORS: dict[Error, str] = {
     Error.WRITE_GMEM1: "error response to a write on m_axi_gmem1",
     Error.FIELD: "illegal operand of an instruction",
     Error.STARVED: "a matmul waits for weights that no instruction asked for, or that kept ones leave no room for",
+    Error.READ_GMEM2: "error response to a read on m_axi_gmem2",
+    Error.READ_GMEM3: "error response to a read on m_axi_gmem3",
+    Error.READ_GMEM4: "error response to a read on m_axi_gmem4",
 }
 
 
@@ -74,6 +82,7 @@ class Register:
     access: Access
     doc: str
     parts: tuple[Bits, ...] = ()
+    weight_port: int = 0  #: whose it is; an accelerator with fewer ports does not have it
 
     @property
     def words(self) -> int:
@@ -95,11 +104,11 @@ REGISTERS: tuple[Register, ...] = (
     Register("ier", 0x08, 32, "protocol", "interrupt enable", _INTERRUPTS),
     Register("isr", 0x0C, 32, "protocol", "interrupt status; a bit written as 1 is toggled", _INTERRUPTS),
     Register("program_base", 0x10, 64, "rw", "address of the program region, multiple of 64"),
-    Register("weights_base", 0x18, 64, "rw", "address of the weights region, multiple of 64"),
+    Register("weights_base", 0x18, 64, "rw", "address of the weights region (weight port 0's share), multiple of 64"),
     Register("input_base", 0x20, 64, "rw", "address of the input region, multiple of 64"),
     Register("output_base", 0x28, 64, "rw", "address of the output region, multiple of 64"),
     Register("program_size", 0x30, 32, "rw", "bytes of the program region"),
-    Register("weights_size", 0x34, 32, "rw", "bytes of the weights region"),
+    Register("weights_size", 0x34, 32, "rw", "bytes of the weights region, the shares of all weight ports together"),
     Register("input_size", 0x38, 32, "rw", "bytes of the input region"),
     Register("output_size", 0x3C, 32, "rw", "bytes of the output region"),
     Register("entry", 0x40, 32, "rw", "byte offset of the task's first instruction in the program region"),
@@ -112,7 +121,8 @@ REGISTERS: tuple[Register, ...] = (
         Bits("t", 0, 8, "token rows"), Bits("c", 8, 8, "output channels"), Bits("k", 16, 8, "lanes of a dot product"),
     )),
     Register("buses", 0x8C, 32, "const", "bus widths in bits", (
-        Bits("gmem0", 0, 16, "data width of m_axi_gmem0"), Bits("gmem1", 16, 16, "data width of m_axi_gmem1"),
+        Bits("gmem0", 0, 12, "data width of m_axi_gmem0, and of each other weight port"),
+        Bits("weight_ports", 12, 4, "number of weight ports"), Bits("gmem1", 16, 16, "data width of m_axi_gmem1"),
     )),
     Register("build_hash", 0x90, 64, "const", "hash of the configuration the accelerator was generated from"),
     Register("error_code", 0xA0, 8, "ro", "why the last run stopped, 0: it ended normally"),
@@ -129,17 +139,33 @@ REGISTERS: tuple[Register, ...] = (
     Register("stall_data", 0x148, 48, "ro", "no step: waiting for IMAGE, LOAD or STORE"),
     Register("stall_fetch", 0x150, 48, "ro", "no step: waiting for an instruction"),
     Register("gmem0_read_bytes", 0x158, 48, "ro", "bytes read on m_axi_gmem0"),
-    Register("gmem0_wasted_bytes", 0x160, 48, "ro", "of these, for experts that turned out to have no tokens"),
+    Register("gmem0_wasted_bytes", 0x160, 48, "ro", "of weights, on all ports: for experts that turned out to have "
+             "no tokens"),
     Register("gmem1_read_bytes", 0x168, 48, "ro", "bytes read on m_axi_gmem1"),
     Register("gmem1_write_bytes", 0x170, 48, "ro", "bytes written on m_axi_gmem1"),
     Register("instructions", 0x178, 48, "ro", "instructions executed"),
     Register("attention_busy", 0x180, 48, "ro", "steps of the array for ATTENTION"),
     Register("kv_read_bytes", 0x188, 48, "ro", "bytes read from the K and V buffers"),
+    *(
+        Register(f"gmem{port + 1}_read_bytes", 0x188 + 8 * port, 48, "ro", f"bytes read on m_axi_gmem{port + 1}",
+                 weight_port=port)
+        for port in (1, 2, 3)
+    ),
+    *(
+        Register(f"weights_base{port}", 0x1B8 + 8 * port, 64, "rw", f"the same for weight port {port}'s share, "
+                 f"m_axi_gmem{port + 1}", weight_port=port)
+        for port in (1, 2, 3)
+    ),
 )  # fmt: skip
 
 BY_NAME = {register.name: register for register in REGISTERS}
-COUNTERS = tuple(register.name for register in REGISTERS if register.offset >= BY_NAME["cycles"].offset)
+COUNTERS = tuple(r.name for r in REGISTERS if r.access == "ro" and r.offset >= BY_NAME["cycles"].offset)
 ADDRESS_BITS = ceil_log2(max(register.offset + 4 * register.words for register in REGISTERS))
+
+
+def registers(p: HwParams) -> tuple[Register, ...]:
+    """Those that the accelerator has; the others read as zero."""
+    return tuple(register for register in REGISTERS if register.weight_port < p.weight_ports)
 
 
 def c_header() -> str:

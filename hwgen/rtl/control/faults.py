@@ -9,6 +9,8 @@ from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hwgen.machine.interfaces import weight_numbers
+from hwgen.machine.params import HwParams
 from hwgen.machine.regmap import Error
 
 __all__ = ["Faults"]
@@ -24,14 +26,14 @@ class Faults(wiring.Component):
     instruction at hand, with `stop_code`, and goes before them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, p: HwParams) -> None:
+        self.weight_errors = {f"read{number}_error": Error[f"READ_GMEM{number}"] for number in weight_numbers(p)}
         super().__init__(
             {
                 "begin": In(1),
                 "watching": In(1),
                 "stop": In(1),
                 "stop_code": In(8),
-                "read0_error": In(1),
                 "read1_error": In(1),
                 "write1_error": In(1),
                 "starved": In(1),
@@ -39,6 +41,7 @@ class Faults(wiring.Component):
                 "failed": Out(1),
                 "fault": Out(8),
             }
+            | dict.fromkeys(self.weight_errors, In(1))
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -51,7 +54,7 @@ class Faults(wiring.Component):
         port_fault = Signal(8)
         for pulse, code in (
             (hunger == STARVED_CYCLES - 1, Error.STARVED),
-            (self.read0_error, Error.READ_GMEM0),
+            *((getattr(self, name), code) for name, code in self.weight_errors.items()),
             (self.read1_error, Error.READ_GMEM1),
             (self.write1_error, Error.WRITE_GMEM1),
         ):

@@ -12,7 +12,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from hwgen.machine.params import HwParams
-from hwgen.machine.regmap import BY_NAME, MAGIC, REGISTERS, VERSION, Bits
+from hwgen.machine.regmap import BY_NAME, MAGIC, VERSION, Bits, registers
 from hwgen.rtl.control.lite import LITE_PORTS, LiteSlave
 from hwgen.rtl.control.protocol import PROTOCOL, BlockProtocol
 
@@ -24,8 +24,8 @@ GROUP = 8
 
 
 class Control(wiring.Component):
-    """Registers of `hwgen.machine.regmap`. Each "rw" register is an output port, each "ro" register an input port of
-    its name.
+    """Registers of `hwgen.machine.regmap` that the accelerator has. Each "rw" register is an output port, each "ro"
+    register an input port of its name.
 
     `start` is a pulse, a cycle after `ctrl.start` is set and no run is under way. `done` (input pulse) ends the run and
     sets `ctrl.done`; `ready` (pulse, not after `done`; may be the same) uses up `ctrl.start`. `idle` (level): nothing
@@ -37,17 +37,18 @@ class Control(wiring.Component):
     def __init__(self, p: HwParams, *, build_hash: int) -> None:
         if not 0 <= build_hash < 1 << 64:
             raise ValueError(f"build_hash must fit in 64 bits, not {build_hash!r}")
-        self.p, self.build_hash = p, build_hash
+        self.p, self.build_hash, self.registers = p, build_hash, registers(p)
         super().__init__(
             {f"{BUS}_{name}": member for name, member in LITE_PORTS.items()}
-            | {register.name: Out(register.bits) for register in REGISTERS if register.access == "rw"}
-            | {register.name: In(register.bits) for register in REGISTERS if register.access == "ro"}
+            | {register.name: Out(register.bits) for register in self.registers if register.access == "rw"}
+            | {register.name: In(register.bits) for register in self.registers if register.access == "ro"}
             | {"start": Out(1), "done": In(1), "idle": In(1), "ready": In(1), "interrupt": Out(1)}
         )
 
     def _constants(self) -> dict[str, int]:
         p = self.p
-        parts = {"t": p.t, "c": p.c, "k": p.k, "gmem0": p.weight_bus, "gmem1": p.data_bus}
+        parts = {"t": p.t, "c": p.c, "k": p.k}
+        parts |= {"gmem0": p.port_bits, "weight_ports": p.weight_ports, "gmem1": p.data_bus}
 
         def pack(fields: tuple[Bits, ...]) -> int:
             value = 0
@@ -73,7 +74,7 @@ class Control(wiring.Component):
         self._connect(m, protocol, bus)
         self._reads(m, protocol, bus)
         with m.If(bus.write), m.Switch(bus.write_address):
-            for register in REGISTERS:
+            for register in self.registers:
                 if register.access != "rw":
                     continue
                 for word in range(register.words):
@@ -102,7 +103,7 @@ class Control(wiring.Component):
         """In the first of the two cycles each group picks a word of its own, in the second the group is chosen."""
         constants = {name: Const(value, 64) for name, value in self._constants().items()}
         groups: defaultdict[int, dict[int, Value]] = defaultdict(dict)
-        for register in REGISTERS:
+        for register in self.registers:
             if register.name in PROTOCOL:
                 continue
             value = constants[register.name] if register.name in constants else getattr(self, register.name)

@@ -80,7 +80,7 @@ async def ranges(dut):
     weights = {"use_queue": 0, "scatter": 0, "expert": 0, "bytes": 0, "row_end": 3}  # kept ones: none are fetched
     for op, region, more in (
         (Op.IMAGE, "input", {}),
-        (Op.LOAD, "weights", {}),
+        (Op.LOAD, "program", {"offset": 1 << 13}),
         (Op.MATMUL, "weights", {"bytes": 27 * HW.ring_bytes}),
         (Op.STORE, "output", {}),
     ):
@@ -88,9 +88,10 @@ async def ranges(dut):
         f = decode(code[1])
         for size in (f["offset"] + f["bytes"], f["offset"] + f["bytes"] - 1, 0):
             await expect(bench, code, programs.registers(code, **{f"{region}_size": size}))
-        huge = [programs.instruction(op, offset=0xFFFF_FFC0, **more), code[2]]  # offset + bytes exceeds 32 bits
+        far = {"offset": (1 << 32) - HW.weight_align}  # offset + bytes exceeds 32 bits
+        huge = [programs.instruction(op, **more | far), code[2]]
         await expect(bench, huge, programs.registers(huge, **{f"{region}_size": 0xFFFF_FFFF}))
-        await expect(bench, code, programs.registers(code))
+        await expect(bench, code, programs.registers(code, program_size=1 << 14))
     code = [programs.instruction(Op.MATMUL, offset=0, **weights), programs.instruction(Op.END)]
     await expect(bench, code, programs.registers(code, weights_size=0))
 

@@ -14,6 +14,7 @@ __all__ = ["MASK", "UNIT", "Programs", "Routing", "port_of"]
 UNIT = {op: unit for unit, ops in UNITS.items() for op in ops}
 REGIONS = ("program", "weights", "input", "output")
 MASK = (1 << 64) - 1
+TABLES = 32 * BYTES  #: in front of the program, for LOADs
 
 
 def port_of(op: Op) -> str:
@@ -30,7 +31,7 @@ class Programs:
         hw, rng = self.hw, self.rng
         x_word = 2 * hw.c
         rows = {"row_end": int(rng.integers(1, hw.max_tokens + 1))}
-        offset = {"offset": int(rng.integers(8)) * 64}
+        offset = {"offset": int(rng.integers(8)) * hw.weight_align}
         match op:
             case Op.END:
                 f = {}
@@ -74,6 +75,7 @@ class Programs:
         return code + [self.instruction(Op.END)] * end
 
     def registers(self, code: list[bytes], entry: int = 0, **more: int) -> dict[str, int]:
+        entry += TABLES
         r = {f"{name}_base": int(self.rng.integers(1 << 56)) * 64 for name in REGIONS}
         r |= {f"{name}_size": 1 << 14 for name in REGIONS}
         r |= {"entry": entry, "batch": 1, "input_stride": 0, "output_stride": 0}
@@ -112,7 +114,7 @@ class Routing:
                 if op not in (Op.END, Op.LOAD) and f["tiles"] == 0:
                     return events, (Error.FIELD, number), decisions
                 if op in (Op.IMAGE, Op.LOAD, Op.STORE, Op.MATMUL):
-                    region = {Op.IMAGE: "input", Op.STORE: "output"}.get(op, "weights")
+                    region = {Op.IMAGE: "input", Op.STORE: "output", Op.LOAD: "program"}.get(op, "weights")
                     shift = image * r.get(f"{region}_stride", 0)
                     if shift + f["offset"] + f["bytes"] > r[f"{region}_size"]:
                         return events, (Error[f"{region.upper()}_RANGE"], number), decisions
