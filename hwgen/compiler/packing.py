@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hwgen.compiler.layout import div_up, dot_steps
 from hwgen.machine.params import HwParams
 
-__all__ = ["Block", "Region", "pack_linear", "pack_norm", "pack_rows", "spread"]
+__all__ = ["Block", "Region", "pack_linear", "pack_norm", "pack_rows", "port_images", "spread"]
 
 
 def spread(array: NDArray, positions: Sequence[int], size: int, axis: int = 0) -> NDArray:
@@ -82,6 +82,12 @@ def pack_rows(p: HwParams, rows: NDArray[np.int16]) -> bytes:
     """What LOAD brings to X: each row in whole C-words of int16."""
     fill = -rows.shape[1] % p.c
     return np.pad(rows, ((0, 0), (0, fill))).astype("<i2").tobytes()
+
+
+def port_images(weights: bytes, ports: int, port_bytes: int) -> tuple[bytes, ...]:
+    """The weights region as each of `ports` reads it, in beats of `port_bytes`: port i has beats i, i + ports, ..."""
+    beats = np.frombuffer(weights, np.uint8).reshape(-1, ports, port_bytes)
+    return tuple(beats[:, port].tobytes() for port in range(ports))
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,9 @@
 #include "verilated.h"
 #include "verilated_sym_props.h"
 #include "verilated_syms.h"
+#ifndef HWGEN_WEIGHT_PORTS
+#define HWGEN_WEIGHT_PORTS 1  // AXI masters for weights of the Verilog
+#endif
 #if VM_TRACE_FST
 #include "verilated_fst_c.h"
 using Trace = VerilatedFstC;
@@ -44,7 +47,11 @@ public:
         randomize_memories();
         top->s_axi_control_AWVALID = top->s_axi_control_WVALID = top->s_axi_control_BREADY = 0;
         top->s_axi_control_ARVALID = top->s_axi_control_RREADY = 0;
-        weights.clear();
+        for (unsigned port = 0; port < WEIGHT_PORTS; port++) {
+            weights[port].clear();
+            weights[port].latency = port < o.weight_latency.size() ? o.weight_latency[port] : o.timing.latency;
+        }
+        data_read.latency = o.timing.latency;
         data_read.clear();
         data_write.clear();
         top->ap_rst_n = 0;
@@ -61,7 +68,8 @@ public:
 
     bool run(unsigned number) {
         const Job& job = o.jobs[number];
-        o.dram.readable = {job.program, job.weights, job.input};
+        if (job.weights.size() != WEIGHT_PORTS) give_up("a job must have weights for each of the ports");
+        data_read.readable = {job.program, job.input};
         o.dram.writable = job.output;
         running = number;
         for (auto& begun : underway) begun.clear();
@@ -70,11 +78,16 @@ public:
         if (found != o.probes.end()) probes = &found->second;
 
         write64(HWGEN_REG_PROGRAM_BASE_LO, job.program.base);
-        write64(HWGEN_REG_WEIGHTS_BASE_LO, job.weights.base);
         write64(HWGEN_REG_INPUT_BASE_LO, job.input.base);
         write64(HWGEN_REG_OUTPUT_BASE_LO, job.output.base);
         write(HWGEN_REG_PROGRAM_SIZE, uint32_t(job.program.size));
-        write(HWGEN_REG_WEIGHTS_SIZE, uint32_t(job.weights.size));
+        uint64_t weights_size = 0;
+        for (unsigned port = 0; port < WEIGHT_PORTS; port++) {
+            write64(WEIGHTS_BASE[port], job.weights[port].base);
+            weights[port].readable = {job.weights[port]};
+            weights_size += job.weights[port].size;
+        }
+        write(HWGEN_REG_WEIGHTS_SIZE, uint32_t(weights_size));
         write(HWGEN_REG_INPUT_SIZE, uint32_t(job.input.size));
         write(HWGEN_REG_OUTPUT_SIZE, uint32_t(job.output.size));
         write(HWGEN_REG_ENTRY, job.entry);
@@ -83,7 +96,8 @@ public:
         write(HWGEN_REG_OUTPUT_STRIDE, job.output_stride);
         write(HWGEN_REG_GIE, HWGEN_GIE_ENABLE_MASK);
         write(HWGEN_REG_IER, HWGEN_IER_DONE_MASK);
-        weights.fault = job.fault_port == 0 ? int64_t(job.fault_beat) : -1;
+        for (unsigned port = 0; port < WEIGHT_PORTS; port++)
+            weights[port].fault = job.fault_port == (port ? int(port) + 2 : 0) ? int64_t(job.fault_beat) : -1;
         data_read.fault = job.fault_port == 1 ? int64_t(job.fault_beat) : -1;
         data_write.fault = job.fault_port == 2 ? int64_t(job.fault_beat) : -1;
 
@@ -143,16 +157,26 @@ private:
     };
     std::array<std::deque<Begun>, UNITS> underway;  // instructions of each unit, oldest first
 
-    ReadPort<QData, decltype(Vhwgen_accelerator::m_axi_gmem0_RDATA)> weights{
-        "m_axi_gmem0",
-        top->m_axi_gmem0_ARVALID, top->m_axi_gmem0_ARREADY, top->m_axi_gmem0_ARADDR, top->m_axi_gmem0_ARLEN,
-        top->m_axi_gmem0_ARSIZE, top->m_axi_gmem0_ARBURST, top->m_axi_gmem0_RVALID, top->m_axi_gmem0_RREADY,
-        top->m_axi_gmem0_RDATA, top->m_axi_gmem0_RRESP, top->m_axi_gmem0_RLAST};
-    ReadPort<QData, decltype(Vhwgen_accelerator::m_axi_gmem1_RDATA)> data_read{
-        "m_axi_gmem1",
-        top->m_axi_gmem1_ARVALID, top->m_axi_gmem1_ARREADY, top->m_axi_gmem1_ARADDR, top->m_axi_gmem1_ARLEN,
-        top->m_axi_gmem1_ARSIZE, top->m_axi_gmem1_ARBURST, top->m_axi_gmem1_RVALID, top->m_axi_gmem1_RREADY,
-        top->m_axi_gmem1_RDATA, top->m_axi_gmem1_RRESP, top->m_axi_gmem1_RLAST};
+    static constexpr unsigned WEIGHT_PORTS = HWGEN_WEIGHT_PORTS;
+    static constexpr unsigned WEIGHTS_BASE[] = {HWGEN_REG_WEIGHTS_BASE_LO, HWGEN_REG_WEIGHTS_BASE1_LO,
+                                                HWGEN_REG_WEIGHTS_BASE2_LO, HWGEN_REG_WEIGHTS_BASE3_LO};
+
+#define READ_PORT(master)                                                                                    \
+    {#master, top->master##_ARVALID, top->master##_ARREADY, top->master##_ARADDR, top->master##_ARLEN,       \
+     top->master##_ARSIZE, top->master##_ARBURST, top->master##_RVALID, top->master##_RREADY,                \
+     top->master##_RDATA, top->master##_RRESP, top->master##_RLAST}
+    ReadPort<QData, decltype(Vhwgen_accelerator::m_axi_gmem0_RDATA)> weights[WEIGHT_PORTS] = {
+        READ_PORT(m_axi_gmem0),
+#if HWGEN_WEIGHT_PORTS > 1
+        READ_PORT(m_axi_gmem2),
+#endif
+#if HWGEN_WEIGHT_PORTS > 2
+        READ_PORT(m_axi_gmem3),
+        READ_PORT(m_axi_gmem4),
+#endif
+    };
+    ReadPort<QData, decltype(Vhwgen_accelerator::m_axi_gmem1_RDATA)> data_read READ_PORT(m_axi_gmem1);
+#undef READ_PORT
     WritePort<QData, decltype(Vhwgen_accelerator::m_axi_gmem1_WDATA), decltype(Vhwgen_accelerator::m_axi_gmem1_WSTRB)>
         data_write{
             "m_axi_gmem1",
@@ -202,7 +226,7 @@ private:
         const unsigned retires = top->ap_rst_n ? top->debug_retire : 0;
         const auto retired = top->debug_retire_index;
         if (top->ap_rst_n) {
-            weights.tick(o.dram, o.timing, now);
+            for (auto& port : weights) port.tick(o.dram, o.timing, now);
             data_read.tick(o.dram, o.timing, now);
             data_write.tick(o.dram, o.timing, now);
             for (unsigned unit = 0; unit < UNITS; unit++)
@@ -215,7 +239,7 @@ private:
         now++;
         context.timeInc(1);
         if (top->ap_rst_n) {
-            weights.update(o.dram, o.timing, now);
+            for (auto& port : weights) port.update(o.dram, o.timing, now);
             data_read.update(o.dram, o.timing, now);
             data_write.update(o.dram, o.timing, now);
         }

@@ -16,12 +16,11 @@ struct Range {
     }
 };
 
-// Everything outside the ranges a job may use is an error; the first one is kept and ends the run.
+// Everything outside the ranges that a port may use in a job is an error; the first one is kept and ends the run.
 class Dram {
 public:
     uint64_t origin = 0;
     std::vector<uint8_t> bytes;
-    std::vector<Range> readable;
     Range writable;
     std::string error;
 
@@ -32,11 +31,11 @@ public:
         error = text;
     }
     // Reads of a whole beat: a range may end inside it.
-    void read(const char* port, uint64_t address, uint8_t* out, unsigned count) {
-        bool known = writable.holds(address, 1);
+    void read(const char* port, const std::vector<Range>& readable, uint64_t address, uint8_t* out, unsigned count) {
+        bool known = false;
         for (const Range& range : readable) known |= range.holds(address, 1);
         if (!known || address - origin > bytes.size() - count) {
-            fail(port, "read outside the program, weights, input and output of this run", address);
+            fail(port, "read outside the regions that it is for", address);
             std::memset(out, 0xA5, count);
             return;
         }
@@ -53,10 +52,12 @@ public:
 
 struct Timing {
     unsigned latency = 0;         // cycles from address to first beat, and from last beat to response
+    unsigned jitter = 0;          // up to so many cycles more, for each burst that is read
     unsigned stall_percent = 0;   // chance that a port is not served in a cycle
     unsigned outstanding = 32;    // bursts accepted ahead
     std::mt19937 random{1};
     bool stall() { return stall_percent && random() % 100 < stall_percent; }
+    unsigned delay() { return jitter ? random() % (jitter + 1) : 0; }
 };
 
 struct Burst {
@@ -85,6 +86,8 @@ struct ReadPort {
     CData &rresp, &rlast;
 
     std::deque<Burst> bursts;
+    std::vector<Range> readable;
+    unsigned latency = 0;
     int64_t fault = -1;  // beats until one is answered with an error
 
     void clear() { arready = rvalid = 0; }
@@ -99,7 +102,7 @@ struct ReadPort {
         }
         arready = bursts.size() < timing.outstanding && !timing.stall();
         if (!rvalid && !bursts.empty() && bursts.front().due <= now && !timing.stall()) {
-            dram.read(name, bursts.front().address, reinterpret_cast<uint8_t*>(&rdata), sizeof(Data));
+            dram.read(name, readable, bursts.front().address, reinterpret_cast<uint8_t*>(&rdata), sizeof(Data));
             rvalid = 1;
             rresp = fault-- == 0 ? 2 : 0;
             rlast = bursts.front().beats == 1;
@@ -107,7 +110,8 @@ struct ReadPort {
     }
     void tick(Dram& dram, Timing& timing, uint64_t now) {  // samples, to be finished by `update` after the edge
         taken = arvalid && arready;
-        if (taken) pending = checked_burst(dram, name, araddr, arlen, arsize, arburst, sizeof(Data), now + timing.latency);
+        const uint64_t due = now + latency + (taken ? timing.delay() : 0);
+        if (taken) pending = checked_burst(dram, name, araddr, arlen, arsize, arburst, sizeof(Data), due);
         beat = rvalid && rready;
     }
     void update(Dram& dram, Timing& timing, uint64_t now) { step(dram, timing, now, taken, pending, beat); }
