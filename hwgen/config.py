@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from hwgen import compiler
 from hwgen.common.errors import HwgenError
 from hwgen.common.strict_yaml import Strict, read_yaml, validate
-from hwgen.machine.params import HwParams
+from hwgen.machine.params import BUS_BITS, PORT_BITS, PORTS, HwParams
 from hwgen.network import description
 from hwgen.network.description import Description
 
@@ -33,10 +33,17 @@ class Array(Strict):
 
 
 class Buses(Strict):
-    """Data widths of the AXI masters in bits: gmem0 (weights) and gmem1 (program, images, outputs)."""
+    """Data widths of the AXI masters in bits: of each of the `weight_ports` (gmem0, gmem2, ...), and of gmem1 (program,
+    images, outputs)."""
 
     weights: int = 256
     data: int = 128
+    weight_ports: int = 1
+
+    @property
+    def weight_bus(self) -> int:
+        """Of all weight ports together."""
+        return self.weights * self.weight_ports
 
 
 class Buffers(Strict):
@@ -98,7 +105,7 @@ class Project:
 
 #: Where in `config.yaml` a parameter of `HwParams` comes from.
 _KEYS = {name: f"array.{name}" for name in Array.model_fields} | {
-    "weight_bus": "buses.weights", "data_bus": "buses.data",
+    "weight_bus": "buses.weights", "data_bus": "buses.data", "weight_ports": "buses.weight_ports",
 }  # fmt: skip
 
 
@@ -136,14 +143,15 @@ def _params(config: Config, models: tuple[Description, ...], path: Path) -> HwPa
     array, buses = config.array, config.buses
     try:
         # The shape alone first, so that its errors do not come from sizing buffers.
-        HwParams(t=array.t, c=array.c, k=array.k, weight_bus=buses.weights, data_bus=buses.data)
-        p = compiler.auto_params(
-            models, array.t, array.c, array.k, weight_bus=buses.weights, data_bus=buses.data, batch=config.batch
-        )
+        widths = {"weight_bus": buses.weight_bus, "data_bus": buses.data, "weight_ports": buses.weight_ports}
+        HwParams(t=array.t, c=array.c, k=array.k, **widths)
+        p = compiler.auto_params(models, array.t, array.c, array.k, batch=config.batch, **widths)
         p = replace(p, multiplier_bits=array.multiplier_bits, **config.buffers.model_dump(exclude_none=True))
     except HwgenError as error:
         if error.where != "array parameters":
             raise
+        if error.key in ("weight_bus", "weight_ports") and buses.weight_ports in PORTS[1:]:
+            raise _port_width(path, buses) from None
         key = _KEYS.get(error.key, f"buffers.{error.key}")
         given = config.buffers.model_dump().get(error.key) is not None or error.key in _KEYS
         found, mend = error.found, error.mend
@@ -163,6 +171,17 @@ def _params(config: Config, models: tuple[Description, ...], path: Path) -> HwPa
                 mend="enlarge them, or write `buffers: auto`" + ", or lower `batch`" * (config.batch > 1),
             ) from None
     return p
+
+
+def _port_width(path: Path, buses: Buses) -> HwgenError:
+    low, high = (bits // buses.weight_ports for bits in BUS_BITS)
+    return HwgenError(
+        str(path),
+        "buses.weights",
+        expected=f"a power of two from {max(low, PORT_BITS)} to {high}: bits of each of the {buses.weight_ports} ports",
+        found=repr(buses.weights),
+        mend=f"all ports together have {BUS_BITS[0]} to {BUS_BITS[1]} bits; change `weights` or `weight_ports`",
+    )
 
 
 def _beside(path: Path, name: str) -> Path:

@@ -31,6 +31,8 @@ def test_defaults_and_overrides(write):
     changed = load_project(write("model: model\nbuffers: {weight_depth: 4096}\nbuses: {data: 64}\n")).params
     assert (changed.weight_depth, changed.data_bus, changed.x_depth) == (4096, 64, p.x_depth)
     assert load_project(write("model: model\nbuffers: auto\n")).params == p
+    striped = load_project(write("model: model\nbuses: {weights: 128, weight_ports: 2}\n")).params
+    assert (striped.weight_bus, striped.weight_ports, striped.port_bits) == (256, 2, 128)
 
 
 def test_sized_for_all_models(write, tmp_path):
@@ -49,6 +51,14 @@ def test_sized_for_all_models(write, tmp_path):
         ("model: model\narray: {c: '8'}\n", "array.c", "an integer", "'8'"),
         ("model: model\narray: {k: 64}\n", "array.k", "a power of two from 1 to 32", "64"),
         ("model: model\nbuses: {weights: 1024}\n", "buses.weights", "a power of two from 64 to 512", "1024"),
+        ("model: model\nbuses: {weight_ports: 3}\n", "buses.weight_ports", "1, 2 or 4", "3"),
+        ("model: model\nbuses: {weight_ports: 0}\n", "buses.weight_ports", "1, 2 or 4", "0"),
+        ("model: model\nbuses: {weights: 512, weight_ports: 2}\n", "buses.weights",
+         "a power of two from 32 to 256: bits of each of the 2 ports", "512"),
+        ("model: model\nbuses: {weights: 16, weight_ports: 4}\n", "buses.weights",
+         "a power of two from 32 to 128: bits of each of the 4 ports", "16"),
+        ("model: model\nbuses: {weights: 96, weight_ports: 2}\n", "buses.weights",
+         "a power of two from 32 to 256: bits of each of the 2 ports", "96"),
         ("model: model\narray: {multiplier_bits: 25}\n", "array.multiplier_bits", "18 or 27", "25"),
         ("model: model\narrays: {t: 8}\n", "arrays", "no such key here", "unknown key `arrays`"),
         ("model: model\nbuffers: large\n", "buffers", "`auto` or a mapping of sizes", "'large'"),

@@ -8,8 +8,10 @@ from amaranth.utils import ceil_log2
 
 from hwgen.common.errors import HwgenError
 
-__all__ = ["ALIGN", "HwParams"]
+__all__ = ["ALIGN", "BUS_BITS", "PORTS", "PORT_BITS", "HwParams"]
 
+#: Least and most bits of a bus.
+BUS_BITS = 64, 512
 #: Numbers of weight ports there may be, and the least bits of one: interconnects begin there.
 PORTS, PORT_BITS = (1, 2, 4), 32
 #: What AXI addresses and instructions name in DRAM starts at multiples of so many bytes.
@@ -44,12 +46,15 @@ class HwParams:
     multiplier_bits: int = 27  #: of the FPGA's multipliers' wider operand; two tokens share one of 27 (DSP48E2)
 
     def __post_init__(self) -> None:
+        if self.weight_ports not in PORTS:
+            expected = f"{', '.join(map(str, PORTS[:-1]))} or {PORTS[-1]}"
+            raise HwgenError("array parameters", "weight_ports", expected=expected, found=repr(self.weight_ports))
         for name, low, high in (
             ("t", 2, 64),
             ("c", 2, 64),
             ("k", 1, 32),
-            ("weight_bus", 64, 512),
-            ("data_bus", 64, 512),
+            ("weight_bus", *BUS_BITS),
+            ("data_bus", *BUS_BITS),
         ):
             value = getattr(self, name)
             if not _power_of_two(value) or not low <= value <= high:
@@ -59,9 +64,6 @@ class HwParams:
         if self.multiplier_bits not in (18, 27):
             expected = "18 or 27"
             raise HwgenError("array parameters", "multiplier_bits", expected=expected, found=repr(self.multiplier_bits))
-        if self.weight_ports not in PORTS:
-            expected = f"{', '.join(map(str, PORTS[:-1]))} or {PORTS[-1]}"
-            raise HwgenError("array parameters", "weight_ports", expected=expected, found=repr(self.weight_ports))
         if self.port_bits < PORT_BITS:
             expected = f"ports of at least {PORT_BITS} bits"
             found = f"{self.weight_bus} bits over {self.weight_ports} ports"
