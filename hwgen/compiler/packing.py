@@ -85,7 +85,8 @@ def pack_rows(p: HwParams, rows: NDArray[np.int16]) -> bytes:
 
 
 def port_images(weights: bytes, ports: int, port_bytes: int) -> tuple[bytes, ...]:
-    """The weights region as each of `ports` reads it, in beats of `port_bytes`: port i has beats i, i + ports, ..."""
+    """The weights region's shares, as each of `ports` reads it in beats of `port_bytes`: port i has the beats i, i +
+    ports, ..."""
     beats = np.frombuffer(weights, np.uint8).reshape(-1, ports, port_bytes)
     return tuple(beats[:, port].tobytes() for port in range(ports))
 
