@@ -171,7 +171,7 @@ def measure(harness: Harness, case: Case, *, tensors: bool = False) -> tuple[Row
         "bit_exact": bool(exact), "compared": "every tensor" if tensors else "output",
         "compute_floor_cycles": div_up(useful, p.macs),
         "memory_floor_cycles": max(
-            div_up(8 * count["gmem0_read_bytes"], p.weight_bus),
+            div_up(8 * weight_bytes(count), p.weight_bus),
             div_up(8 * count["gmem1_read_bytes"], p.data_bus), div_up(8 * count["gmem1_write_bytes"], p.data_bus),
         ),
         "dram_bytes": dram_bytes(compiled.instructions[case.task], count),
@@ -181,6 +181,11 @@ def measure(harness: Harness, case: Case, *, tensors: bool = False) -> tuple[Row
         "estimated_cycles": guess.cycles, "estimate_error": round(guess.cycles / count["cycles"] - 1, 4),
         "harness_cycles_per_second": round(result.cycles / seconds),
     }, result  # fmt: skip
+
+
+def weight_bytes(count: dict[str, int]) -> int:
+    """Of all weight ports; those that are not there count nothing."""
+    return sum(count[f"gmem{number}_read_bytes"] for number in (0, 2, 3, 4))
 
 
 def dram_bytes(program: Sequence[Instr], count: dict[str, int]) -> dict[str, int]:
@@ -193,7 +198,7 @@ def dram_bytes(program: Sequence[Instr], count: dict[str, int]) -> dict[str, int
     instructions = count["gmem1_read_bytes"] - parameters - position - image
     assert instructions >= BYTES * len(program)
     return {
-        "weights": count["gmem0_read_bytes"] - count["gmem0_wasted_bytes"],
+        "weights": weight_bytes(count) - count["gmem0_wasted_bytes"],
         "wasted_weights": count["gmem0_wasted_bytes"], "program": instructions, "layernorm": parameters,
         "position": position, "image": image, "output": count["gmem1_write_bytes"],
     }  # fmt: skip

@@ -17,8 +17,10 @@ from typing import Any
 import hwgen
 from hwgen.common.errors import HwgenError
 from hwgen.compiler import Compiled, compile_model
+from hwgen.compiler.packing import port_images
 from hwgen.config import Project, load_project
 from hwgen.machine.emission import Emission
+from hwgen.machine.interfaces import masters, numbered, weight_numbers
 from hwgen.machine.params import HwParams
 from hwgen.machine.regmap import c_header
 from hwgen.network import description
@@ -75,7 +77,8 @@ def build(config: Path, output: Path, *, force: bool = False, progress: Progress
         batch = project.config.batch
         compiled = [compile_model(desc, project.params, batch=batch) for desc in project.models]
         for index, (desc, result) in enumerate(zip(project.models, compiled, strict=True)):
-            _write_model(directory if index == 0 else directory / "models" / desc.model.name, desc, result)
+            home = directory if index == 0 else directory / "models" / desc.model.name
+            _write_model(home, desc, project.params, result)
         say("generate Verilog")
         number = build_hash(project.params)
         verilog = emit.accelerator_verilog(project.params, number, project.emission)
@@ -122,7 +125,7 @@ def load_build(path: Path, model: str | None = None) -> Build:
     params = HwParams(**manifest["parameters"])
     desc = description.load(home / "model")
     compiled = compile_model(desc, params, batch=manifest.get("batch", 1))
-    for file, data in (("program.bin", compiled.program), ("weights.bin", compiled.weights)):
+    for file, data in _images(params, compiled).items():
         if not (home / file).exists() or (home / file).read_bytes() != data:
             raise HwgenError(
                 str(home / file),
@@ -204,11 +207,18 @@ def _cannot_write(output: Path, error: OSError) -> HwgenError:
     )
 
 
-def _write_model(directory: Path, desc: Description, compiled: Compiled) -> None:
+def _images(p: HwParams, compiled: Compiled) -> dict[str, bytes]:
+    """Files with contents of memory: program, all weights, and for several weight ports the share of each."""
+    shares = port_images(compiled.weights, p.weight_ports, p.port_bits // 8) if p.weight_ports > 1 else ()
+    files = {"program.bin": compiled.program, "weights.bin": compiled.weights}
+    return files | {f"weights{port}.bin": share for port, share in enumerate(shares)}
+
+
+def _write_model(directory: Path, desc: Description, p: HwParams, compiled: Compiled) -> None:
     description.save(desc, directory / "model")
-    (directory / "program.bin").write_bytes(compiled.program)
-    (directory / "weights.bin").write_bytes(compiled.weights)
-    _write(directory / "memory_map.json", _json(_memory_map(desc, compiled)))
+    for name, data in _images(p, compiled).items():
+        (directory / name).write_bytes(data)
+    _write(directory / "memory_map.json", _json(_memory_map(desc, p, compiled)))
 
 
 def _readme(template: Path, project: Project, number: int) -> str:
@@ -217,13 +227,16 @@ def _readme(template: Path, project: Project, number: int) -> str:
     for index, desc in enumerate(project.models):
         home = "this directory" if index == 0 else f"`models/{desc.model.name}/`"
         rows.append(f"| {desc.model.name} | {', '.join(task.name for task in desc.model.tasks)} | {home} |")
+    names = ", ".join(f"`weights{port}.bin`" for port in range(p.weight_ports))
+    shares = f"| {names} | `weights.bin` as each weight port reads it |\n" if p.weight_ports > 1 else ""
     return string.Template(template.read_text("utf-8")).substitute(
         build_hash=f"0x{number:016x}", version=hwgen.__version__, t=p.t, c=p.c, k=p.k, macs=p.macs,
-        weight_bus=p.weight_bus, data_bus=p.data_bus, top=project.emission.top, models="\n".join(rows),
+        masters="; ".join(f"{m.name}, {m.data_bits} bits ({m.what})" for m in masters(p)), shares=shares,
+        top=project.emission.top, models="\n".join(rows),
     )  # fmt: skip
 
 
-def _memory_map(desc: Description, compiled: Compiled) -> dict[str, Any]:
+def _memory_map(desc: Description, p: HwParams, compiled: Compiled) -> dict[str, Any]:
     image = desc.model.image
     tasks = {}
     for task in desc.model.tasks:
@@ -244,13 +257,25 @@ def _memory_map(desc: Description, compiled: Compiled) -> dict[str, Any]:
         "alignment": 64,
         "batch": compiled.batch,
         "program": {"file": "program.bin", "bytes": len(compiled.program)},
-        "weights": {"file": "weights.bin", "bytes": len(compiled.weights)},
+        "weights": {"file": "weights.bin", "bytes": len(compiled.weights), "ports": _shares(p, compiled)},
         "input": {
             "bytes": compiled.input_bytes, "type": "uint8",
             "shape": [image.height, image.width, image.channels], "order": "row, column, channel",
         },
         "tasks": tasks,
     }  # fmt: skip
+
+
+def _shares(p: HwParams, compiled: Compiled) -> list[dict[str, Any]]:
+    """Per weight port: where it reads, what must be there, and the register with its address."""
+    return [
+        {
+            "master": f"m_axi_gmem{number}", "register": numbered("weights_base", port),
+            "file": f"weights{port}.bin" if p.weight_ports > 1 else "weights.bin",
+            "bytes": len(compiled.weights) // p.weight_ports,
+        }
+        for port, number in enumerate(weight_numbers(p))
+    ]  # fmt: skip
 
 
 def _manifest(project: Project, number: int, directory: Path) -> dict[str, Any]:

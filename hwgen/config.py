@@ -13,7 +13,7 @@ from hwgen import compiler
 from hwgen.common.errors import HwgenError
 from hwgen.common.strict_yaml import Strict, read_yaml, validate
 from hwgen.machine.emission import Emission
-from hwgen.machine.params import HwParams
+from hwgen.machine.params import BUS_BITS, PORT_BITS, PORTS, HwParams
 from hwgen.network import description
 from hwgen.network.description import Description
 
@@ -34,10 +34,17 @@ class Array(Strict):
 
 
 class Buses(Strict):
-    """Data widths of the AXI masters in bits: gmem0 (weights) and gmem1 (program, images, outputs)."""
+    """Data widths of the AXI masters in bits: of each of the `weight_ports` (gmem0, gmem2, ...), and of gmem1 (program,
+    images, outputs)."""
 
     weights: int = 256
     data: int = 128
+    weight_ports: int = 1
+
+    @property
+    def weight_bus(self) -> int:
+        """Of all weight ports together."""
+        return self.weights * self.weight_ports
 
 
 class Axi(Strict):
@@ -119,8 +126,8 @@ class Project:
 
 #: Where in `config.yaml` a parameter of `HwParams` comes from.
 _KEYS = {name: f"array.{name}" for name in Array.model_fields} | {
-    "weight_bus": "buses.weights", "data_bus": "buses.data", "max_burst": "axi.burst", "id_bits": "axi.id_bits",
-    "axi_cache": "axi.cache", "axi_prot": "axi.prot",
+    "weight_bus": "buses.weights", "data_bus": "buses.data", "weight_ports": "buses.weight_ports",
+    "max_burst": "axi.burst", "id_bits": "axi.id_bits", "axi_cache": "axi.cache", "axi_prot": "axi.prot",
 }  # fmt: skip
 
 
@@ -165,10 +172,9 @@ def _params(config: Config, models: tuple[Description, ...], path: Path) -> HwPa
     array, buses, axi = config.array, config.buses, config.axi
     try:
         # The shape alone first, so that its errors do not come from sizing buffers.
-        HwParams(t=array.t, c=array.c, k=array.k, weight_bus=buses.weights, data_bus=buses.data)
-        p = compiler.auto_params(
-            models, array.t, array.c, array.k, weight_bus=buses.weights, data_bus=buses.data, batch=config.batch
-        )
+        widths = {"weight_bus": buses.weight_bus, "data_bus": buses.data, "weight_ports": buses.weight_ports}
+        HwParams(t=array.t, c=array.c, k=array.k, **widths)
+        p = compiler.auto_params(models, array.t, array.c, array.k, batch=config.batch, **widths)
         p = replace(
             p, multiplier_bits=array.multiplier_bits, max_burst=axi.burst, id_bits=axi.id_bits, axi_cache=axi.cache,
             axi_prot=axi.prot, **config.buffers.model_dump(exclude_none=True),
@@ -176,6 +182,8 @@ def _params(config: Config, models: tuple[Description, ...], path: Path) -> HwPa
     except HwgenError as error:
         if error.where != "array parameters":
             raise
+        if error.key in ("weight_bus", "weight_ports") and buses.weight_ports in PORTS[1:]:
+            raise _port_width(path, buses) from None
         key = _KEYS.get(error.key, f"buffers.{error.key}")
         given = config.buffers.model_dump().get(error.key) is not None or error.key in _KEYS
         found, mend = error.found, error.mend
@@ -195,6 +203,17 @@ def _params(config: Config, models: tuple[Description, ...], path: Path) -> HwPa
                 mend="enlarge them, or write `buffers: auto`" + ", or lower `batch`" * (config.batch > 1),
             ) from None
     return p
+
+
+def _port_width(path: Path, buses: Buses) -> HwgenError:
+    low, high = (bits // buses.weight_ports for bits in BUS_BITS)
+    return HwgenError(
+        str(path),
+        "buses.weights",
+        expected=f"a power of two from {max(low, PORT_BITS)} to {high}: bits of each of the {buses.weight_ports} ports",
+        found=repr(buses.weights),
+        mend=f"all ports together have {BUS_BITS[0]} to {BUS_BITS[1]} bits; change `weights` or `weight_ports`",
+    )
 
 
 def _beside(path: Path, name: str) -> Path:

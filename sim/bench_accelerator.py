@@ -12,6 +12,7 @@ import logging
 import pickle
 import random
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,14 @@ from cocotb.triggers import ClockCycles, First, ReadOnly, RisingEdge, Timer, Val
 from cocotb.utils import get_sim_time
 from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiReadBus
 
+from hwgen.compiler.packing import port_images
+from hwgen.machine.interfaces import numbered
 from hwgen.machine.regmap import BY_NAME
 from sim.bench_memory import Dram, ReadSlave, Region, WriteSlave
 from sim.harness import Job, Probe, Timing
-from sim.system import SystemJob, SystemResult, Workload
+from sim.system import PORTS, WEIGHTS, SystemJob, SystemResult, Workload
 
 PERIOD = 10  # ns
-REGIONS = ("program", "weights", "input", "output")
 CTRL = {part.name: 1 << part.lsb for part in BY_NAME["ctrl"].parts}
 DONE = 1  # in the interrupt registers
 
@@ -53,11 +55,17 @@ class Bench:
         reset = (dut.ap_clk, dut.ap_rst_n, False)
         self.lite = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axi_control"), *reset)
         gmem1 = AxiBus.from_prefix(dut, "m_axi_gmem1")
+        self.weights = [port for port in WEIGHTS if hasattr(dut, f"{PORTS[port][0]}_ARVALID")]
+        named = self.timing.weight_latency
         self.slaves: list[ReadSlave | WriteSlave] = [
-            ReadSlave(AxiReadBus.from_prefix(dut, "m_axi_gmem0"), dut, self.dram, 0, self.delay),
+            *(
+                ReadSlave(AxiReadBus.from_prefix(dut, PORTS[port][0]), dut, self.dram, port,
+                          partial(self.delay, named[number] if number < len(named) else None))
+                for number, port in enumerate(self.weights)
+            ),
             ReadSlave(gmem1.read, dut, self.dram, 1, self.delay),
             WriteSlave(gmem1.write, dut, self.dram, self.delay),
-        ]
+        ]  # fmt: skip
         for model in (*self.slaves, self.lite.write_if, self.lite.read_if):
             model.log.setLevel(logging.WARNING)
             for channel in (value for name, value in vars(model).items() if name.endswith("_channel")):
@@ -70,10 +78,10 @@ class Bench:
         dut.ap_rst_n.value = 1
         await ClockCycles(dut.ap_clk, 3)
 
-    def delay(self) -> int:
-        """Around the latency asked for."""
-        latency = self.timing.latency
-        return self.rng.randint(latency // 2, latency + latency // 2)
+    def delay(self, latency: int | None = None) -> int:
+        """Around the latency asked for, if no other is given."""
+        latency = self.timing.latency if latency is None else latency
+        return self.rng.randint(latency // 2, latency + latency // 2 + self.timing.jitter)
 
     def pauses(self) -> Iterator[bool]:
         """Single stalls, and now and then a long one."""
@@ -133,16 +141,21 @@ class Bench:
 
     def place(self, job: Job, program: bytes, weights: bytes) -> dict[str, int]:
         """New regions for a job, and the registers that describe them."""
-        data = [program, weights, job.input, self.rng.randbytes(max(job.output_bytes, 1))]
-        slots = self.rng.sample(range(8), len(REGIONS))
+        shares = port_images(weights, len(self.weights), len(self.dut.m_axi_gmem0_RDATA) // 8)
+        output = self.rng.randbytes(max(job.output_bytes, 1))
+        data = {"program": program, "weights": shares[0], "input": job.input, "output": output}
+        data |= {numbered("weights", port): share for port, share in enumerate(shares)}
+        slots = self.rng.sample(range(8), len(data))
         self.dram.regions = {
             name: Region(name, slot, self.rng, content)
-            for name, slot, content in zip(REGIONS, slots, data, strict=True)
+            for slot, (name, content) in zip(slots, data.items(), strict=True)
         }
         for fault in getattr(job, "faults", ()):
             self.dram.regions[fault.region].faults.append((fault.port, fault.offset, fault.response))
-        values = {f"{name}_base": region.base for name, region in self.dram.regions.items()}
-        values |= {f"{name}_size": len(region.data) for name, region in self.dram.regions.items()}
+        values = {f"{name}_base": self.dram.regions[name].base for name in ("program", "input", "output")}
+        for port in range(len(shares)):
+            values[numbered("weights_base", port)] = self.dram.regions[numbered("weights", port)].base
+        values |= {"program_size": len(program), "weights_size": sum(map(len, shares)), "input_size": len(job.input)}
         values |= {"output_size": job.output_bytes, "entry": job.entry, "batch": job.batch}
         values |= {"input_stride": job.input_stride, "output_stride": job.output_stride}
         return values | dict(getattr(job, "registers", {}))
@@ -161,7 +174,7 @@ class Bench:
         await self._expect("ctrl", CTRL["idle"])
         self.retired, self.dumps = [], {}
         self.probes = {index: list(probes) for index, probes in work.probes.get(job.probes or "", {}).items()}
-        dram.bytes[:], dram.written = [0, 0, 0], set()
+        dram.bytes[:], dram.written = [0] * len(PORTS), set()
         dram.countdown = dict([job.fault]) if job.fault else {}
 
         start = get_sim_time("ns")
@@ -173,7 +186,7 @@ class Bench:
         if int(dut.interrupt.value) == 0 and await First(finished := RisingEdge(dut.interrupt), limit) is not finished:
             if isinstance(job, SystemJob) and job.reset_after is not None:
                 await self.reset(job.reset_cycles)
-                dram.bytes[:], dram.violations = [0, 0, 0], []
+                dram.bytes[:], dram.violations = [0] * len(PORTS), []
                 for name in ("isr", "gie", "entry", "error_code", "error_index"):
                     await self._expect(name, 0, result)
                 result.interrupted, result.retired = True, self.retired
@@ -182,7 +195,7 @@ class Bench:
             raise TimeoutError(f"no end after {self.timing.watchdog} cycles; the last instruction completed was {last}")
         result.cycles = round((get_sim_time("ns") - start) / PERIOD)
         result.bytes, result.retired, result.dumps = dram.bytes.copy(), self.retired, self.dumps
-        dram.bytes[:] = [0, 0, 0]
+        dram.bytes[:] = [0] * len(PORTS)
         if not all(slave.idle for slave in self.slaves):
             dram.violations.append("interrupt before all bus transactions were over")
         await self._finish(result)

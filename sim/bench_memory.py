@@ -11,7 +11,7 @@ from typing import Any
 from cocotb.triggers import ClockCycles
 from cocotbext.axi import AxiSlaveRead, AxiSlaveWrite
 
-from sim.system import Response
+from sim.system import PORTS, WRITES, Response
 
 __all__ = ["Dram", "ReadSlave", "Region", "WriteSlave"]
 
@@ -31,9 +31,9 @@ class Dram:
     def __init__(self) -> None:
         self.regions: dict[str, Region] = {}
         self.violations: list[str] = []
-        self.bytes = [0, 0, 0]  #: by port
+        self.bytes = [0] * len(PORTS)  #: by port
         self.written: set[int] = set()
-        self.countdown: dict[int, int] = {}  #: port → beats (port 2: bursts) before one is answered with SLVERR
+        self.countdown: dict[int, int] = {}  #: port → beats (WRITES: bursts) before one is answered with SLVERR
 
     def find(self, address: int) -> tuple[Region, int] | None:
         for region in self.regions.values():
@@ -56,9 +56,9 @@ class Dram:
         """Data and response; a region may end inside the beat."""
         self.bytes[port] += count
         found = self.find(address)
-        if found is None or found[0].name == "output" or (port == 0 and found[0].name != "weights"):
+        if found is None or found[0].name not in PORTS[port][1]:
             where = found[0].name if found else "no region"
-            self.violations.append(f"m_axi_gmem{port}: read at 0x{address:x}, {where}")
+            self.violations.append(f"{PORTS[port][0]}: read at 0x{address:x}, {where}")
             return bytes(count), Response.DECERR
         region, offset = found
         response = Response.SLVERR if self.hit(port) else self.fault(port, region, offset, count)
@@ -66,11 +66,12 @@ class Dram:
 
     def write(self, address: int, data: bytes) -> int:
         found = self.find(address)
-        if found is None or found[0].name != "output" or found[1] + len(data) > len(found[0].data):
-            self.violations.append(f"m_axi_gmem1: write of {len(data)} bytes at 0x{address:x}, outside the output")
+        if found is None or found[0].name not in PORTS[WRITES][1] or found[1] + len(data) > len(found[0].data):
+            where = f"{len(data)} bytes at 0x{address:x}"
+            self.violations.append(f"{PORTS[WRITES][0]}: write of {where}, outside the output")
             return Response.DECERR
         region, offset = found
-        response = self.fault(2, region, offset, len(data))
+        response = self.fault(WRITES, region, offset, len(data))
         if not response:
             region.data[offset : offset + len(data)] = data
             self.written.update(range(offset, offset + len(data)))
@@ -129,14 +130,14 @@ class WriteSlave(AxiSlaveWrite):
         receive = self.w_channel.recv
 
         async def recv() -> Any:
-            self.dram.bytes[2] += self.byte_lanes
+            self.dram.bytes[WRITES] += self.byte_lanes
             return await receive()
 
         self.w_channel.recv = recv
         send = self.b_channel.send
 
         async def answer(transaction: Any) -> None:
-            if self.dram.hit(2):
+            if self.dram.hit(WRITES):
                 self.response = Response.SLVERR
             transaction.bresp = self.response
             await send(transaction)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import struct
 import tempfile
@@ -14,6 +15,7 @@ import numpy as np
 
 from hwgen.common.errors import HwgenError
 from hwgen.common.toolchain import cache_dir, find_verilator, lock, run_process, verilator_environment
+from hwgen.compiler.packing import port_images
 from hwgen.machine.emission import Emission
 from hwgen.machine.isa import UNITS
 
@@ -69,7 +71,8 @@ class Job:
     """One run of a program. `probes` names the set of probes to take, if any. `memory`: program and weights of this
     job, if not those of the run.
 
-    `fault` (port, beat) answers that beat with an error: 0 and 1 are reads of gmem0 and gmem1, 2 write responses.
+    `fault` (port, beat) answers that beat with an error: 0 and 1 are reads of gmem0 and gmem1, 2 write responses of
+    gmem1, 3, 4 and 5 reads of gmem2, gmem3 and gmem4.
     """
 
     entry: int
@@ -88,13 +91,18 @@ class Job:
 @dataclass(frozen=True)
 class Timing:
     """The memory: latency in cycles, chance of a stall per port and cycle, seed, beats of the longest burst it takes;
-    and when to give up on a job."""
+    and when to give up on a job.
+
+    `jitter`: up to so many cycles more for each burst that is read. `weight_latency`: of each weight port in place of
+    `latency`; those behind the last one named have `latency`."""
 
     latency: int = 40
     stall_percent: int = 0
     seed: int = 1
     watchdog: int = 20_000_000
     longest_burst: int = 256
+    jitter: int = 0
+    weight_latency: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -127,9 +135,11 @@ class JobResult:
 
 @dataclass(frozen=True)
 class Harness:
-    """A compiled accelerator with its memory model."""
+    """A compiled accelerator with its memory model. Of its weight ports: number, bytes of a beat."""
 
     program: Path
+    weight_ports: int
+    port_bytes: int
 
     def run(
         self,
@@ -145,8 +155,8 @@ class Harness:
         on_done: Callable[[int], None] | None = None,
     ) -> list[JobResult]:
         """Run the jobs one after another without a reset in between. `counters`: name -> register offset, read after
-        each job. `trace` needs a harness built with the format of that file. `timeline`: when each instruction ran.
-        `on_done` gets the number of jobs done.
+        each job. `weights`: all of the region; each port gets its share. `trace` needs a harness built with the format
+        of that file. `timeline`: when each instruction ran. `on_done` gets the number of jobs done.
 
         Raises SimulationError when the hardware hangs, breaks the bus protocol or leaves its regions; that it stopped
         with an error code is a result.
@@ -180,9 +190,8 @@ class Harness:
                 _read_timeline(work / "timeline.txt", done)
             return done
 
-    @staticmethod
     def _commands(
-        work: Path, jobs: Sequence[Job], program: bytes, weights: bytes,
+        self, work: Path, jobs: Sequence[Job], program: bytes, weights: bytes,
         probes: Mapping[str, Mapping[int, Sequence[Probe]]], counters: Mapping[str, int], timing: Timing,
         trace: Path | None,
     ) -> list[str]:  # fmt: skip
@@ -202,7 +211,9 @@ class Harness:
             return base
 
         loads: list[str] = []
-        lines = [f"timing {timing.latency} {timing.stall_percent} {timing.seed} {timing.watchdog}"]
+        latencies = timing.weight_latency
+        lines = [f"timing {timing.latency} {timing.stall_percent} {timing.seed} {timing.watchdog} {timing.jitter} "
+                 + " ".join(map(str, (len(latencies), *latencies)))]  # fmt: skip
         lines += [f"burst {timing.longest_burst}"]
         lines += [f"counter {name} {offset}" for name, offset in counters.items()]
         for name, by_instruction in probes.items():
@@ -213,9 +224,13 @@ class Harness:
         for number, job in enumerate(jobs):
             memory = job.memory or (program, weights)
             if memory not in memories:
+                shares = [
+                    f"{load(f'weights{number}.{port}.bin', share)} {len(share)}"
+                    for port, share in enumerate(port_images(memory[1], self.weight_ports, self.port_bytes))
+                ]
                 memories[memory] = [
-                    f"{name} {load(f'{name}{number}.bin', data)} {len(data)}"
-                    for name, data in zip(("program", "weights"), memory, strict=True)
+                    f"program {load(f'program{number}.bin', memory[0])} {len(memory[0])}",
+                    " ".join(["weights", str(self.weight_ports), *shares]),
                 ]
             lines += memories[memory]
             if job.input not in inputs:
@@ -284,6 +299,7 @@ def build_harness(
     optimize: -O2, for very long runs at most; on_line: gets the compiler's output. Takes 15 s and more when not cached.
     """
     tool = find_verilator()
+    ports, port_bytes = weight_ports(verilog)
     texts = {"hwgen_accelerator.v": verilog, "hwgen_regs.h": header}
     texts |= {name: (sources / name).read_text() for name in SOURCES}
     # An 8 x 16 x 8 array compiles 2.4 times as long with -O2 -march=native as with -O1 and simulates no faster.
@@ -292,7 +308,7 @@ def build_harness(
         "-Wno-lint", "-Wno-style", "-Wno-UNOPTFLAT", "--top-module", emission.top, "--prefix", "Vhwgen_accelerator",
         "-j", "2", "-o", "harness",
         *([f"--trace-{trace}"] if trace else []), "-CFLAGS", "-std=c++17",
-        "-CFLAGS", f"-DHWGEN_DEBUG={emission.debug:d}",
+        "-CFLAGS", f"-DHWGEN_DEBUG={emission.debug:d} -DHWGEN_WEIGHT_PORTS={ports}",
         *(["-CFLAGS", "-O2"] if optimize else QUICK),
     ]  # fmt: skip
     key = hashlib.sha256(repr((texts, options, tool.version)).encode()).hexdigest()[:24]
@@ -312,7 +328,14 @@ def build_harness(
             found=error.strerror or str(error),
             mend="set HWGEN_CACHE to another directory",
         ) from None
-    return Harness(program)
+    return Harness(program, ports, port_bytes)
+
+
+def weight_ports(verilog: str) -> tuple[int, int]:
+    """Number of the top module's weight ports, and bytes of their beats, from its declarations."""
+    widths = re.findall(r"input \[(\d+):0\] m_axi_gmem[0234]_RDATA", verilog)
+    assert len(set(widths)) == 1, "weight ports of one width"
+    return len(widths), (int(widths[0]) + 1) // 8
 
 
 def _compile(work: Path, texts: Mapping[str, str], options: Sequence[str],

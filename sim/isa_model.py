@@ -135,8 +135,8 @@ class Machine:
     def _signed(self, *args: Any, first: int = 0) -> Ints:
         return self._read(*args, first=first).view(np.int8).astype(np.int64)
 
-    def _region(self, region: NDArray[np.uint8], offset: int, size: int) -> NDArray[np.uint8]:
-        if offset % BYTES or offset + size > len(region):
+    def _region(self, region: NDArray[np.uint8], offset: int, size: int, align: int = BYTES) -> NDArray[np.uint8]:
+        if offset % align or offset + size > len(region):
             raise IsaError("range", f"{size} bytes at {offset} of {len(region)}")
         return region[offset : offset + size]
 
@@ -151,7 +151,7 @@ class Machine:
         elif size != tiles * (p.param_words + k_steps) * p.ring_bytes:
             words = tiles * (p.param_words + k_steps)
             raise IsaError("field", f"{size} bytes of weights, {words} words of {p.ring_bytes} bytes read")
-        stream = self._region(self.weights, offset, size).reshape(tiles, -1)
+        stream = self._region(self.weights, offset, size, BYTES * p.weight_ports).reshape(tiles, -1)
         if narrow:
             parameters, pairs = np.split(stream, [p.param_words * p.ring_bytes], axis=1)
             pairs = pairs.reshape(tiles, -1, 1, piece).view(np.int8)
@@ -201,13 +201,13 @@ class Machine:
     def _load(self, dest: int, offset: int, bytes: int, d_base: int) -> None:
         if dest not in (Dest.X, Dest.NORM, Dest.ACTIVATION):
             raise IsaError("field", f"dest {dest}")
+        if dest == Dest.ACTIVATION and (bytes != len(self.activation) or d_base):
+            raise IsaError("field", f"an activation's table of {bytes} bytes, from {d_base} on")
+        data = self._region(np.frombuffer(self.program, np.uint8), offset, bytes)
         if dest == Dest.ACTIVATION:
-            if bytes != len(self.activation) or d_base:
-                raise IsaError("field", f"an activation's table of {bytes} bytes, from {d_base} on")
-            self.activation[:] = self._region(self.weights, offset, bytes)
-            return
-        data = self._region(self.weights, offset, bytes).view("<i2")
-        self._write(self.x if dest == Dest.X else self.table, np.array([0]), d_base, 0, data[None])
+            self.activation[:] = data
+        else:
+            self._write(self.x if dest == Dest.X else self.table, np.array([0]), d_base, 0, data.view("<i2")[None])
 
     def _norm(self, statistics: int, table: int, a_base: int, a_stride: int, row_begin: int, row_end: int, tiles: int,
               d_base: int, d_stride: int, norm_shift: int, dim: int, eps_high: int, eps_low: int) -> None:

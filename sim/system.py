@@ -13,7 +13,15 @@ from pathlib import Path
 
 from sim.harness import Job, JobResult, Probe, Timing
 
-__all__ = ["Fault", "Response", "SystemJob", "SystemResult", "Workload"]
+__all__ = ["PORTS", "WEIGHTS", "WRITES", "Fault", "Response", "SystemJob", "SystemResult", "Workload"]
+
+#: By number, as in `Job.fault`: the master, and the regions that it may touch.
+PORTS = (
+    ("m_axi_gmem0", ("weights",)), ("m_axi_gmem1", ("program", "input")), ("m_axi_gmem1", ("output",)),
+    ("m_axi_gmem2", ("weights1",)), ("m_axi_gmem3", ("weights2",)), ("m_axi_gmem4", ("weights3",)),
+)  # fmt: skip
+#: Of the weight ports, and of the one that writes.
+WEIGHTS, WRITES = (0, 3, 4, 5), 2
 
 
 class Response(IntEnum):
@@ -26,7 +34,8 @@ class Response(IntEnum):
 @dataclass(frozen=True)
 class Fault:
     """Every access of `port` (as in `Job.fault`) to the beat that holds byte `offset` of a region is answered with an
-    error; nothing is written there then. `region` is program, weights, input or output."""
+    error; nothing is written there then. `region` is program, weights (weights1, ... at other weight ports), input or
+    output."""
 
     port: int
     region: str
@@ -50,7 +59,7 @@ class SystemResult(JobResult):
 
     violations: list[str] = field(default_factory=list)
     retired: list[int] = field(default_factory=list)  #: instructions, in order
-    bytes: list[int] = field(default_factory=list)  #: taken by the ports 0, 1, 2 between start and interrupt
+    bytes: list[int] = field(default_factory=list)  #: taken by each of PORTS between start and interrupt
     written: set[int] = field(default_factory=set)  #: offsets in the output region with a strobe
     start_cycles: int = 0  #: of `cycles`, what writing the start bit took
     interrupted: bool = False  #: by a reset

@@ -14,6 +14,7 @@ import pytest
 from hwgen.build import build, load_build
 from hwgen.common.errors import HwgenError
 from hwgen.machine.emission import Emission
+from hwgen.machine.regmap import BY_NAME
 from hwgen.network import description
 from hwgen.rtl import emit
 from tests.paths import ROOT
@@ -82,6 +83,27 @@ def test_emission(config, tmp_path, monkeypatch):
     assert made.verilog == "module my_hwgen_accelerator\n"
     assert load_build(tmp_path / "out").emission == Emission("my_", debug=False, ram_init=True)
     assert "top module `my_hwgen_accelerator`" in (tmp_path / "out" / "README.md").read_text()
+@pytest.mark.parametrize("ports", [1, 2, 4])
+def test_weight_ports(config, tmp_path, ports):
+    """Each port's share is a file of its own; beat by beat in turn they are the weights."""
+    config.write_text(config.read_text() + f"buses: {{weights: 64, weight_ports: {ports}}}\n")
+    made = build(config, out := tmp_path / "out")
+    weights, listed = (out / "weights.bin").read_bytes(), json.loads((out / "memory_map.json").read_text())["weights"]
+    assert (listed["file"], listed["bytes"]) == ("weights.bin", len(weights))
+    shares = [(out / port["file"]).read_bytes() for port in listed["ports"]]
+    beats = [share[at : at + 8] for at in range(0, len(shares[0]), 8) for share in shares]
+    assert b"".join(beats) == weights == made.compiled.weights
+    assert [port["bytes"] for port in listed["ports"]] == [len(share) for share in shares]
+    assert [port["master"] for port in listed["ports"]] == [f"m_axi_gmem{n}" for n in (0, 2, 3, 4)[:ports]]
+    registers = [BY_NAME[port["register"]] for port in listed["ports"]]
+    assert [register.weight_port for register in registers] == list(range(ports))
+    assert (ports > 1) == (out / "weights0.bin").exists() == ("weights0.bin" in made.manifest["files"])
+    assert (ports > 1) == ("`weights0.bin`" in (out / "README.md").read_text())
+    load_build(out)
+    if ports > 1:
+        (out / f"weights{ports - 1}.bin").write_bytes(shares[0])
+        with pytest.raises(HwgenError, match=rf"weights{ports - 1}.bin\n  expected: what the compiler makes"):
+            load_build(out)
 
 
 def test_reproducible(config, tmp_path):

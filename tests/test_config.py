@@ -37,6 +37,8 @@ def test_defaults_and_overrides(write):
     assert axi == replace(p, max_burst=16, id_bits=6, axi_cache=15, axi_prot=2)
     rtl = load_project(write("model: model\nrtl: {prefix: my_, debug: false, ram_init: true}\n"))
     assert (rtl.params, rtl.emission) == (p, Emission("my_", debug=False, ram_init=True))
+    striped = load_project(write("model: model\nbuses: {weights: 128, weight_ports: 2}\n")).params
+    assert (striped.weight_bus, striped.weight_ports, striped.port_bits) == (256, 2, 128)
 
 
 def test_sized_for_all_models(write, tmp_path):
@@ -55,6 +57,14 @@ def test_sized_for_all_models(write, tmp_path):
         ("model: model\narray: {c: '8'}\n", "array.c", "an integer", "'8'"),
         ("model: model\narray: {k: 64}\n", "array.k", "a power of two from 1 to 32", "64"),
         ("model: model\nbuses: {weights: 1024}\n", "buses.weights", "a power of two from 64 to 512", "1024"),
+        ("model: model\nbuses: {weight_ports: 3}\n", "buses.weight_ports", "1, 2 or 4", "3"),
+        ("model: model\nbuses: {weight_ports: 0}\n", "buses.weight_ports", "1, 2 or 4", "0"),
+        ("model: model\nbuses: {weights: 512, weight_ports: 2}\n", "buses.weights",
+         "a power of two from 32 to 256: bits of each of the 2 ports", "512"),
+        ("model: model\nbuses: {weights: 16, weight_ports: 4}\n", "buses.weights",
+         "a power of two from 32 to 128: bits of each of the 4 ports", "16"),
+        ("model: model\nbuses: {weights: 96, weight_ports: 2}\n", "buses.weights",
+         "a power of two from 32 to 256: bits of each of the 2 ports", "96"),
         ("model: model\narray: {multiplier_bits: 25}\n", "array.multiplier_bits", "18 or 27", "25"),
         ("model: model\naxi: {burst: 48}\n", "axi.burst", "a power of two from 1 to 256", "48"),
         ("model: model\naxi: {id_bits: 0}\n", "axi.id_bits", "an integer from 1 to 16", "0"),

@@ -26,6 +26,7 @@ def info(
     from hwgen.compiler import compile_model, disassemble
     from hwgen.config import is_config, load_project
     from hwgen.estimate.cycles import estimate
+    from hwgen.machine.interfaces import masters
     from hwgen.machine.isa import BYTES
     from hwgen.network import description
     from hwgen.network.macs import macs
@@ -53,6 +54,8 @@ def info(
         table = Table(title=title, show_header=False)
         for name, value in (p.as_dict() | {"batch": compiled.batch}).items():
             table.add_row(name, str(value))
+        for master in masters(p):
+            table.add_row(master.name, f"{master.data_bits} bits, {master.what}")
         out.print(table)
     structure = desc.model
     experts = sum(layer.mlp.kind == "moe" for layer in structure.layers)
@@ -77,5 +80,5 @@ def info(
             entry = compiled.entries[name]
             comments = {entry + i * BYTES: instr.name for i, instr in enumerate(instructions)}
             data = compiled.program[: entry + len(instructions) * BYTES]
-            for line in disassemble(data, comments)[entry // BYTES :]:
+            for line in disassemble(data, comments, entry):
                 print(line)

@@ -11,7 +11,7 @@ from hwgen.compiler import engine, units
 from hwgen.compiler.areas import Area, Span
 from hwgen.compiler.emit import Emitter
 from hwgen.compiler.layout import Layout, div_up
-from hwgen.compiler.packing import Block, WeightRegion, pack_norm
+from hwgen.compiler.packing import Block, Region, pack_norm
 from hwgen.compiler.ring import Channels, Matrix, Ring
 from hwgen.compiler.schedule import Emit, Stage, growing_blocks, in_two, pipeline, row_blocks
 from hwgen.machine.isa import Dest
@@ -30,9 +30,9 @@ class Builder(Emitter):
     norm behind them and what uses it, block by block.
     """
 
-    def __init__(self, layout: Layout, region: WeightRegion, task: Task) -> None:
+    def __init__(self, layout: Layout, weights: Region, tables: Region, task: Task) -> None:
         super().__init__(layout.p)
-        self.layout, self.region, self.task = layout, region, task
+        self.layout, self.weights, self.tables, self.task = layout, weights, tables, task
         self.desc, self.model = layout.desc, layout.desc.model
         self.ring = Ring(layout.p.weight_depth)
         self.all, self.dim, self.x = (0, layout.rows), range(self.model.dim), layout.x(layout.dim_words)
@@ -61,7 +61,7 @@ class Builder(Emitter):
         """Its table, unless it is there."""
         if kind != self._activation:
             self._activation = kind
-            block = self.region.add(f"tables.{kind}", lambda: self.desc.tensors[f"tables.{kind}"].tobytes())
+            block = self.tables.add(f"tables.{kind}", lambda: self.desc.tensors[f"tables.{kind}"].tobytes())
             self.emit(units.load_activation(kind, offset=block.offset, bytes=block.bytes))
 
     def adding(self, place: int) -> dict[str, int]:
@@ -79,7 +79,7 @@ class Builder(Emitter):
         """`last`: no later block uses the matrix; else it stays in the ring, if the ring has room for it."""
         last = last or not self.ring.holds(matrix)
         fetch, offset = self.ring.use(matrix, last)
-        block = self.region.add(matrix.name, matrix.pack) if fetch else Block(0, 0)
+        block = self.weights.add(matrix.name, matrix.pack) if fetch else Block(0, 0)
         self.emit(engine.matmul(
             self.layout, matrix, name, source, dest, target, rows, expert, keep=not last, ring_offset=offset,
             narrow=fetch and matrix.narrow, offset=block.offset, bytes=block.bytes, **(fields or {}),
@@ -165,6 +165,6 @@ class Builder(Emitter):
         """Parameters of a norm, ahead of it: the norm before it uses the other half of the table."""
         if number < len(self.norms):
             name, tensors = self.norms[number], self.desc.tensors
-            block = self.region.add(name, lambda: pack_norm(self.p, tensors[f"{name}.gamma"], tensors[f"{name}.beta"]))
+            block = self.tables.add(name, lambda: pack_norm(self.p, tensors[f"{name}.gamma"], tensors[f"{name}.beta"]))
             self.emit(units.load_norm(self.layout, f"parameters of {name}", number % 2, offset=block.offset,
                                       bytes=block.bytes))

@@ -12,14 +12,14 @@ __all__ = ["disassemble"]
 _NAMES = {"dest": Dest, "source": Source}
 
 
-def disassemble(program: bytes, comments: Mapping[int, str] | None = None) -> list[str]:
-    """One line per instruction: byte offset, opcode, the fields it reads that are not zero, `; comment`.
+def disassemble(program: bytes, comments: Mapping[int, str] | None = None, start: int = 0) -> list[str]:
+    """One line per instruction: byte offset, opcode, the fields it reads that are not zero, `; comment`; from `start`.
 
     `comments` has texts by byte offset, for instance the tensor each instruction computes; without one the comment
     is what the opcode does. Bytes that are no instruction are shown as data.
     """
     lines = []
-    for offset in range(0, len(program), BYTES):
+    for offset in range(start, len(program), BYTES):
         data = program[offset : offset + BYTES]
         text, comment = _instruction(data)
         comment = (comments or {}).get(offset, comment)

@@ -10,10 +10,11 @@ from math import gcd
 from hwgen.compiler import units
 from hwgen.compiler.areas import Span
 from hwgen.compiler.builder import Builder
-from hwgen.compiler.layout import ALIGN, div_up
+from hwgen.compiler.layout import div_up
 from hwgen.compiler.packing import pack_rows
 from hwgen.compiler.schedule import Stage
 from hwgen.machine.isa import Dest
+from hwgen.machine.params import ALIGN
 
 __all__ = ["embed"]
 
@@ -28,7 +29,7 @@ def embed(b: Builder) -> None:
     matrix = b.matrix("embed")
     keeps = b.ring.holds(matrix)
     pieces = _pieces(b)
-    position = b.region.add("position", lambda: pack_rows(p, b.desc.tensors["position"]))
+    position = b.tables.add("position", lambda: pack_rows(p, b.desc.tensors["position"]))
     row_bytes = 2 * p.c * layout.dim_words
     step = ALIGN // gcd(ALIGN, row_bytes)  # LOADs begin at rows of the table that are multiples of this
     loaded = 0

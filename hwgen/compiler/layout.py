@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from amaranth.utils import ceil_log2
 
 from hwgen.common.errors import HwgenError
 from hwgen.compiler.areas import Area
-from hwgen.machine.params import HwParams
+from hwgen.machine.params import ALIGN, HwParams
 from hwgen.network.description import Description, MoeMlp, Task
 
-__all__ = [
-    "ALIGN", "Layout", "auto_params", "buffer_needs", "check_fits", "div_up", "dot_steps", "stored_words",
-]  # fmt: skip
+__all__ = ["Layout", "auto_params", "buffer_needs", "check_fits", "div_up", "dot_steps", "stored_words"]
 
-#: What instructions name in a region starts at multiples of so many bytes.
-ALIGN = 64
 #: What row blocks share gets a place in the weight ring of an accelerator sized for its models, if it is not more.
 RING_BYTES = 1 << 18
 
@@ -262,14 +258,15 @@ def check_fits(desc: Description, p: HwParams, batch: int = 1) -> None:
 
 
 def auto_params(
-    descs: Sequence[Description], t: int, c: int, k: int, *, weight_bus: int = 256, data_bus: int = 128, batch: int = 1
-) -> HwParams:
+    descs: Sequence[Description], t: int, c: int, k: int, *, weight_bus: int = 256, data_bus: int = 128,
+    weight_ports: int = 1, batch: int = 1,
+) -> HwParams:  # fmt: skip
     """An accelerator of this array shape just large enough for all of `descs`, `batch` images at once.
 
     Depths are rounded up to what block RAM gives for nothing: powers of two up to 512, then multiples of 512. The
     weight ring also holds what row blocks share, up to RING_BYTES: else units wait for each other.
     """
-    shape = HwParams(t=t, c=c, k=k, weight_bus=weight_bus, data_bus=data_bus)
+    shape = HwParams(t=t, c=c, k=k, weight_bus=weight_bus, data_bus=data_bus, weight_ports=weight_ports)
     sizes: dict[str, int] = {}
     for desc in descs:
         for name, need in buffer_needs(desc, shape, batch).items():
@@ -281,7 +278,7 @@ def auto_params(
             sizes[name] = _power_of_two(sizes[name])
         elif name.endswith("_depth"):
             sizes[name] = min(_power_of_two(sizes[name]), div_up(sizes[name], 512) * 512)
-    return HwParams(t=t, c=c, k=k, weight_bus=weight_bus, data_bus=data_bus, **sizes)
+    return replace(shape, **sizes)
 
 
 def _power_of_two(value: int) -> int:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hwgen.compiler.layout import ALIGN, div_up, dot_steps
+from hwgen.compiler.layout import div_up, dot_steps
 from hwgen.machine.params import HwParams
 
-__all__ = ["Block", "WeightRegion", "pack_linear", "pack_norm", "pack_rows", "spread"]
+__all__ = ["Block", "Region", "pack_linear", "pack_norm", "pack_rows", "port_images", "spread"]
 
 
 def spread(array: NDArray, positions: Sequence[int], size: int, axis: int = 0) -> NDArray:
@@ -84,18 +84,27 @@ def pack_rows(p: HwParams, rows: NDArray[np.int16]) -> bytes:
     return np.pad(rows, ((0, 0), (0, fill))).astype("<i2").tobytes()
 
 
+def port_images(weights: bytes, ports: int, port_bytes: int) -> tuple[bytes, ...]:
+    """The weights region's shares, as each of `ports` reads it in beats of `port_bytes`: port i has the beats i, i +
+    ports, ..."""
+    beats = np.frombuffer(weights, np.uint8).reshape(-1, ports, port_bytes)
+    return tuple(beats[:, port].tobytes() for port in range(ports))
+
+
 @dataclass(frozen=True)
 class Block:
-    """One instruction's bytes in the weights region."""
+    """What one instruction reads of a region."""
 
     offset: int
     bytes: int
 
 
 @dataclass
-class WeightRegion:
-    """Collects blocks in order of first use; a block asked for again by name (by another task) is stored once."""
+class Region:
+    """Collects blocks in order of first use, each at a multiple of `align` bytes; a block asked for again by name (by
+    another task) is stored once."""
 
+    align: int
     _blocks: dict[str, Block] = field(default_factory=dict)
     _data: bytearray = field(default_factory=bytearray)
 
@@ -104,10 +113,10 @@ class WeightRegion:
         if name not in self._blocks:
             data = pack()
             self._blocks[name] = Block(len(self._data), len(data))
-            self._data += data + bytes(-len(data) % ALIGN)
+            self._data += data + bytes(-len(data) % self.align)
         return self._blocks[name]
 
     @property
     def data(self) -> bytes:
-        """The whole region, a multiple of ALIGN bytes."""
+        """The whole region, a multiple of `align` bytes."""
         return bytes(self._data)

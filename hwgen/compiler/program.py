@@ -1,4 +1,4 @@
-"""From a description to programs: one instruction sequence per task over shared weights."""
+"""From a description to programs: one instruction sequence per task over shared tables and weights."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from hwgen.compiler.emit import Instr
 from hwgen.compiler.heads import head
 from hwgen.compiler.layout import Layout, check_fits, stored_words
 from hwgen.compiler.mlp import dense, experts
-from hwgen.compiler.packing import WeightRegion
+from hwgen.compiler.packing import Region
 from hwgen.compiler.probes import Probe
 from hwgen.machine import isa
-from hwgen.machine.params import HwParams
+from hwgen.machine.params import ALIGN, HwParams
 from hwgen.network.description import Description, MoeMlp, Task
 
 __all__ = ["Compiled", "Instr", "compile_model"]
@@ -31,7 +31,7 @@ class Compiled:
     A run takes `batch` images and writes their outputs; shapes are those of one image.
     """
 
-    program: bytes
+    program: bytes  #: what LOADs read, then the instructions
     weights: bytes
     entries: dict[str, int]  #: byte offset of each task's program
     instructions: dict[str, tuple[Instr, ...]]
@@ -68,10 +68,10 @@ def compile_model(desc: Description, p: HwParams, batch: int = 1) -> Compiled:
     """Compile all tasks of a checked description for runs of `batch` images. Raises HwgenError when it does not fit
     `p`."""
     check_fits(desc, p, batch)
-    region = WeightRegion()
+    weights, tables = Region(p.weight_align), Region(ALIGN)
     layout = Layout(desc, p, batch)
-    programs = {task.name: _program(layout, region, task) for task in desc.model.tasks}
-    binary = bytearray()
+    programs = {task.name: _program(layout, weights, tables, task) for task in desc.model.tasks}
+    binary = bytearray(tables.data)
     entries: dict[str, int] = {}
     for task, emitted in programs.items():
         entries[task] = len(binary)
@@ -79,7 +79,7 @@ def compile_model(desc: Description, p: HwParams, batch: int = 1) -> Compiled:
     image, shapes = desc.model.image, {task.name: desc.model.output_shape(task) for task in desc.model.tasks}
     return Compiled(
         program=bytes(binary),
-        weights=region.data,
+        weights=weights.data,
         entries=entries,
         instructions={task: tuple(emitted.instructions) for task, emitted in programs.items()},
         probes={task: emitted.probes for task, emitted in programs.items()},
@@ -93,9 +93,9 @@ def compile_model(desc: Description, p: HwParams, batch: int = 1) -> Compiled:
     )
 
 
-def _program(layout: Layout, region: WeightRegion, task: Task) -> Builder:
+def _program(layout: Layout, weights: Region, tables: Region, task: Task) -> Builder:
     """The instructions of a task: the parts of the model in order."""
-    b = Builder(layout, region, task)
+    b = Builder(layout, weights, tables, task)
     embed(b)
     for index, layer in enumerate(layout.desc.model.layers):
         attention(b, index, layer.mlp.activation)

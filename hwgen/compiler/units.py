@@ -60,7 +60,7 @@ def patches(layout: Layout, number: int, lines: Span) -> Draft:
 
 
 def load_x(layout: Layout, name: str, row: int, rows: int, **block: int) -> Draft:
-    """Rows of a table in the weights region to X, from `row` on. `block`: offset and bytes."""
+    """Rows of a table to X, from `row` on. `block`: offset and bytes."""
     x = layout.x(layout.dim_words)
     write = Access(x, (row, row + rows), (0, layout.dim_words))
     return Draft(Op.LOAD, name, block | {"dest": Dest.X, "d_base": x.at(row)}, writes=(write,))

@@ -96,7 +96,14 @@ FIELDS: tuple[Field, ...] = (
     Field("append", 0, 29, 1, "ROUTE: the queues go on, else they start empty"),
     Field("table", 0, 30, 1, "NORM: half of the parameter table"),
     Field("narrow", 0, 31, 1, "the weights at `offset` are packed two to a byte"),
-    Field("offset", 1, 0, 32, "byte offset in the region read (weights, input) or written (output); multiple of 64"),
+    Field(
+        "offset",
+        1,
+        0,
+        32,
+        "byte offset in the region read (MATMUL: weights, LOAD: program, IMAGE: input) or written (output); multiple "
+        "of 64, in the weights region of 64 times the number of weight ports",
+    ),
     Field("bytes", 2, 0, 32, "bytes there; MATMUL: 0 when the weights were kept in the ring"),
     Field("a_base", 3, 0, 16, "first source word: of the group of row_begin (GATHER: of row 0)"),
     Field("a_stride", 3, 16, 16, "source words per row group; IMAGE: rows of pixels in a patch"),
@@ -158,7 +165,7 @@ NO_WAIT = 255
 OPCODES: dict[Op, tuple[str, tuple[str, ...]]] = {
     Op.END: ("end of program: done, interrupt", ()),
     Op.LOAD: (
-        "weights region → X words, or the LayerNorm unit's table (4 words for C channels), from d_base, `bytes` long; "
+        "program region → X words, or the LayerNorm unit's table (4 words for C channels), from d_base, `bytes` long; "
         "or the activation's table, as a whole",
         ("dest", "offset", "bytes", "d_base"),
     ),

@@ -8,7 +8,14 @@ from amaranth.utils import ceil_log2
 
 from hwgen.common.errors import HwgenError
 
-__all__ = ["HwParams"]
+__all__ = ["ALIGN", "BUS_BITS", "PORTS", "PORT_BITS", "HwParams"]
+
+#: Least and most bits of a bus.
+BUS_BITS = 64, 512
+#: Numbers of weight ports there may be, and the least bits of one: interconnects begin there.
+PORTS, PORT_BITS = (1, 2, 4), 32
+#: What AXI addresses and instructions name in DRAM starts at multiples of so many bytes.
+ALIGN = 64
 
 
 def _power_of_two(value: int) -> bool:
@@ -22,7 +29,7 @@ class HwParams:
     t: int = 8  #: token rows of the array
     c: int = 16  #: output channels (columns)
     k: int = 8  #: lanes of each dot product
-    weight_bus: int = 256  #: data width of m_axi_gmem0 in bits
+    weight_bus: int = 256  #: bits of weights per cycle: the data width of all weight ports together
     data_bus: int = 128  #: data width of m_axi_gmem1 in bits
     x_depth: int = 2048  #: residual stream, words of C int16
     y_depth: int = 256  #: LayerNorm outputs and context, words of W bytes in each of T banks
@@ -35,6 +42,7 @@ class HwParams:
     max_experts: int = 16
     max_topk: int = 4
     instruction_queue: int = 64  #: instructions fetched ahead, and with them their weights
+    weight_ports: int = 1  #: AXI masters that the weights are striped over: m_axi_gmem0, m_axi_gmem2, ...
     multiplier_bits: int = 27  #: of the FPGA's multipliers' wider operand; two tokens share one of 27 (DSP48E2)
     max_burst: int = 64  #: beats of the longest AXI burst; AXI3 allows 16
     id_bits: int = 1  #: of the AXI masters' IDs, all of which are 0
@@ -43,12 +51,15 @@ class HwParams:
     ultra_ram: bool = False  #: large memories may be UltraRAM
 
     def __post_init__(self) -> None:
+        if self.weight_ports not in PORTS:
+            expected = f"{', '.join(map(str, PORTS[:-1]))} or {PORTS[-1]}"
+            raise HwgenError("array parameters", "weight_ports", expected=expected, found=repr(self.weight_ports))
         for name, low, high in (
             ("t", 2, 64),
             ("c", 2, 64),
             ("k", 1, 32),
-            ("weight_bus", 64, 512),
-            ("data_bus", 64, 512),
+            ("weight_bus", *BUS_BITS),
+            ("data_bus", *BUS_BITS),
             ("max_burst", 1, 256),
         ):
             value = getattr(self, name)
@@ -59,6 +70,10 @@ class HwParams:
         if self.multiplier_bits not in (18, 27):
             expected = "18 or 27"
             raise HwgenError("array parameters", "multiplier_bits", expected=expected, found=repr(self.multiplier_bits))
+        if self.port_bits < PORT_BITS:
+            expected = f"ports of at least {PORT_BITS} bits"
+            found = f"{self.weight_bus} bits over {self.weight_ports} ports"
+            raise HwgenError("array parameters", "weight_ports", expected=expected, found=found)
         for name, high in (
             ("x_depth", 1 << 16), ("y_depth", 1 << 16), ("h_depth", 1 << 16), ("k_depth", 1 << 16),
             ("v_depth", 1 << 16), ("max_tokens", 1 << 12), ("weight_depth", 1 << 20), ("norm_depth", 1 << 12),
@@ -80,6 +95,16 @@ class HwParams:
     def ring_bytes(self) -> int:
         """Bytes of a weight-ring word: one array step of weights."""
         return self.c * self.k
+
+    @property
+    def port_bits(self) -> int:
+        """Data width of one weight port."""
+        return self.weight_bus // self.weight_ports
+
+    @property
+    def weight_align(self) -> int:
+        """Offsets in the weights region are multiples of so many bytes: of ALIGN in each port's share of it."""
+        return ALIGN * self.weight_ports
 
     @property
     def piece_bytes(self) -> int:

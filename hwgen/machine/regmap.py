@@ -12,9 +12,11 @@ from typing import Literal
 
 from amaranth.utils import ceil_log2
 
+from hwgen.machine.params import HwParams
+
 __all__ = [
     "ADDRESS_BITS", "BY_NAME", "COUNTERS", "ERRORS", "MAGIC", "MENDS", "REGISTERS", "VERSION", "Bits", "Error",
-    "Register", "c_header", "markdown",
+    "Register", "c_header", "markdown", "registers",
 ]  # fmt: skip
 
 MAGIC = int.from_bytes(b"HWGN", "little")
@@ -46,6 +48,9 @@ class Error(IntEnum):
     INPUT_STRIDE = 20
     OUTPUT_STRIDE = 21
     ENTRY = 22
+    READ_GMEM2 = 24
+    READ_GMEM3 = 25
+    READ_GMEM4 = 26
 
 
 _BASE = "is no multiple of 64, or base + size exceeds 2^64 (start refused)"
@@ -53,7 +58,7 @@ _BASE = "is no multiple of 64, or base + size exceeds 2^64 (start refused)"
 ERRORS: dict[Error, str] = {
     Error.NONE: "no error",
     Error.OPCODE: "unknown opcode",
-    Error.PROGRAM_RANGE: "instruction outside the program region",
+    Error.PROGRAM_RANGE: "instruction or table outside the program region",
     Error.WEIGHTS_RANGE: "address outside the weights region",
     Error.INPUT_RANGE: "address outside the input region",
     Error.OUTPUT_RANGE: "address outside the output region",
@@ -73,6 +78,9 @@ ERRORS: dict[Error, str] = {
     Error.INPUT_STRIDE: "input_stride is no multiple of 64 (start refused)",
     Error.OUTPUT_STRIDE: "output_stride is no multiple of 64 (start refused), or less than an output in a batch",
     Error.ENTRY: "entry is no multiple of 64, or outside the program region (start refused)",
+    Error.READ_GMEM2: "error response to a read on m_axi_gmem2, or a burst of wrong length",
+    Error.READ_GMEM3: "error response to a read on m_axi_gmem3, or a burst of wrong length",
+    Error.READ_GMEM4: "error response to a read on m_axi_gmem4, or a burst of wrong length",
 }
 
 _LOAD = "load program and weights of one build of this accelerator, write entry and sizes"
@@ -102,6 +110,9 @@ MENDS: dict[Error, str] = {
     Error.INPUT_STRIDE: "pad each image to a multiple of 64 bytes",
     Error.OUTPUT_STRIDE: "write the bytes of an output, rounded up to a multiple of 64",
     Error.ENTRY: "write the task's entry as the build names it",
+    Error.READ_GMEM2: _BUS,
+    Error.READ_GMEM3: _BUS,
+    Error.READ_GMEM4: _BUS,
 }
 
 
@@ -133,6 +144,7 @@ class Register:
     access: Access
     doc: str
     parts: tuple[Bits, ...] = ()
+    weight_port: int = 0  #: whose it is; an accelerator with fewer ports does not have it
 
     @property
     def words(self) -> int:
@@ -155,11 +167,11 @@ REGISTERS: tuple[Register, ...] = (
     Register("ier", 0x08, 32, "protocol", "interrupt enable", _INTERRUPTS),
     Register("isr", 0x0C, 32, "protocol", "interrupt status; a bit written as 1 is toggled", _INTERRUPTS),
     Register("program_base", 0x10, 64, "rw", "address of the program region, multiple of 64"),
-    Register("weights_base", 0x18, 64, "rw", "address of the weights region, multiple of 64"),
+    Register("weights_base", 0x18, 64, "rw", "address of the weights region (weight port 0's share), multiple of 64"),
     Register("input_base", 0x20, 64, "rw", "address of the input region, multiple of 64"),
     Register("output_base", 0x28, 64, "rw", "address of the output region, multiple of 64"),
     Register("program_size", 0x30, 32, "rw", "bytes of the program region"),
-    Register("weights_size", 0x34, 32, "rw", "bytes of the weights region"),
+    Register("weights_size", 0x34, 32, "rw", "bytes of the weights region, the shares of all weight ports together"),
     Register("input_size", 0x38, 32, "rw", "bytes of the input region"),
     Register("output_size", 0x3C, 32, "rw", "bytes of the output region"),
     Register("entry", 0x40, 32, "rw", "byte offset of the task's first instruction in the program region"),
@@ -173,7 +185,8 @@ REGISTERS: tuple[Register, ...] = (
         Bits("t", 0, 8, "token rows"), Bits("c", 8, 8, "output channels"), Bits("k", 16, 8, "lanes of a dot product"),
     )),
     Register("buses", 0x8C, 32, "const", "bus widths in bits", (
-        Bits("gmem0", 0, 16, "data width of m_axi_gmem0"), Bits("gmem1", 16, 16, "data width of m_axi_gmem1"),
+        Bits("gmem0", 0, 12, "data width of m_axi_gmem0, and of each other weight port"),
+        Bits("weight_ports", 12, 4, "number of weight ports"), Bits("gmem1", 16, 16, "data width of m_axi_gmem1"),
     )),
     Register("build_hash", 0x90, 64, "const", "hash of the configuration the accelerator was generated from"),
     Register("error_code", 0xA0, 8, "clear", "why the last run stopped, 0: it ended normally; stays until a start"),
@@ -190,17 +203,33 @@ REGISTERS: tuple[Register, ...] = (
     Register("stall_data", 0x148, 48, "ro", "no step: waiting for IMAGE, LOAD or STORE"),
     Register("stall_fetch", 0x150, 48, "ro", "no step: waiting for an instruction"),
     Register("gmem0_read_bytes", 0x158, 48, "ro", "bytes read on m_axi_gmem0"),
-    Register("gmem0_wasted_bytes", 0x160, 48, "ro", "of these, for experts that turned out to have no tokens"),
+    Register("gmem0_wasted_bytes", 0x160, 48, "ro", "of weights, on all ports: for experts that turned out to have "
+             "no tokens"),
     Register("gmem1_read_bytes", 0x168, 48, "ro", "bytes read on m_axi_gmem1"),
     Register("gmem1_write_bytes", 0x170, 48, "ro", "bytes written on m_axi_gmem1"),
     Register("instructions", 0x178, 48, "ro", "instructions executed"),
     Register("attention_busy", 0x180, 48, "ro", "steps of the array for ATTENTION"),
     Register("kv_read_bytes", 0x188, 48, "ro", "bytes read from the K and V buffers"),
+    *(
+        Register(f"gmem{port + 1}_read_bytes", 0x188 + 8 * port, 48, "ro", f"bytes read on m_axi_gmem{port + 1}",
+                 weight_port=port)
+        for port in (1, 2, 3)
+    ),
+    *(
+        Register(f"weights_base{port}", 0x1B8 + 8 * port, 64, "rw", f"the same for weight port {port}'s share, "
+                 f"m_axi_gmem{port + 1}", weight_port=port)
+        for port in (1, 2, 3)
+    ),
 )  # fmt: skip
 
 BY_NAME = {register.name: register for register in REGISTERS}
 COUNTERS = tuple(register.name for register in REGISTERS if register.access == "ro" and register.bits == 48)
 ADDRESS_BITS = ceil_log2(max(register.offset + 4 * register.words for register in REGISTERS))
+
+
+def registers(p: HwParams) -> tuple[Register, ...]:
+    """Those that the accelerator has; the others read as zero."""
+    return tuple(register for register in REGISTERS if register.weight_port < p.weight_ports)
 
 
 def c_header() -> str:

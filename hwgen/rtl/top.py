@@ -10,9 +10,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from hwgen.machine.interfaces import DATA, masters, numbered, weight_numbers
 from hwgen.machine.isa import BYTES, UNITS
 from hwgen.machine.params import HwParams
-from hwgen.machine.regmap import BY_NAME, COUNTERS, REGISTERS
+from hwgen.machine.regmap import BY_NAME, COUNTERS, registers
 from hwgen.rtl.common.counter import saturating_counter
 from hwgen.rtl.common.decode import delayed
 from hwgen.rtl.common.ports import bundled
@@ -61,8 +62,8 @@ def _write_master(p: HwParams, name: str, bits: int) -> dict[str, wiring.Member]
 
 
 class Accelerator(wiring.Component):
-    """Top level. `ap_clk`, `ap_rst_n` (synchronous, active low), `s_axi_control` (AXI4-Lite), `m_axi_gmem0` (weights,
-    read only), `m_axi_gmem1` (program, position table, images, outputs), `interrupt`.
+    """Top level. `ap_clk`, `ap_rst_n` (synchronous, active low), `s_axi_control` (AXI4-Lite), the AXI masters of
+    `hwgen.machine.interfaces`, `interrupt`.
 
     `debug_*` have a field per unit in the order of `isa.UNITS`: a bit of `debug_begin` pulses when the unit begins an
     instruction, of `debug_retire` when all writes of one have been made, and 16 bits of `*_index` are its number in the
@@ -81,9 +82,13 @@ class Accelerator(wiring.Component):
             {"ap_clk": In(1), "ap_rst_n": In(1), "interrupt": Out(1)}
             | (seen if debug else {})
             | lite
-            | _read_master(p, "m_axi_gmem0", p.weight_bus)
-            | _read_master(p, "m_axi_gmem1", p.data_bus)
-            | _write_master(p, "m_axi_gmem1", p.data_bus)
+            | {
+                name: port
+                for master in masters(p)
+                for kind, there in ((_read_master, master.reads), (_write_master, master.writes))
+                if there
+                for name, port in kind(p, master.name, master.data_bits).items()
+            }
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -130,7 +135,10 @@ class Accelerator(wiring.Component):
             sequencer.unfinished.eq(datapath.engine.unfinished),
             sequencer.queue_length.eq(datapath.queue_length),
             # faults
-            sequencer.read0_error.eq(weights.error),
+            *(
+                getattr(sequencer, f"read{number}_error").eq(weights.error[port])
+                for port, number in enumerate(weight_numbers(p))
+            ),
             sequencer.read1_error.eq(reader.error),
             sequencer.write1_error.eq(writer.error),
             sequencer.writer_idle.eq(writer.idle),
@@ -147,7 +155,7 @@ class Accelerator(wiring.Component):
 
     def _control(self, m: Module, control: Control, sequencer: Sequencer) -> None:
         wiring.connect(m, bundled(control, self.lite), wiring.flipped(bundled(self, self.lite)))
-        written = [register for register in REGISTERS if register.access == "rw"]
+        written = [register for register in registers(self.p) if register.access == "rw"]
         arguments = wiring.Signature({register.name: Out(register.bits) for register in written})
         wiring.connect(m, bundled(control, arguments), bundled(sequencer, arguments.flip()))
         m.d.comb += [
@@ -167,7 +175,7 @@ class Accelerator(wiring.Component):
             fetch.start.eq(sequencer.fetch_start),
             fetch.address.eq(sequencer.fetch_address),
             fetch.limit.eq(sequencer.fetch_limit),
-            fetch.weights_base.eq(sequencer.weights_base),
+            *(getattr(fetch, name).eq(getattr(sequencer, name)) for name in fetch.bases),
             fetch.weights_size.eq(sequencer.weights_size),
             sequencer.decision_valid.eq(fetch.decisions.valid),
             sequencer.decision_fetched.eq(fetch.decisions.payload),
@@ -224,13 +232,15 @@ class Accelerator(wiring.Component):
             "attention_busy": delayed(m, datapath.engine.attention_step, 1, reset=True),
         }
         counted = {
-            "gmem0_read_bytes": weights.bytes,
+            f"gmem{number}_read_bytes": getattr(weights, numbered("bytes", port))
+            for port, number in enumerate(weight_numbers(self.p))
+        } | {
             "gmem1_read_bytes": reader.bytes,
             "gmem1_write_bytes": writer.bytes,
             "gmem0_wasted_bytes": self._sum(m, started, datapath.engine.discarded, self.p.ring_bytes // 2, "discarded"),
             "kv_read_bytes": self._sum(m, started, datapath.kv_read, self.p.ring_bytes, "kv_read"),
         }
-        assert set(events) | set(counted) == set(COUNTERS)
+        assert set(events) | set(counted) == set(COUNTERS) & {register.name for register in registers(self.p)}
         for name, count in counted.items():
             m.d.comb += getattr(control, name).eq(count)
         for name, event in events.items():
@@ -303,15 +313,12 @@ class Accelerator(wiring.Component):
                     m.d.comb += [taker.valid.eq(beats.valid), beats.ready.eq(taker.ready)]
 
     def _ports(self, m: Module, weights: WeightFetch, reader: AxiReader, writer: AxiWriter) -> None:
-        for prefix, channel in (
-            ("m_axi_gmem0_AR", weights.ar),
-            ("m_axi_gmem0_R", weights.r),
-            ("m_axi_gmem1_AR", reader.ar),
-            ("m_axi_gmem1_R", reader.r),
-            ("m_axi_gmem1_AW", writer.aw),
-            ("m_axi_gmem1_W", writer.w),
-            ("m_axi_gmem1_B", writer.b),
-        ):
+        channels = {(DATA, "AR"): reader.ar, (DATA, "R"): reader.r}
+        channels |= {(DATA, "AW"): writer.aw, (DATA, "W"): writer.w, (DATA, "B"): writer.b}
+        for port, number in enumerate(weight_numbers(self.p)):
+            channels |= {(number, name.upper()): getattr(weights, numbered(name, port)) for name in ("ar", "r")}
+        for (number, kind), channel in channels.items():
+            prefix = f"m_axi_gmem{number}_{kind}"
             pins = bundled(self, channel.signature, lambda name, prefix=prefix: f"{prefix}{name.upper()}")
             wiring.connect(m, channel, wiring.flipped(pins))
             if prefix.endswith(("AR", "AW")):

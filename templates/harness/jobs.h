@@ -23,9 +23,12 @@ using Probes = std::multimap<unsigned, Probe>;  // by instruction
 struct Job {
     std::string probes;
     uint32_t entry;
-    Range program, weights, input, output;
+    Range program, input, output;
+    std::vector<Range> weights;  // of each weight port
     uint32_t batch, input_stride, output_stride;
-    int fault_port;  // answers one beat with an error: 0, 1: reads of gmem0, gmem1; 2: write responses of gmem1; else none
+    // Answers one beat with an error: 0, 1: reads of gmem0, gmem1; 2: write responses of gmem1; 3, 4, 5: reads of gmem2,
+    // gmem3, gmem4; else none.
+    int fault_port;
     uint64_t fault_beat;
     uint32_t watchdog = 0;              // the register
     uint64_t stop = NEVER;              // cycles from the start to the write of the stop bit,
@@ -39,7 +42,9 @@ struct Job {
 struct Options {
     Dram dram;
     Timing timing;
-    Range program, weights;
+    Range program;
+    std::vector<Range> weights;
+    std::vector<unsigned> weight_latency;  // of each weight port
     uint64_t watchdog = 0;
     unsigned seed = 1;
     std::map<std::string, Probes> probes;
@@ -78,10 +83,16 @@ inline Options read_jobs(const char* path) {
         } else if (command == "program") {
             in >> o.program.base >> o.program.size;
         } else if (command == "weights") {
-            in >> o.weights.base >> o.weights.size;
+            size_t ports = 0;
+            in >> ports;
+            o.weights.assign(ports, {});
+            for (Range& range : o.weights) in >> range.base >> range.size;
         } else if (command == "timing") {
-            in >> o.timing.latency >> o.timing.stall_percent >> o.seed >> o.watchdog;
+            size_t ports = 0;
+            in >> o.timing.latency >> o.timing.stall_percent >> o.seed >> o.watchdog >> o.timing.jitter >> ports;
             o.timing.random.seed(o.seed);
+            o.weight_latency.assign(ports, 0);
+            for (unsigned& latency : o.weight_latency) in >> latency;
         } else if (command == "burst") {
             in >> o.dram.longest;
         } else if (command == "counter") {

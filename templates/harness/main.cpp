@@ -15,6 +15,9 @@
 #include "verilated.h"
 #include "verilated_sym_props.h"
 #include "verilated_syms.h"
+#ifndef HWGEN_WEIGHT_PORTS
+#define HWGEN_WEIGHT_PORTS 1  // AXI masters for weights of the Verilog
+#endif
 #if VM_TRACE_FST
 #include "verilated_fst_c.h"
 using Trace = VerilatedFstC;
@@ -42,6 +45,9 @@ public:
         if (!results) give_up("cannot write " + o.results);
         if (!o.timeline.empty()) timeline.open(o.timeline);
         randomize_memories();
+        for (unsigned port = 0; port < WEIGHT_PORTS; port++)
+            weights[port].latency = port < o.weight_latency.size() ? o.weight_latency[port] : o.timing.latency;
+        data_read.latency = o.timing.latency;
         reset(0, 0);
     }
     ~Machine() {
@@ -53,13 +59,15 @@ public:
 
     bool run(unsigned number) {
         const Job& job = o.jobs[number];
+        if (job.weights.size() != WEIGHT_PORTS) give_up("a job must have weights for each of the ports");
         if (!any_silent()) {  // else what a run before asked for may still be accessed
-            o.dram.readable.clear();
+            for (auto& port : weights) port.readable.clear();
+            data_read.readable.clear();
             o.dram.writable.clear();
         }
         if (job.heard != NEVER) silence(~0u, NEVER);
         for (uint64_t i = 0; job.heard != NEVER && i < job.heard; i++) tick();
-        o.dram.readable.insert(o.dram.readable.end(), {job.program, job.weights, job.input});
+        data_read.readable.insert(data_read.readable.end(), {job.program, job.input});
         o.dram.writable.push_back(job.output);
         running = number;
 #if HWGEN_DEBUG
@@ -70,11 +78,16 @@ public:
         if (found != o.probes.end()) probes = &found->second;
 
         write64(HWGEN_REG_PROGRAM_BASE_LO, job.program.base);
-        write64(HWGEN_REG_WEIGHTS_BASE_LO, job.weights.base);
         write64(HWGEN_REG_INPUT_BASE_LO, job.input.base);
         write64(HWGEN_REG_OUTPUT_BASE_LO, job.output.base);
         write(HWGEN_REG_PROGRAM_SIZE, uint32_t(job.program.size));
-        write(HWGEN_REG_WEIGHTS_SIZE, uint32_t(job.weights.size));
+        uint64_t weights_size = 0;
+        for (unsigned port = 0; port < WEIGHT_PORTS; port++) {
+            write64(WEIGHTS_BASE[port], job.weights[port].base);
+            weights[port].readable.push_back(job.weights[port]);
+            weights_size += job.weights[port].size;
+        }
+        write(HWGEN_REG_WEIGHTS_SIZE, uint32_t(weights_size));
         write(HWGEN_REG_INPUT_SIZE, uint32_t(job.input.size));
         write(HWGEN_REG_OUTPUT_SIZE, uint32_t(job.output.size));
         write(HWGEN_REG_ENTRY, job.entry);
@@ -84,7 +97,8 @@ public:
         write(HWGEN_REG_WATCHDOG, job.watchdog);
         write(HWGEN_REG_GIE, HWGEN_GIE_ENABLE_MASK);
         write(HWGEN_REG_IER, HWGEN_IER_DONE_MASK);
-        weights.fault = job.fault_port == 0 ? int64_t(job.fault_beat) : -1;
+        for (unsigned port = 0; port < WEIGHT_PORTS; port++)
+            weights[port].fault = job.fault_port == (port ? int(port) + 2 : 0) ? int64_t(job.fault_beat) : -1;
         data_read.fault = job.fault_port == 1 ? int64_t(job.fault_beat) : -1;
         data_write.fault = job.fault_port == 2 ? int64_t(job.fault_beat) : -1;
 
@@ -163,16 +177,26 @@ private:
     std::array<std::deque<Begun>, UNITS> underway;  // instructions of each unit, oldest first
 #endif
 
-    ReadPort<QData, decltype(Vhwgen_accelerator::m_axi_gmem0_RDATA)> weights{
-        "m_axi_gmem0",
-        top->m_axi_gmem0_ARVALID, top->m_axi_gmem0_ARREADY, top->m_axi_gmem0_ARADDR, top->m_axi_gmem0_ARLEN,
-        top->m_axi_gmem0_ARSIZE, top->m_axi_gmem0_ARBURST, top->m_axi_gmem0_RVALID, top->m_axi_gmem0_RREADY,
-        top->m_axi_gmem0_RDATA, top->m_axi_gmem0_RRESP, top->m_axi_gmem0_RLAST};
-    ReadPort<QData, decltype(Vhwgen_accelerator::m_axi_gmem1_RDATA)> data_read{
-        "m_axi_gmem1",
-        top->m_axi_gmem1_ARVALID, top->m_axi_gmem1_ARREADY, top->m_axi_gmem1_ARADDR, top->m_axi_gmem1_ARLEN,
-        top->m_axi_gmem1_ARSIZE, top->m_axi_gmem1_ARBURST, top->m_axi_gmem1_RVALID, top->m_axi_gmem1_RREADY,
-        top->m_axi_gmem1_RDATA, top->m_axi_gmem1_RRESP, top->m_axi_gmem1_RLAST};
+    static constexpr unsigned WEIGHT_PORTS = HWGEN_WEIGHT_PORTS;
+    static constexpr unsigned WEIGHTS_BASE[] = {HWGEN_REG_WEIGHTS_BASE_LO, HWGEN_REG_WEIGHTS_BASE1_LO,
+                                                HWGEN_REG_WEIGHTS_BASE2_LO, HWGEN_REG_WEIGHTS_BASE3_LO};
+
+#define READ_PORT(master)                                                                                    \
+    {#master, top->master##_ARVALID, top->master##_ARREADY, top->master##_ARADDR, top->master##_ARLEN,       \
+     top->master##_ARSIZE, top->master##_ARBURST, top->master##_RVALID, top->master##_RREADY,                \
+     top->master##_RDATA, top->master##_RRESP, top->master##_RLAST}
+    ReadPort<QData, decltype(Vhwgen_accelerator::m_axi_gmem0_RDATA)> weights[WEIGHT_PORTS] = {
+        READ_PORT(m_axi_gmem0),
+#if HWGEN_WEIGHT_PORTS > 1
+        READ_PORT(m_axi_gmem2),
+#endif
+#if HWGEN_WEIGHT_PORTS > 2
+        READ_PORT(m_axi_gmem3),
+        READ_PORT(m_axi_gmem4),
+#endif
+    };
+    ReadPort<QData, decltype(Vhwgen_accelerator::m_axi_gmem1_RDATA)> data_read READ_PORT(m_axi_gmem1);
+#undef READ_PORT
     WritePort<QData, decltype(Vhwgen_accelerator::m_axi_gmem1_WDATA), decltype(Vhwgen_accelerator::m_axi_gmem1_WSTRB)>
         data_write{
             "m_axi_gmem1",
@@ -200,25 +224,34 @@ private:
     void reset(unsigned beats, unsigned delay) {
         top->s_axi_control_AWVALID = top->s_axi_control_WVALID = top->s_axi_control_BREADY = 0;
         top->s_axi_control_ARVALID = top->s_axi_control_RREADY = 0;
-        weights.clear();
+        for (auto& port : weights) port.clear();
         data_read.clear();
         data_write.clear();
         top->ap_rst_n = 0;
         for (int i = 0; i < 16; i++) tick();
         top->ap_rst_n = 1;
-        for (Misbehaviour* bad : {&weights.bad, &data_read.bad, &data_write.bad}) {
+        for (Misbehaviour* bad : of_ports()) {
             bad->late = beats;
             bad->late_from = now + delay;
         }
         for (int i = 0; i < 4; i++) tick();
     }
 
-    bool any_silent() const {
-        return weights.bad.silent(now) || data_read.bad.silent(now) || data_write.bad.silent(now);
+    // In the order of a job's numbers for ports: gmem0, gmem1's reads and its writes, the other weight ports.
+    std::vector<Misbehaviour*> of_ports() {
+        std::vector<Misbehaviour*> all{&weights[0].bad, &data_read.bad, &data_write.bad};
+        for (unsigned port = 1; port < WEIGHT_PORTS; port++) all.push_back(&weights[port].bad);
+        return all;
+    }
+
+    bool any_silent() {
+        for (const Misbehaviour* bad : of_ports())
+            if (bad->silent(now)) return true;
+        return false;
     }
 
     void silence(unsigned ports, uint64_t from) {
-        for (Misbehaviour* bad : {&weights.bad, &data_read.bad, &data_write.bad}) {
+        for (Misbehaviour* bad : of_ports()) {
             if (ports & 1) bad->silent_from = from;
             ports >>= 1;
         }
@@ -257,7 +290,7 @@ private:
                 underway[unit].push_back({index_of(top->debug_begin_index, unit), now});
 #endif
         if (top->ap_rst_n) {
-            weights.tick(o.dram, o.timing, now);
+            for (auto& port : weights) port.tick(o.dram, o.timing, now);
             data_read.tick(o.dram, o.timing, now);
             data_write.tick(o.dram, o.timing, now);
         }
@@ -269,7 +302,7 @@ private:
         now++;
         context.timeInc(1);
         if (top->ap_rst_n) {
-            weights.update(o.dram, o.timing, now);
+            for (auto& port : weights) port.update(o.dram, o.timing, now);
             data_read.update(o.dram, o.timing, now);
             data_write.update(o.dram, o.timing, now);
         }

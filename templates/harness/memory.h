@@ -19,12 +19,12 @@ struct Range {
     }
 };
 
-// Everything outside the ranges a job may use is an error; the first one is kept and ends the run.
+// Everything outside the ranges that a port may use in a job is an error; the first one is kept and ends the run.
 class Dram {
 public:
     uint64_t origin = 0;
     std::vector<uint8_t> bytes;
-    std::vector<Range> readable, writable;
+    std::vector<Range> writable;
     unsigned longest = 256;  // beats of a burst: AXI3 slaves take 16
     std::string error;
 
@@ -35,9 +35,9 @@ public:
         error = text;
     }
     // Reads of a whole beat: a range may end inside it.
-    void read(const char* port, uint64_t address, uint8_t* out, unsigned count) {
-        if ((!any(readable, address) && !any(writable, address)) || address - origin > bytes.size() - count) {
-            fail(port, "read outside the program, weights, input and output of this run", address);
+    void read(const char* port, const std::vector<Range>& readable, uint64_t address, uint8_t* out, unsigned count) {
+        if (!any(readable, address) || address - origin > bytes.size() - count) {
+            fail(port, "read outside the regions that it is for", address);
             std::memset(out, 0xA5, count);
             return;
         }
@@ -59,10 +59,12 @@ private:
 
 struct Timing {
     unsigned latency = 0;         // cycles from address to first beat, and from last beat to response
+    unsigned jitter = 0;          // up to so many cycles more, for each burst that is read
     unsigned stall_percent = 0;   // chance that a port is not served in a cycle
     unsigned outstanding = 32;    // bursts accepted ahead
     std::mt19937 random{1};
     bool stall() { return stall_percent && random() % 100 < stall_percent; }
+    unsigned delay() { return jitter ? random() % (jitter + 1) : 0; }
 };
 
 struct Burst {
@@ -100,6 +102,8 @@ struct ReadPort {
     CData &rresp, &rlast;
 
     std::deque<Burst> bursts;
+    std::vector<Range> readable;
+    unsigned latency = 0;
     int64_t fault = -1;  // beats until one is answered with an error
     Misbehaviour bad;
 
@@ -131,7 +135,7 @@ struct ReadPort {
         }
         arready = bursts.size() < timing.outstanding && !timing.stall();
         if (!rvalid && !bursts.empty() && bursts.front().due <= now && !timing.stall()) {
-            dram.read(name, bursts.front().address, reinterpret_cast<uint8_t*>(&rdata), sizeof(Data));
+            dram.read(name, readable, bursts.front().address, reinterpret_cast<uint8_t*>(&rdata), sizeof(Data));
             rvalid = 1;
             rresp = fault-- == 0 ? 2 : 0;
             rlast = bursts.front().beats == 1;
@@ -139,7 +143,8 @@ struct ReadPort {
     }
     void tick(Dram& dram, Timing& timing, uint64_t now) {  // samples, to be finished by `update` after the edge
         taken = arvalid && arready;
-        if (taken) pending = checked_burst(dram, name, araddr, arlen, arsize, arburst, sizeof(Data), now + timing.latency);
+        const uint64_t due = now + latency + (taken ? timing.delay() : 0);
+        if (taken) pending = checked_burst(dram, name, araddr, arlen, arsize, arburst, sizeof(Data), due);
         beat = rvalid && rready;
     }
     void update(Dram& dram, Timing& timing, uint64_t now) { step(dram, timing, now, taken, pending, beat); }

@@ -101,7 +101,7 @@ def test_results_are_of_this_bench():
     """A row per machine, model, task and latency, in order; every bit exact; the estimates within 5 %."""
     bench, rows = read_bench(), rows_of()
     wanted = [
-        ([m.array.t, m.array.c, m.array.k], m.buses.weights // 8, m.batch, model, task, latency)
+        ([m.array.t, m.array.c, m.array.k], m.buses.weight_bus // 8, m.batch, model, task, latency)
         for m in bench.machines for model, latencies in m.runs.items()
         for task in tasks(model) for latency in latencies
     ]  # fmt: skip
@@ -155,7 +155,8 @@ def test_estimate_of_the_first_row(edge_moe, routed):
     row = next(row for row in rows_of() if row["part"] == "image")
     machine = read_bench().machines[0]
     bench_models = [example(name) for name in machine.runs]
-    p = auto_params(bench_models, *row["array"], weight_bus=machine.buses.weights, data_bus=machine.buses.data)
+    p = auto_params(bench_models, *row["array"], weight_bus=machine.buses.weight_bus, data_bus=machine.buses.data,
+                    weight_ports=machine.buses.weight_ports)
     p = replace(p, **machine.buffers.model_dump(exclude_none=True))
     compiled = compile_model(edge_moe, p)
     lengths = queue_lengths(edge_moe, routed[row["task"]])

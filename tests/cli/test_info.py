@@ -1,5 +1,7 @@
 """`hwgen info` on a description, a configuration and a build."""
 
+import re
+
 from tests.random_model import random_description
 
 
@@ -13,7 +15,7 @@ def test_info(hwgen, refused, project):
     assert code == 0
     tasks = random_description(1).model.tasks
     assert out.count("END ") == len(tasks) == out.count("IMAGE ")
-    assert "000000  LOAD" in out
+    assert re.search(r"^[0-9a-f]{6}  LOAD", out, re.MULTILINE)
     estimate = out[out.index("estimate per image, memory latency 40") : out.index("task digit:")]
     assert all(text in estimate for text in ("cycles", "floor of the MACs", "array utilization", "stall: weights"))
     assert hwgen("info", project / "config.yaml", "--program")[1].endswith(out[out.index("model random: ") :])

@@ -29,7 +29,8 @@ def test_stray_fields_and_unknown_names_are_shown():
 def test_a_program_with_its_names():
     desc = random_description(1)
     compiled = compile_model(desc, auto_params([desc], 4, 8, 8))
-    lines = disassemble(compiled.program, compiled.comments)
+    first = min(compiled.entries.values())
+    lines = disassemble(compiled.program, compiled.comments, first)
     assert len(lines) == sum(len(program) for program in compiled.instructions.values())
     for task, entry in compiled.entries.items():
-        assert lines[entry // 64].endswith(f"; {task}: position")
+        assert lines[(entry - first) // 64].endswith(f"; {task}: position")

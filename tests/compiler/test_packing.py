@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hwgen.compiler.packing import WeightRegion, pack_linear, pack_norm, pack_rows, spread
+from hwgen.compiler.packing import Region, pack_linear, pack_norm, pack_rows, spread
 from hwgen.machine.params import HwParams
 
 SHAPES = [(8, 8), (8, 1), (4, 2), (2, 16), (16, 4), (8, 32)]
@@ -90,7 +90,7 @@ def test_spread():
 
 
 def test_region_aligns_and_shares():
-    region = WeightRegion()
+    region = Region(64)
     first = region.add("a", lambda: b"abc")
     second = region.add("b", lambda: bytes([7] * 65))
     assert (first.offset, first.bytes, second.offset, second.bytes) == (0, 3, 64, 65)

@@ -40,7 +40,7 @@ def model():
 
 def test_binary_is_the_instructions(model):
     _, _, compiled = model
-    at = 0
+    at = min(compiled.entries.values())  # behind the tables
     for task, instructions in compiled.instructions.items():
         assert compiled.entries[task] == at
         for instr in instructions:
@@ -90,7 +90,7 @@ def test_a_table_is_loaded_where_the_activation_changes():
             if instr.op == Op.LOAD and instr.fields["dest"] == Dest.ACTIVATION:
                 assert instr.fields["bytes"] == ACTIVATION_ENTRIES and not instr.fields.get("d_base")
                 offsets.append(instr.fields["offset"])
-                table = compiled.weights[offsets[-1] : offsets[-1] + ACTIVATION_ENTRIES]
+                table = compiled.program[offsets[-1] : offsets[-1] + ACTIVATION_ENTRIES]
             elif instr.fields.get("activate"):
                 kind = LAYERS[int(instr.name.split(".")[1])]["mlp"]["activation"]
                 assert list(table) == list(ACTIVATIONS[kind]), instr.name
@@ -117,22 +117,25 @@ def test_tasks_share_weights(model):
     _, _, compiled = model
     blocks = {
         task: {
-            instr.fields["offset"]: (instr.fields["bytes"], instr.name)
+            (instr.op, instr.fields["offset"]): (instr.fields["bytes"], instr.name)
             for instr in instructions
             if instr.op in (Op.LOAD, Op.MATMUL) and instr.fields["bytes"]
         }
         for task, instructions in compiled.instructions.items()
     }
-    own = {task: {blocks[task][offset][1] for offset in blocks[task].keys() - blocks["raw"].keys()} for task in blocks}
+    own = {task: {blocks[task][place][1] for place in blocks[task].keys() - blocks["raw"].keys()} for task in blocks}
     assert own["digit"] == {"layers.1.logits", "parameters of tasks.digit.norm", "digit.output"}
     assert own["area"] == {"layers.1.logits", "parameters of tasks.area.rescale", "area.output"}
     assert own["feature"] == {"layers.1.logits", "parameters of tasks.feature.norm"}
-    spans = sorted({(offset, size) for task in blocks for offset, (size, _) in blocks[task].items()})
-    for (offset, size), (following, _) in pairwise(spans):
-        assert offset % 64 == 0
-        assert offset + size <= following < offset + size + 64
-    assert spans[-1][0] + spans[-1][1] <= len(compiled.weights)
-    assert len(compiled.weights) % 64 == 0
+    tables = min(compiled.entries.values())
+    for reader, region in ((Op.LOAD, tables), (Op.MATMUL, len(compiled.weights))):
+        spans = sorted({
+            (offset, size) for task in blocks for (op, offset), (size, _) in blocks[task].items() if op == reader
+        })  # fmt: skip
+        for (offset, size), (following, _) in pairwise([*spans, (region, 0)]):
+            assert offset % 64 == 0
+            assert offset + size <= following < offset + size + 64
+        assert region % 64 == 0
 
 
 def test_only_needed_rows(model):

@@ -23,6 +23,8 @@ def test_derived():
         ("k", 0, "a power of two from 1 to 32"),
         ("weight_bus", 96, "a power of two from 64 to 512"),
         ("data_bus", 32, "a power of two from 64 to 512"),
+        ("weight_ports", 3, "1, 2 or 4"),
+        ("weight_ports", 8, "1, 2 or 4"),
         ("x_depth", 0, "an integer from 1 to 65536"),
         ("max_tokens", 5000, "an integer from 1 to 4096"),
         ("max_experts", 1, "an integer from 2 to 256"),
@@ -33,3 +35,14 @@ def test_refused(name, value, expected):
     with pytest.raises(HwgenError) as error:
         HwParams(**{name: value})
     assert error.value.text() == f"array parameters: {name}\n  expected: {expected}\n  found:    {value!r}"
+
+
+def test_weight_ports():
+    """The bus stays what it is; each port has its share of it."""
+    p = HwParams(weight_bus=256, weight_ports=2)
+    assert (p.weight_bus, p.port_bits, p.weight_align) == (256, 128, 128)
+    assert (HwParams().port_bits, HwParams().weight_align) == (256, 64)
+    with pytest.raises(HwgenError) as error:
+        HwParams(weight_bus=64, weight_ports=4)
+    assert error.value.expected == "ports of at least 32 bits"
+    assert error.value.found == "64 bits over 4 ports"

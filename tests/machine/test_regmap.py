@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from hwgen.machine.params import HwParams
 from hwgen.machine.regmap import (
     ADDRESS_BITS,
     BY_NAME,
@@ -18,6 +19,7 @@ from hwgen.machine.regmap import (
     c_header,
     markdown,
     page,
+    registers,
 )
 from tests.paths import DOCS
 
@@ -50,15 +52,26 @@ def test_parts_fit():
 
 
 def test_counters():
-    assert len(COUNTERS) == 18
+    assert len(COUNTERS) == 21
     assert all(BY_NAME[name].access == "ro" and BY_NAME[name].bits == 48 for name in COUNTERS)
+
+
+@pytest.mark.parametrize("ports", [1, 2, 4])
+def test_registers_of_weight_ports(ports):
+    """Only those of ports that there are, and each port has its own."""
+    names = {register.name for register in registers(HwParams(weight_ports=ports))}
+    others = {register.name for register in REGISTERS} - names
+    expected = {f"weights_base{port}" for port in range(ports, 4) if port}
+    assert others == expected | {f"gmem{port + 1}_read_bytes" for port in range(ports, 4) if port}
+    assert [BY_NAME[f"weights_base{port}"].offset for port in (1, 2, 3)] == [0x1C0, 0x1C8, 0x1D0]
+    assert [BY_NAME[f"gmem{number}_read_bytes"].offset for number in (2, 3, 4)] == [0x190, 0x198, 0x1A0]
 
 
 def test_error_codes_are_documented():
     """What happened and what to do; drivers know the numbers."""
     assert list(ERRORS) == list(MENDS) == list(Error)
     assert all(MENDS[error] for error in Error if error)
-    assert [error.value for error in Error] == [*range(15), *range(16, 23)]
+    assert [error.value for error in Error] == [*range(15), *range(16, 23), *range(24, 27)]
 
 
 def test_header_names_every_register():

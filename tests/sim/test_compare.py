@@ -24,8 +24,8 @@ def run():
     images = random_images(desc, 1, 0)
     probes = compiled.probes["map"]
     tensors = image_tensors(Golden(desc).run(images, "map", keep=True).tensors, 0)
-    _, dumps = run_task(p, compiled.program, compiled.weights, 0, images.tobytes(), compiled.output_bytes["map"],
-                        wanted={probe.instruction for probe in probes})
+    _, dumps = run_task(p, compiled.program, compiled.weights, compiled.entries["map"], images.tobytes(),
+                        compiled.output_bytes["map"], wanted={probe.instruction for probe in probes})
     return probes, dumps, tensors
 
 

@@ -119,7 +119,8 @@ class System:
 
     def check_counters(self, task: str, result: SystemResult) -> None:
         counters, p = result.counters, self.build.params
-        ports = [counters[name] for name in ("gmem0_read_bytes", "gmem1_read_bytes", "gmem1_write_bytes")]
+        events = ("0_read", "1_read", "1_write", "2_read", "3_read", "4_read")
+        ports = [counters[f"gmem{event}_bytes"] for event in events]
         assert ports == result.bytes
         assert 0 <= result.cycles - counters["cycles"] < result.start_cycles + 16
         assert counters["instructions"] == len(self.build.compiled.instructions[task])

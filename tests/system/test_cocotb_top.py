@@ -137,7 +137,7 @@ def test_bus_errors(system, seed):
         offset = entry + index * BYTES + rng.integers(BYTES)
         add(GMEM1_READ, "program", offset, Error.READ_GMEM1, fetched_ahead(system, index), index)
     for op, port, region, code in (
-        (Op.LOAD, GMEM1_READ, "weights", Error.READ_GMEM1),
+        (Op.LOAD, GMEM1_READ, "program", Error.READ_GMEM1),
         (Op.IMAGE, GMEM1_READ, "input", Error.READ_GMEM1),
         (Op.STORE, GMEM1_WRITE, "output", Error.WRITE_GMEM1),
     ):
@@ -219,8 +219,8 @@ ILLEGAL = [
     *((Op.END, 0, {name: 1}, Error.FIELD) for name in ("expert", *ORDER)),
     (Op.MATMUL, 0, {"offset": 0x10000}, Error.WEIGHTS_RANGE),
     (Op.MATMUL, -1, {"offset": 0xFFFFFFC0}, Error.WEIGHTS_RANGE),
-    (Op.LOAD, 0, {"offset": 0xFFFFFFC0}, Error.WEIGHTS_RANGE),
-    (Op.LOAD, 1, {"offset": 0x7FFFFFC0}, Error.WEIGHTS_RANGE),
+    (Op.LOAD, 0, {"offset": 0xFFFFFFC0}, Error.PROGRAM_RANGE),
+    (Op.LOAD, 1, {"offset": 0x7FFFFFC0}, Error.PROGRAM_RANGE),
     (Op.IMAGE, 0, {"offset": 64}, Error.INPUT_RANGE),
     (Op.IMAGE, 0, {"offset": 0xFFFFFFC0}, Error.INPUT_RANGE),
     (Op.STORE, 0, {"offset": 64}, Error.OUTPUT_RANGE),
@@ -305,7 +305,7 @@ def test_region_sizes(system):
     task, compiled = "segment", system.build.compiled
     entry, length = compiled.entries[task], len(compiled.instructions[task])
     end = entry + length * BYTES
-    streams = [i for i in range(length) if compiled.instructions[task][i].op in (Op.LOAD, Op.MATMUL)]
+    streams = [i for i in range(length) if compiled.instructions[task][i].op == Op.MATMUL]
     last = max(streams, key=lambda index: system.fields(task, index)["offset"])
     fields = system.fields(task, last)
     cases = [

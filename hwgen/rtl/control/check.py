@@ -100,6 +100,7 @@ class OperandCheck(wiring.Component):
         ring_room = register("ring_room", p.weight_depth - f.ring_offset)
         rows = register("ordered", f.row_begin < f.row_end) & register("counted", f.row_end <= p.max_tokens)
         aligned = register("aligned", ~f.offset[:6].any())
+        striped = register("striped", ~(f.offset & p.weight_align - 1).any())
         queue = register("queue", f.use_queue & (f.expert < p.max_experts) & ~f.row_begin.any())
         norm_tiles = register("norm_tiles", f.tiles <= p.norm_depth)
         steps_suffice = register("steps_suffice", f.k_steps >= p.param_words)
@@ -133,6 +134,7 @@ class OperandCheck(wiring.Component):
             Op.NORM: rows & tiles & norm_tiles,
             Op.MATMUL: Mux(f.use_queue, queue & once, rows & ~f.scatter)
             & tiles
+            & striped
             & steps_suffice
             & (f.dest <= Dest.LOGITS)
             & (f.source <= Source.H)

@@ -31,7 +31,7 @@ class DataCommand(wiring.Component):
     """
 
     def __init__(self) -> None:
-        regions = ("weights", "input", "output")
+        regions = ("program", "input", "output")
         super().__init__(
             {
                 "instruction": In(INSTRUCTION_BITS),
@@ -58,7 +58,7 @@ class DataCommand(wiring.Component):
                 "output_offset": In(33),
             }
             | {f"{region}_base": In(64) for region in regions}
-            | {f"{region}_size": In(32) for region in regions}
+            | {f"{region}_size": In(32) for region in (*regions, "weights")}
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -77,8 +77,10 @@ class DataCommand(wiring.Component):
     def _place(self, m: Module, f: Fields) -> None:
         """The address, and the end against the size, in three stages."""
         size, base, moved = Signal(32), Signal(64), Signal(33)
-        m.d.sync += [size.eq(self.weights_size), base.eq(self.weights_base), moved.eq(0)]
+        m.d.sync += [size.eq(self.weights_size), base.eq(self.program_base), moved.eq(0)]
         m.d.sync += self.range_error.eq(Error.WEIGHTS_RANGE)
+        with m.If(f.op == Op.LOAD):
+            m.d.sync += [size.eq(self.program_size), self.range_error.eq(Error.PROGRAM_RANGE)]
         with m.If(f.op == Op.IMAGE):
             m.d.sync += [size.eq(self.input_size), base.eq(self.input_base), moved.eq(self.input_offset)]
             m.d.sync += self.range_error.eq(Error.INPUT_RANGE)

@@ -9,6 +9,8 @@ from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hwgen.machine.interfaces import weight_numbers
+from hwgen.machine.params import HwParams
 from hwgen.machine.regmap import Error
 
 __all__ = ["Faults"]
@@ -24,7 +26,8 @@ class Faults(wiring.Component):
     `watching`; `found` is a fault of the instruction at hand, with `found_code`, and goes before them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, p: HwParams) -> None:
+        self.weight_errors = {f"read{number}_error": Error[f"READ_GMEM{number}"] for number in weight_numbers(p)}
         super().__init__(
             {
                 "begin": In(1),
@@ -33,7 +36,6 @@ class Faults(wiring.Component):
                 "found_code": In(8),
                 "stop": In(1),
                 "late": In(1),
-                "read0_error": In(1),
                 "read1_error": In(1),
                 "write1_error": In(1),
                 "starved": In(1),
@@ -41,6 +43,7 @@ class Faults(wiring.Component):
                 "failed": Out(1),
                 "fault": Out(8),
             }
+            | dict.fromkeys(self.weight_errors, In(1))
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -55,7 +58,7 @@ class Faults(wiring.Component):
             (self.stop, Error.STOPPED),
             (self.late, Error.WATCHDOG),
             (hunger == STARVED_CYCLES - 1, Error.STARVED),
-            (self.read0_error, Error.READ_GMEM0),
+            *((getattr(self, name), code) for name, code in self.weight_errors.items()),
             (self.read1_error, Error.READ_GMEM1),
             (self.write1_error, Error.WRITE_GMEM1),
         ):

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from functools import reduce
 from operator import or_
+from typing import Any
 
 from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.machine.params import HwParams
-from hwgen.machine.regmap import BY_NAME, COUNTERS, MAGIC, REGISTERS, VERSION, Bits
+from hwgen.machine.regmap import BY_NAME, COUNTERS, MAGIC, VERSION, Bits, registers
 from hwgen.rtl.control.lite import LITE_PORTS, LiteSlave
 from hwgen.rtl.control.protocol import PROTOCOL, BlockProtocol
 
@@ -23,8 +24,8 @@ GROUP = 4
 
 
 class Control(wiring.Component):
-    """Registers of `hwgen.machine.regmap`. Each "rw" register is an output port, each "ro" or "clear" register an input
-    port of its name, the latter with an output `*_clear`: a pulse when it is written.
+    """Registers of `hwgen.machine.regmap` that the accelerator has. Each "rw" register is an output port, each "ro" or
+    "clear" register an input port of its name, the latter with an output `*_clear`: a pulse when it is written.
 
     `start` is a pulse, a cycle after `ctrl.start` is set and no run is under way. `done` (input pulse) ends the run and
     sets `ctrl.done`; `ready` (pulse, not after `done`; may be the same) uses up `ctrl.start`, and with an `error_code`
@@ -37,18 +38,19 @@ class Control(wiring.Component):
     def __init__(self, p: HwParams, *, build_hash: int) -> None:
         if not 0 <= build_hash < 1 << 64:
             raise ValueError(f"build_hash must fit in 64 bits, not {build_hash!r}")
-        self.p, self.build_hash = p, build_hash
+        self.p, self.build_hash, self.registers = p, build_hash, registers(p)
         super().__init__(
             {f"{BUS}_{name}": member for name, member in LITE_PORTS.items()}
-            | {register.name: Out(register.bits) for register in REGISTERS if register.access == "rw"}
-            | {register.name: In(register.bits) for register in REGISTERS if register.access in ("ro", "clear")}
-            | {f"{register.name}_clear": Out(1) for register in REGISTERS if register.access == "clear"}
+            | {register.name: Out(register.bits) for register in self.registers if register.access == "rw"}
+            | {register.name: In(register.bits) for register in self.registers if register.access in ("ro", "clear")}
+            | {f"{register.name}_clear": Out(1) for register in self.registers if register.access == "clear"}
             | {"start": Out(1), "stop": Out(1), "done": In(1), "idle": In(1), "ready": In(1), "interrupt": Out(1)}
         )
 
     def _constants(self) -> dict[str, int]:
         p = self.p
-        parts = {"t": p.t, "c": p.c, "k": p.k, "gmem0": p.weight_bus, "gmem1": p.data_bus}
+        parts = {"t": p.t, "c": p.c, "k": p.k}
+        parts |= {"gmem0": p.port_bits, "weight_ports": p.weight_ports, "gmem1": p.data_bus}
 
         def pack(fields: tuple[Bits, ...]) -> int:
             value = 0
@@ -74,7 +76,7 @@ class Control(wiring.Component):
         self._connect(m, protocol, bus)
         self._reads(m, protocol, bus)
         with m.If(bus.write), m.Switch(bus.write_address):
-            for register in REGISTERS:
+            for register in self.registers:
                 if register.access != "rw":
                     continue
                 for word in range(register.words):
@@ -102,7 +104,7 @@ class Control(wiring.Component):
             m.d.comb += getattr(protocol, f"write_{name}").eq(written[name] & bus.write_strobe[0])
         (stop,) = (part.lsb for part in BY_NAME["ctrl"].parts if part.name == "stop")
         m.d.comb += protocol.write_stop.eq(written["ctrl"] & bus.write_strobe[stop // 8] & bus.write_data[stop])
-        for register in REGISTERS:
+        for register in self.registers:
             if register.access == "clear":
                 m.d.comb += getattr(self, f"{register.name}_clear").eq(written[register.name] & bus.write_strobe[0])
 
@@ -111,8 +113,8 @@ class Control(wiring.Component):
         groups; the word. So no net goes to more than a pair's bits, and they may lie far apart."""
         constants = {name: Const(value, 64) for name, value in self._constants().items()}
         pairs: defaultdict[int, list[Value]] = defaultdict(lambda: [Const(0, 32)] * 2)
-        for register in REGISTERS:
-            value = constants[register.name] if register.name in constants else getattr(self, register.name, None)
+        for register in self.registers:
+            value: Any = constants.get(register.name, getattr(self, register.name, None))
             for word in range(register.words if value is not None else 0):
                 pair, half = divmod(register.offset // 4 + word, 2)
                 pairs[pair][half] = value[32 * word :][:32]

@@ -6,6 +6,7 @@ from amaranth import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hwgen.machine.interfaces import numbered, weight_numbers
 from hwgen.machine.isa import UNITS, Op
 from hwgen.machine.params import HwParams
 from hwgen.machine.regmap import Error
@@ -58,7 +59,6 @@ class Sequencer(wiring.Component):
             "error_code_clear": In(1),
             "program_base": In(64),
             "program_size": In(32),
-            "weights_base": In(64),
             "weights_size": In(32),
             "input_base": In(64),
             "input_size": In(32),
@@ -74,7 +74,6 @@ class Sequencer(wiring.Component):
             "clearing": Out(1),
             "ports_idle": In(1),
             "writer_idle": In(1),
-            "read0_error": In(1),
             "read1_error": In(1),
             "write1_error": In(1),
             "starved": In(1),
@@ -113,13 +112,15 @@ class Sequencer(wiring.Component):
             f"{port}_{event}": In(1) if event == "done" else Out(1) for port in PORTS for event in ("start", "done")
         }
         ports |= {f"wait_{unit}": Out(1) for unit in UNITS}
+        for port, number in enumerate(weight_numbers(p)):
+            ports |= {f"read{number}_error": In(1), numbered("weights_base", port): In(64)}
         super().__init__(ports)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         self.check, self.order, self.command = OperandCheck(self.p), Order(), DataCommand()
-        self.faults, self.images = Faults(), Batch()
-        self.arguments, self.kept, self.timer = Arguments(), KeptWeights(self.p), Watchdog()
+        self.faults, self.images = Faults(self.p), Batch()
+        self.arguments, self.kept, self.timer = Arguments(self.p), KeptWeights(self.p), Watchdog()
         self._parts(m)
         self._entry(m)
         self.index, self.finished = Signal(16), Signal()

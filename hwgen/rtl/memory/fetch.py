@@ -5,8 +5,9 @@ from __future__ import annotations
 from amaranth import Cat, Module, Signal, Value
 from amaranth.lib import data, fifo, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
+from amaranth.utils import ceil_log2, exact_log2
 
+from hwgen.machine.interfaces import numbered
 from hwgen.machine.isa import BY_NAME, BYTES, Op
 from hwgen.machine.params import HwParams
 from hwgen.rtl.common.address import ADDRESS_LATENCY, byte_address
@@ -32,6 +33,7 @@ class InstructionFetch(wiring.Component):
 
     def __init__(self, p: HwParams) -> None:
         self.p = p
+        self.bases = [numbered("weights_base", port) for port in range(p.weight_ports)]
         super().__init__(
             {
                 "start": In(1),
@@ -41,13 +43,13 @@ class InstructionFetch(wiring.Component):
                 "beats": In(stream.Signature(p.data_bus)),
                 "out": Out(stream.Signature(INSTRUCTION_BITS)),
                 "exhausted": Out(1),
-                "weights_base": In(64),
                 "weights_size": In(32),
                 "nonempty": In(p.max_experts),
                 "route_done": In(1),
-                "weights": Out(weight_command()),
+                "weights": Out(weight_command(p)),
                 "decisions": Out(stream.Signature(1)),
             }
+            | dict.fromkeys(self.bases, In(64))
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -137,7 +139,11 @@ class InstructionFetch(wiring.Component):
         m.d.comb += chosen.eq(~request.use_queue | (routing != 0) | has_tokens)
         end = Signal(33)
         outside = Signal()
-        address = byte_address(m, self.weights_base, request.offset)
+        share = request.offset >> exact_log2(self.p.weight_ports)
+        addresses = {
+            numbered("address", port): byte_address(m, getattr(self, base), share)
+            for port, base in enumerate(self.bases)
+        }
         m.d.sync += [
             end.eq(request.offset + request.bytes),
             outside.eq(end > self.weights_size),
@@ -169,5 +175,6 @@ class InstructionFetch(wiring.Component):
                 m.next = "IDLE"
         asked = self.weights.payload
         with m.If(~self.weights.valid):  # not only when it is decided: that is known late
-            m.d.sync += [asked.address.eq(address), asked.bytes.eq(request.bytes)]
+            m.d.sync += [asked[name].eq(address) for name, address in addresses.items()]
+            m.d.sync += asked.bytes.eq(request.bytes)
             m.d.sync += [asked.narrow.eq(request.narrow), asked.k_steps.eq(request.k_steps)]

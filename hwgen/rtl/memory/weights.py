@@ -1,4 +1,4 @@
-"""Weight fetch: commands → AXI reads → ring of words from which the array and the LayerNorm take their operands."""
+"""Weight fetch: commands → reads on the weight ports → ring of words from which the array takes its operands."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
+from hwgen.machine.interfaces import numbered
 from hwgen.machine.params import HwParams
 from hwgen.rtl.common.gearbox import Gearbox
+from hwgen.rtl.common.ports import bundled
 from hwgen.rtl.common.ram import Ram
-from hwgen.rtl.memory.axi import COUNTER_BITS, AxiReader, address_channel, command, read_channel
+from hwgen.rtl.memory.axi import command
+from hwgen.rtl.memory.stripes import StripedReader, port_addresses
 from hwgen.rtl.memory.widen import STEPS_BITS, Widener
 
 __all__ = ["WeightFetch", "ring_read", "weight_command"]
 
 
-def weight_command() -> stream.Signature:
+def weight_command(p: HwParams) -> stream.Signature:
     """What to fetch: see `WeightFetch`."""
-    return command(narrow=1, k_steps=STEPS_BITS)
+    return command(narrow=1, k_steps=STEPS_BITS, **port_addresses(p))
 
 
 def _ring_depth(p: HwParams) -> int:
@@ -37,7 +40,8 @@ def ring_read(p: HwParams) -> wiring.Signature:
 
 class WeightFetch(wiring.Component):
     """Words of C*K bytes in the order of the commands; `bytes` is what they take in DRAM, greater than 0: C*K bytes
-    each, or less with `narrow`: tiles of parameters and `k_steps` packed words (`Widener`).
+    each, or less with `narrow`: tiles of parameters and `k_steps` packed words (`Widener`). With several weight ports
+    there is an address for each.
 
     The ring holds `p.weight_depth` words (its memories' depths are powers of two). `level` words are readable from the
     read base on (`ring.written` pulses in the cycle before it counts one more): `en`, `index` < `level` → `data`
@@ -45,9 +49,9 @@ class WeightFetch(wiring.Component):
     read beside it: `param_en`, `param_index` → `param_data`. `pop` moves the base by `pop_count` <= `level`; indices
     count from the base before a `pop` of the same cycle: `pop` may come with the last read. A full ring stalls the bus;
     nothing unread is overwritten.
-    `ar`, `r`, `abort`, `error`, `error_slave`, `bytes` are those of `AxiReader`; `idle`: all commands are in the ring.
-    `clear` empties the ring; only while idle, or with `abort` (words of an aborted command may be in the ring: follow
-    `abort` with `clear`). `clear_bytes` zeroes `bytes`.
+    `ar`, `r`, `abort`, `error`, `error_slave`, `bytes` are those of `StripedReader`; `idle`: all commands are in the
+    ring. `clear` empties the ring; only while idle, or with `abort` (words of an aborted command may be in the ring:
+    follow `abort` with `clear`). `clear_bytes` zeroes `bytes`.
     """
 
     LATENCY = 2
@@ -60,23 +64,20 @@ class WeightFetch(wiring.Component):
         self.widener = Widener(p)
         last_words = {"more": exact_log2(self.down)} if self.down > 1 else {}  # in the last beat, than one word
         self.tag = data.StructLayout({"narrow": 1, "k_steps": STEPS_BITS} | last_words)
-        self.reader = AxiReader(
-            data_bits=p.weight_bus, outstanding=outstanding, max_burst=p.max_burst, tag_bits=self.tag.size
-        )
+        self.reader = StripedReader(p, outstanding=outstanding, max_burst=p.max_burst, tag_bits=self.tag.size)
+        self.addresses = ("address", *port_addresses(p))
+        self.own = [numbered(name, port) for port in range(p.weight_ports) for name in ("ar", "r", "bytes")]
+        of_ports = {name: self.reader.signature.members[name] for name in (*self.own, "error", "error_slave")}
         super().__init__(
-            {
-                "command": In(weight_command()),
+            of_ports
+            | {
+                "command": In(weight_command(p)),
                 "abort": In(1),
                 "clear": In(1),
                 "clear_bytes": In(1),
                 "idle": Out(1),
-                "error": Out(1),
-                "error_slave": Out(1),
-                "bytes": Out(COUNTER_BITS),
                 "level": Out(range(self.capacity + 1)),
                 "ring": In(ring_read(p)),
-                "ar": Out(address_channel()),
-                "r": In(read_channel(p.weight_bus)),
             }
         )
 
@@ -154,18 +155,17 @@ class WeightFetch(wiring.Component):
     def _reader(self, m: Module) -> None:
         """The AXI side, but for the tags of its commands and its beats."""
         reader, asked, wanted = self.reader, self.reader.command.payload, self.command.payload
-        wiring.connect(m, reader.ar, wiring.flipped(self.ar))
-        wiring.connect(m, reader.r, wiring.flipped(self.r))
+        ports = wiring.Signature({name: self.signature.members[name] for name in self.own})
+        wiring.connect(m, bundled(reader, ports), wiring.flipped(bundled(self, ports)))
+        m.d.comb += [asked[name].eq(wanted[name]) for name in self.addresses]
         m.d.comb += [
             reader.command.valid.eq(self.command.valid),
             self.command.ready.eq(reader.command.ready),
-            asked.address.eq(wanted.address),
             asked.bytes.eq(wanted.bytes),
             reader.abort.eq(self.abort),
             reader.clear.eq(self.clear_bytes),
         ]
-        for name in ("error", "error_slave", "bytes"):
-            m.d.comb += getattr(self, name).eq(getattr(reader, name))
+        m.d.comb += [self.error.eq(reader.error), self.error_slave.eq(reader.error_slave)]
 
     def _memories(self, m: Module, w_en: Signal, w_addr: Signal, w_data: Signal, base: Signal) -> None:
         """Of even and of odd words; each serves the read that it has the word of."""

@@ -43,7 +43,7 @@ def problem(f):
     begin, end, size = f.get("row_begin", 0), f.get("row_end", 0), f.get("bytes", 0)
     if op not in list(Op):
         return "opcode"
-    if f.get("offset", 0) % 64:
+    if f.get("offset", 0) % (HW.weight_align if op == Op.MATMUL else 64):
         return "offset"
     if f.get("use_queue") and f["expert"] >= HW.max_experts:
         return "expert"
@@ -142,7 +142,7 @@ def random_fields(rng, op):
     if op == Op.GATHER and rng.random() < 0.8:
         f["use_queue"] = 1
     if "offset" in f:
-        f["offset"] &= ~63
+        f["offset"] &= ~63 if rng.random() < 0.2 else ~(HW.weight_align - 1)
     if "bytes" in f:
         if op == Op.MATMUL:
             f["bytes"] = stream_bytes(f)
@@ -281,6 +281,18 @@ async def load_words(dut):
     for dest in set(range(16)) - set(LOAD_DEPTH) - {Dest.ACTIVATION}:
         for size in (X_WORD, 512):
             assert await bench.check(encode(simple(Op.LOAD) | {"dest": dest, "bytes": size})) == (1, 0), dest
+
+
+@cocotb.test()
+async def offsets(dut):
+    """Multiples of 64; of weights, so in each port's share of them."""
+    bench = Bench(dut)
+    await bench.start()
+    for op in (Op.LOAD, Op.IMAGE, Op.MATMUL, Op.STORE):
+        align = HW.weight_align if op == Op.MATMUL else 64
+        for bit in range(32):
+            word = encode(simple(op) | {"offset": 1 << bit})
+            assert await bench.check(word) == (1, 1 << bit >= align), (op.name, bit)
 
 
 @cocotb.test()

@@ -9,10 +9,15 @@ import numpy as np
 from cocotb.triggers import ClockCycles, Combine, RisingEdge, Timer
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster
 
-from hwgen.machine.regmap import BY_NAME, COUNTERS, REGISTERS
+from hwgen.machine.params import HwParams
+from hwgen.machine.regmap import BY_NAME, registers
+from hwgen.machine.regmap import COUNTERS as ALL_COUNTERS
 from tests.rtl.ports import Ports, reset
 
 P = json.loads(os.environ.get("HWGEN_PARAMETERS", "{}"))
+HW = HwParams(**P.get("p", {}))
+REGISTERS = registers(HW)
+COUNTERS = [register.name for register in REGISTERS if register.name in ALL_COUNTERS]
 BUS = "s_axi_control"
 INPUTS = [register.name for register in REGISTERS if register.access in ("ro", "clear")]
 ARGUMENTS = [register for register in REGISTERS if register.access == "rw"]
@@ -47,20 +52,21 @@ async def pulse(dut, ports, *names):
 async def arguments(dut, pause):
     """Random bytes anywhere among the arguments (so: strobes), read back over the bus and at the ports."""
     ports, master, rng = await setup(dut, pause)
-    low = min(register.offset for register in ARGUMENTS)  # no gap between them
-    high = max(register.offset + 4 * register.words for register in ARGUMENTS)
-    model = bytearray(high - low)
+    model = {r.offset + byte: 0 for r in ARGUMENTS for byte in range(4 * r.words)}
     for register in ARGUMENTS:
         assert ports.get(register.name) == 0
     for _ in range(60):
-        at = int(rng.integers(high - low))
-        data = rng.integers(0, 256, int(rng.integers(1, min(9, high - low - at + 1))), dtype=np.uint8).tobytes()
-        model[at : at + len(data)] = data
-        await master.write(low + at, data)
-    assert bytes((await master.read(low, high - low)).data) == bytes(model)
+        at = int(rng.choice(list(model)))
+        most = next(count for count in range(1, 9) if count == 8 or at + count not in model)
+        data = rng.integers(0, 256, int(rng.integers(1, most + 1)), dtype=np.uint8).tobytes()
+        model |= {at + byte: value for byte, value in enumerate(data)}
+        await master.write(at, data)
     for register in ARGUMENTS:
-        at = register.offset - low
-        assert ports.get(register.name) == int.from_bytes(model[at : at + register.bits // 8], "little"), register.name
+        wanted = bytes(model[register.offset + byte] for byte in range(4 * register.words))
+        assert (await master.read(register.offset, len(wanted))).data == wanted
+    for register in ARGUMENTS:
+        value = sum(model[register.offset + byte] << 8 * byte for byte in range(register.bits // 8))
+        assert ports.get(register.name) == value, register.name
 
 
 @cocotb.test()
@@ -122,9 +128,9 @@ async def either_order(dut, data_first):
 async def read_only(dut):
     ports, master, rng = await setup(dut)
     assert bytes((await master.read(BY_NAME["magic"].offset, 4)).data) == b"HWGN"
-    t, c, k = P["shape"]
-    assert await master.read_dword(BY_NAME["shape"].offset) == t | c << 8 | k << 16
-    assert await master.read_dword(BY_NAME["buses"].offset) == P["buses"][0] | P["buses"][1] << 16
+    assert await master.read_dword(BY_NAME["shape"].offset) == HW.t | HW.c << 8 | HW.k << 16
+    buses = HW.weight_bus // HW.weight_ports | HW.weight_ports << 12 | HW.data_bus << 16
+    assert await master.read_dword(BY_NAME["buses"].offset) == buses
     assert await master.read_qword(BY_NAME["build_hash"].offset) == P["hash"]
     for register in REGISTERS:
         if register.name in INPUTS:

@@ -8,7 +8,7 @@ from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
 from hwgen.machine.isa import BYTES, UNITS, Op, decode
 from hwgen.machine.regmap import Error
 from hwgen.rtl.control.watchdog import PATIENCE_CYCLES
-from tests.rtl.control.sequencer_model import MASK, Routing, refusal
+from tests.rtl.control.sequencer_model import MASK, Routing, bases, refusal
 from tests.rtl.control.sequencer_play import ARGUMENTS, FAULTS, HW, Bench
 
 STARVED_CYCLES = 1 << 16
@@ -80,7 +80,7 @@ async def ranges(dut):
     programs = bench.programs
     for op, region, more in (
         (Op.IMAGE, "input", {}),
-        (Op.LOAD, "weights", {}),
+        (Op.LOAD, "program", {"offset": 1 << 13}),
         (Op.MATMUL, "weights", {"tiles": 3, "bytes": 27 * HW.ring_bytes}),
         (Op.STORE, "output", {}),
     ):
@@ -88,9 +88,10 @@ async def ranges(dut):
         f = decode(code[1])
         for size in (f["offset"] + f["bytes"], f["offset"] + f["bytes"] - 1, 0):
             await expect(bench, code, programs.registers(code, **{f"{region}_size": size}))
-        huge = [programs.instruction(op, offset=0xFFFF_FFC0, **more), code[2]]  # offset + bytes exceeds 32 bits
+        far = {"offset": (1 << 32) - HW.weight_align}  # offset + bytes exceeds 32 bits
+        huge = [programs.instruction(op, **more | far), code[2]]
         await expect(bench, huge, programs.registers(huge, **{f"{region}_size": 0xFFFF_FFFF}))
-        await expect(bench, code, programs.registers(code))
+        await expect(bench, code, programs.registers(code, program_size=1 << 14))
     weights = {"use_queue": 0, "scatter": 0, "expert": 0, "tiles": 3, "row_end": 3, "offset": 0, "ring_offset": 0}
     new = programs.instruction(Op.MATMUL, keep=1, bytes=27 * HW.ring_bytes, **weights)
     code = [new, programs.instruction(Op.MATMUL, keep=0, bytes=0, **weights), programs.instruction(Op.END)]
@@ -215,15 +216,16 @@ async def arguments(dut):
     bench = Bench(dut)
     await bench.begin()
     programs, code = bench.programs, bench.programs.code(2)
-    cases, regions = [], ("program", "weights", "input", "output")
-    for region in regions:
-        cases += [{f"{region}_base": 64 * int(bench.rng.integers(1 << 50)) + low} for low in (1, 8, 32, 63)]
+    cases = []
+    for name, region in bases(HW).items():
+        cases += [{name: 64 * int(bench.rng.integers(1 << 50)) + low} for low in (1, 8, 32, 63)]
         for size in (64, 1 << 14, 0xFFFF_FFC0, 0xFFFF_FFFF):
-            base = (1 << 64) - (-(-size // 64) * 64)
-            cases += [{f"{region}_base": base + more & MASK, f"{region}_size": size} for more in (0, 64, -64)]
-        cases.append({f"{region}_base": (1 << 64) - (1 << 32), f"{region}_size": 0xFFFF_FFFF})
-        cases.append({f"{region}_base": (1 << 64) - (1 << 32) + 64, f"{region}_size": 0xFFFF_FFFF})
-        cases.append({f"{region}_base": (1 << 63) - 64, f"{region}_size": 1 << 14})  # no carry beyond the top
+            for share in (size, size // HW.weight_ports):
+                base = (1 << 64) - (-(-share // 64) * 64)
+                cases += [{name: base + more & MASK, f"{region}_size": size} for more in (0, 64, -64)]
+        cases.append({name: (1 << 64) - (1 << 32), f"{region}_size": 0xFFFF_FFFF})
+        cases.append({name: (1 << 64) - (1 << 32) + 64, f"{region}_size": 0xFFFF_FFFF})
+        cases.append({name: (1 << 63) - 64, f"{region}_size": 1 << 14})  # no carry beyond the top
     cases += [{name: stride} for name in ("input_stride", "output_stride") for stride in (1, 8, 32, 63, 65, 1 << 31)]
     cases += [{"entry": entry, "program_size": 256} for entry in (0, 32, 192, 224, 256, 1 << 31, 0xFFFF_FFC0)]
     cases += [{"entry": 0, "program_size": 0}, {"output_base": 8, "program_base": 8}]
@@ -232,10 +234,10 @@ async def arguments(dut):
         r = programs.registers(code) | case
         _, error, index = await bench.run(code, r, Routing(HW, bench.rng, 0), [[1] * 10])
         ended = {Error.NONE, Error.PROGRAM_RANGE, Error.INPUT_RANGE, Error.OUTPUT_RANGE, Error.WEIGHTS_RANGE}
-        assert error == refusal(r) or (refusal(r) == Error.NONE and error in ended), case
-        assert index == 0 or not refusal(r)
-        assert bench.now == 1 or not refusal(r)
-        refused.add(refusal(r))
+        assert error == refusal(HW, r) or (refusal(HW, r) == Error.NONE and error in ended), case
+        assert index == 0 or not refusal(HW, r)
+        assert bench.now == 1 or not refusal(HW, r)
+        refused.add(refusal(HW, r))
         await bench.pause()
     assert len(refused) == 8
     code = [programs.instruction(Op.STORE, offset=64, row_end=3, bytes=12 * HW.c), programs.instruction(Op.END)]

@@ -14,6 +14,7 @@ __all__ = ["MASK", "UNIT", "Programs", "Routing", "port_of"]
 UNIT = {op: unit for unit, ops in UNITS.items() for op in ops}
 REGIONS = ("program", "weights", "input", "output")
 MASK = (1 << 64) - 1
+TABLES = 32 * BYTES  #: in front of the program, for LOADs
 
 
 def port_of(op: Op) -> str:
@@ -32,11 +33,21 @@ def kept_after(hw: HwParams, f: dict[str, int], kept: int) -> int:
     return -1 if offset + words(hw, f) > kept else kept if keep else kept - words(hw, f)
 
 
-def refusal(r: dict[str, int]) -> Error:
+def bases(hw: HwParams) -> dict[str, str]:
+    """Registers with addresses, and of which region; each weight port has its own."""
+    own = {f"{region}_base": region for region in REGIONS}
+    return own | {f"weights_base{port}": "weights" for port in range(1, hw.weight_ports)}
+
+
+def refusal(hw: HwParams, r: dict[str, int]) -> Error:
     """Why a run must not start with these arguments."""
+    found = {
+        region
+        for name, region in bases(hw).items()
+        if r[name] % 64 or r[name] + r[f"{region}_size"] // (hw.weight_ports if region == "weights" else 1) > 1 << 64
+    }
     for region in REGIONS:
-        base, size = r[f"{region}_base"], r[f"{region}_size"]
-        if base % 64 or base + size > 1 << 64:
+        if region in found:
             return Error[f"{region.upper()}_BASE"]
     for name in ("input_stride", "output_stride"):
         if r[name] % 64:
@@ -57,7 +68,7 @@ class Programs:
         hw, rng = self.hw, self.rng
         x_word = 2 * hw.c
         rows = {"row_end": int(rng.integers(1, hw.max_tokens + 1))}
-        offset = {"offset": int(rng.integers(8)) * 64}
+        offset = {"offset": int(rng.integers(8)) * hw.weight_align}
         match op:
             case Op.END:
                 f = {}
@@ -122,7 +133,8 @@ class Programs:
         return code + [self.instruction(Op.END)] * end
 
     def registers(self, code: list[bytes], entry: int = 0, **more: int) -> dict[str, int]:
-        r = {f"{name}_base": int(self.rng.integers(1 << 56)) * 64 for name in REGIONS}
+        entry += TABLES
+        r = {name: int(self.rng.integers(1 << 56)) * 64 for name in bases(self.hw)}
         r |= {f"{name}_size": 1 << 14 for name in REGIONS}
         r |= {"entry": entry, "batch": 1, "input_stride": 0, "output_stride": 0, "watchdog": 0}
         return r | {"program_size": entry + BYTES * len(code)} | more
@@ -146,7 +158,7 @@ class Routing:
         ("run", number, ports started, instruction, rows or None, fetched) per instruction. Also the error code with
         the number of its instruction, and, image by image, the fetch's decisions on weights."""
         events, decisions, routed = [], [], 0
-        if error := refusal(r):
+        if error := refusal(self.hw, r):
             return events, (error, 0), decisions
         for image in range(max(r["batch"], 1)):
             limit, kept = r["program_size"] - r["entry"], 0
@@ -162,7 +174,7 @@ class Routing:
                 if op not in (Op.END, Op.LOAD) and f["tiles"] == 0:
                     return events, (Error.FIELD, number), decisions
                 if op in (Op.IMAGE, Op.LOAD, Op.STORE, Op.MATMUL):
-                    region = {Op.IMAGE: "input", Op.STORE: "output"}.get(op, "weights")
+                    region = {Op.IMAGE: "input", Op.STORE: "output", Op.LOAD: "program"}.get(op, "weights")
                     shift = image * r.get(f"{region}_stride", 0)
                     if shift + f["offset"] + f["bytes"] > r[f"{region}_size"]:
                         return events, (Error[f"{region.upper()}_RANGE"], number), decisions

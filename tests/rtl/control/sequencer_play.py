@@ -11,6 +11,7 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import ReadOnly, ReadWrite, RisingEdge
 
+from hwgen.machine.interfaces import weight_numbers
 from hwgen.machine.isa import BYTES, UNITS, Op, decode
 from hwgen.machine.params import HwParams
 from hwgen.machine.regmap import Error
@@ -22,8 +23,9 @@ P = json.loads(os.environ.get("HWGEN_PARAMETERS", "{}"))
 HW = HwParams(**P.get("p", {}))
 PORTS = ("engine", "norm", "router", "mover", "image", "load", "store")
 DATA = ("image", "load", "store")
-PULSES = ("read0_error", "read1_error", "write1_error")
-FAULTS = {"read0_error": Error.READ_GMEM0, "read1_error": Error.READ_GMEM1, "write1_error": Error.WRITE_GMEM1}
+FAULTS = {f"read{number}_error": Error[f"READ_GMEM{number}"] for number in (1, *weight_numbers(HW))}
+FAULTS |= {"write1_error": Error.WRITE_GMEM1}
+PULSES = tuple(FAULTS)
 FAULTS |= {"stop": Error.STOPPED}  # a level
 CONTEXTS = 4
 #: Cycles from taking an instruction to the first in which it may wait for units; from the last of what it waits for to

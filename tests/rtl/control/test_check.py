@@ -5,14 +5,15 @@ from hwgen.rtl.control.check import OperandCheck
 from sim.unit import run_unit
 from tests.rtl.bundle import Bundle
 
-#: Small odd limits, and the largest ones; a ring word below a weight beat and above it.
+#: Small odd limits, and the largest ones; a ring word below a weight beat and above it; one, two and four weight ports.
 SHAPES = {
     "small": {
         "t": 4, "c": 8, "k": 2, "max_tokens": 21, "weight_depth": 16, "norm_depth": 3, "max_experts": 6, "max_topk": 3,
-        "x_depth": 100,
+        "x_depth": 100, "weight_ports": 2,
     },
     "tiny": {
         "t": 2, "c": 2, "k": 1, "max_tokens": 9, "weight_depth": 50, "max_experts": 3, "max_topk": 2, "x_depth": 40,
+        "weight_ports": 4,
     },
     "large": {
         "t": 64, "c": 64, "k": 32, "max_tokens": 1 << 12, "weight_depth": 65_000, "norm_depth": 1 << 12,

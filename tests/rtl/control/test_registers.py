@@ -8,12 +8,10 @@ HASH = 0xFEDCBA9876543210
 
 
 def test_control():
-    p = HwParams(t=4, c=64, k=32, weight_bus=512, data_bus=64)
-    run_unit(
-        Control(p, build_hash=HASH),
-        bench="tests.rtl.control.bench_registers",
-        parameters={"hash": HASH, "shape": [p.t, p.c, p.k], "buses": [p.weight_bus, p.data_bus]},
-    )
+    """With two weight ports: some registers of ports are there, others are not."""
+    p = HwParams(t=4, c=64, k=32, weight_bus=512, weight_ports=2, data_bus=64)
+    bench, parameters = "tests.rtl.control.bench_registers", {"hash": HASH, "p": p.as_dict()}
+    run_unit(Control(p, build_hash=HASH), bench=bench, parameters=parameters)
 
 
 def test_hash_text():

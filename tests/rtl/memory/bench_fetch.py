@@ -24,11 +24,17 @@ LIMIT = 8000
 #: Cycles from `route_done` to the first request that may not be a guess any more.
 SETTLED = 2
 MASK = (1 << 64) - 1
+ADDRESSES = ("weights_base", *(f"weights_base{port}" for port in range(1, HW.weight_ports)))
+
+
+def bases(base):
+    """Of each port's share of the weights, far apart."""
+    return {name: base + (port << 58) & MASK for port, name in enumerate(ADDRESSES)}
 
 
 class Program:
-    """Instructions; `requests` of those with weights: what is asked for (address, bytes, narrow, k_steps), expert or
-    None, number of ROUTEs in front."""
+    """Instructions; `requests` of those with weights: what is asked for (addresses, bytes, narrow, k_steps), expert
+    or None, number of ROUTEs in front."""
 
     def __init__(self, rng, length, base, size):
         self.rng, self.base, self.size = rng, base, size
@@ -49,7 +55,8 @@ class Program:
         if op == Op.MATMUL and size:
             fields |= {"narrow": int(rng.integers(2)), "k_steps": int(rng.integers(1 << 16))}
             expert = fields["expert"] if fields["use_queue"] else None
-            asked = (self.base + offset & MASK, size, fields["narrow"], fields["k_steps"])
+            addresses = tuple(base + offset // HW.weight_ports & MASK for base in bases(self.base).values())
+            asked = (addresses, size, fields["narrow"], fields["k_steps"])
             self.requests.append((asked, expert, self.routes))
         self.routes += op == Op.ROUTE
         self.ops.append((op, fields))
@@ -103,7 +110,8 @@ class Bench:
             self.beats += [int.from_bytes(data[i : i + BEAT], "little") for i in range(0, BYTES, BEAT)]
         if self.port("weights__valid"):
             payload = self.port("weights__payload")
-            request = payload & MASK, payload >> 64 & MASK >> 32, payload >> 96 & 1, payload >> 97
+            addresses = payload & MASK, *(payload >> 113 + 64 * port & MASK for port in range(HW.weight_ports - 1))
+            request = addresses, payload >> 64 & MASK >> 32, payload >> 96 & 1, payload >> 97 & 0xFFFF
             if self.waiting is None:
                 self.waiting = (request, self.now)
             assert self.waiting[0] == request, "a request changed while it waited"
@@ -121,8 +129,9 @@ class Bench:
             self.instructions.append(taken)
         return taken, decided
 
-    async def begin(self, data, address, limit=None, **weights):
+    async def begin(self, data, address, limit=None, *, weights_base, **weights):
         """Reset, then start on `data` at `address`."""
+        weights |= bases(weights_base)
         self.__init__(self.dut)
         cocotb.start_soon(Clock(self.dut.clk, 10, "ns").start())
         for _ in range(3):
