@@ -77,9 +77,13 @@ class Fetch:
 
     async def start(self):
         await reset(self.dut, *(Ports(self.dut, f"{name}_") for name in SHAPES), **ZEROS)
-        for model in self.models:
-            cocotb.start_soon(model.run())
+        self.tasks = [cocotb.start_soon(model.run()) for model in self.models]
         return self
+
+    def stop(self):
+        """A memory goes on with what it was asked for, whatever is reset: this one goes away."""
+        for task in self.tasks:
+            task.cancel()
 
     def commands(self, count):
         """Every other one narrow, of one to four tiles, now and then of a single step."""
@@ -284,6 +288,7 @@ async def errors_are_reported(dut, name):
                     seen.append((fetch.ports.get("error"), fetch.ports.get("error_slave") >> port & 1))
             assert seen == [(1 << port, code == 2)]
             issuing.cancel()
+            fetch.stop()
 
 
 @cocotb.test()
