@@ -7,13 +7,12 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from hwgen.build import Build, build
 from hwgen.network import description
 from sim import icarus
-from sim.harness import SimulationError, Timing
+from sim.harness import Timing
 from sim.simulate import UNSEEN, Report, simulate
 from tests.paths import ROOT
 from tests.random_model import random_description, random_images
