@@ -83,8 +83,8 @@ def test_slang(shape):
 
 @pytest.mark.parametrize("shape", ["columns"])
 def test_yosys(shape, tmp_path):
-    """No net without a driver or with two, no combinational loop; and Yosys's optimizer comes to its end, as it does
-    not where registers have bits that never change (tests/rtl/test_yosys.py)."""
+    """No net without a driver or with two, no combinational loop; and the optimizer comes to its end, see
+    tests/rtl/test_yosys.py."""
     script = f"hierarchy -check -top {SHAPES[shape][1].top}; proc; check -assert; opt; check -assert"
     assert yosys.failure(verilog(shape), script, tmp_path) is None
 

@@ -11,6 +11,16 @@ from hwgen.rtl.memory.axi import AxiReader, AxiWriter
 from hwgen.rtl.units.norm import Norm
 from tests.rtl import yosys
 
+#: The other name of a register of which two bits never change.
+ALIAS = """
+module top(input clk, input en, input [1:0] d, output [3:0] out);
+    reg [3:0] length = 4'h0;
+    {attribute} wire [3:0] data;
+    assign data = length;
+    assign out = length;
+    always @(posedge clk) if (en) length <= {{2'b00, d}};
+endmodule
+"""
 #: Up to where multipliers have become DSP slices.
 MULTIPLIERS = "synth_xilinx -family xc7 -top {top} -noiopad -run begin:map_memory"
 
@@ -46,6 +56,18 @@ class Squared(wiring.Component):
             m.d.sync += total.eq(Mux(self.first, 0, total) + self.x)
         m.d.sync += self.out.eq(total * total)
         return m
+
+
+def test_an_initial_value_of_a_wire(tmp_path):
+    """As Amaranth's Yosys writes one for each other name of a register, and `component_verilog` leaves out."""
+    wrong = yosys.failure(ALIAS.format(attribute="(* init = 4'h0 *)"), "proc; opt", tmp_path)
+    assert wrong is not None and "Conflicting init values" in wrong
+    assert yosys.failure(ALIAS.format(attribute=""), "proc; opt", tmp_path) is None
+
+
+@pytest.mark.parametrize("kind", [AxiReader, AxiWriter])
+def test_the_optimizer_comes_to_its_end(kind, tmp_path):
+    assert yosys.failure(to_verilog(kind(data_bits=64), "axi"), "hierarchy -top axi; proc; opt", tmp_path) is None
 
 
 @pytest.mark.parametrize(("attributes", "lost"), [({}, 1), ({"keep": 1}, 0)], ids=["plain", "keep"])
