@@ -29,6 +29,9 @@ ORIGIN, MISALIGNED, GUARD = 0x8_0000_0000, 0x0FC0, 0x1_0000
 _HEADER = struct.Struct("<5I")  # job, instruction, number of the probe, words, bytes per stored word
 
 
+DEFAULT = Emission()
+
+
 class SimulationError(HwgenError):
     """The simulated hardware broke a rule: it hangs, leaves its memory regions or violates the bus protocol."""
 
@@ -286,7 +289,7 @@ def build_harness(
     *,
     header: str,
     sources: Path,
-    emission: Emission = Emission(),
+    emission: Emission = DEFAULT,
     cache: Path | None = None,
     trace: str | None = None,
     optimize: bool = False,

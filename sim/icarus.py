@@ -44,7 +44,7 @@ def build_icarus(
                 work = Path(name)
                 (work / "accelerator.v").write_text(f"`timescale 1ns/1ps\n{verilog}")
                 (work / "done").mkdir()
-                command = [program, *options, "-o", work / "done" / "sim.vvp", work / "accelerator.v"]
+                command = [str(program), *options, "-o", str(work / "done" / "sim.vvp"), str(work / "accelerator.v")]
                 done = subprocess.run(command, capture_output=True, text=True, check=False)
                 if done.returncode:
                     found = "\n    ".join(done.stderr.splitlines()[:6])

@@ -161,32 +161,11 @@ def simulate(
         if name not in names:
             raise HwgenError(str(build.path), "task", expected=" or ".join(names), found=name)
     start = time.monotonic()
-    top, lines = build.emission.top, 0
-
-    def building(_: str) -> None:
-        nonlocal lines
-        lines += 1
-        say("compile the simulator (cached next time)", lines, 0)
-
-    if engine == "cocotb":
-        from sim.cocotb_run import build_cocotb  # needs the extra `sim`
-
-        harness: Engine = build_cocotb(build.verilog, top=top, trace=trace is not None, on_line=building)
-    elif engine == "icarus":
-        from sim.icarus import build_icarus
-
-        if trace is not None:
-            raise HwgenError(COMMAND_LINE, "--trace", expected="engine harness or cocotb", found="icarus")
-        harness = build_icarus(build.verilog, top=top)
-    else:
-        sources = build.path / "harness"
-        harness = build_harness(
-            build.verilog, header=build.header, sources=sources, emission=build.emission,
-            trace=trace.suffix[1:] if trace else None, on_line=building,
-        )  # fmt: skip
+    harness = _engine(build, engine, trace, say)
     timing = timing or Timing()
-    probe, note = probe and build.emission.debug, None if build.emission.debug else UNSEEN
-    report = Report(build.params, engine, timing, {name: TaskReport(name, macs(build.model, name)) for name in chosen}, note=note)
+    probe = probe and build.emission.debug
+    report = Report(build.params, engine, timing, {name: TaskReport(name, macs(build.model, name)) for name in chosen})
+    report.note = None if build.emission.debug else UNSEEN
     golden = Golden(build.model)
     probes = {name: Probes(build, name) for name in chosen} if probe else {}
     batch = build.compiled.batch
@@ -206,6 +185,31 @@ def simulate(
             report.tasks[name].accuracy = quality(np.array(report.tasks[name].outputs), wanted).accuracy
     report.seconds = time.monotonic() - start
     return report
+
+
+def _engine(build: Build, name: str, trace: Path | None, say: Progress) -> Engine:
+    """Compiles the build for the engine of this name, or finds it compiled."""
+    lines, top = 0, build.emission.top
+
+    def on_line(_: str) -> None:
+        nonlocal lines
+        lines += 1
+        say("compile the simulator (cached next time)", lines, 0)
+
+    if name == "harness":
+        kind, sources = trace.suffix[1:] if trace else None, build.path / "harness"
+        return build_harness(
+            build.verilog, header=build.header, sources=sources, emission=build.emission, trace=kind, on_line=on_line
+        )
+    if name == "icarus":
+        from sim.icarus import build_icarus
+
+        if trace is not None:
+            raise HwgenError(COMMAND_LINE, "--trace", expected="--engine harness or cocotb", found="icarus")
+        return build_icarus(build.verilog, top=top)
+    from sim.cocotb_run import build_cocotb  # needs the extra `sim`
+
+    return build_cocotb(build.verilog, top=top, trace=trace is not None, on_line=on_line)
 
 
 def _run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -48,6 +49,7 @@ def _findings() -> Iterator[Finding]:
     yield _check("verilator", lambda: find_verilator().text)
     for package in ("cocotb", "cocotbext-axi"):
         yield _package(package, "pip install 'hwgen[sim]' (only for --engine cocotb and the benches)", required=False)
+    yield _optional("iverilog", "apt install iverilog (only for --engine icarus)")
     for header in FST_HEADERS:
         yield _header(header)
     yield _cache()
@@ -58,6 +60,11 @@ def _check(name: str, find: Callable[[], str]) -> Finding:
         return Finding(name, find())
     except HwgenError as error:
         return Finding(name, error.found, error.mend or APT)
+
+
+def _optional(name: str, mend: str) -> Finding:
+    path = shutil.which(name)
+    return Finding(name, path) if path else Finding(name, "not on PATH", mend, required=False)
 
 
 def _package(name: str, mend: str, required: bool = True) -> Finding:

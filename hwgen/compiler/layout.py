@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from amaranth.utils import ceil_log2
 
@@ -267,7 +268,7 @@ def auto_params(
     weight ring also holds what row blocks share, up to RING_BYTES: else units wait for each other.
     """
     shape = HwParams(t=t, c=c, k=k, weight_bus=weight_bus, data_bus=data_bus, weight_ports=weight_ports)
-    sizes: dict[str, int] = {}
+    sizes: dict[str, Any] = {}
     for desc in descs:
         for name, need in buffer_needs(desc, shape, batch).items():
             sizes[name] = max(need, sizes.get(name, 0))

@@ -12,13 +12,23 @@ from amaranth.utils import ceil_log2
 
 from hwgen.machine.emission import TOP, Emission
 from hwgen.machine.params import HwParams
+from hwgen.rtl.common.busif import interface_attributes
 from hwgen.rtl.common.ports import OPERAND_BITS, WEIGHT_BITS
-from hwgen.rtl.verilog import component_verilog
+from hwgen.rtl.common.ram import LEAF as RAM
+from hwgen.rtl.common.ram import Target, leaf
+from hwgen.rtl.common.replica import LEAF as REPLICA
+from hwgen.rtl.verilog import component_verilog, with_attributes
 
 __all__ = ["TOP", "accelerator_verilog", "debug_map", "leaf_verilog", "templates", "to_verilog"]
 
-#: Hand-written modules of templates/rtl.
-LEAVES = ("hwgen_ram", "hwgen_replica")
+DEFAULT = Emission()
+#: Hand-written modules of templates/rtl, `NAME.v.j2`.
+LEAVES = (RAM, REPLICA)
+#: What Quartus calls the styles of a RAM.
+QUARTUS = {
+    "auto": "no_rw_check", "distributed": "MLAB, no_rw_check", "block": "M20K, no_rw_check",
+    "ultra": "M20K, no_rw_check",
+}  # fmt: skip
 
 
 def templates() -> Path:
@@ -27,32 +37,45 @@ def templates() -> Path:
     return inside if inside.is_dir() else Path(__file__).resolve().parents[2] / "templates"
 
 
-def leaf_verilog(emission: Emission = Emission()) -> str:
+def leaf_verilog(emission: Emission = DEFAULT) -> str:
     """The hand-written Verilog modules."""
-    return _named(_leaves(emission), emission)
+    return _prefixed("\n".join(_leaves(emission).values()), emission)
 
 
-def to_verilog(component: wiring.Component, name: str, emission: Emission = Emission()) -> str:
-    """Verilog of `component` as top module `name` (clock `clk`, synchronous reset `rst`)."""
-    return _named(f"{component_verilog(component, name)}\n{_leaves(emission)}", emission)
+def to_verilog(
+    component: wiring.Component, name: str, emission: Emission = DEFAULT, target: Target | None = None
+) -> str:
+    """Verilog of `component` as top module `name` (clock `clk`, synchronous reset `rst`), with the leaves it needs."""
+    text = component_verilog(component, name, target)
+    leaves = [leaf for module, leaf in _leaves(emission).items() if re.search(rf"\b{module}\b", text)]
+    return _prefixed("\n".join([text, *leaves]), emission)
 
 
-def accelerator_verilog(p: HwParams, build_hash: int = 0, emission: Emission = Emission()) -> str:
+def accelerator_verilog(p: HwParams, build_hash: int = 0, emission: Emission = DEFAULT) -> str:
     """The whole accelerator, top module `emission.top`."""
     from hwgen.rtl.top import Accelerator
 
-    return to_verilog(Accelerator(p, build_hash=build_hash, debug=emission.debug), emission.top, emission)
+    accelerator = Accelerator(p, build_hash=build_hash, debug=emission.debug)
+    text = to_verilog(accelerator, emission.top, emission, Target(p.ultra_ram))
+    said = interface_attributes(accelerator.signature.members, MAX_BURST_LENGTH=p.max_burst, ID_WIDTH=p.id_bits)
+    return with_attributes(text, emission.top, said)
 
 
-def _leaves(emission: Emission) -> str:
+def _leaves(emission: Emission) -> dict[str, str]:
+    """Text by module; of the memory, one for each style."""
     environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined)
-    sources = [(templates() / "rtl" / f"{leaf}.v.j2").read_text() for leaf in LEAVES]
-    return "\n".join(environment.from_string(source).render(ram_init=emission.ram_init) for source in sources)
+    found = {}
+    for name in LEAVES:
+        template = environment.from_string((templates() / "rtl" / f"{name}.v.j2").read_text())
+        for style, quartus in QUARTUS.items() if name == RAM else [("", "")]:
+            module = leaf(style) if style else name
+            found[module] = template.render(name=module, style=style, quartus=quartus, ram_init=emission.ram_init)
+    return found
 
 
-def _named(text: str, emission: Emission) -> str:
-    """With the prefix in front of the leaves' names; all others begin with the name of the top module."""
-    return re.sub(rf"\b({'|'.join(LEAVES)})\b", rf"{emission.prefix}\1", text)
+def _prefixed(text: str, emission: Emission) -> str:
+    """With the prefix in front of the leaves' names, too; all others begin with the name of the top module."""
+    return re.sub(rf"\b({'|'.join(_leaves(emission))})\b", rf"{emission.prefix}\1", text) if emission.prefix else text
 
 
 def debug_map(p: HwParams) -> dict[str, dict[str, object]]:

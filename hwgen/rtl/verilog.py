@@ -1,6 +1,6 @@
 """Amaranth component → Verilog that means the same as Verilog-2005 and as SystemVerilog, under plain identifiers.
 
-What Yosys writes is changed in two respects, both in its text:
+What Yosys writes is changed in three respects, all in its text:
 
 * A process (`always @*`) runs when what it reads changes. Yosys makes it read a register that its declaration sets,
   which is a change in Verilog but none in SystemVerilog: there, declarations take effect before time 0, and a process
@@ -8,30 +8,35 @@ What Yosys writes is changed in two respects, both in its text:
   non-blocking one, all processes wait for it already, in whatever order a simulator starts them.
 * Escaped identifiers (`\\core.control `, `\\begin `, `\\data$12 `) need quoting in constraints and scripts, each tool's
   in its own way; they become plain ones.
+* A wire that is another name of a register has an attribute `init`, which means nothing in Verilog; Yosys takes it at
+  its word when it reads it, and stops where a bit of such a register never changes. It is left out.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 
 os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
 
 from amaranth.back import verilog
 from amaranth.lib import wiring
 
-__all__ = ["component_verilog", "plain_names", "started"]
+__all__ = ["component_verilog", "plain_names", "started", "with_attributes"]
 
 #: The register that starts the processes of a module; escaped, so that `plain_names` finds it a name.
 _TRIGGER = "\\time$zero "
 _PROCESS = re.compile(r"(always @\* begin\s+if) \((\\\S+ |\w+)\) begin end")
 _DECLARATION = re.compile(r"^  reg (\\\S+ |\w+) = 0;$", re.MULTILINE)
+_INIT = re.compile(r"^ *\(\* init = \S+ \*\)\n(?= *(?:wire|output) )", re.MULTILINE)
 _ESCAPED = re.compile(r"\\(\S+) (?=\W)")
 
 
-def component_verilog(component: wiring.Component, name: str) -> str:
+def component_verilog(component: wiring.Component, name: str, platform: object = None) -> str:
     """Verilog of `component` as top module `name`, its submodules `name_...` (clock `clk`, synchronous reset `rst`)."""
-    return plain_names(started(verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)))
+    text = verilog.convert(component, name=name, platform=platform, emit_src=False, strip_internal_attrs=True)
+    return plain_names(started(_INIT.sub("", text)))
 
 
 def started(text: str) -> str:
@@ -75,3 +80,20 @@ def plain_names(text: str) -> str:
         return names[escaped]
 
     return _ESCAPED.sub(plain, text)
+
+
+def with_attributes(text: str, module: str, attributes: Mapping[str, Mapping[str, str]]) -> str:
+    """With attributes in front of ports of a module; not Amaranth's, which gives those of equal signals to each other.
+
+    Raises ValueError for a port that is not there.
+    """
+    begin = text.index(f"module {module}(")
+    end = text.index("endmodule", begin)
+    body = text[begin:end]
+    for port, values in attributes.items():
+        declaration = re.compile(rf"^  (?=(?:input|output) (?:\[\d+:0\] )?{port};$)", re.MULTILINE)
+        lines = "".join(f'  (* {name} = "{value}" *)\n' for name, value in values.items())
+        body, count = declaration.subn(f"{lines}  ", body)
+        if count != 1:
+            raise ValueError(f"{count} declarations of the port {port}")
+    return text[:begin] + body + text[end:]

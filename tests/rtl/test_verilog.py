@@ -10,13 +10,13 @@ from amaranth.back import verilog
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hwgen.rtl.verilog import component_verilog, plain_names, started
+from hwgen.rtl.verilog import component_verilog, plain_names, started, with_attributes
 
 needs_icarus = pytest.mark.skipif(shutil.which("iverilog") is None, reason="no iverilog (apt install iverilog)")
 
 
 class Idle(wiring.Component):
-    """`idle` follows registers that never change, through a process; names that Verilog or Tcl has its own mind about."""
+    """`idle` follows a register that never changes, through a process; names that Verilog has its own mind about."""
 
     begin: In(1)
     begin_: In(1)
@@ -116,3 +116,12 @@ def test_plain_names(text, plain):
 def test_another_yosys_is_noticed(text, message):
     with pytest.raises(ValueError, match=message):
         started(text)
+
+
+def test_attributes():
+    text = "module a(x);\n  input x;\nendmodule\nmodule b(x, y);\n  output [3:0] y;\n  input x;\nendmodule\n"
+    told = with_attributes(text, "b", {"y": {"one": "1"}, "x": {"two": "2", "three": "3"}})
+    assert told.split("module b")[0] == text.split("module b")[0]
+    assert '  (* one = "1" *)\n  output [3:0] y;\n  (* two = "2" *)\n  (* three = "3" *)\n  input x;\n' in told
+    with pytest.raises(ValueError, match="0 declarations of the port y"):
+        with_attributes(text, "a", {"y": {}})

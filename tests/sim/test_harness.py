@@ -15,9 +15,10 @@ from sim.harness import Harness, Job, Probe, SimulationError, Span, Timing, buil
 WEIGHT = 1000
 PROBES = {"all": {7: [Probe("hwgen_accelerator.mid.ram", 1, 3, 64)]}}
 INPUT = np.arange(4, dtype="<u8") * 17
+DEFAULT = Emission()
 
 
-def build(trace: str | None = None, emission: Emission = Emission()) -> Harness:
+def build(trace: str | None = None, emission: Emission = DEFAULT) -> Harness:
     offsets = {"ENTRY": "entry", "WEIGHTS": "weights_base", "INPUT": "input_base", "OUTPUT": "output_base"}
     defines = "".join(f"`define STUB_{name} {BY_NAME[key].offset}\n" for name, key in offsets.items())
     stub = Path(__file__).with_name("stub.v").read_text()

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from amaranth import ClockDomain, ClockSignal, DomainRenamer, Elaboratable, Instance, Module, ResetSignal, Signal, Value
 
-__all__ = ["replica", "reset_apart"]
+__all__ = ["LEAF", "replica", "reset_apart"]
+
+#: The hand-written module.
+LEAF = "hwgen_replica"
 
 
 def replica(m: Module, name: str, value: Value, domain: str = "sync") -> Signal:
     """One bit, `value` a cycle late, without reset. A synthesis tool that finds equal registers keeps one of them and
-    all their loads; of these (`templates/rtl/hwgen_replica.v`) it keeps each."""
+    all their loads; of these (`templates/rtl/hwgen_replica.v.j2`) it keeps each."""
     register = Signal(name=name)
-    m.submodules[f"{name}_replica"] = Instance("hwgen_replica", i_clk=ClockSignal(domain), i_d=value, o_q=register)
+    m.submodules[f"{name}_replica"] = Instance(LEAF, i_clk=ClockSignal(domain), i_d=value, o_q=register)
     return register
 
 
