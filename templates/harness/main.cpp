@@ -233,6 +233,7 @@ private:
         for (Misbehaviour* bad : of_ports()) {
             bad->late = beats;
             bad->late_from = now + delay;
+            bad->begun = false;
         }
         for (int i = 0; i < 4; i++) tick();
     }

@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hwgen.compiler import auto_params
 from hwgen.machine.isa import BY_NAME, BYTES, Op
 from hwgen.machine.regmap import Error
 from hwgen.rtl.control.watchdog import PATIENCE_CYCLES
@@ -17,12 +16,15 @@ from sim.harness import Disturbance, Job, JobResult, Timing
 from tests.random_model import random_description, random_images
 from tests.system.cocotb_system import LAYERS, TASKS
 from tests.system.helpers import OFFSETS, Work, harness
+from tests.system.test_models import SMALL
 
 NAMES = [task["name"] for task in TASKS]
 #: Of memories: quick; slow, as real ones are; with stalls.
 TIMINGS = [Timing(3), Timing(70), Timing(25, stall_percent=35, seed=7)]
 #: Ports as `Disturbance` names them.
 WEIGHTS, DATA, WRITES = 1, 2, 4
+#: Cycles from the start after which the first weights have been asked for, but not all.
+EARLY = 150
 #: Cycles from what ends a run to its end, if all ports answer.
 PROMPT = 2_000
 
@@ -33,8 +35,7 @@ def work() -> Work:
         3, tasks=TASKS, layers=LAYERS, class_token=True, image={"height": 4, "width": 6, "channels": 1},
         patch={"height": 2, "width": 2}, dim=10, heads=2, head_dim=5,
     )  # fmt: skip
-    p = auto_params([desc], 4, 4, 4, weight_bus=64, data_bus=128)
-    return Work(desc, p, random_images(desc, 2, 5))
+    return Work(desc, SMALL.works(1)[0].p, random_images(desc, 2, 5))
 
 
 def good(work: Work, number: int = 0, **more) -> Job:
@@ -154,8 +155,7 @@ def test_watchdog(work, cycles):
 def test_silent_ports(work, port, cycles):
     """The run ends all the same; the next one is refused as long as the ports owe it anything, and then is right."""
     timing = TIMINGS[1]
-    store = cycles[timing] - 3 * timing.latency
-    silent = Disturbance(silent=(port, store if port == WRITES else cycles[timing] // 2))
+    silent = Disturbance(silent=(port, cycles[timing] - 3 * timing.latency if port == WRITES else EARLY))
     late, *refused, heard = run(
         work,
         [
@@ -178,26 +178,22 @@ def test_silent_ports(work, port, cycles):
 @pytest.mark.parametrize("first", [Error.STOPPED, Error.READ_GMEM0, Error.READ_GMEM1])
 def test_silent_ports_keep_the_first_error(work, first, cycles):
     """The wait for a port is bounded after the stop bit and after any fault."""
-    timing, moment = TIMINGS[2], cycles[TIMINGS[2]] // 2
-    port = DATA if first == Error.READ_GMEM0 else WEIGHTS
-    stop = moment + 500 if first == Error.STOPPED else None
-    fault = {Error.READ_GMEM0: (0, 40), Error.READ_GMEM1: (1, 60)}.get(first)
-    silent = Disturbance(silent=(port, moment), stop=stop)
-    early = Disturbance(silent=(port, 0))  # not even the first address is taken
-    jobs = [good(work, fault=fault, disturbance=silent if fault is None else early), good(work)]
-    if fault and port == DATA:  # without a program no weights are asked for: silent a little later
-        jobs[0] = replace(jobs[0], disturbance=Disturbance(silent=(port, 150)))
-    jobs.append(good(work, disturbance=Disturbance(heard=3_000)))
+    timing, port = TIMINGS[2], DATA if first == Error.READ_GMEM0 else WEIGHTS
+    stop = 1_000 if first == Error.STOPPED else None
+    fault = {Error.READ_GMEM0: (0, 10), Error.READ_GMEM1: (1, 90)}.get(first)
+    # Not even the first address is taken; but without a program no weights are asked for.
+    silent = Disturbance(silent=(port, EARLY if port == DATA else 0), stop=stop)
+    jobs = [good(work, fault=fault, disturbance=silent), good(work), good(work, disturbance=Disturbance(heard=3_000))]
     ended, refused, heard = run(work, jobs, timing)
     assert [Error(ended.error), Error(refused.error)] == [first, Error.PORTS]
-    assert PATIENCE_CYCLES < ended.cycles < PATIENCE_CYCLES + PROMPT + moment + 500
+    assert PATIENCE_CYCLES < ended.cycles < PATIENCE_CYCLES + PROMPT + 1_000
     check(work, 0, heard)
 
 
 def test_reset_frees_the_ports(work, cycles):
     """The other way out of a refusal."""
     timing = TIMINGS[1]
-    silent = Disturbance(silent=(WEIGHTS, cycles[timing] // 3))
+    silent = Disturbance(silent=(WEIGHTS, EARLY))
     jobs = [
         good(work, watchdog=cycles[timing], disturbance=silent),
         good(work),
