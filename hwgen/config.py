@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
@@ -172,7 +172,7 @@ def _params(config: Config, models: tuple[Description, ...], path: Path) -> HwPa
     array, buses, axi = config.array, config.buses, config.axi
     try:
         # The shape alone first, so that its errors do not come from sizing buffers.
-        widths = {"weight_bus": buses.weight_bus, "data_bus": buses.data, "weight_ports": buses.weight_ports}
+        widths: dict[str, Any] = {"weight_bus": buses.weight_bus, "data_bus": buses.data, "weight_ports": buses.weight_ports}
         HwParams(t=array.t, c=array.c, k=array.k, **widths)
         p = compiler.auto_params(models, array.t, array.c, array.k, batch=config.batch, **widths)
         p = replace(
