@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-
-from amaranth.hdl import Shape
-from amaranth.lib import wiring
-from amaranth.lib.wiring import Out
 
 from hwgen.machine.devices import Device
 from hwgen.machine.interfaces import DATA, Master, masters
 from hwgen.machine.params import HwParams
 from hwgen.machine.regmap import VERSION
-from hwgen.rtl.memory.axi import ADDRESS_BITS, AxiReader, BurstSplitter
+from hwgen.rtl.memory.axi import PAGE, AxiReader
 
-__all__ = ["CLOCK", "CONTROL", "DEBUG", "INTERRUPT", "RESET", "Design", "Interface", "Port"]
+__all__ = ["CLOCK", "CONTROL", "DEBUG", "INTERRUPT", "RESET", "Design", "Interface", "Port", "Target", "ports_of"]
 
 CLOCK, RESET, INTERRUPT, CONTROL = "ap_clk", "ap_rst_n", "interrupt", "s_axi_control"
 #: Prefix of ports that belong to no interface: for simulation, left open in a design.
 DEBUG = "debug_"
+#: What the masters' readers and writers are made with.
+_AXI = AxiReader.__init__.__kwdefaults__
+_PORT = re.compile(r"^\s*(?:\(\*.*\*\)\s*)?(input|output)\s+(?:wire\s+|reg\s+)?(?:\[(\d+):0\]\s*)?(\w+)\s*;", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -51,28 +51,32 @@ class Interface:
 
 
 @dataclass(frozen=True)
-class Design:
-    """What a build has to say to a vendor's tools. `verilog` is the file's path in the build, `clock` in Hz."""
+class Target:
+    """A top module, the path of its Verilog in the build, and what it is to run on. `clock` is in Hz."""
 
     top: str
     verilog: str
-    component: wiring.Component
-    params: HwParams
-    build_hash: int
     device: Device
     clock: int
+
+    @property
+    def mhz(self) -> str:
+        """The clock as scripts take it."""
+        return f"{self.clock / 1e6:g}"
 
     @property
     def vlnv(self) -> str:
         """Vendor, library, name and version of the IP; the version is the register map's."""
         return f"hwgen:ip:{self.top}:{VERSION}.0"
 
-    @cached_property
-    def ports(self) -> tuple[Port, ...]:
-        """All ports, those of one interface beside each other."""
-        members = self.component.signature.members
-        found = [Port(name, member.flow == Out, Shape.cast(member.shape).width) for name, member in members.items()]
-        return tuple(sorted(found, key=lambda port: port.name))
+
+@dataclass(frozen=True)
+class Design(Target):
+    """All that a build has to say to a vendor's tools."""
+
+    ports: tuple[Port, ...]
+    params: HwParams
+    build_hash: int
 
     @cached_property
     def masters(self) -> tuple[Master, ...]:
@@ -108,24 +112,34 @@ class Design:
         return next(port.bits for port in self.ports if port.name == name)
 
     def _control(self) -> Interface:
-        address = self._bits(f"{CONTROL}_ARADDR")
-        facts = {"PROTOCOL": "AXI4LITE", "DATA_WIDTH": 32, "ADDR_WIDTH": address, "READ_WRITE_MODE": "READ_WRITE"}
+        facts = {"PROTOCOL": "AXI4LITE", "DATA_WIDTH": 32, "ADDR_WIDTH": self._bits(f"{CONTROL}_ARADDR"),
+                 "READ_WRITE_MODE": "READ_WRITE"}  # fmt: skip
         return Interface(CONTROL, "aximm", False, self._maps(CONTROL), facts)
 
     def _master(self, master: Master) -> Interface:
-        reader = AxiReader(data_bits=master.data_bits)
-        burst = BurstSplitter(data_bits=master.data_bits, max_burst=reader.max_burst, tag_bits=0).max_beats
+        bits = self._bits(f"{master.name}_RDATA")
         facts: dict[str, str | int] = {
             "PROTOCOL": "AXI4",
-            "DATA_WIDTH": master.data_bits,
-            "ADDR_WIDTH": ADDRESS_BITS,
+            "DATA_WIDTH": bits,
+            "ADDR_WIDTH": self._bits(f"{master.name}_ARADDR"),
             "ID_WIDTH": self._bits(f"{master.name}_ARID"),
             "READ_WRITE_MODE": "READ_WRITE" if master.writes else "READ_ONLY",
             "HAS_BURST": 1,
             "SUPPORTS_NARROW_BURST": 0,
-            "MAX_BURST_LENGTH": burst,
-            "NUM_READ_OUTSTANDING": reader.outstanding,
+            "MAX_BURST_LENGTH": min(_AXI["max_burst"], 8 * PAGE // bits),
+            "NUM_READ_OUTSTANDING": _AXI["outstanding"],
         }
         if master.writes:
-            facts["NUM_WRITE_OUTSTANDING"] = reader.outstanding
+            facts["NUM_WRITE_OUTSTANDING"] = _AXI["outstanding"]
         return Interface(master.name, "aximm", True, self._maps(master.name), facts)
+
+
+def ports_of(verilog: str, top: str) -> tuple[Port, ...]:
+    """The ports of module `top` in the text of emitted Verilog, in alphabetical order: those of an interface beside
+    each other."""
+    start = re.search(rf"^\s*module\s+{re.escape(top)}\b", verilog, re.MULTILINE)
+    if start is None:
+        raise ValueError(f"no module {top}")
+    body = verilog[start.start() : verilog.index("endmodule", start.start())]
+    found = [Port(name, kind == "output", int(high or 0) + 1) for kind, high, name in _PORT.findall(body)]
+    return tuple(sorted(found, key=lambda port: port.name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hwgen.flows import design as names
@@ -61,7 +61,7 @@ def write(build: Path, design: Design) -> None:
     """Write `vivado/` into the directory `build`, which has the Verilog."""
     home = build / FOLDER
     values = {
-        "design": design, "mhz": _mhz(design.clock), "block": BLOCK, "range": RANGE, "words": list(words()),
+        "design": design, "mhz": design.mhz, "block": BLOCK, "range": RANGE, "words": list(words()),
         "alveo": boards()["u280"].device,
         **{name: getattr(names, name) for name in ("CLOCK", "RESET", "INTERRUPT", "CONTROL")},
     }  # fmt: skip
@@ -87,7 +87,7 @@ def board_script(design: Design, board: Board) -> str:
     processor = _PROCESSORS[board.name]
     return render(
         "vivado/board.tcl", design=design, board=board, processor=processor.name, links=_links(design, board),
-        clock_pin=processor.clock_pin, segments=processor.segments, number=_number, mhz=_mhz(board.clock),
+        clock_pin=processor.clock_pin, segments=processor.segments, number=_number, mhz=replace(design, clock=board.clock).mhz,
         block=BLOCK, range=RANGE, CLOCK=names.CLOCK, RESET=names.RESET, INTERRUPT=names.INTERRUPT,
         CONTROL=names.CONTROL,
     )  # fmt: skip
@@ -96,7 +96,3 @@ def board_script(design: Design, board: Board) -> str:
 def _links(design: Design, board: Board) -> list[tuple]:
     """Which master goes to which port of the board's memory: a port for each, those named first in front."""
     return list(zip(design.masters, board.ports, strict=False))
-
-
-def _mhz(clock: int) -> str:
-    return f"{clock / 1e6:g}"

@@ -252,7 +252,7 @@ proc core_xml {} {
         set maps ""
         foreach port [dict keys $S(ports)] {
             if {$port eq $name || [string match ${name}_* $port]} {
-                set logical [expr {$port eq $name ? [string toupper $kind] : [string range $port [string length $name]+1 end]}]
+                set logical [expr {$port eq $name ? [dict get {clock CLK reset RST interrupt INTERRUPT} $kind] : [string range $port [string length $name]+1 end]}]
                 append maps [element portMap [element logicalPort [element name $logical]][element physicalPort [element name $port]]] \n
             }
         }
@@ -284,6 +284,16 @@ proc core_xml {} {
         element busInterfaces $buses]\n[element memoryMaps $map]\n</spirit:component>\n"
 }
 
+# What is between <spirit:TAG> and </spirit:TAG>, each time.
+proc sections {text tag} {
+    set found {}
+    set at 0
+    while {[set start [string first <spirit:$tag> $text $at]] >= 0} {
+        set at [string first </spirit:$tag> $text $start]
+        lappend found [string range $text $start $at]
+    }
+    return $found
+}
 # An IP of the repository: vlnv, root, interfaces name → {kind mode}, block, range; its files must be there.
 proc read_component {repository} {
     set path [file join $repository component.xml]
@@ -294,7 +304,7 @@ proc read_component {repository} {
         lappend vlnv $value
     }
     set interfaces [dict create]
-    foreach {- body} [regexp -all -inline {<spirit:busInterface>(.*?)</spirit:busInterface>} $text] {
+    foreach body [sections $text busInterface] {
         regexp {<spirit:name>(\w+)</spirit:name>} $body - name
         regexp {<spirit:busType [^>]*spirit:name="(\w+)"} $body - kind
         regexp {<spirit:(master|slave)\y} $body - mode
