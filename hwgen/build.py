@@ -18,6 +18,7 @@ import hwgen
 from hwgen.common.errors import HwgenError
 from hwgen.compiler import Compiled, compile_model
 from hwgen.config import Project, load_project
+from hwgen.machine.emission import Emission
 from hwgen.machine.params import HwParams
 from hwgen.machine.regmap import c_header
 from hwgen.network import description
@@ -43,6 +44,10 @@ class Build:
     params: HwParams
     model: Description
     compiled: Compiled
+
+    @property
+    def emission(self) -> Emission:
+        return Emission(**self.manifest.get("rtl", {}))
 
     @property
     def verilog(self) -> str:
@@ -73,7 +78,8 @@ def build(config: Path, output: Path, *, force: bool = False, progress: Progress
             _write_model(directory if index == 0 else directory / "models" / desc.model.name, desc, result)
         say("generate Verilog")
         number = build_hash(project.params)
-        _write(directory / "rtl" / "hwgen_accelerator.v", emit.accelerator_verilog(project.params, number))
+        verilog = emit.accelerator_verilog(project.params, number, project.emission)
+        _write(directory / "rtl" / "hwgen_accelerator.v", verilog)
         _write(directory / "include" / "hwgen_regs.h", c_header())
         templates = emit.templates()
         shutil.copytree(templates / "harness", directory / "harness")
@@ -213,7 +219,7 @@ def _readme(template: Path, project: Project, number: int) -> str:
         rows.append(f"| {desc.model.name} | {', '.join(task.name for task in desc.model.tasks)} | {home} |")
     return string.Template(template.read_text("utf-8")).substitute(
         build_hash=f"0x{number:016x}", version=hwgen.__version__, t=p.t, c=p.c, k=p.k, macs=p.macs,
-        weight_bus=p.weight_bus, data_bus=p.data_bus, models="\n".join(rows),
+        weight_bus=p.weight_bus, data_bus=p.data_bus, top=project.emission.top, models="\n".join(rows),
     )  # fmt: skip
 
 
@@ -260,7 +266,7 @@ def _manifest(project: Project, number: int, directory: Path) -> dict[str, Any]:
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     return {
         "format": FORMAT, "version": VERSION, "versions": versions, "build_hash": f"0x{number:016x}",
-        "parameters": project.params.as_dict(), "batch": project.config.batch,
+        "parameters": project.params.as_dict(), "rtl": project.emission.as_dict(), "batch": project.config.batch,
         "config_sha256": _sha256(project.path), "models": models,
         "files": {path.relative_to(directory).as_posix(): _sha256(path) for path in files},
     }  # fmt: skip

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from hwgen import compiler
 from hwgen.common.errors import HwgenError
 from hwgen.common.strict_yaml import Strict, read_yaml, validate
+from hwgen.machine.emission import Emission
 from hwgen.machine.params import HwParams
 from hwgen.network import description
 from hwgen.network.description import Description
@@ -37,6 +38,23 @@ class Buses(Strict):
 
     weights: int = 256
     data: int = 128
+
+
+class Axi(Strict):
+    """What the AXI masters may do and say: beats of the longest burst, bits of their IDs, AxCACHE, AxPROT."""
+
+    burst: int = HwParams.max_burst
+    id_bits: int = HwParams.id_bits
+    cache: int = HwParams.axi_cache
+    prot: int = HwParams.axi_prot
+
+
+class Rtl(Strict):
+    """How the Verilog is written; see `Emission`."""
+
+    prefix: str = Emission.prefix
+    debug: bool = Emission.debug
+    ram_init: bool = Emission.ram_init
 
 
 class Buffers(Strict):
@@ -69,6 +87,8 @@ class Config(Strict):
     models: Annotated[list[str], Field(min_length=1)] | None = None
     array: Array = Array()
     buses: Buses = Buses()
+    axi: Axi = Axi()
+    rtl: Rtl = Rtl()
     buffers: Annotated[Buffers, BeforeValidator(_auto)] = Buffers()
     batch: Annotated[int, Field(ge=1, le=MAX_BATCH)] = 1
     images: str | None = None
@@ -86,6 +106,7 @@ class Project:
     path: Path
     models: tuple[Description, ...]  #: the first is the one compiled by default
     params: HwParams
+    emission: Emission
     images: Path | None
 
     def model(self, name: str | None) -> Description:
@@ -98,7 +119,8 @@ class Project:
 
 #: Where in `config.yaml` a parameter of `HwParams` comes from.
 _KEYS = {name: f"array.{name}" for name in Array.model_fields} | {
-    "weight_bus": "buses.weights", "data_bus": "buses.data",
+    "weight_bus": "buses.weights", "data_bus": "buses.data", "max_burst": "axi.burst", "id_bits": "axi.id_bits",
+    "axi_cache": "axi.cache", "axi_prot": "axi.prot",
 }  # fmt: skip
 
 
@@ -129,18 +151,28 @@ def load_project(path: Path) -> Project:
             found=f"no file {images}",
             mend="correct the path, or leave the key out",
         )
-    return Project(config, path, models, _params(config, models, path), images)
+    return Project(config, path, models, _params(config, models, path), _emission(config, path), images)
+
+
+def _emission(config: Config, path: Path) -> Emission:
+    try:
+        return Emission(**config.rtl.model_dump())
+    except HwgenError as error:
+        raise HwgenError(str(path), f"rtl.{error.key}", expected=error.expected, found=error.found) from None
 
 
 def _params(config: Config, models: tuple[Description, ...], path: Path) -> HwParams:
-    array, buses = config.array, config.buses
+    array, buses, axi = config.array, config.buses, config.axi
     try:
         # The shape alone first, so that its errors do not come from sizing buffers.
         HwParams(t=array.t, c=array.c, k=array.k, weight_bus=buses.weights, data_bus=buses.data)
         p = compiler.auto_params(
             models, array.t, array.c, array.k, weight_bus=buses.weights, data_bus=buses.data, batch=config.batch
         )
-        p = replace(p, multiplier_bits=array.multiplier_bits, **config.buffers.model_dump(exclude_none=True))
+        p = replace(
+            p, multiplier_bits=array.multiplier_bits, max_burst=axi.burst, id_bits=axi.id_bits, axi_cache=axi.cache,
+            axi_prot=axi.prot, **config.buffers.model_dump(exclude_none=True),
+        )  # fmt: skip
     except HwgenError as error:
         if error.where != "array parameters":
             raise

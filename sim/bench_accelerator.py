@@ -7,6 +7,7 @@ Tested by tests/system/test_cocotb_top.py.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import pickle
 import random
@@ -63,7 +64,8 @@ class Bench:
                 channel.log.setLevel(logging.WARNING)
                 if self.timing.stall_percent:
                     channel.set_pause_generator(self.pauses())
-        cocotb.start_soon(self._watch())
+        if hasattr(dut, "debug_retire"):
+            cocotb.start_soon(self._watch())
         await ClockCycles(dut.ap_clk, 10)
         dut.ap_rst_n.value = 1
         await ClockCycles(dut.ap_clk, 3)
@@ -125,7 +127,7 @@ class Bench:
                 handle = getattr(handle, name)
             self.handles[probe.path] = handle.mem
         memory, size = self.handles[probe.path], -(-probe.width // 8)
-        words = (int(memory[address].value) for address in range(probe.first, probe.first + probe.count))
+        words = (known(memory[address].value) for address in range(probe.first, probe.first + probe.count))
         data = b"".join(word.to_bytes(size, "little") for word in words)
         return np.frombuffer(data, np.uint8).reshape(probe.count, size)
 
@@ -207,6 +209,12 @@ class Bench:
         await self._expect("isr", 0)
         if int(self.dut.interrupt.value):
             result.violations.append("the interrupt stays high after its status was cleared")
+
+
+def known(value: Any) -> int:
+    """Of a word, in which X stands for bits that hardly anything is equal to."""
+    pairs = zip(str(value), itertools.cycle("10100110"))
+    return int("".join(bit if bit in "01" else other for bit, other in pairs), 2)
 
 
 @cocotb.test()

@@ -27,7 +27,7 @@ __all__ = ["CocotbHarness", "build_cocotb"]
 #: Only what a bench touches, so that Verilator may optimize the rest: all of the top module, and memories.
 VISIBLE = """`verilator_config
 public_flat_rw -module "{top}" -var "*"
-public_flat_rd -module "hwgen_ram" -var "mem"
+public_flat_rd -module "*hwgen_ram*" -var "mem"
 """
 ROOT = Path(__file__).resolve().parents[1]  #: of the packages; the simulator runs in another directory
 SEEDS = (1 << 31) - 1  # Verilator's range
@@ -38,6 +38,8 @@ class CocotbHarness:
     """An accelerator compiled for cocotb; `run` is that of `sim.harness.Harness`."""
 
     directory: Path
+    simulator: str = "verilator"  #: or icarus
+    top: str = TOP
 
     def run(
         self,
@@ -63,20 +65,21 @@ class CocotbHarness:
         if str(ROOT) not in sys.path:  # which cocotb hands to the simulator
             sys.path.append(str(ROOT))
         timing = timing or Timing()
+        random = ["+verilator+rand+reset+2", f"+verilator+seed+{timing.seed % SEEDS + 1}"]
         work = Workload(list(jobs), program, weights, probes or {}, counters or {}, timing)
         with tempfile.TemporaryDirectory(prefix="hwgen-cocotb-") as name:
             directory = Path(name)
             work.save(directory)
             try:
-                xml = get_runner("verilator").test(
+                xml = get_runner(self.simulator).test(
                     test_module=bench,
-                    hdl_toplevel=TOP,
+                    hdl_toplevel=self.top,
                     hdl_toplevel_lang="verilog",
                     build_dir=self.directory,
                     test_dir=directory,
                     results_xml=str(directory / "results.xml"),
                     seed=timing.seed,
-                    plusargs=["+verilator+rand+reset+2", f"+verilator+seed+{timing.seed % SEEDS + 1}"],
+                    plusargs=random if self.simulator == "verilator" else [],
                     test_args=["--trace-file", str(trace.absolute())] if trace is not None else [],
                     waves=trace is not None,
                     log_file=directory / "log",
@@ -147,4 +150,4 @@ def build_cocotb(
                 (work / "done").mkdir()
                 shutil.move(work / "obj" / top, work / "done" / top)
                 shutil.move(work / "done", directory)
-    return CocotbHarness(directory)
+    return CocotbHarness(directory, top=top)

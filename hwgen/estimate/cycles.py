@@ -16,7 +16,7 @@ import numpy as np
 
 from hwgen.compiler.layout import div_up
 from hwgen.compiler.program import Compiled, Instr
-from hwgen.estimate.weight_stream import BURST, OUTSTANDING, READ, WeightStream
+from hwgen.estimate.weight_stream import OUTSTANDING, READ, WeightStream
 from hwgen.machine import isa
 from hwgen.machine.isa import NO_WAIT, UNITS, Dest, Op
 from hwgen.machine.params import HwParams
@@ -312,7 +312,7 @@ class _Walk:
         beats = div_up(8 * size, self.p.data_bus)
         self.bytes[kind] += size
         cycles = self.latency + READ + max(beats, moves)
-        self.port_busy = [(start, start + max(0, cycles - OUTSTANDING * BURST))]
+        self.port_busy = [(start, start + max(0, cycles - OUTSTANDING * self.p.max_burst))]
         return cycles
 
     def _store(self, f: dict[str, int], start: float) -> float:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 from hwgen.machine.params import HwParams
 
-__all__ = ["BURST", "OUTSTANDING", "READ", "WeightStream"]
+__all__ = ["OUTSTANDING", "READ", "WeightStream"]
 
-# Of the AXI readers: bursts under way, beats of a burst, cycles of a command besides latency and beats.
-OUTSTANDING, BURST, READ = 8, 64, 3
+# Of the AXI readers: bursts under way, cycles of a command besides latency and beats.
+OUTSTANDING, READ = 8, 3
 
 
 @dataclass
@@ -34,8 +34,8 @@ class WeightStream:
 
     def __post_init__(self) -> None:
         beat = self.p.weight_bus // 8
-        self.reach = OUTSTANDING * BURST * beat  # bytes asked for ahead of those that come
-        self.cycles_per_byte = max(1 / beat, (self.latency + READ + BURST) / self.reach)
+        self.reach = OUTSTANDING * self.p.max_burst * beat  # bytes asked for ahead of those that come
+        self.cycles_per_byte = max(1 / beat, (self.latency + READ + self.p.max_burst) / self.reach)
         self._ahead = 0.0  # words asked for ahead, of the last piece's kind
         self._full = 1  # first pop not yet waited for
 

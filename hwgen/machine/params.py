@@ -42,6 +42,11 @@ class HwParams:
     instruction_queue: int = 64  #: instructions fetched ahead, and with them their weights
     weight_ports: int = 1  #: AXI masters that the weights are striped over: m_axi_gmem0, m_axi_gmem2, ...
     multiplier_bits: int = 27  #: of the FPGA's multipliers' wider operand; two tokens share one of 27 (DSP48E2)
+    max_burst: int = 64  #: beats of the longest AXI burst; AXI3 allows 16
+    id_bits: int = 1  #: of the AXI masters' IDs, all of which are 0
+    axi_cache: int = 0b0011  #: AxCACHE: normal, modifiable and bufferable
+    axi_prot: int = 0b000  #: AxPROT: unprivileged, secure, data
+    ultra_ram: bool = False  #: large memories may be UltraRAM
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -50,6 +55,7 @@ class HwParams:
             ("k", 1, 32),
             ("weight_bus", 64, 512),
             ("data_bus", 64, 512),
+            ("max_burst", 1, 256),
         ):
             value = getattr(self, name)
             if not _power_of_two(value) or not low <= value <= high:
@@ -70,9 +76,10 @@ class HwParams:
             ("x_depth", 1 << 16), ("y_depth", 1 << 16), ("h_depth", 1 << 16), ("k_depth", 1 << 16),
             ("v_depth", 1 << 16), ("max_tokens", 1 << 12), ("weight_depth", 1 << 20), ("norm_depth", 1 << 12),
             ("max_experts", 256), ("max_topk", 16), ("instruction_queue", 256),
+            ("id_bits", 16), ("axi_cache", 15), ("axi_prot", 7),
         ):  # fmt: skip
             value = getattr(self, name)
-            low = 2 if name == "max_experts" else 1
+            low = {"max_experts": 2, "axi_cache": 0, "axi_prot": 0}.get(name, 1)
             if not isinstance(value, int) or not low <= value <= high:
                 expected = f"an integer from {low} to {high}"
                 raise HwgenError("array parameters", name, expected=expected, found=repr(value))

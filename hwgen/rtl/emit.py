@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
+import re
 from importlib import resources
 from pathlib import Path
 
-from amaranth.back import verilog
+import jinja2
 from amaranth.lib import wiring
 from amaranth.utils import ceil_log2
 
+from hwgen.machine.emission import TOP, Emission
 from hwgen.machine.params import HwParams
 from hwgen.rtl.common.ports import OPERAND_BITS, WEIGHT_BITS
+from hwgen.rtl.verilog import component_verilog
 
-os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
-
-__all__ = ["TOP", "accelerator_verilog", "debug_map", "leaf_verilog", "to_verilog"]
-
-#: Name of the accelerator's top module.
-TOP = "hwgen_accelerator"
+__all__ = ["TOP", "accelerator_verilog", "debug_map", "leaf_verilog", "templates", "to_verilog"]
 
 
 def templates() -> Path:
@@ -27,21 +24,32 @@ def templates() -> Path:
     return inside if inside.is_dir() else Path(__file__).resolve().parents[2] / "templates"
 
 
-def leaf_verilog() -> str:
+def leaf_verilog(emission: Emission = Emission()) -> str:
     """The hand-written Verilog modules."""
-    return (templates() / "rtl" / "hwgen_ram.v").read_text()
+    return _named(_leaves(emission), emission)
 
 
-def to_verilog(component: wiring.Component, name: str) -> str:
+def to_verilog(component: wiring.Component, name: str, emission: Emission = Emission()) -> str:
     """Verilog of `component` as top module `name` (clock `clk`, synchronous reset `rst`)."""
-    return verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True) + "\n" + leaf_verilog()
+    return _named(f"{component_verilog(component, name)}\n{_leaves(emission)}", emission)
 
 
-def accelerator_verilog(p: HwParams, build_hash: int = 0) -> str:
-    """The whole accelerator, top module `hwgen_accelerator`."""
+def accelerator_verilog(p: HwParams, build_hash: int = 0, emission: Emission = Emission()) -> str:
+    """The whole accelerator, top module `emission.top`."""
     from hwgen.rtl.top import Accelerator
 
-    return to_verilog(Accelerator(p, build_hash=build_hash), TOP)
+    return to_verilog(Accelerator(p, build_hash=build_hash, debug=emission.debug), emission.top, emission)
+
+
+def _leaves(emission: Emission) -> str:
+    source = (templates() / "rtl" / "hwgen_ram.v.j2").read_text()
+    ram = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined)
+    return ram.from_string(source).render(name="hwgen_ram", ram_init=emission.ram_init)
+
+
+def _named(text: str, emission: Emission) -> str:
+    """With the prefix in front of the leaves' names; all others begin with the name of the top module."""
+    return re.sub(r"\bhwgen_ram\b", f"{emission.prefix}hwgen_ram", text)
 
 
 def debug_map(p: HwParams) -> dict[str, dict[str, object]]:

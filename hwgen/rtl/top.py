@@ -32,8 +32,11 @@ from hwgen.rtl.memory.weights import WeightFetch
 
 __all__ = ["Accelerator"]
 
-#: AXI side signals with one constant value: normal, non-secure, modifiable and bufferable accesses.
-_CONSTANTS = {"ID": (1, 0), "LOCK": (1, 0), "CACHE": (4, 0b0011), "PROT": (3, 0), "QOS": (4, 0), "REGION": (4, 0)}
+
+def _constants(p: HwParams) -> dict[str, tuple[int, int]]:
+    """AXI side signals with one value, (bits, value): one ID, no exclusive access, no priority, one region."""
+    same = {"ID": (p.id_bits, 0), "LOCK": (1, 0), "QOS": (4, 0), "REGION": (4, 0)}
+    return same | {"CACHE": (4, p.axi_cache), "PROT": (3, p.axi_prot)}
 
 
 def _flat(prefix: str, channel: wiring.Signature) -> dict[str, wiring.Member]:
@@ -41,19 +44,19 @@ def _flat(prefix: str, channel: wiring.Signature) -> dict[str, wiring.Member]:
     return {f"{prefix}{name.upper()}": member for name, member in channel.members.items()}
 
 
-def _address_channel(prefix: str) -> dict[str, wiring.Member]:
-    constants = {f"{prefix}{name}": Out(bits) for name, (bits, _) in _CONSTANTS.items()}
+def _address_channel(p: HwParams, prefix: str) -> dict[str, wiring.Member]:
+    constants = {f"{prefix}{name}": Out(bits) for name, (bits, _) in _constants(p).items()}
     return _flat(prefix, address_channel()) | constants
 
 
-def _read_master(name: str, bits: int) -> dict[str, wiring.Member]:
+def _read_master(p: HwParams, name: str, bits: int) -> dict[str, wiring.Member]:
     read = _flat(f"{name}_R", read_channel(bits).flip())
-    return _address_channel(f"{name}_AR") | read | {f"{name}_RID": In(1)}
+    return _address_channel(p, f"{name}_AR") | read | {f"{name}_RID": In(p.id_bits)}
 
 
-def _write_master(name: str, bits: int) -> dict[str, wiring.Member]:
+def _write_master(p: HwParams, name: str, bits: int) -> dict[str, wiring.Member]:
     write = _flat(f"{name}_W", write_channel(bits)) | _flat(f"{name}_B", response_channel().flip())
-    return _address_channel(f"{name}_AW") | write | {f"{name}_BID": In(1)}
+    return _address_channel(p, f"{name}_AW") | write | {f"{name}_BID": In(p.id_bits)}
 
 
 class Accelerator(wiring.Component):
@@ -62,22 +65,24 @@ class Accelerator(wiring.Component):
 
     `debug_*` have a field per unit in the order of `isa.UNITS`: a bit of `debug_begin` pulses when the unit begins an
     instruction, of `debug_retire` when all writes of one have been made, and 16 bits of `*_index` are its number in the
-    program. Simulation compares the buffers with the golden model then. Leave them open in a design.
+    program. Simulation compares the buffers with the golden model then. Leave them open in a design; without `debug`
+    there are none.
     """
 
-    def __init__(self, p: HwParams, *, build_hash: int) -> None:
-        self.p = p
+    def __init__(self, p: HwParams, *, build_hash: int, debug: bool = True) -> None:
+        self.p, self.debug = p, debug
         self.control = Control(p, build_hash=build_hash)
         lite = {name: member for name, member in self.control.signature.members.items() if name.startswith("s_axi_")}
         self.lite = wiring.Signature(lite)
+        seen = {f"debug_{event}": Out(len(UNITS)) for event in ("begin", "retire")}
+        seen |= {f"debug_{event}_index": Out(16 * len(UNITS)) for event in ("begin", "retire")}
         super().__init__(
             {"ap_clk": In(1), "ap_rst_n": In(1), "interrupt": Out(1)}
-            | {f"debug_{event}": Out(len(UNITS)) for event in ("begin", "retire")}
-            | {f"debug_{event}_index": Out(16 * len(UNITS)) for event in ("begin", "retire")}
+            | (seen if debug else {})
             | lite
-            | _read_master("m_axi_gmem0", p.weight_bus)
-            | _read_master("m_axi_gmem1", p.data_bus)
-            | _write_master("m_axi_gmem1", p.data_bus)
+            | _read_master(p, "m_axi_gmem0", p.weight_bus)
+            | _read_master(p, "m_axi_gmem1", p.data_bus)
+            | _write_master(p, "m_axi_gmem1", p.data_bus)
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -94,8 +99,8 @@ class Accelerator(wiring.Component):
         m.submodules.control = control = self.control
         m.submodules.sequencer = sequencer = Sequencer(p)
         m.submodules.weights = weights = WeightFetch(p)
-        m.submodules.reader = reader = AxiReader(data_bits=p.data_bus)
-        m.submodules.writer = writer = AxiWriter(data_bits=p.data_bus)
+        m.submodules.reader = reader = AxiReader(data_bits=p.data_bus, max_burst=p.max_burst)
+        m.submodules.writer = writer = AxiWriter(data_bits=p.data_bus, max_burst=p.max_burst)
         fetch, datapath = InstructionFetch(p), Datapath(p)
         # A finished or stopped program leaves nothing behind: units start the next one from reset.
         m.submodules.fetch = ResetInserter(sequencer.clear)(fetch)
@@ -127,7 +132,8 @@ class Accelerator(wiring.Component):
         full = Signal()
         m.d.sync += full.eq(weights.level == p.weight_depth)
         m.d.comb += sequencer.weights_barred.eq((weights.idle & ~fetch.weights.valid) | full)
-        self._debug(m, sequencer, datapath)
+        if self.debug:
+            self._debug(m, sequencer, datapath)
         self._counters(m, control, sequencer, datapath, weights, reader, writer)
 
     def _control(self, m: Module, control: Control, sequencer: Sequencer) -> None:
@@ -298,5 +304,5 @@ class Accelerator(wiring.Component):
             pins = bundled(self, channel.signature, lambda name, prefix=prefix: f"{prefix}{name.upper()}")
             wiring.connect(m, channel, wiring.flipped(pins))
             if prefix.endswith(("AR", "AW")):
-                for name, (_, value) in _CONSTANTS.items():
+                for name, (_, value) in _constants(self.p).items():
                     m.d.comb += getattr(self, f"{prefix}{name}").eq(value)

@@ -75,6 +75,8 @@ inline Options read_jobs(const char* path) {
         } else if (command == "timing") {
             in >> o.timing.latency >> o.timing.stall_percent >> o.seed >> o.watchdog;
             o.timing.random.seed(o.seed);
+        } else if (command == "burst") {
+            in >> o.dram.longest;
         } else if (command == "counter") {
             uint32_t offset;
             in >> name >> offset;

@@ -64,7 +64,9 @@ public:
         o.dram.readable = {job.program, job.weights, job.input};
         o.dram.writable = job.output;
         running = number;
+#if HWGEN_DEBUG
         for (auto& begun : underway) begun.clear();
+#endif
         probes = nullptr;
         auto found = o.probes.find(job.probes);
         if (found != o.probes.end()) probes = &found->second;
@@ -136,12 +138,14 @@ private:
     int last_retired = -1;
     const Probes* probes = nullptr;
 
+#if HWGEN_DEBUG
     static constexpr unsigned UNITS = 5;  // bits of the debug ports
     struct Begun {
         unsigned index;
         uint64_t cycle;
     };
     std::array<std::deque<Begun>, UNITS> underway;  // instructions of each unit, oldest first
+#endif
 
     ReadPort<QData, decltype(Vhwgen_accelerator::m_axi_gmem0_RDATA)> weights{
         "m_axi_gmem0",
@@ -190,28 +194,34 @@ private:
 #endif
     }
 
+#if HWGEN_DEBUG
     // Ports of 16 bits per unit.
     template <class Wide>
     static unsigned index_of(const Wide& indices, unsigned unit) {
         return indices[unit / 2] >> 16 * (unit % 2) & 0xFFFF;
     }
+#endif
 
     // One cycle: settle, look at the handshakes, clock, then drive what a registered slave would drive.
     void tick() {
         half(false);
+#if HWGEN_DEBUG
         const unsigned retires = top->ap_rst_n ? top->debug_retire : 0;
         const auto retired = top->debug_retire_index;
+        for (unsigned unit = 0; unit < UNITS; unit++)
+            if (top->ap_rst_n && top->debug_begin >> unit & 1)
+                underway[unit].push_back({index_of(top->debug_begin_index, unit), now});
+#endif
         if (top->ap_rst_n) {
             weights.tick(o.dram, o.timing, now);
             data_read.tick(o.dram, o.timing, now);
             data_write.tick(o.dram, o.timing, now);
-            for (unsigned unit = 0; unit < UNITS; unit++)
-                if (top->debug_begin >> unit & 1)
-                    underway[unit].push_back({index_of(top->debug_begin_index, unit), now});
         }
         half(true);
+#if HWGEN_DEBUG
         for (unsigned unit = 0; unit < UNITS; unit++)  // its last write may be of this very cycle
             if (retires >> unit & 1) retire(unit, index_of(retired, unit));
+#endif
         now++;
         context.timeInc(1);
         if (top->ap_rst_n) {
@@ -221,6 +231,7 @@ private:
         }
     }
 
+#if HWGEN_DEBUG
     void retire(unsigned unit, unsigned index) {
         last_retired = int(index);
         auto& begun = underway[unit];
@@ -248,6 +259,8 @@ private:
                         std::streamsize(probe.count) * word);
         }
     }
+
+#endif
 
     // The address and data channels are offered together and accepted in any order.
     void write(uint32_t offset, uint32_t value) {

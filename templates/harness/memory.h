@@ -23,6 +23,7 @@ public:
     std::vector<uint8_t> bytes;
     std::vector<Range> readable;
     Range writable;
+    unsigned longest = 256;  // beats of a burst: AXI3 slaves take 16
     std::string error;
 
     void fail(const char* port, const char* what, uint64_t address) {
@@ -69,6 +70,7 @@ inline Burst checked_burst(Dram& dram, const char* port, uint64_t address, unsig
                            unsigned bytes, uint64_t due) {
     if (burst != 1) dram.fail(port, "a burst that is not INCR", address);
     if (1u << size != bytes) dram.fail(port, "a burst with beats narrower than the bus", address);
+    if (len >= dram.longest) dram.fail(port, "a burst longer than the memory takes", address);
     if (address % bytes) dram.fail(port, "an unaligned burst", address);
     if ((address & 4095) + uint64_t(len + 1) * bytes > 4096) dram.fail(port, "a burst that crosses 4 KiB", address);
     return {address, len + 1, due};

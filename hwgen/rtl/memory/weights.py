@@ -52,7 +52,7 @@ class WeightFetch(wiring.Component):
 
     LATENCY = 2
 
-    def __init__(self, p: HwParams, *, outstanding: int = 8, max_burst: int = 64) -> None:
+    def __init__(self, p: HwParams, *, outstanding: int = 8) -> None:
         self.word_bytes, self.beat_bytes = p.ring_bytes, p.weight_bus // 8
         self.capacity = p.weight_depth
         self.depth = _ring_depth(p)
@@ -61,7 +61,7 @@ class WeightFetch(wiring.Component):
         last_words = {"more": exact_log2(self.down)} if self.down > 1 else {}  # in the last beat, than one word
         self.tag = data.StructLayout({"narrow": 1, "k_steps": STEPS_BITS} | last_words)
         self.reader = AxiReader(
-            data_bits=p.weight_bus, outstanding=outstanding, max_burst=max_burst, tag_bits=self.tag.size
+            data_bits=p.weight_bus, outstanding=outstanding, max_burst=p.max_burst, tag_bits=self.tag.size
         )
         super().__init__(
             {

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from hwgen.machine.params import HwParams
 from hwgen.rtl.memory.weights import WeightFetch
 from sim.unit import run_unit
@@ -15,7 +17,7 @@ SHAPES = {
 
 
 def test_weights():
-    parts = {name: WeightFetch(p, outstanding=4, max_burst=16) for name, p in SHAPES.items()}
+    parts = {name: WeightFetch(replace(p, max_burst=16), outstanding=4) for name, p in SHAPES.items()}
     shapes = {
         name: {"word": p.ring_bytes, "beat": p.weight_bus // 8, "depth": p.weight_depth, "parameters": p.param_words}
         for name, p in SHAPES.items()
