@@ -18,6 +18,7 @@ import hwgen
 from hwgen.common.errors import HwgenError
 from hwgen.compiler import Compiled, compile_model
 from hwgen.config import Project, load_project
+from hwgen.flows import package
 from hwgen.machine.emission import Emission
 from hwgen.machine.params import HwParams
 from hwgen.machine.regmap import c_header
@@ -90,6 +91,8 @@ def build(config: Path, output: Path, *, force: bool = False, progress: Progress
         shutil.copy(project.path, directory / "config.yaml")
         if project.images is not None:
             shutil.copy(project.images, directory / "images.npz")
+        package.write(directory, top=project.emission.top, params=project.params, build_hash=number, device=None,
+                      model=project.models[0], compiled=compiled[0])  # fmt: skip
         _write(directory / MANIFEST, _json(_manifest(project, number, directory)))
     say(f"wrote {output}")
     return load_build(output)

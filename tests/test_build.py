@@ -15,6 +15,7 @@ from hwgen.build import build, load_build
 from hwgen.common.errors import HwgenError
 from hwgen.network import description
 from hwgen.rtl import emit
+from tests.hollow import hollow_verilog
 from tests.paths import ROOT
 from tests.random_model import random_description, random_images
 
@@ -22,7 +23,7 @@ from tests.random_model import random_description, random_images
 @pytest.fixture(autouse=True)
 def quick_verilog(monkeypatch):
     """Generating Verilog takes seconds and is tested elsewhere."""
-    monkeypatch.setattr(emit, "accelerator_verilog", lambda p, build_hash=0: f"// {p.t} {build_hash:08x}\n")
+    monkeypatch.setattr(emit, "accelerator_verilog", hollow_verilog)
 
 
 @pytest.fixture
@@ -49,6 +50,7 @@ def test_output_directory(config, tmp_path):
         "rtl/hwgen_accelerator.v", "rtl/waivers.vlt", "include/hwgen_regs.h", "harness/main.cpp", "harness/jobs.h",
         "harness/memory.h", "harness/harness.vlt", "program.bin", "weights.bin", "memory_map.json", "model/model.yaml",
         "config.yaml", "tests/test_accelerator.py", "README.md",
+        "hwgen_accelerator.core", "fusesoc/jobs.txt", "vivado/synth.tcl", "vivado/ip/component.xml",
         "model/weights.safetensors", "images.npz", "models/other/program.bin", "models/other/model/model.yaml",
     ):  # fmt: skip
         assert name in files

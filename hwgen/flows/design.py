@@ -18,8 +18,8 @@ __all__ = ["CLOCK", "CONTROL", "DEBUG", "INTERRUPT", "RESET", "Design", "Interfa
 CLOCK, RESET, INTERRUPT, CONTROL = "ap_clk", "ap_rst_n", "interrupt", "s_axi_control"
 #: Prefix of ports that belong to no interface: for simulation, left open in a design.
 DEBUG = "debug_"
-#: What the masters' readers and writers are made with.
-_AXI = AxiReader.__init__.__kwdefaults__
+#: Bursts that a master has under way, at most.
+_OUTSTANDING: int = AxiReader.__init__.__kwdefaults__["outstanding"]
 _PORT = re.compile(r"^\s*(?:\(\*.*\*\)\s*)?(input|output)\s+(?:wire\s+|reg\s+)?(?:\[(\d+):0\]\s*)?(\w+)\s*;", re.MULTILINE)
 
 
@@ -126,11 +126,11 @@ class Design(Target):
             "READ_WRITE_MODE": "READ_WRITE" if master.writes else "READ_ONLY",
             "HAS_BURST": 1,
             "SUPPORTS_NARROW_BURST": 0,
-            "MAX_BURST_LENGTH": min(_AXI["max_burst"], 8 * PAGE // bits),
-            "NUM_READ_OUTSTANDING": _AXI["outstanding"],
+            "MAX_BURST_LENGTH": min(self.params.max_burst, 8 * PAGE // bits),
+            "NUM_READ_OUTSTANDING": _OUTSTANDING,
         }
         if master.writes:
-            facts["NUM_WRITE_OUTSTANDING"] = _AXI["outstanding"]
+            facts["NUM_WRITE_OUTSTANDING"] = _OUTSTANDING
         return Interface(master.name, "aximm", True, self._maps(master.name), facts)
 
 

@@ -14,8 +14,8 @@ __all__ = ["BLOCK", "RANGE", "Field", "Word", "component_xml", "kernel_xml", "wo
 #: The address block of the registers, and its bytes: the least that an AXI slave may take, and a page of Linux.
 BLOCK, RANGE = "reg0", 4096
 READ, WRITE = "read-only", "read-write"
-_ACCESS: dict[Access, str] = {"rw": WRITE, "ro": READ, "const": READ, "protocol": WRITE}
-#: Of `ap_ctrl_hs`: bits that are only read, bits that a read clears, registers whose bits are toggled by writing 1.
+_ACCESS: dict[Access, str] = {"rw": WRITE, "ro": READ, "clear": WRITE, "const": READ, "protocol": WRITE}
+#: Of `ap_ctrl_hs`: bits that are only read, bits that a read clears, registers whose bits a write of 1 toggles.
 _STATUS = {("ctrl", "done"), ("ctrl", "idle"), ("ctrl", "ready")}
 _CLEARED = {("ctrl", "done"), ("ctrl", "ready")}
 _TOGGLED = {"isr"}
@@ -61,7 +61,7 @@ def _field(register: Register, part: Bits, access: str) -> Field:
     return Field(
         part.name, part.lsb, part.bits, part.doc, READ if place in _STATUS else access,
         read_action="clear" if place in _CLEARED else "",
-        written="oneToToggle" if register.name in _TOGGLED else "",
+        written="oneToToggle" if register.name in _TOGGLED else "clear" if register.access == "clear" else "",
     )  # fmt: skip
 
 

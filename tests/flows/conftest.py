@@ -11,7 +11,8 @@ from hwgen.flows.design import Design, ports_of
 from hwgen.machine.devices import find_device
 from hwgen.machine.params import HwParams
 from hwgen.rtl.emit import TOP, accelerator_verilog
-from tests.flows.helpers import BUILD_HASH, VERILOG, project_of, verilog_of
+from tests.flows.helpers import BUILD_HASH, VERILOG, project_of
+from tests.hollow import hollow_verilog
 
 PARAMS = HwParams(t=2, c=2, k=2, weight_bus=64, data_bus=64, max_tokens=8, max_experts=2, max_topk=1)
 
@@ -35,7 +36,7 @@ def project(design, emitted, tmp_path) -> Path:
 
 @pytest.fixture(scope="session")
 def written(design, tmp_path_factory) -> Path:
-    return project_of(tmp_path_factory.mktemp("build"), design, verilog_of(design.top, design.ports))
+    return project_of(tmp_path_factory.mktemp("build"), design, hollow_verilog(PARAMS))
 
 
 @pytest.fixture

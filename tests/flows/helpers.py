@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hwgen.flows import vivado
-from hwgen.flows.design import Design, Port
-from hwgen.machine.interfaces import masters
+from hwgen.flows.design import Design, ports_of
+from hwgen.machine.devices import find_device
+from hwgen.machine.emission import Emission
 from hwgen.machine.params import HwParams
-from hwgen.rtl.emit import TOP
+from tests.hollow import hollow_verilog
 
 STUBS = Path(__file__).parent / "stubs" / "vivado.tcl"
 BUILD_HASH = 0x0123456789ABCDEF
@@ -22,20 +22,11 @@ VERILOG = "rtl/hwgen_accelerator.v"
 needs_tclsh = pytest.mark.skipif(shutil.which("tclsh") is None, reason="no tclsh on PATH: apt install tcl")
 
 
-def variant(design: Design, p: HwParams, *, top: str = TOP, without: str = "-") -> Design:
-    """What a build with these parameters, this name and without the ports that begin with `without` would have: its
-    masters have the ports of the design's, as wide as the parameters say."""
-    first, data = "m_axi_gmem0", design.data_master.name
-    kept = [port for port in design.ports if not port.name.startswith((first, data, without))]
-    for master in masters(p):
-        like = data if master.writes else first
-        for port in design.ports:
-            if port.name.startswith(like):
-                bits = {"RDATA": master.data_bits, "WDATA": master.data_bits, "WSTRB": master.data_bits // 8}
-                signal = port.name.removeprefix(f"{like}_")
-                kept.append(Port(f"{master.name}_{signal}", port.output, bits.get(signal, port.bits)))
-    ports = tuple(sorted(kept, key=lambda port: port.name))
-    return replace(design, top=top, ports=ports, params=p)
+def hollow_design(p: HwParams, prefix: str = "") -> Design:
+    """Of an accelerator with these parameters, without debug ports; see `hollow_verilog`."""
+    emission = Emission(prefix=prefix, debug=False)
+    ports = ports_of(hollow_verilog(p, BUILD_HASH, emission), emission.top)
+    return Design(emission.top, VERILOG, find_device("zcu102"), 200_000_000, ports, p, BUILD_HASH)
 
 
 def project_of(build: Path, design: Design, verilog: str) -> Path:
@@ -45,15 +36,6 @@ def project_of(build: Path, design: Design, verilog: str) -> Path:
     path.write_text(verilog)
     vivado.write(build, design)
     return build
-
-
-def verilog_of(top: str, ports: tuple[Port, ...]) -> str:
-    """A module with these ports and nothing in it."""
-    lines = [f"module {top}({', '.join(port.name for port in ports)});"]
-    for port in ports:
-        span = f"[{port.bits - 1}:0] " if port.bits > 1 else ""
-        lines.append(f"  {'output' if port.output else 'input'} {span}{port.name};")
-    return "\n".join([*lines, "endmodule", ""])
 
 
 def run_vivado(build: Path, script: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:

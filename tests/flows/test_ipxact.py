@@ -11,7 +11,7 @@ from hwgen.flows.design import DEBUG
 from hwgen.flows.ipxact import BLOCK, RANGE, kernel_xml
 from hwgen.machine.params import HwParams
 from hwgen.machine.regmap import ADDRESS_BITS, REGISTERS
-from tests.flows.helpers import BUILD_HASH, needs_tclsh, run_vivado, variant
+from tests.flows.helpers import BUILD_HASH, hollow_design, needs_tclsh, run_vivado
 
 SPIRIT = "{http://www.spiritconsortium.org/XMLSchema/SPIRIT/1685-2009}"
 
@@ -85,6 +85,7 @@ def test_what_reading_and_writing_does(hollow):
     assert effects["ctrl", "done"] == effects["ctrl", "ready"] == ["read-only", "clear", None]
     assert effects["ctrl", "idle"] == ["read-only", None, None]
     assert effects["isr", "done"] == ["read-write", None, "oneToToggle"]
+    assert effects["error_code", "error_code"] == ["read-write", None, "clear"]
     assert effects["cycles_hi", "cycles_hi"] == ["read-only", None, None]
 
 
@@ -151,8 +152,8 @@ def test_the_packager_makes_the_same(hollow):
 
 
 @pytest.mark.parametrize("ports", [1, 4])
-def test_kernel(design, ports):
-    design = variant(design, HwParams(weight_bus=512, weight_ports=ports))
+def test_kernel(ports):
+    design = hollow_design(HwParams(weight_bus=512, weight_ports=ports))
     kernel = ET.fromstring(kernel_xml(design)).find("kernel")
     assert kernel.get("name") == design.top and kernel.get("hwControlProtocol") == "ap_ctrl_hs"
     names = {port.get("name"): int(port.get("dataWidth")) for port in kernel.iter("port")}
