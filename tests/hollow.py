@@ -7,12 +7,14 @@ from hwgen.machine.interfaces import masters
 from hwgen.machine.params import HwParams
 from hwgen.machine.regmap import ADDRESS_BITS
 
-_LITE = {"AWADDR": ADDRESS_BITS, "AWVALID": 1, "WDATA": 32, "WSTRB": 4, "WVALID": 1, "BREADY": 1, "ARADDR": ADDRESS_BITS,
-         "ARVALID": 1, "RREADY": 1, "AWREADY": -1, "WREADY": -1, "BRESP": -2, "BVALID": -1, "ARREADY": -1, "RDATA": -32,
-         "RRESP": -2, "RVALID": -1}  # fmt: skip
+#: Bits of the ports; outputs of a slave are negative here, inputs of a master below.
+_LITE = {"AWADDR": ADDRESS_BITS, "AWVALID": 1, "WDATA": 32, "WSTRB": 4, "WVALID": 1, "BREADY": 1, "RREADY": 1,
+         "ARADDR": ADDRESS_BITS, "ARVALID": 1, "AWREADY": -1, "WREADY": -1, "BRESP": -2, "BVALID": -1, "ARREADY": -1,
+         "RDATA": -32, "RRESP": -2, "RVALID": -1}  # fmt: skip
+_PLAIN = Emission(debug=False)
 
 
-def hollow_verilog(p: HwParams, build_hash: int = 0, emission: Emission = Emission()) -> str:
+def hollow_verilog(p: HwParams, build_hash: int = 0, emission: Emission = _PLAIN) -> str:
     """In place of `hwgen.rtl.emit.accelerator_verilog`."""
     address = {"ADDR": 64, "LEN": 8, "SIZE": 3, "BURST": 2, "LOCK": 1, "CACHE": 4, "PROT": 3, "QOS": 4, "REGION": 4,
                "ID": p.id_bits, "VALID": 1, "READY": -1}  # fmt: skip

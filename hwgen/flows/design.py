@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,8 +20,10 @@ CLOCK, RESET, INTERRUPT, CONTROL = "ap_clk", "ap_rst_n", "interrupt", "s_axi_con
 #: Prefix of ports that belong to no interface: for simulation, left open in a design.
 DEBUG = "debug_"
 #: Bursts that a master has under way, at most.
-_OUTSTANDING: int = AxiReader.__init__.__kwdefaults__["outstanding"]
-_PORT = re.compile(r"^\s*(?:\(\*.*\*\)\s*)?(input|output)\s+(?:wire\s+|reg\s+)?(?:\[(\d+):0\]\s*)?(\w+)\s*;", re.MULTILINE)
+_OUTSTANDING: int = inspect.signature(AxiReader).parameters["outstanding"].default
+_PORT = re.compile(
+    r"^\s*(?:\(\*.*\*\)\s*)?(input|output)\s+(?:wire\s+|reg\s+)?(?:\[(\d+):0\]\s*)?(\w+)\s*;", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -112,8 +115,12 @@ class Design(Target):
         return next(port.bits for port in self.ports if port.name == name)
 
     def _control(self) -> Interface:
-        facts = {"PROTOCOL": "AXI4LITE", "DATA_WIDTH": 32, "ADDR_WIDTH": self._bits(f"{CONTROL}_ARADDR"),
-                 "READ_WRITE_MODE": "READ_WRITE"}  # fmt: skip
+        facts: dict[str, str | int] = {
+            "PROTOCOL": "AXI4LITE",
+            "DATA_WIDTH": self._bits(f"{CONTROL}_RDATA"),
+            "ADDR_WIDTH": self._bits(f"{CONTROL}_ARADDR"),
+            "READ_WRITE_MODE": "READ_WRITE",
+        }
         return Interface(CONTROL, "aximm", False, self._maps(CONTROL), facts)
 
     def _master(self, master: Master) -> Interface:

@@ -20,7 +20,7 @@ from hwgen.network.description import Description
 __all__ = ["FOLDER", "write"]
 
 FOLDER = "fusesoc"
-#: Where the simulation's memory begins, and what is free behind each region: above 4 GiB, so that narrow addresses show.
+#: Where the simulation's memory begins, and what is free behind each region. Above 4 GiB narrow addresses show.
 ORIGIN, GUARD = 0x8_0000_0000, 4096
 
 

@@ -29,11 +29,8 @@ def write(
 ) -> None:  # fmt: skip
     """Into a build's directory that has the Verilog with the module `top`, program, weights and perhaps images."""
     target = find(device or DEVICE)
-    board = isinstance(target, Board)
-    ports = ports_of((build / VERILOG).read_text(), top)
-    design = Design(
-        top, VERILOG, target.device if board else target, target.clock if board else CLOCK, ports, params, build_hash
-    )
+    fpga, clock = (target.device, target.clock) if isinstance(target, Board) else (target, CLOCK)
+    design = Design(top, VERILOG, fpga, clock, ports_of((build / VERILOG).read_text(), top), params, build_hash)
     vivado.write(build, design)
     fusesoc.write(build, design, model, compiled, _images(build / "images.npz", model, compiled.batch))
 

@@ -1,4 +1,4 @@
-"""The folder `vivado/` of a build: scripts, constraints, a ready IP, block designs of the boards that have a processor."""
+"""The folder `vivado/` of a build: scripts, constraints, a ready IP, block designs of boards with a processor."""
 
 from __future__ import annotations
 
@@ -87,9 +87,9 @@ def board_script(design: Design, board: Board) -> str:
     processor = _PROCESSORS[board.name]
     return render(
         "vivado/board.tcl", design=design, board=board, processor=processor.name, links=_links(design, board),
-        clock_pin=processor.clock_pin, segments=processor.segments, number=_number, mhz=replace(design, clock=board.clock).mhz,
-        block=BLOCK, range=RANGE, CLOCK=names.CLOCK, RESET=names.RESET, INTERRUPT=names.INTERRUPT,
-        CONTROL=names.CONTROL,
+        clock_pin=processor.clock_pin, segments=processor.segments, number=_number,
+        mhz=replace(design, clock=board.clock).mhz, block=BLOCK, range=RANGE, CLOCK=names.CLOCK, RESET=names.RESET,
+        INTERRUPT=names.INTERRUPT, CONTROL=names.CONTROL,
     )  # fmt: skip
 
 

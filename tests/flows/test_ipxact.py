@@ -166,8 +166,8 @@ def test_kernel(ports):
         assert int(argument.get("id")) == number
         assert int(argument.get("offset"), 16) == written[name].offset
         assert int(argument.get("size"), 16) == 4 * written[name].words
-        is_base = "_base" in name
-        assert (argument.get("addressQualifier"), argument.get("type")) == (("1", "void*") if is_base else ("0", "uint"))
+        kind = ("1", "void*") if "_base" in name else ("0", "uint")
+        assert (argument.get("addressQualifier"), argument.get("type")) == kind
     assert arguments["weights_base"].get("port") == "m_axi_gmem0"
     assert arguments["output_base"].get("port") == "m_axi_gmem1"
     assert arguments["batch"].get("port") == "s_axi_control"
