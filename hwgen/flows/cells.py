@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from hwgen.flows.flow import Usage
+from hwgen.machine.devices import Usage
 
 __all__ = ["latches", "logic", "luts", "usage"]
 

@@ -8,37 +8,17 @@ or repeated run goes on where it was. Tested by tests/flows/test_registry.py.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from hwgen.flows.tools import Tool
-from hwgen.machine.devices import Device
+from hwgen.machine.devices import Device, Usage
 
-__all__ = ["Flow", "Job", "ModuleUsage", "Progress", "Report", "Usage"]
+__all__ = ["Flow", "Job", "ModuleUsage", "Progress", "Report"]
 
 #: What is being done, how many of how many steps are finished.
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Usage:
-    """Resources, as `hwgen.machine.devices` counts them. A half block RAM is one of 18 Kbit."""
-
-    dsp: float = 0
-    lut: float = 0
-    ff: float = 0
-    bram36: float = 0
-    uram: float = 0
-
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(Usage)))
-
-    def __mul__(self, times: float) -> Usage:
-        return Usage(*(times * getattr(self, one.name) for one in fields(Usage)))
-
-    def as_dict(self) -> dict[str, float]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -96,10 +76,12 @@ class Report:
 class Flow(Protocol):
     """One way from Verilog to figures."""
 
-    name: str  #: of `--flow`
-    what: str  #: one line of help
-    families: tuple[str, ...]  #: of the devices it can map to
-    device: str  #: where none is named
+    @property
+    def name(self) -> str: ...  #: of `--flow`
+    @property
+    def families(self) -> tuple[str, ...]: ...  #: of the devices it can map to
+    @property
+    def device(self) -> str: ...  #: where none is named
 
     def tools(self) -> list[Tool]:
         """What it runs; raises HwgenError (expected, found, mend) if one is missing."""

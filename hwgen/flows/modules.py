@@ -6,16 +6,15 @@ it, connections are `.port(nets)`, ports are declared behind the header, names t
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Module", "merge", "narrow", "order", "parse", "stub"]
+__all__ = ["Module", "Modules", "merge", "narrow", "order", "parse", "ports", "stub"]
 
 _NAME = r"(?:\\\S+|[A-Za-z_]\w*)"
 _HEADER = re.compile(rf"^\s*module\s+({_NAME})", re.MULTILINE)
-_INSTANCE = re.compile(rf"(?<![\w.\\$])({_NAME})\s+(?:#\s*\(|{_NAME}\s*\()")
+_INSTANCE = re.compile(rf"(?<![\w.\\$])({_NAME})\s+(?:#\s*\(|({_NAME})\s*\()")
 _DECLARED = re.compile(rf"^\s*(input|output)\s+(?:wire\s+|reg\s+)?(?:\[(\d+):0\]\s*)?({_NAME})\s*;", re.MULTILINE)
 #: Yosys numbers what it invents over all modules.
 _INVENTED = re.compile(r"\\\$auto\$\S+")
@@ -23,11 +22,16 @@ _INVENTED = re.compile(r"\\\$auto\$\S+")
 
 @dataclass(frozen=True)
 class Module:
-    """A module from behind the one before it to its `endmodule`, and what it instantiates, a name per instance."""
+    """A module, from behind the one before it to its `endmodule`; its instances: name, if that is plain, and module."""
 
     name: str
     text: str
-    children: tuple[str, ...] = field(default=())
+    instances: tuple[tuple[str, str], ...] = field(default=())
+
+    @property
+    def children(self) -> list[str]:
+        """Modules that it instantiates, one for each instance."""
+        return [child for _, child in self.instances]
 
     @property
     def generic(self) -> bool:
@@ -98,8 +102,9 @@ def stub(module: Module) -> str:
     return f"(* blackbox *)\n{module.head}\n{declared}\nendmodule\n"
 
 
-def digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+def ports(module: Module) -> list[tuple[str, str, int]]:
+    """input or output, name and bits of each, as declared."""
+    return [(match[1], match[3], int(match[2] or 0) + 1) for match in _DECLARED.finditer(module.text)]
 
 
 def _header(text: str) -> re.Match[str]:
@@ -110,7 +115,7 @@ def _header(text: str) -> re.Match[str]:
 
 def _linked(texts: Mapping[str, str]) -> dict[str, Module]:
     return {
-        name: Module(name, text, tuple(match[1] for match in _instances(text, texts, name)))
+        name: Module(name, text, tuple((match[2] or "", match[1]) for match in _instances(text, texts, name)))
         for name, text in texts.items()
     }
 

@@ -98,7 +98,8 @@ class _Graph:
             return numbers[bit]
 
         for kind, reads, drives in part.logic:
-            self.logic.append((kind, *([number(bit) for bit in bits if isinstance(bit, int)] for bits in (reads, drives))))
+            inputs, outputs = ([number(bit) for bit in bits if isinstance(bit, int)] for bits in (reads, drives))
+            self.logic.append((kind, inputs, outputs))
         for instance, name, nets in part.parts:
             inside: dict[Bit, int] = {}
             for port, bits in self.design[name].ports.items():

@@ -40,7 +40,8 @@ def _cut(modules: Modules, names: list[str]) -> set[str]:
     for name in reversed(names):
         for child in modules[name].children:
             instances[child] += instances[name]
-    cut, weight = {names[-1]}, {}
+    cut = {names[-1]}
+    weight: dict[str, int] = {}
     for name in names:
         module = modules[name]
         weight[name] = len(module.text) + sum(weight[child] for child in module.children if child not in cut)

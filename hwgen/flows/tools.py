@@ -30,7 +30,8 @@ PACKAGES = {
 }  # fmt: skip
 LAST_LINES = 12
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)

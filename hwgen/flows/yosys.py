@@ -10,11 +10,12 @@ import json
 from pathlib import Path
 
 from hwgen.flows.cells import latches, usage
-from hwgen.flows.flow import Job, ModuleUsage, Report, Usage
+from hwgen.flows.flow import Job, ModuleUsage, Report
 from hwgen.flows.netlist import Mapped, instances, longest_path, memories, read
 from hwgen.flows.parts import Part, partition
 from hwgen.flows.render import render
 from hwgen.flows.tools import Tool, find_tool, in_parallel, step
+from hwgen.machine.devices import Usage
 
 __all__ = ["Yosys", "map_part", "plain"]
 
@@ -26,7 +27,6 @@ class Yosys:
     """Parts apart (`parts.py`), several at a time, each kept by content."""
 
     name = "yosys"
-    what = "maps to any known device; counts, no clock"
     families = ("xcup", "xc7", "ecp5", "nexus")
     device = "xczu9eg"
 
