@@ -91,7 +91,7 @@ def build(config: Path, output: Path, *, force: bool = False, progress: Progress
         shutil.copy(project.path, directory / "config.yaml")
         if project.images is not None:
             shutil.copy(project.images, directory / "images.npz")
-        package.write(directory, top=project.emission.top, params=project.params, build_hash=number, device=None,
+        package.write(directory, top=project.emission.top, params=project.params, build_hash=number, device=project.config.device,
                       model=project.models[0], compiled=compiled[0])  # fmt: skip
         _write(directory / MANIFEST, _json(_manifest(project, number, directory)))
     say(f"wrote {output}")

@@ -10,10 +10,33 @@ from typing import Any
 from hwgen.common.errors import COMMAND_LINE, HwgenError
 from hwgen.common.strict_yaml import read_yaml
 
-__all__ = ["RESOURCES", "Board", "BoardPort", "Device", "boards", "devices", "find", "find_board", "find_device"]
+__all__ = ["RESOURCES", "Board", "BoardPort", "Device", "Usage", "boards", "devices", "find", "find_board",
+           "find_device"]  # fmt: skip
 
 #: What a device has so many of.
 RESOURCES = ("dsp", "lut", "ff", "bram36", "uram")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a design takes, or may take: half a block RAM is one of 18 Kbit."""
+
+    dsp: float = 0
+    lut: float = 0
+    ff: float = 0
+    bram36: float = 0
+    uram: float = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(*(getattr(self, name) + getattr(other, name) for name in RESOURCES))
+
+    def __mul__(self, times: float) -> Usage:
+        return Usage(*(times * getattr(self, name) for name in RESOURCES))
+
+    def over(self, device: Device) -> dict[str, float]:
+        """Resources of which the device has fewer, and how many are missing."""
+        missing = {name: getattr(self, name) - getattr(device, name) for name in RESOURCES}
+        return {name: count for name, count in missing.items() if count > 0}
 
 
 @dataclass(frozen=True)
