@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hwgen.flows import design as names
-from hwgen.flows.design import Design
+from hwgen.flows.design import Design, Target
 from hwgen.flows.ipxact import BLOCK, RANGE, component_xml, kernel_xml, words
 from hwgen.flows.render import render
 from hwgen.machine.devices import Board, boards
 
-__all__ = ["FOLDER", "board_script", "write"]
+__all__ = ["FOLDER", "board_script", "synthesis", "write"]
 
 FOLDER = "vivado"
 #: The Alveo card that the example of package_xo.tcl names.
@@ -65,10 +65,8 @@ def write(build: Path, design: Design) -> None:
         "alveo": boards()["u280"].device,
         **{name: getattr(names, name) for name in ("CLOCK", "RESET", "INTERRUPT", "CONTROL")},
     }  # fmt: skip
-    texts = {
-        name: render(f"vivado/{name}", **values)
-        for name in ("common.tcl", "clock.xdc", "synth.tcl", "impl.tcl", "package_ip.tcl", "package_xo.tcl")
-    }
+    scripts = ("impl.tcl", "package_ip.tcl", "package_xo.tcl")
+    texts = synthesis(design, f"../{design.verilog}") | {name: render(f"vivado/{name}", **values) for name in scripts}
     known = [board for board in boards().values() if board.name in _PROCESSORS]
     texts |= {f"board_{board.name}.tcl": board_script(design, board) for board in known}
     gui = f"xgui/{design.top}_v{design.vlnv.rpartition(':')[2].replace('.', '_')}.tcl"
@@ -80,6 +78,12 @@ def write(build: Path, design: Design) -> None:
     for name, text in texts.items():
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         (home / name).write_text(text, "utf-8")
+
+
+def synthesis(target: Target, verilog: str) -> dict[str, str]:
+    """synth.tcl and what it needs, file name → text; the Verilog is named as seen from their directory."""
+    names = ("common.tcl", "clock.xdc", "synth.tcl")
+    return {name: render(f"vivado/{name}", design=target, mhz=target.mhz, verilog=verilog) for name in names}
 
 
 def board_script(design: Design, board: Board) -> str:

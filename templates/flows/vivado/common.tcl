@@ -3,7 +3,7 @@ set top {{ design.top }}
 set vlnv {{ design.vlnv }}
 set here [file dirname [file normalize [info script]]]
 set out [file join $here build]
-set verilog [file normalize [file join $here .. {{ design.verilog }}]]
+set verilog [file normalize [file join $here {{ verilog }}]]
 file mkdir $out
 
 # Argument `place` of -tclargs, or what it is without.

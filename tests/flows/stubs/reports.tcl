@@ -7,7 +7,7 @@ proc utilization_report {} {
     append text "+----------------------------+--------+-------+------------+-----------+-------+\n"
     foreach {name used available} [list \
         "$kind LUTs*" 61234 274080 "  LUT as Logic" 60000 274080 "  LUT as Memory" 1234 144000 \
-        "$kind Registers" 70123 548160 "  Register as Flip Flop" 70123 548160 "CARRY8" 3456 34260 \
+        "$kind Registers" 70123 548160 "  Register as Flip Flop" 70121 548160 "  Register as Latch" 2 548160 "CARRY8" 3456 34260 \
         "Block RAM Tile" 210.5 912 "  RAMB36/FIFO*" 200 912 "  RAMB18" 21 1824 "URAM" 8 64 \
         "DSPs" 612 2520 "  DSP48E2 only" 612 ""] {
         append text [format "| %-26s | %6s | %5s | %10s | %9s | %5s |\n" $name $used 0 0 $available 1.00]
@@ -45,5 +45,8 @@ proc timing_report {} {
         "-----   ------------       ----------      --------------" \
         "ap_clk  {0.000 [expr {$period / 2}]}      $period           [format %.3f [expr {1000 / $period}]]" "" "" \
         "Slack (MET) :             ${wns}ns  (required time - arrival time)" \
+        "  Source:                 core/datapath/issue/step_reg\[0\]/C" \
+        "                            (rising edge-triggered cell FDRE clocked by ap_clk)" \
+        "  Destination:            core/datapath/x/ram/mem_reg/WEA\[0\]" \
         "  Logic Levels:           7  (CARRY8=2 LUT4=1 LUT6=4)" ""] \n]
 }

@@ -102,8 +102,7 @@ proc main {arguments} {
     }
     [interpreter [lrange $rest 1 end]] eval [list source [lindex $arguments 3]]
 }
-if {[catch {main $argv} message options]} {
+if {[catch {main $argv} message]} {
     puts stderr "ERROR: $message"
-    puts stderr [dict get $options -errorinfo]
     exit 1
 }
