@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from golden.model import Golden
 from hwgen.build import Build
-from hwgen.common.errors import HwgenError
+from hwgen.common.errors import COMMAND_LINE, HwgenError
 from hwgen.compiler.layout import div_up
 from hwgen.evaluate.quality import quality
 from hwgen.machine import regmap
@@ -28,6 +28,7 @@ __all__ = ["Report", "TaskReport", "load_images", "simulate"]
 
 #: Images simulated by one process, at least: bounds the dumps kept on disk and the golden tensors kept in memory.
 CHUNK = 64
+UNSEEN = "intermediate tensors not compared: built without debug ports"
 Progress = Callable[[str, int, int], None]  # what, done, of how many
 
 
@@ -83,6 +84,7 @@ class Report:
     timing: Timing
     tasks: dict[str, TaskReport]
     seconds: float = 0.0
+    note: str | None = None  #: what could not be compared, and why
 
     @property
     def identical(self) -> bool:
@@ -92,7 +94,7 @@ class Report:
         return {
             "engine": self.engine, "parameters": self.params.as_dict(), "macs_per_cycle": self.params.macs,
             "latency": self.timing.latency, "stall_percent": self.timing.stall_percent,
-            "seconds": round(self.seconds, 2),
+            "seconds": round(self.seconds, 2), "note": self.note,
             "tasks": {name: task.as_dict(self.params) for name, task in self.tasks.items()},
         }  # fmt: skip
 
@@ -147,8 +149,8 @@ def simulate(
     A build for batches gets as many images per run; the last ones are filled up with the last image.
 
     labels: per task the classes [images, rows], for the accuracy. With `probe`, all intermediate tensors are compared,
-    not only the outputs. engine: harness or cocotb; trace: where to write a waveform, a name that
-    ends with .vcd or, for the harness only, .fst.
+    not only the outputs; without debug ports that cannot be. engine: harness, cocotb or icarus (cocotb, too); trace:
+    where to write a waveform, a name that ends with .vcd or, for the harness only, .fst; Icarus writes none.
 
     Raises SimulationError when the hardware hangs or breaks a rule; differences are in the report.
     """
@@ -159,7 +161,7 @@ def simulate(
         if name not in names:
             raise HwgenError(str(build.path), "task", expected=" or ".join(names), found=name)
     start = time.monotonic()
-    lines = 0
+    top, lines = build.emission.top, 0
 
     def building(_: str) -> None:
         nonlocal lines
@@ -169,15 +171,22 @@ def simulate(
     if engine == "cocotb":
         from sim.cocotb_run import build_cocotb  # needs the extra `sim`
 
-        harness: Engine = build_cocotb(build.verilog, trace=trace is not None, on_line=building)
+        harness: Engine = build_cocotb(build.verilog, top=top, trace=trace is not None, on_line=building)
+    elif engine == "icarus":
+        from sim.icarus import build_icarus
+
+        if trace is not None:
+            raise HwgenError(COMMAND_LINE, "--trace", expected="engine harness or cocotb", found="icarus")
+        harness = build_icarus(build.verilog, top=top)
     else:
         sources = build.path / "harness"
         harness = build_harness(
-            build.verilog, header=build.header, sources=sources, trace=trace.suffix[1:] if trace else None,
-            on_line=building,
+            build.verilog, header=build.header, sources=sources, emission=build.emission,
+            trace=trace.suffix[1:] if trace else None, on_line=building,
         )  # fmt: skip
     timing = timing or Timing()
-    report = Report(build.params, engine, timing, {name: TaskReport(name, macs(build.model, name)) for name in chosen})
+    probe, note = probe and build.emission.debug, None if build.emission.debug else UNSEEN
+    report = Report(build.params, engine, timing, {name: TaskReport(name, macs(build.model, name)) for name in chosen}, note=note)
     golden = Golden(build.model)
     probes = {name: Probes(build, name) for name in chosen} if probe else {}
     batch = build.compiled.batch

@@ -13,6 +13,7 @@ import pytest
 
 from hwgen.build import build, load_build
 from hwgen.common.errors import HwgenError
+from hwgen.machine.emission import Emission
 from hwgen.network import description
 from hwgen.rtl import emit
 from tests.hollow import hollow_verilog
@@ -64,6 +65,7 @@ def test_output_directory(config, tmp_path):
     assert manifest == made.manifest
     assert manifest["files"] == {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     assert manifest["parameters"] == made.params.as_dict()
+    assert manifest["rtl"] == made.emission.as_dict() == {"prefix": "", "debug": True, "ram_init": False}
     assert manifest["config_sha256"] == hashlib.sha256(config.read_bytes()).hexdigest()
     assert [model["name"] for model in manifest["models"]] == ["random", "other"]
     memory = json.loads(files["memory_map.json"])
@@ -72,6 +74,16 @@ def test_output_directory(config, tmp_path):
         assert entry["entry"] == made.compiled.entries[task]
         output = entry["output"]
         assert output["row_pitch"] * output["rows"] == output["bytes"] == made.compiled.output_bytes[task]
+
+
+def test_emission(config, tmp_path, monkeypatch):
+    """What `rtl` says reaches the emission, the manifest, the README and whoever opens the build."""
+    config.write_text(config.read_text() + "rtl: {prefix: my_, debug: false, ram_init: true}\n")
+    monkeypatch.setattr(emit, "accelerator_verilog", lambda p, build_hash, emission: f"module {emission.top}\n")
+    made = build(config, tmp_path / "out")
+    assert made.verilog == "module my_hwgen_accelerator\n"
+    assert load_build(tmp_path / "out").emission == Emission("my_", debug=False, ram_init=True)
+    assert "top module `my_hwgen_accelerator`" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_reproducible(config, tmp_path):

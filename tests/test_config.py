@@ -1,12 +1,14 @@
 """Every mistake in config.yaml: file, key, what was expected, what was found."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from hwgen.common.errors import HwgenError
 from hwgen.config import load_project
+from hwgen.machine.emission import Emission
 from hwgen.network import description
 from tests.random_model import random_description
 
@@ -31,6 +33,10 @@ def test_defaults_and_overrides(write):
     changed = load_project(write("model: model\nbuffers: {weight_depth: 4096}\nbuses: {data: 64}\n")).params
     assert (changed.weight_depth, changed.data_bus, changed.x_depth) == (4096, 64, p.x_depth)
     assert load_project(write("model: model\nbuffers: auto\n")).params == p
+    axi = load_project(write("model: model\naxi: {burst: 16, id_bits: 6, cache: 0b1111, prot: 2}\n")).params
+    assert axi == replace(p, max_burst=16, id_bits=6, axi_cache=15, axi_prot=2)
+    rtl = load_project(write("model: model\nrtl: {prefix: my_, debug: false, ram_init: true}\n"))
+    assert (rtl.params, rtl.emission) == (p, Emission("my_", debug=False, ram_init=True))
 
 
 def test_sized_for_all_models(write, tmp_path):
@@ -50,6 +56,14 @@ def test_sized_for_all_models(write, tmp_path):
         ("model: model\narray: {k: 64}\n", "array.k", "a power of two from 1 to 32", "64"),
         ("model: model\nbuses: {weights: 1024}\n", "buses.weights", "a power of two from 64 to 512", "1024"),
         ("model: model\narray: {multiplier_bits: 25}\n", "array.multiplier_bits", "18 or 27", "25"),
+        ("model: model\naxi: {burst: 48}\n", "axi.burst", "a power of two from 1 to 256", "48"),
+        ("model: model\naxi: {id_bits: 0}\n", "axi.id_bits", "an integer from 1 to 16", "0"),
+        ("model: model\naxi: {cache: 16}\n", "axi.cache", "an integer from 0 to 15", "16"),
+        ("model: model\naxi: {prot: 8}\n", "axi.prot", "an integer from 0 to 7", "8"),
+        ("model: model\naxi: {len: 8}\n", "axi.len", "no such key here", "unknown key `len`"),
+        ("model: model\nrtl: {prefix: 9x}\n", "rtl.prefix", "a letter, then letters, digits or underscores", "'9x'"),
+        ("model: model\nrtl: {prefix: x-}\n", "rtl.prefix", "a letter, then letters, digits or underscores", "'x-'"),
+        ("model: model\nrtl: {debug: 3}\n", "rtl.debug", "true or false", "3"),
         ("model: model\narrays: {t: 8}\n", "arrays", "no such key here", "unknown key `arrays`"),
         ("model: model\nbuffers: large\n", "buffers", "`auto` or a mapping of sizes", "'large'"),
         ("model: model\nbuffers: {x_depth: 0}\n", "buffers.x_depth", "an integer from 1 to 65536", "0"),

@@ -18,6 +18,7 @@ class Engine(enum.StrEnum):
 
     HARNESS = "harness"
     COCOTB = "cocotb"
+    ICARUS = "icarus"
 
 
 def sim(
@@ -28,7 +29,7 @@ def sim(
     model: Annotated[str | None, typer.Option(help="Name of the model, where the build has several.")] = None,
     images: Annotated[int, typer.Option(min=1, help="How many images.")] = 4,
     engine: Annotated[
-        Engine, typer.Option(help="harness: fast C++; cocotb: slower, with the AXI models of cocotbext-axi.")
+        Engine, typer.Option(help="harness: fast C++; cocotb: slower, AXI models of cocotbext-axi; icarus: those, with X.")
     ] = Engine.HARNESS,
     trace: Annotated[
         bool, typer.Option("--trace", help="Write a waveform: OUT/trace.fst, or trace.vcd where FST is not to be had.")

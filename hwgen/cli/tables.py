@@ -43,7 +43,8 @@ def show_predictions(found: Sequence[Prediction], limit: int = 20) -> None:
 
 def show_report(result: dict[str, Any], console: Console = out) -> None:
     """The table of `hwgen sim`."""
-    table = Table("", *result["tasks"], title="Verilator against the golden model")
+    simulator = "Icarus" if result["engine"] == "icarus" else "Verilator"
+    table = Table("", *result["tasks"], title=f"{simulator} against the golden model")
     tasks = result["tasks"].values()
 
     def row(name: str, show: Callable[[dict[str, Any]], str]) -> None:
@@ -51,7 +52,8 @@ def show_report(result: dict[str, Any], console: Console = out) -> None:
 
     row("images", lambda t: str(t["images"]))
     row("outputs identical", lambda t: f"{t['images'] - t['images_with_wrong_output']} of {t['images']} images")
-    row("tensors identical", lambda t: f"{t['images'] - t['images_with_wrong_tensors']} of {t['images']} images")
+    if not result["note"]:
+        row("tensors identical", lambda t: f"{t['images'] - t['images_with_wrong_tensors']} of {t['images']} images")
     row("tensors compared", lambda t: str(t["tensors_compared"]))
     if any(t["accuracy"] is not None for t in tasks):
         row("accuracy", lambda t: "-" if t["accuracy"] is None else f"{t['accuracy']:.2%}")
@@ -61,6 +63,8 @@ def show_report(result: dict[str, Any], console: Console = out) -> None:
     for name in next(iter(tasks))["counters"]:
         table.add_row(name, *(f"{task['counters'][name]:,.0f}" for task in tasks))
     console.print(table)
+    if result["note"]:
+        show_note(result["note"], console)
     for task in tasks:
         if task["first_difference"]:
             console.print(

@@ -1,11 +1,13 @@
 """The Verilator harness on a stand-in with the accelerator's ports (stub.v)."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hwgen.common.toolchain import trace_format
+from hwgen.machine.emission import Emission
 from hwgen.machine.regmap import BY_NAME, c_header
 from hwgen.rtl.emit import leaf_verilog, templates
 from sim.harness import Harness, Job, Probe, SimulationError, Span, Timing, build_harness
@@ -15,13 +17,18 @@ PROBES = {"all": {7: [Probe("hwgen_accelerator.mid.ram", 1, 3, 64)]}}
 INPUT = np.arange(4, dtype="<u8") * 17
 
 
-def build(trace: str | None = None) -> Harness:
+def build(trace: str | None = None, emission: Emission = Emission()) -> Harness:
     offsets = {"ENTRY": "entry", "WEIGHTS": "weights_base", "INPUT": "input_base", "OUTPUT": "output_base"}
     defines = "".join(f"`define STUB_{name} {BY_NAME[key].offset}\n" for name, key in offsets.items())
     stub = Path(__file__).with_name("stub.v").read_text()
+    stub = re.sub(r"\bhwgen_(?=ram|accelerator)", f"{emission.prefix}hwgen_", stub)
+    if not emission.debug:
+        ports = re.findall(r"output (reg \S+ debug_\w+), ?", stub)
+        stub = re.sub(r"output reg \S+ debug_\w+, ?", "", stub).replace("reg done,", f"{'; '.join(ports)}; reg done,")
     return build_harness(
-        defines + stub + leaf_verilog(), header=c_header(), sources=templates() / "harness", trace=trace
-    )
+        defines + stub + leaf_verilog(emission), header=c_header(), sources=templates() / "harness", emission=emission,
+        trace=trace,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +93,21 @@ def test_misdeeds_are_named(harness, misdeed, found):
         run(harness, jobs)
     assert error.value.key == "job 1"
     assert error.value.found.startswith(found[:40])
+
+
+def test_without_debug_ports():
+    """Under a prefix; outputs are as ever, of instructions nothing is known."""
+    machine = build(emission=Emission("my_", debug=False))
+    (result,) = run(machine, [Job(0, INPUT.tobytes(), 32, "all")], timeline=True)
+    assert np.array_equal(np.frombuffer(result.output, "<u8"), INPUT + WEIGHT)
+    assert (result.dumps, result.timeline) == ({}, [])
+
+
+def test_longest_burst(harness):
+    """The stub's have four beats."""
+    assert run(harness, [Job(0, INPUT.tobytes(), 32)], longest_burst=4)[0].error == 0
+    with pytest.raises(SimulationError, match="m_axi_gmem1: a burst longer than the memory takes"):
+        run(harness, [Job(0, INPUT.tobytes(), 32)], longest_burst=3)
 
 
 @pytest.mark.parametrize("port", [0, 1, 2])

@@ -10,7 +10,7 @@ from hwgen.compiler import auto_params
 from hwgen.config import load_project
 from hwgen.machine.isa import Op
 from hwgen.machine.tables import ACTIVATIONS
-from sim.harness import Job, Probe, Timing
+from sim.harness import Job, Probe, SimulationError, Timing
 from tests.paths import MNIST
 from tests.random_model import random_description, random_images
 from tests.system.helpers import Work, assert_same, harness
@@ -31,13 +31,14 @@ class Hardware:
     seeds: tuple[int, ...]
     batch: int = 1
     multiplier_bits: int = 27
+    max_burst: int = 64
 
     def works(self, runs: int = 2, batch: int = 1) -> list[Work]:
         descs = [random_description(seed) for seed in self.seeds]
         descs.append(random_description(self.seeds[0], gain=60, narrow=1))
         buses = {"weight_bus": self.weight_bus, "data_bus": self.data_bus}
         p = auto_params(descs, self.t, self.c, self.k, batch=self.batch, **buses)
-        p = replace(p, multiplier_bits=self.multiplier_bits)
+        p = replace(p, multiplier_bits=self.multiplier_bits, max_burst=self.max_burst)
         return [Work(desc, p, random_images(desc, runs * batch, seed=desc.model.dim), batch) for desc in descs]
 
 
@@ -46,7 +47,7 @@ HARDWARE = [
     Hardware(2, 4, 1, 64, 512, (2, 7, 8), batch=3),
     Hardware(4, 4, 4, 512, 64, (4, 14, 20)),
     Hardware(8, 4, 16, 128, 256, (1, 21, 44), batch=2),
-    Hardware(4, 16, 2, 256, 128, (9, 13, 27)),
+    Hardware(4, 16, 2, 256, 128, (9, 13, 27), max_burst=16),
     Hardware(32, 4, 4, 64, 64, (5, 12, 28), batch=5),
     Hardware(16, 4, 2, 512, 512, (6, 24, 25), batch=2, multiplier_bits=18),
 ]
@@ -107,8 +108,8 @@ def test_random_models(hardware):
         works += hardware.works(batch=hardware.batch)
     machine = harness(works[0].p)
     for timing in (
-        Timing(latency=hardware.t, stall_percent=0, seed=hardware.c),
-        Timing(latency=60, stall_percent=40, seed=hardware.k),
+        Timing(latency=hardware.t, stall_percent=0, seed=hardware.c, longest_burst=hardware.max_burst),
+        Timing(latency=60, stall_percent=40, seed=hardware.k, longest_burst=hardware.max_burst),
     ):
         assert_same(machine, in_turns(works), timing)
 
@@ -125,6 +126,15 @@ def test_very_slow_memory():
     """Rings and queues run empty all the time."""
     work = SMALL.works(1)[0]
     assert_same(harness(work.p), in_turns([work], 1), Timing(latency=400, stall_percent=85, seed=5))
+
+
+def test_bursts_longer_than_the_memory_takes():
+    """They are found on each port; the machine of `HARDWARE` whose bursts have 16 beats makes none."""
+    work = SMALL.works(1)[0]
+    for longest, port in ((63, "m_axi_gmem1"), (1, "m_axi_gmem0")):
+        with pytest.raises(SimulationError, match="a burst longer than the memory takes") as error:
+            assert_same(harness(work.p), in_turns([work], 1), Timing(longest_burst=longest))
+        assert port in error.value.found
 
 
 def test_nothing_remains_of_earlier_runs():

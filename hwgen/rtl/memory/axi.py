@@ -192,14 +192,15 @@ class AxiReader(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        beat_bytes = self.data_bits // 8
         m.submodules.bursts = bursts = BurstSplitter(
             data_bits=self.data_bits, max_burst=self.max_burst, tag_bits=self.tag_bits
         )
         m.submodules.pending = pending = ShiftQueue(width=8 + 1 + self.tag_bits, depth=self.outstanding)
         m.submodules.slice = beats = Skid(width=self.data_bits + 1 + self.tag_bits)
-        address = Signal(ADDRESS_BITS, reset_less=True)
-        length = Signal(8, reset_less=True)
-        beat_bytes = self.data_bits // 8
+        # No register for a bit that is always 0: Yosys trips over it.
+        address = Signal(ADDRESS_BITS - exact_log2(beat_bytes), reset_less=True)
+        length = Signal(exact_log2(bursts.max_beats), reset_less=True)
         m.d.comb += [
             bursts.stop.eq(self.abort),
             bursts.cmd_valid.eq(self.command.valid),
@@ -207,7 +208,7 @@ class AxiReader(wiring.Component):
             bursts.cmd_address.eq(self.command.payload.address),
             bursts.cmd_bytes.eq(self.command.payload.bytes),
             bursts.ready.eq(~self.ar.valid & ~pending.full),
-            self.ar.addr.eq(address),
+            self.ar.addr.eq(Cat(C(0, exact_log2(beat_bytes)), address)),
             self.ar.len.eq(length),
             self.ar.size.eq(exact_log2(beat_bytes)),
             self.ar.burst.eq(INCR),
@@ -216,7 +217,7 @@ class AxiReader(wiring.Component):
         m.d.comb += issue.eq(bursts.valid & bursts.ready)
         # An address every other cycle, so that `ar.ready` reaches one register only: bursts are longer.
         with m.If(~self.ar.valid):
-            m.d.sync += [self.ar.valid.eq(issue), address.eq(bursts.address), length.eq(bursts.length)]
+            m.d.sync += [self.ar.valid.eq(issue), address.eq(bursts.address[-len(address) :]), length.eq(bursts.length)]
         with m.Elif(self.ar.ready):
             m.d.sync += self.ar.valid.eq(0)
 
@@ -278,11 +279,14 @@ class AxiWriter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.bursts = bursts = BurstSplitter(data_bits=self.data_bits, max_burst=self.max_burst, tag_bits=0)
-        m.submodules.announced = announced = ShiftQueue(width=8, depth=self.outstanding)
+        m.submodules.announced = announced = ShiftQueue(
+            width=max(1, exact_log2(bursts.max_beats)), depth=self.outstanding
+        )
         beat_bytes = self.data_bits // 8
         m.submodules.slice = beats = Skid(width=self.data_bits + beat_bytes + 1)
-        address = Signal(ADDRESS_BITS, reset_less=True)
-        length = Signal(8, reset_less=True)
+        # No register for a bit that is always 0: Yosys trips over it.
+        address = Signal(ADDRESS_BITS - exact_log2(beat_bytes), reset_less=True)
+        length = Signal(exact_log2(bursts.max_beats), reset_less=True)
         unanswered = Signal(ceil_log2(self.outstanding + 1))
         m.d.comb += [
             bursts.stop.eq(self.abort),
@@ -291,7 +295,7 @@ class AxiWriter(wiring.Component):
             bursts.cmd_address.eq(self.command.payload.address),
             bursts.cmd_bytes.eq(self.command.payload.bytes),
             bursts.ready.eq(~self.aw.valid & (unanswered != self.outstanding)),
-            self.aw.addr.eq(address),
+            self.aw.addr.eq(Cat(C(0, exact_log2(beat_bytes)), address)),
             self.aw.len.eq(length),
             self.aw.size.eq(exact_log2(beat_bytes)),
             self.aw.burst.eq(INCR),
@@ -300,7 +304,7 @@ class AxiWriter(wiring.Component):
         m.d.comb += issue.eq(bursts.valid & bursts.ready)
         # An address every other cycle, so that `aw.ready` reaches one register only: bursts are longer.
         with m.If(~self.aw.valid):
-            m.d.sync += [self.aw.valid.eq(issue), address.eq(bursts.address), length.eq(bursts.length)]
+            m.d.sync += [self.aw.valid.eq(issue), address.eq(bursts.address[-len(address) :]), length.eq(bursts.length)]
         with m.Elif(self.aw.ready):
             m.d.sync += self.aw.valid.eq(0)
         m.d.sync += issued.eq(issue)
@@ -315,7 +319,7 @@ class AxiWriter(wiring.Component):
             m.d.sync += unanswered.eq(unanswered - 1)
 
         # The burst in work has left the queue: what it has to come, and if this beat is its last, is in registers.
-        left = Signal(8, reset_less=True)
+        left = Signal.like(announced.head, reset_less=True)
         open_burst, last = Signal(), Signal(reset_less=True)
         take, following = Signal(), Signal()
         offered = self.beats.payload

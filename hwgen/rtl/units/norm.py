@@ -168,7 +168,8 @@ class Norm(wiring.Component):
             for name, flag in (("sum_en", en), ("sum_first", first), ("sum_last", last))
         )
         square_total = Signal(bits_for(rows << 30), reset_less=True)
-        value_total = Signal(signed(bits_for(rows << 15) + 1), reset_less=True)
+        # `keep`: Yosys would move a sum that is squared into a DSP48E1 and leave the multiplier without operands.
+        value_total = Signal(signed(bits_for(rows << 15) + 1), reset_less=True, attrs={"keep": 1})
         with m.If(sum_en):
             m.d.sync += [
                 square_total.eq(Mux(sum_first, 0, square_total) + squares[0]),
