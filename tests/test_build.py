@@ -76,12 +76,11 @@ def test_output_directory(config, tmp_path):
         assert output["row_pitch"] * output["rows"] == output["bytes"] == made.compiled.output_bytes[task]
 
 
-def test_emission(config, tmp_path, monkeypatch):
+def test_emission(config, tmp_path):
     """What `rtl` says reaches the emission, the manifest, the README and whoever opens the build."""
     config.write_text(config.read_text() + "rtl: {prefix: my_, debug: false, ram_init: true}\n")
-    monkeypatch.setattr(emit, "accelerator_verilog", lambda p, build_hash, emission: f"module {emission.top}\n")
     made = build(config, tmp_path / "out")
-    assert made.verilog == "module my_hwgen_accelerator\n"
+    assert "module my_hwgen_accelerator(" in made.verilog and (tmp_path / "out" / "my_hwgen_accelerator.core").exists()
     assert load_build(tmp_path / "out").emission == Emission("my_", debug=False, ram_init=True)
     assert "top module `my_hwgen_accelerator`" in (tmp_path / "out" / "README.md").read_text()
 
