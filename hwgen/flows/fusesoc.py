@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,10 +41,11 @@ def write(build: Path, design: Design, model: Description, compiled: Compiled, i
     (home / "input.bin").write_bytes(compiled.pack_input(images))
     for task in compiled.entries:
         (home / _expected(task)).write_bytes(golden.run(images, task).output.astype("<i2").tobytes())
-    (home / "jobs.txt").write_text(_jobs(compiled))
+    weights = _weight_files(design)
+    (home / "jobs.txt").write_text(_jobs(compiled, weights))
     header = f"V{TOP}.h" if design.top != TOP else ""
     core = render(
-        "fusesoc/accelerator.core", design=design, version=hwgen.__version__, header=header,
+        "fusesoc/accelerator.core", design=design, version=hwgen.__version__, header=header, weights=weights,
         expected=[_expected(task) for task in compiled.entries],
         debug=any(port.name.startswith(DEBUG) for port in design.ports),
     )  # fmt: skip
@@ -59,25 +59,33 @@ def _expected(task: str) -> str:
     return f"expected_{task}.bin"
 
 
-def _jobs(compiled: Compiled) -> str:
+def _weight_files(design: Design) -> list[str]:
+    """What each weight port reads, as the build has it."""
+    ports = design.params.weight_ports
+    return [f"weights{port}.bin" for port in range(ports)] if ports > 1 else ["weights.bin"]
+
+
+def _jobs(compiled: Compiled, files: list[str]) -> str:
     """The job file of the harness; see `read_jobs` in templates/harness/jobs.h."""
-    regions = _regions(compiled)
-    program, weights, data = (next(regions) for _ in range(3))
-    outputs = {task: next(regions) for task in compiled.entries}
-    end = max(region.base + region.size for region in outputs.values()) + GUARD
+    shares = [(file, len(compiled.weights) // len(files)) for file in files]
+    tasks = compiled.output_bytes
+    placed = _placed([("program.bin", len(compiled.program)), ("input.bin", compiled.input_bytes), *shares,
+                      *(("", size) for size in tasks.values())])  # fmt: skip
+    program, data, *others = placed
+    outputs = dict(zip(tasks, others[len(files) :], strict=True))
     shapes = compiled.output_shapes
     return render(
-        "fusesoc/jobs.txt", origin=ORIGIN, bytes=end - ORIGIN, program=program, weights=weights, input=data,
-        outputs=outputs, entries=compiled.entries, expected=_expected,
+        "fusesoc/jobs.txt", origin=ORIGIN, bytes=placed[-1].base + placed[-1].size + GUARD - ORIGIN, program=program,
+        input=data, weights=others[: len(files)], outputs=outputs, entries=compiled.entries, expected=_expected,
         row_bytes={task: 2 * columns for task, (_, columns) in shapes.items()},
         pitch={task: outputs[task].size // (rows * compiled.batch) for task, (rows, _) in shapes.items()},
     )  # fmt: skip
 
 
-def _regions(compiled: Compiled) -> Iterator[Region]:
-    at = ORIGIN
-    sizes = [("program.bin", len(compiled.program)), ("weights.bin", len(compiled.weights)),
-             ("input.bin", compiled.input_bytes), *(("", size) for size in compiled.output_bytes.values())]  # fmt: skip
-    for file, size in sizes:
-        yield Region(at, size, file)
+def _placed(regions: list[tuple[str, int]]) -> list[Region]:
+    """Files and sizes, one behind the other."""
+    at, placed = ORIGIN, []
+    for file, size in regions:
+        placed.append(Region(at, size, file))
         at = -(-(at + size + GUARD) // 4096) * 4096
+    return placed
