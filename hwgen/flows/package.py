@@ -9,6 +9,7 @@ import numpy as np
 from hwgen.compiler import Compiled
 from hwgen.flows import fusesoc, vivado
 from hwgen.flows.design import Design, ports_of
+from hwgen.flows.vivado_synth import Vivado
 from hwgen.machine.devices import Board, find
 from hwgen.machine.params import HwParams
 from hwgen.network.description import Description
@@ -29,6 +30,8 @@ def write(
 ) -> None:  # fmt: skip
     """Into a build's directory that has the Verilog with the module `top`, program, weights and perhaps images."""
     target = find(device or DEVICE)
+    if not isinstance(target, Board) and target.family not in Vivado.families:
+        target = find(DEVICE)  # the scripts are there all the same, for a part that Vivado has
     fpga, clock = (target.device, target.clock) if isinstance(target, Board) else (target, CLOCK)
     design = Design(top, VERILOG, fpga, clock, ports_of((build / VERILOG).read_text(), top), params, build_hash)
     vivado.write(build, design)

@@ -38,7 +38,7 @@ def written(tmp_path):
 @pytest.mark.parametrize(
     "name, part, period",
     [(None, devices()["xczu9eg"].part, "5.000"), ("xcu280", devices()["xcu280"].part, "5.000"),
-     ("pynq-z2", boards()["pynq-z2"].device.part, "10.000")],
+     ("lfe5u-85f", devices()["xczu9eg"].part, "5.000"), ("pynq-z2", boards()["pynq-z2"].device.part, "10.000")],
 )  # fmt: skip
 def test_device_and_clock(written, name, part, period):
     build = written(name)
