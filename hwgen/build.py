@@ -19,6 +19,7 @@ from hwgen.common.errors import HwgenError
 from hwgen.compiler import Compiled, compile_model
 from hwgen.compiler.packing import port_images
 from hwgen.config import Project, load_project
+from hwgen.flows import package
 from hwgen.machine.emission import Emission
 from hwgen.machine.interfaces import masters, numbered, weight_numbers
 from hwgen.machine.params import HwParams
@@ -93,6 +94,8 @@ def build(config: Path, output: Path, *, force: bool = False, progress: Progress
         shutil.copy(project.path, directory / "config.yaml")
         if project.images is not None:
             shutil.copy(project.images, directory / "images.npz")
+        package.write(directory, top=project.emission.top, params=project.params, build_hash=number, device=project.config.device,
+                      model=project.models[0], compiled=compiled[0])  # fmt: skip
         _write(directory / MANIFEST, _json(_manifest(project, number, directory)))
     say(f"wrote {output}")
     return load_build(output)

@@ -12,12 +12,13 @@ from pydantic_core import PydanticCustomError
 from hwgen import compiler
 from hwgen.common.errors import HwgenError
 from hwgen.common.strict_yaml import Strict, read_yaml, validate
+from hwgen.machine.devices import Device, find_device
 from hwgen.machine.emission import Emission
 from hwgen.machine.params import BUS_BITS, PORT_BITS, PORTS, HwParams
 from hwgen.network import description
 from hwgen.network.description import Description
 
-__all__ = ["Buffers", "Config", "Project", "is_config", "load_project"]
+__all__ = ["Buffers", "Config", "Project", "check_device", "is_config", "load_project"]
 
 
 #: Images one run of a program may handle; buffers grow with them.
@@ -99,6 +100,7 @@ class Config(Strict):
     buffers: Annotated[Buffers, BeforeValidator(_auto)] = Buffers()
     batch: Annotated[int, Field(ge=1, le=MAX_BATCH)] = 1
     images: str | None = None
+    device: str | None = None
 
     @property
     def paths(self) -> list[str]:
@@ -115,6 +117,7 @@ class Project:
     params: HwParams
     emission: Emission
     images: Path | None
+    device: Device | None = None  #: what it is for, if the configuration says so
 
     def model(self, name: str | None) -> Description:
         """The model of this name; None: the default."""
@@ -122,6 +125,11 @@ class Project:
         if name is not None and name not in names:
             raise HwgenError(str(self.path), "model", expected=" or ".join(names), found=name)
         return self.models[names.index(name) if name else 0]
+
+    def with_array(self, t: int, c: int, k: int) -> HwParams:
+        """Of the same configuration with another array. Raises HwgenError if the models do not go on it."""
+        array = self.config.array.model_copy(update={"t": t, "c": c, "k": k})
+        return _params(self.config.model_copy(update={"array": array}), self.models, self.path)
 
 
 #: Where in `config.yaml` a parameter of `HwParams` comes from.
@@ -158,7 +166,21 @@ def load_project(path: Path) -> Project:
             found=f"no file {images}",
             mend="correct the path, or leave the key out",
         )
-    return Project(config, path, models, _params(config, models, path), _emission(config, path), images)
+    params = _params(config, models, path)
+    device = find_device(config.device, str(path), "device") if config.device else None
+    if device is not None:
+        check_device(params, device, str(path))
+    return Project(config, path, models, params, _emission(config, path), images, device)
+
+
+def check_device(p: HwParams, device: Device, where: str) -> None:
+    """Raises HwgenError if the array multiplies wider numbers than the device."""
+    if p.multiplier_bits > device.multiplier_bits:
+        raise HwgenError(
+            where, "array.multiplier_bits", expected=f"{device.multiplier_bits}: the multipliers of {device.name}",
+            found=f"{p.multiplier_bits}, for two tokens in one multiplier",
+            mend=f"write `array: {{..., multiplier_bits: {device.multiplier_bits}}}`: a multiplier per token",
+        )  # fmt: skip
 
 
 def _emission(config: Config, path: Path) -> Emission:
@@ -172,7 +194,8 @@ def _params(config: Config, models: tuple[Description, ...], path: Path) -> HwPa
     array, buses, axi = config.array, config.buses, config.axi
     try:
         # The shape alone first, so that its errors do not come from sizing buffers.
-        widths: dict[str, Any] = {"weight_bus": buses.weight_bus, "data_bus": buses.data, "weight_ports": buses.weight_ports}
+        widths: dict[str, Any] = {"weight_bus": buses.weight_bus, "weight_ports": buses.weight_ports}
+        widths["data_bus"] = buses.data
         HwParams(t=array.t, c=array.c, k=array.k, **widths)
         p = compiler.auto_params(models, array.t, array.c, array.k, batch=config.batch, **widths)
         p = replace(

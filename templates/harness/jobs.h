@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iomanip>
 #include <iostream>
+#include <iterator>
 #include <map>
 #include <sstream>
 #include <string>
@@ -37,6 +38,8 @@ struct Job {
     unsigned silent_ports = 0;          // a bit for each port that answers nothing any more
     uint64_t silent = NEVER;            // from this cycle on
     uint64_t heard = NEVER;             // before the start all ports answer again, for so many cycles
+    std::vector<uint8_t> expected;      // outputs, if it must end without an error and with these: rows of `row` bytes,
+    uint64_t row = 0, pitch = 0;        // `pitch` apart in the output region
 };
 
 struct Options {
@@ -121,6 +124,14 @@ inline Options read_jobs(const char* path) {
             }
             in.clear();  // the end of the line
             o.jobs.push_back(job);
+        } else if (command == "expect" && !o.jobs.empty()) {  // of the job named last
+            Job& job = o.jobs.back();
+            in >> job.row >> job.pitch >> std::ws;
+            std::getline(in, name);
+            std::ifstream data(name, std::ios::binary);
+            if (!data) give_up("cannot read " + name);
+            job.expected.assign(std::istreambuf_iterator<char>(data), {});
+            if (!job.row || job.expected.size() / job.row * job.pitch > job.output.size) give_up("malformed " + name);
         } else if (command == "results") {
             in >> std::ws;
             std::getline(in, o.results);

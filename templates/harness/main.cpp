@@ -152,7 +152,17 @@ private:
         }
         results << std::endl;
         if (!o.dram.error.empty()) return failed(o.dram.error);
+        if (!job.expected.empty() && !as_expected(job)) return false;
         std::cout << "done " << number << ' ' << cycles << std::endl;
+        return true;
+    }
+    bool as_expected(const Job& job) {
+        if (const uint32_t error = read(HWGEN_REG_ERROR_CODE)) return failed("error code " + std::to_string(error));
+        const uint8_t* output = &o.dram.bytes[job.output.base - o.dram.origin];
+        for (uint64_t i = 0; i < job.expected.size(); i++)
+            if (output[i / job.row * job.pitch + i % job.row] != job.expected[i])
+                return failed("byte " + std::to_string(i % job.row) + " of output row " + std::to_string(i / job.row) +
+                              " is not as expected");
         return true;
     }
 
@@ -260,7 +270,7 @@ private:
 
     bool failed(const std::string& why) {
         results << "failed " << running << ' ' << why << std::endl;
-        std::cout << "failed " << running << std::endl;
+        std::cout << "failed " << running << ": " << why << std::endl;
         return false;
     }
 

@@ -11,6 +11,7 @@ import pytest
 from hwgen.network import description
 from hwgen.rtl import emit
 from tests.command import run_command
+from tests.hollow import hollow_verilog
 from tests.random_model import random_description
 
 Run = Callable[..., tuple[int, str, str]]
@@ -19,7 +20,7 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def hwgen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a command in this process; returns exit code, standard output, standard error."""
-    monkeypatch.setattr(emit, "accelerator_verilog", lambda p, build_hash=0, emission=None: "// quick\n")
+    monkeypatch.setattr(emit, "accelerator_verilog", hollow_verilog)
     return partial(run_command, monkeypatch, capsys)
 
 

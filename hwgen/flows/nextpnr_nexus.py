@@ -1,0 +1,41 @@
+"""The flow `nextpnr-nexus`: placed and routed for Lattice CrossLink-NX, with a bitstream (of a design that fits)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from hwgen.flows.flow import Job, Report
+from hwgen.flows.nextpnr import best, netlist_of, place_and_route, report
+from hwgen.flows.tools import Tool, find_tool, step
+from hwgen.machine.devices import Usage
+
+__all__ = ["NextpnrNexus"]
+
+PLACED, BITSTREAM = "placed.fasm", "hwgen.bit"
+
+
+class NextpnrNexus:
+    """Yosys, nextpnr for each seed, prjoxide for the fastest."""
+
+    name = "nextpnr-nexus"
+    families = ("nexus",)
+    device = "lifcl-40"
+
+    def tools(self) -> list[Tool]:
+        return [find_tool(name) for name in ("yosys", "nextpnr-nexus", "prjoxide")]
+
+    def run(self, job: Job) -> Report:
+        yosys, nextpnr, prjoxide = tools = self.tools()
+        netlist = netlist_of(yosys, job, "nexus")
+        options = ["--device", job.device.part, "--fasm", PLACED]
+        placements = place_and_route(nextpnr, job, json.dumps(netlist), options, PLACED)
+        chosen = best(placements)
+        text = (chosen.home / PLACED).read_text()
+        home = step(prjoxide, ["pack", PLACED, BITSTREAM], {PLACED: text}, [BITSTREAM])
+        files = {BITSTREAM: home / BITSTREAM, PLACED: chosen.home / PLACED, "nextpnr.log": chosen.home / "log.txt"}
+        return report(self.name, job, tools, netlist, placements, _total(chosen.used), files)
+
+
+def _total(used: Mapping[str, int]) -> Usage:
+    return Usage(used["MULT18_CORE"], used["OXIDE_COMB"], used["OXIDE_FF"], used["OXIDE_EBR"] / 2)
