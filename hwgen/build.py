@@ -207,13 +207,17 @@ def _write_model(directory: Path, desc: Description, compiled: Compiled) -> None
 
 def _readme(template: Path, project: Project, number: int) -> str:
     p = project.params
-    rows = []
+    rows, outputs = [], []
     for index, desc in enumerate(project.models):
         home = "this directory" if index == 0 else f"`models/{desc.model.name}/`"
         rows.append(f"| {desc.model.name} | {', '.join(task.name for task in desc.model.tasks)} | {home} |")
+        for task in desc.model.tasks:
+            shape = " × ".join(map(str, desc.model.output_shape(task)))
+            scale, unit = desc.model.output_scale(task), desc.model.output_unit(task)
+            outputs.append(f"| {desc.model.name}, {task.name} | {shape} | {scale or 1:.6g} | {unit} |")
     return string.Template(template.read_text("utf-8")).substitute(
         build_hash=f"0x{number:016x}", version=hwgen.__version__, t=p.t, c=p.c, k=p.k, macs=p.macs,
-        weight_bus=p.weight_bus, data_bus=p.data_bus, models="\n".join(rows),
+        weight_bus=p.weight_bus, data_bus=p.data_bus, models="\n".join(rows), outputs="\n".join(outputs),
     )  # fmt: skip
 
 
@@ -231,6 +235,8 @@ def _memory_map(desc: Description, compiled: Compiled) -> dict[str, Any]:
                 "rows": rows,
                 "columns": columns,
                 "row_pitch": size // (rows * compiled.batch),
+                "scale": desc.model.output_scale(task),
+                "unit": desc.model.output_unit(task),
             },
         }
     return {
@@ -240,7 +246,7 @@ def _memory_map(desc: Description, compiled: Compiled) -> dict[str, Any]:
         "program": {"file": "program.bin", "bytes": len(compiled.program)},
         "weights": {"file": "weights.bin", "bytes": len(compiled.weights)},
         "input": {
-            "bytes": compiled.input_bytes, "type": "uint8",
+            "bytes": compiled.input_bytes, "image_pitch": compiled.image_stride, "type": "uint8",
             "shape": [image.height, image.width, image.channels], "order": "row, column, channel",
         },
         "tasks": tasks,

@@ -72,6 +72,27 @@ def test_output_directory(config, tmp_path):
         assert output["row_pitch"] * output["rows"] == output["bytes"] == made.compiled.output_bytes[task]
 
 
+def test_scale_and_unit_of_outputs(config, tmp_path):
+    """In the memory map and the README; null where the description tells none."""
+    desc = description.load(config.parent / "first")
+    task = next(task for task in desc.model.tasks if task.head != "none")
+    scales = desc.model.scales | {f"tasks.{task.name}.output": 0.03125}
+    model = desc.model.model_copy(update={"scales": scales})
+    description.save(description.Description(model, desc.tensors), config.parent / "first")
+    build(config, tmp_path / "out")
+    tasks = json.loads((tmp_path / "out" / "memory_map.json").read_text())["tasks"]
+    found = {name: (entry["output"]["scale"], entry["output"]["unit"]) for name, entry in tasks.items()}
+    assert found.pop(task.name) == (0.03125, "logits or values")
+    for name, known in found.items():
+        plain = next(one for one in model.tasks if one.name == name)
+        features = plain.head == "none" and not plain.norm
+        expected = (2.0 ** -model.stream_bits[-1], "token features") if features else (None, "no scale known")
+        assert known == expected
+    rows, columns = model.output_shape(task)
+    line = f"| {model.name}, {task.name} | {rows} × {columns} | 0.03125 | logits or values |"
+    assert line in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_reproducible(config, tmp_path):
     """Byte for byte, wherever it is written, also over an earlier build."""
     build(config, tmp_path / "one")
