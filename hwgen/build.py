@@ -18,6 +18,7 @@ import hwgen
 from hwgen.common.errors import HwgenError
 from hwgen.compiler import Compiled, compile_model
 from hwgen.config import Project, load_project
+from hwgen.driver import write_driver
 from hwgen.machine.params import HwParams
 from hwgen.machine.regmap import c_header
 from hwgen.network import description
@@ -75,6 +76,7 @@ def build(config: Path, output: Path, *, force: bool = False, progress: Progress
         number = build_hash(project.params)
         _write(directory / "rtl" / "hwgen_accelerator.v", emit.accelerator_verilog(project.params, number))
         _write(directory / "include" / "hwgen_regs.h", c_header())
+        write_driver(directory, number)
         templates = emit.templates()
         shutil.copytree(templates / "harness", directory / "harness")
         (directory / "tests").mkdir()

@@ -12,6 +12,7 @@
 #include "hwgen_regs.h"
 #include "jobs.h"
 #include "memory.h"
+#include "serve.h"
 #include "verilated.h"
 #include "verilated_sym_props.h"
 #include "verilated_syms.h"
@@ -47,10 +48,7 @@ public:
         weights.clear();
         data_read.clear();
         data_write.clear();
-        top->ap_rst_n = 0;
-        for (int i = 0; i < 16; i++) tick();
-        top->ap_rst_n = 1;
-        for (int i = 0; i < 4; i++) tick();
+        reset();
     }
     ~Machine() {
 #if VM_TRACE
@@ -124,6 +122,7 @@ public:
     }
 
 private:
+    friend class Server<Machine>;
     Options& o;
     VerilatedContext& context;
     std::unique_ptr<Vhwgen_accelerator> top;
@@ -174,6 +173,18 @@ private:
                 word[bytes - 1] &= 0xFF >> (8 * bytes - bits);
             }
         }
+    }
+
+    void reset() {
+        top->ap_rst_n = 0;
+        for (int i = 0; i < 16; i++) tick();
+        top->ap_rst_n = 1;
+        for (int i = 0; i < 4; i++) tick();
+    }
+
+    // Of a run that was ended early, instructions that were begun never retire.
+    void forget() {
+        for (auto& begun : underway) begun.clear();
     }
 
     bool failed(const std::string& why) {
@@ -304,6 +315,7 @@ int main(int argc, char** argv) {
     context.randReset(2);  // registers and memories start with random bits: nothing may rely on them
     context.randSeed(int(options.seed));
     Machine machine(options, context);
+    if (!options.serve.empty()) Server<Machine>(machine, options.serve).run();
     for (unsigned i = 0; i < options.jobs.size(); i++)
         if (!machine.run(i)) return 1;
     return 0;
