@@ -169,8 +169,8 @@ class Accelerator(DefaultIP):
         values = {
             "program_base": self._program.device_address, "program_size": len(model.program),
             "weights_size": len(model.weights[0]),
-            "input_base": source.device_address, "input_size": model.map["input"]["bytes"],
-            "output_base": target.device_address, "output_size": entry["output"]["bytes"],
+            "input_base": source.device_address, "input_size": runs * model.input_stride,
+            "output_base": target.device_address, "output_size": runs * output_stride,
             "entry": entry["entry"], "batch": runs,
             "input_stride": model.input_stride, "output_stride": output_stride,
         }  # fmt: skip
