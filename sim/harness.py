@@ -16,7 +16,7 @@ from hwgen.common.errors import HwgenError
 from hwgen.common.toolchain import cache_dir, find_verilator, lock, run_process, verilator_environment
 from hwgen.machine.isa import UNITS
 
-__all__ = ["Harness", "Job", "JobResult", "Probe", "SimulationError", "Span", "Timing", "build_harness"]
+__all__ = ["Disturbance", "Harness", "Job", "JobResult", "Probe", "SimulationError", "Span", "Timing", "build_harness"]
 
 TOP = "hwgen_accelerator"
 SOURCES = ("main.cpp", "jobs.h", "memory.h", "serve.h", "harness.vlt")
@@ -42,6 +42,29 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Disturbance:
+    """What befalls a run, in cycles since its start. Ports are bits: gmem0 reads, gmem1 reads, gmem1 writes.
+
+    `reset` ends the job without a result; `late` (beats, cycles): so many cycles after it each port gets so many beats
+    or responses that nobody waits for. A `silent` port (bits, cycle) answers nothing from that cycle on, until a job
+    that begins with all ports being `heard` again, so many cycles before its start.
+    """
+
+    stop: int | None = None  #: to the write of the stop bit
+    reset: int | None = None
+    late: tuple[int, int] = (0, 0)
+    silent: tuple[int, int] | None = None
+    heard: int | None = None
+
+    def words(self) -> str:
+        """As in the job file."""
+        reset = None if self.reset is None else (self.reset, *self.late)
+        values = {"stop": self.stop, "reset": reset, "silent": self.silent, "heard": self.heard}
+        lists = {name: value if isinstance(value, tuple) else (value,) for name, value in values.items()}
+        return "".join(f" {name} {' '.join(map(str, v))}" for name, v in lists.items() if v != (None,))
+
+
+@dataclass(frozen=True)
 class Job:
     """One run of a program. `probes` names the set of probes to take, if any. `memory`: program and weights of this
     job, if not those of the run.
@@ -58,6 +81,8 @@ class Job:
     output_stride: int = 0
     fault: tuple[int, int] | None = None
     memory: tuple[bytes, bytes] | None = None
+    watchdog: int = 0  #: the register of this name
+    disturbance: Disturbance = Disturbance()
 
 
 @dataclass(frozen=True)
@@ -196,6 +221,7 @@ class Harness:
                 f"job {job.probes or '-'} {job.entry} {inputs[job.input]} {len(job.input)} "
                 f"{place(job.output_bytes)} {job.output_bytes} {job.batch} {job.input_stride} {job.output_stride} "
                 "{} {}".format(*(job.fault or (-1, 0)))
+                + f" watchdog {job.watchdog}{job.disturbance.words()}"
             )
         lines += [f"results {work / 'results.txt'}", f"dumps {work / 'dumps.bin'}"]
         if trace is not None:

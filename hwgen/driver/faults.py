@@ -1,7 +1,6 @@
 """What can go wrong between host and accelerator, and what to do about it: exceptions and C status codes come from here.
 
-Codes up to 255 are those of the register `error_code`, whose meanings are in `hwgen.machine.regmap`; the driver's own
-follow.
+Codes up to 255 are those of the register `error_code`, which `hwgen.machine.regmap` tells of; the driver's own follow.
 
 Tested by tests/driver/test_faults.py.
 """
@@ -10,44 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hwgen.machine.regmap import ERRORS, Error
+from hwgen.machine.regmap import ERRORS, MENDS, Error
 
-__all__ = ["ADVICE", "FIRST_HOST_CODE", "HOST", "Fault", "faults"]
+__all__ = ["FIRST_HOST_CODE", "HOST", "Fault", "faults"]
 
 #: The register has eight bits.
 FIRST_HOST_CODE = 256
-
-_PROGRAM = "load program and weights again; if it comes back, they were made by another hwgen than the bitstream"
-_MEMORY = "check that the buffers lie in memory that the port reaches, and the port's address range in the block design"
-_DRIVER = "write the registers in the order of docs/board.md, or leave them to the driver"
-
-#: What to do about each code of the register `error_code`, by its name.
-ADVICE: dict[str, str] = {
-    "OPCODE": _PROGRAM,
-    "PROGRAM_RANGE": _PROGRAM + "; a wrong entry of the task does the same",
-    "WEIGHTS_RANGE": _PROGRAM,
-    "INPUT_RANGE": "give input_size and the images of the model that the program was compiled for",
-    "OUTPUT_RANGE": "give output_size and a buffer as large as the memory map says",
-    "READ_GMEM0": _MEMORY,
-    "READ_GMEM1": _MEMORY,
-    "WRITE_GMEM1": _MEMORY,
-    "FIELD": _PROGRAM,
-    "STARVED": _PROGRAM,
-    "WATCHDOG": "allow more cycles in `watchdog` (0: any number); if they are enough, a memory port does not answer",
-    "STOPPED": "nothing: the host ended the run; start the next one",
-    "PORTS": "reset accelerator and interconnect: a memory port still owes data of an earlier run",
-    "NOT_FETCHED": _PROGRAM,
-    "PROGRAM_BASE": _DRIVER,
-    "WEIGHTS_BASE": _DRIVER,
-    "INPUT_BASE": _DRIVER,
-    "OUTPUT_BASE": _DRIVER,
-    "INPUT_STRIDE": _DRIVER,
-    "OUTPUT_STRIDE": _DRIVER,
-    "ENTRY": _DRIVER,
-    "READ_GMEM2": _MEMORY,
-    "READ_GMEM3": _MEMORY,
-    "READ_GMEM4": _MEMORY,
-}
 
 
 @dataclass(frozen=True)
@@ -99,5 +66,5 @@ HOST: tuple[Fault, ...] = tuple(
 
 def faults() -> list[Fault]:
     """All of them, ascending by code."""
-    run = [Fault(error.value, error.name, ERRORS[error], ADVICE[error.name]) for error in Error if error != Error.NONE]
+    run = [Fault(error.value, error.name, ERRORS[error], MENDS[error]) for error in Error if error != Error.NONE]
     return [*run, *HOST]

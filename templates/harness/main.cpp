@@ -43,12 +43,7 @@ public:
         if (!results) give_up("cannot write " + o.results);
         if (!o.timeline.empty()) timeline.open(o.timeline);
         randomize_memories();
-        top->s_axi_control_AWVALID = top->s_axi_control_WVALID = top->s_axi_control_BREADY = 0;
-        top->s_axi_control_ARVALID = top->s_axi_control_RREADY = 0;
-        weights.clear();
-        data_read.clear();
-        data_write.clear();
-        reset();
+        reset(0, 0);
     }
     ~Machine() {
 #if VM_TRACE
@@ -59,8 +54,14 @@ public:
 
     bool run(unsigned number) {
         const Job& job = o.jobs[number];
-        o.dram.readable = {job.program, job.weights, job.input};
-        o.dram.writable = job.output;
+        if (job.heard != NEVER) silence(~0u, NEVER);
+        for (uint64_t i = 0; job.heard != NEVER && i < job.heard; i++) tick();
+        if (weights.bursts.empty() && data_read.bursts.empty() && data_write.idle()) {  // else they belong to a run before
+            o.dram.readable.clear();
+            o.dram.writable.clear();
+        }
+        o.dram.readable.insert(o.dram.readable.end(), {job.program, job.weights, job.input});
+        o.dram.writable.push_back(job.output);
         running = number;
         for (auto& begun : underway) begun.clear();
         probes = nullptr;
@@ -79,6 +80,7 @@ public:
         write(HWGEN_REG_BATCH, job.batch);
         write(HWGEN_REG_INPUT_STRIDE, job.input_stride);
         write(HWGEN_REG_OUTPUT_STRIDE, job.output_stride);
+        write(HWGEN_REG_WATCHDOG, job.watchdog);
         write(HWGEN_REG_GIE, HWGEN_GIE_ENABLE_MASK);
         write(HWGEN_REG_IER, HWGEN_IER_DONE_MASK);
         weights.fault = job.fault_port == 0 ? int64_t(job.fault_beat) : -1;
@@ -86,8 +88,21 @@ public:
         data_write.fault = job.fault_port == 2 ? int64_t(job.fault_beat) : -1;
 
         start = now;
+        if (job.silent_ports) silence(job.silent_ports, start + job.silent);
         write(HWGEN_REG_CTRL, HWGEN_CTRL_START_MASK);
-        while (!top->__SYM__interrupt && o.dram.error.empty() && now - start < o.watchdog) tick();
+        bool stopped = job.stop == NEVER;
+        while (!top->__SYM__interrupt && o.dram.error.empty() && now - start < o.watchdog) {
+            if (job.reset != NEVER && now - start >= job.reset) {
+                reset(job.late_beats, job.late);
+                return report(number, 0);
+            }
+            if (!stopped && now - start >= job.stop) {
+                stopped = true;
+                write(HWGEN_REG_CTRL, HWGEN_CTRL_STOP_MASK);
+            } else {
+                tick();
+            }
+        }
         const uint64_t cycles = now - start;
         if (o.dram.error.empty() && !top->__SYM__interrupt) {
             std::ostringstream text;
@@ -103,8 +118,15 @@ public:
         write(HWGEN_REG_ISR, read(HWGEN_REG_ISR));
         tick();
         if (top->__SYM__interrupt) return failed("the interrupt is still set after its status was cleared");
-        if (!data_write.idle()) return failed("done before all write responses were in");
+        // Unless one is silent, or late, a run leaves no port with anything outstanding.
+        const bool owing = data_write.bad.silent(now) || read(HWGEN_REG_ERROR_CODE) == HWGEN_ERROR_PORTS;
+        if (!owing && !data_write.idle()) return failed("done before all write responses were in");
+        return report(number, cycles);
+    }
 
+private:
+    bool report(unsigned number, uint64_t cycles) {
+        const Job& job = o.jobs[number];
         results << "job " << number << " cycles " << cycles << " error " << read(HWGEN_REG_ERROR_CODE) << " error_index "
                 << read(HWGEN_REG_ERROR_INDEX);
         for (auto& [name, offset] : o.counters)
@@ -121,7 +143,6 @@ public:
         return true;
     }
 
-private:
     friend class Server<Machine>;
     Options& o;
     VerilatedContext& context;
@@ -175,16 +196,33 @@ private:
         }
     }
 
-    void reset() {
-        top->ap_rst_n = 0;
-        for (int i = 0; i < 16; i++) tick();
-        top->ap_rst_n = 1;
-        for (int i = 0; i < 4; i++) tick();
-    }
-
     // Of a run that was ended early, instructions that were begun never retire.
     void forget() {
         for (auto& begun : underway) begun.clear();
+    }
+
+    // The slaves forget what they were asked for, but for `beats` beats on each port, `delay` cycles after the reset.
+    void reset(unsigned beats, unsigned delay) {
+        top->s_axi_control_AWVALID = top->s_axi_control_WVALID = top->s_axi_control_BREADY = 0;
+        top->s_axi_control_ARVALID = top->s_axi_control_RREADY = 0;
+        weights.clear();
+        data_read.clear();
+        data_write.clear();
+        top->ap_rst_n = 0;
+        for (int i = 0; i < 16; i++) tick();
+        top->ap_rst_n = 1;
+        for (Misbehaviour* bad : {&weights.bad, &data_read.bad, &data_write.bad}) {
+            bad->late = beats;
+            bad->late_from = now + delay;
+        }
+        for (int i = 0; i < 4; i++) tick();
+    }
+
+    void silence(unsigned ports, uint64_t from) {
+        for (Misbehaviour* bad : {&weights.bad, &data_read.bad, &data_write.bad}) {
+            if (ports & 1) bad->silent_from = from;
+            ports >>= 1;
+        }
     }
 
     bool failed(const std::string& why) {

@@ -47,16 +47,16 @@ public:
             while (ready(client) && get(&request, sizeof request)) answer(request);
             close(client);
             unplugged = false;
-            m.o.timing.stall_percent = stalls;
+            m.silence(ALL, NEVER);
         }
     }
 
 private:
     static constexpr int PACE = 32;  // cycles of an access to a register
+    static constexpr unsigned ALL = 7;  // a bit for each port
     Machine& m;
     int listener = -1, client = -1;
     bool unplugged = false;
-    const unsigned stalls = m.o.timing.stall_percent;
 
     static bool ready(int socket) {
         pollfd ends[2] = {{socket, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}};
@@ -125,13 +125,13 @@ private:
             (r.address == 0 ? m.weights.fault : r.address == 1 ? m.data_read.fault : m.data_write.fault) = word;
             return put(0);
         case 'm':  // no port is served
-            m.o.timing.stall_percent = r.address ? 100 : stalls;
+            m.silence(ALL, r.address ? m.now : NEVER);
             return put(0);
         case 'u':
             unplugged = r.address;
             return put(0);
         case 'z':
-            m.reset();
+            m.reset(0, 0);
             return put(0);
         default: give_up("unknown request of the host");
         }

@@ -143,6 +143,16 @@ def _byte_counter(m: Module, total: Signal, *, step: Signal, beat_bytes: int, cl
         m.d.sync += beats.eq(incremented(beats))
 
 
+def _more(m: Module, up: Value, down: Value, limit: int, name: str) -> Signal:
+    """More `up`s came than `down`s (at most `limit` more), from a register."""
+    count, some = Signal(range(limit + 1), name=name), Signal(name=f"{name}_some")
+    with m.If(up & ~down):
+        m.d.sync += [count.eq(count + 1), some.eq(1)]
+    with m.Elif(down & ~up):
+        m.d.sync += [count.eq(count - 1), some.eq(count != 1)]
+    return some
+
+
 def _status_ports() -> dict[str, wiring.Member]:
     return {
         "abort": In(1),
@@ -162,8 +172,10 @@ class AxiReader(wiring.Component):
     consumer is ready, so a consumer that stalls holds up the bus. One ID only.
     `abort` (level, to be held until `idle`): takes no command, drops the one in work, discards all beats; an address
     already on the bus stays until it is taken. `idle`: no command in work, nothing outstanding, no beat waiting.
+    Beats that nobody asked for (no address taken waits for any) are swallowed in every state: they come after a reset.
     `error`: pulse per beat with a response other than OKAY, not after that beat appears; `error_slave` with it: SLVERR,
-    else DECERR. The beat itself is passed on. `bytes` counts beats taken, saturating; `clear` zeroes it.
+    else DECERR. The beat itself is passed on. Another `error` two cycles after a beat: `r.last` is not where the burst
+    ends. `bytes` counts beats that were asked for, saturating; `clear` zeroes it.
     """
 
     def __init__(self, *, data_bits: int, outstanding: int = 8, max_burst: int = 64, tag_bits: int = 2) -> None:
@@ -183,7 +195,7 @@ class AxiReader(wiring.Component):
         m.submodules.bursts = bursts = BurstSplitter(
             data_bits=self.data_bits, max_burst=self.max_burst, tag_bits=self.tag_bits
         )
-        m.submodules.pending = pending = ShiftQueue(width=self.tag_bits + 1, depth=self.outstanding)
+        m.submodules.pending = pending = ShiftQueue(width=8 + 1 + self.tag_bits, depth=self.outstanding)
         m.submodules.slice = beats = Skid(width=self.data_bits + 1 + self.tag_bits)
         address = Signal(ADDRESS_BITS, reset_less=True)
         length = Signal(8, reset_less=True)
@@ -209,15 +221,16 @@ class AxiReader(wiring.Component):
             m.d.sync += self.ar.valid.eq(0)
 
         step = Signal()
-        final, tag = pending.head[0], pending.head[1:]
+        expected, final, tag = pending.head[:8], pending.head[8], pending.head[9:]
+        owed = _more(m, self.ar.valid & self.ar.ready, pending.pop, self.outstanding, "owed")
         m.d.comb += [
             pending.push.eq(issue),
-            pending.data.eq(Cat(bursts.final, bursts.tag)),  # a tag of no bits is cut off here
+            pending.data.eq(Cat(bursts.length, bursts.final, bursts.tag)),  # a tag of no bits is cut off here
             pending.pop.eq(step & self.r.last),
-            self.r.ready.eq(beats.in_ready | self.abort),
-            step.eq(self.r.valid & self.r.ready),
+            self.r.ready.eq(beats.in_ready | self.abort | ~owed),
+            step.eq(self.r.valid & owed & (beats.in_ready | self.abort)),
             beats.clear.eq(self.abort),
-            beats.in_valid.eq(self.r.valid),
+            beats.in_valid.eq(self.r.valid & owed),
             beats.in_data.eq(Cat(self.r.data, self.r.last & final, tag)),
             self.beats.valid.eq(beats.out_valid),
             beats.out_ready.eq(self.beats.ready),
@@ -226,7 +239,14 @@ class AxiReader(wiring.Component):
         ]
         if self.tag_bits:
             m.d.comb += bursts.cmd_tag.eq(self.command.payload.tag)
-        m.d.sync += [self.error.eq(step & (self.r.resp != 0)), self.error_slave.eq(self.r.resp == SLVERR)]
+        beat, misplaced = Signal(8), Signal()
+        with m.If(step):
+            m.d.sync += beat.eq(Mux(self.r.last, 0, beat + 1))
+        m.d.sync += [
+            misplaced.eq(step & (self.r.last != (beat == expected))),
+            self.error.eq((step & (self.r.resp != 0)) | misplaced),
+            self.error_slave.eq(self.r.resp == SLVERR),
+        ]
         _byte_counter(m, self.bytes, step=step, beat_bytes=beat_bytes, clear=self.clear)
         return m
 
@@ -237,6 +257,7 @@ class AxiWriter(wiring.Component):
     Bursts are announced before their data is there; the data bus waits for it. Up to `outstanding` bursts are
     without a response. `abort` (level, to be held until `idle`): takes no command and no beat, drops the command in
     work, finishes the announced bursts with zero strobes. `idle`: no command in work and all responses received.
+    Responses that no complete burst waits for are swallowed: they come after a reset.
     `error`: pulse per response other than OKAY; `error_slave`: SLVERR, else DECERR. `bytes` counts beats on the bus
     (whole beats whatever the strobes), saturating; `clear` zeroes it.
     """
@@ -283,9 +304,14 @@ class AxiWriter(wiring.Component):
         with m.Elif(self.aw.ready):
             m.d.sync += self.aw.valid.eq(0)
         m.d.sync += issued.eq(issue)
-        with m.If(issue & ~self.b.valid):
+        # A response is for a burst of which the address and the last beat were taken.
+        step, answered = Signal(), Signal()
+        addressed = _more(m, self.aw.valid & self.aw.ready, answered, self.outstanding, "addressed")
+        complete = _more(m, step & self.w.last, answered, self.outstanding, "complete")
+        m.d.comb += [step.eq(self.w.valid & self.w.ready), answered.eq(self.b.valid & addressed & complete)]
+        with m.If(issue & ~answered):
             m.d.sync += unanswered.eq(unanswered + 1)
-        with m.Elif(self.b.valid & ~issue):
+        with m.Elif(answered & ~issue):
             m.d.sync += unanswered.eq(unanswered - 1)
 
         # The burst in work has left the queue: what it has to come, and if this beat is its last, is in registers.
@@ -313,10 +339,8 @@ class AxiWriter(wiring.Component):
         with m.If(following):
             m.d.sync += [open_burst.eq(announced.some), left.eq(announced.head), last.eq(announced.head == 0)]
         m.d.sync += [
-            self.error.eq(self.b.valid & (self.b.resp != 0)),
+            self.error.eq(answered & (self.b.resp != 0)),
             self.error_slave.eq(self.b.resp == SLVERR),
         ]
-        step = Signal()
-        m.d.comb += step.eq(self.w.valid & self.w.ready)
         _byte_counter(m, self.bytes, step=step, beat_bytes=beat_bytes, clear=self.clear)
         return m

@@ -1,0 +1,62 @@
+"""Arguments of a run: those for which it must not start, as they would lead out of a region or onto other data.
+
+Tested by tests/rtl/control/test_sequencer.py.
+"""
+
+from __future__ import annotations
+
+from amaranth import Module, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hwgen.machine.regmap import Error
+
+__all__ = ["Arguments"]
+
+#: Bases, strides and the entry are multiples of 64: of an instruction, and of the widest beat.
+ALIGNED_BITS = 6
+REGIONS = ("program", "weights", "input", "output")
+
+
+class Arguments(wiring.Component):
+    """`refusal`: the error code of the first argument that a run cannot have, or 0, with `refused` (level).
+
+    LATENCY cycles after the arguments. `owing` (level) refuses any: a port still owes data of the run before.
+    """
+
+    LATENCY = 3
+
+    def __init__(self) -> None:
+        super().__init__(
+            {f"{region}_base": In(64) for region in REGIONS}
+            | {f"{region}_size": In(32) for region in REGIONS}
+            | {name: In(32) for name in ("entry", "input_stride", "output_stride")}
+            | {"owing": In(1), "refused": Out(1), "refusal": Out(8)}
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+
+        def aside(name: str, value: Value) -> Signal:
+            result = Signal(value.shape(), name=name)
+            m.d.sync += result.eq(value)
+            return result
+
+        def askew(name: str) -> Signal:
+            return aside(f"{name}_askew", getattr(self, name)[:ALIGNED_BITS].any())
+
+        wrong = [(Error.PORTS, aside("still_owing", self.owing))]
+        for region in REGIONS:
+            base, size = getattr(self, f"{region}_base"), getattr(self, f"{region}_size")
+            end = aside(f"{region}_end", base[:32] + size)  # its carry: into the upper half of the address
+            beyond = aside(f"{region}_topmost", base[32:].all()) & end[32] & end[:32].any()
+            wrong.append((Error[f"{region.upper()}_BASE"], askew(f"{region}_base") | beyond))
+        wrong += [(Error[name.upper()], askew(name)) for name in ("input_stride", "output_stride")]
+        wrong.append((Error.ENTRY, askew("entry") | aside("entry_outside", self.entry >= self.program_size)))
+
+        found = [(code, aside(f"wrong_{code.name}", condition)) for code, condition in wrong]
+        m.d.sync += [self.refused.eq(0), self.refusal.eq(Error.NONE)]
+        for code, condition in reversed(found):
+            with m.If(condition):
+                m.d.sync += [self.refused.eq(1), self.refusal.eq(code)]
+        return m
