@@ -34,8 +34,7 @@ public:
         listener = socket(AF_UNIX, SOCK_STREAM, 0);
         if (bind(listener, reinterpret_cast<sockaddr*>(&name), sizeof name) || listen(listener, 1))
             give_up("cannot listen on " + path);
-        m.o.dram.readable = {{m.o.dram.origin, m.o.dram.bytes.size()}};
-        m.o.dram.writable = m.o.dram.readable.front();
+        m.o.dram.readable = m.o.dram.writable = {{m.o.dram.origin, m.o.dram.bytes.size()}};
         std::cout << "listening on " << path << std::endl;
     }
 
@@ -52,7 +51,7 @@ public:
     }
 
 private:
-    static constexpr int PACE = 32;  // cycles of an access to a register
+    static constexpr int PACE = 100;  // cycles of an access to a register
     static constexpr unsigned ALL = 7;  // a bit for each port
     Machine& m;
     int listener = -1, client = -1;

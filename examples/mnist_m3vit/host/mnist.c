@@ -1,4 +1,4 @@
-/* A photo through both tasks: mnist BUILD photo.pgm uio UIO UDMABUF, or mnist BUILD photo.pgm simulation SOCKET.
+/* A photo through both tasks: mnist BUILD photo.pgm FRAMES (uio UIO UDMABUF | simulation SOCKET)
  *
  * BUILD is what `hwgen build` wrote; photo.py makes photo.pgm; `python -m sim.board BUILD` prints SOCKET. */
 #include <stdio.h>
@@ -9,7 +9,7 @@
 #include "hwgen_models.h"
 #include "hwgen_simulation.h"
 
-enum { BACKGROUND = 10, RUNS = 5, SECONDS = 60 };
+enum { BACKGROUND = 10, SECONDS = 60 };
 
 static _Alignas(4096) uint8_t simulated[4 << 20];
 
@@ -40,24 +40,25 @@ static uint32_t best(const hwgen_model *model, const hwgen_task *task, const hwg
 }
 
 int main(int count, char **words) {
-    const bool simulation = count == 5 && strcmp(words[3], "simulation") == 0;
-    if (!simulation && !(count == 6 && strcmp(words[3], "uio") == 0)) {
-        fprintf(stderr, "usage: %s BUILD photo.pgm (uio UIO UDMABUF | simulation SOCKET)\n", words[0]);
+    const bool simulation = count == 6 && strcmp(words[4], "simulation") == 0;
+    if (!simulation && !(count == 7 && strcmp(words[4], "uio") == 0)) {
+        fprintf(stderr, "usage: %s BUILD photo.pgm FRAMES (uio UIO UDMABUF | simulation SOCKET)\n", words[0]);
         return 2;
     }
     const char *build = words[1];
+    const int frames = atoi(words[3]);
     const hwgen_model *model = &hwgen_model_mnist_m3vit;
     hwgen_simulation simulated_host;
     hwgen_linux linux_host;
     hwgen_buffer memory;
     hwgen acc;
     if (simulation) {
-        check(hwgen_simulation_open(&simulated_host, words[4], simulated, sizeof simulated), words[4]);
-        check(hwgen_open(&acc, &hwgen_simulation_ops, &simulated_host), words[4]);
+        check(hwgen_simulation_open(&simulated_host, words[5], simulated, sizeof simulated), words[5]);
+        check(hwgen_open(&acc, &hwgen_simulation_ops, &simulated_host), words[5]);
         memory = simulated_host.memory;
     } else {
-        check(hwgen_linux_open(&linux_host, "", words[4], words[5]), words[4]);
-        check(hwgen_open(&acc, &hwgen_linux_ops, &linux_host), words[4]);
+        check(hwgen_linux_open(&linux_host, "", words[5], words[6]), words[5]);
+        check(hwgen_open(&acc, &hwgen_linux_ops, &linux_host), words[5]);
         memory = linux_host.memory;
     }
 
@@ -84,8 +85,8 @@ int main(int count, char **words) {
     }
 
     const uint64_t begin = acc.ops->microseconds(acc.device);
-    for (int run = 0; run < RUNS; run++) check(hwgen_run(&acc, digit, 1, &input, &output, SECONDS * 1000000u), "digit");
-    printf("%.1f frames per second\n", RUNS * 1e6 / (double)(acc.ops->microseconds(acc.device) - begin));
+    for (int run = 0; run < frames; run++) check(hwgen_run(&acc, digit, 1, &input, &output, SECONDS * 1000000u), "digit");
+    printf("%.1f frames per second\n", frames * 1e6 / (double)(acc.ops->microseconds(acc.device) - begin));
     uint64_t counters[HWGEN_COUNTERS];
     hwgen_counters(&acc, counters);
     for (uint32_t i = 0; i < HWGEN_COUNTERS; i++)

@@ -5,7 +5,7 @@
 
 #define ALL_ONES 0xFFFFFFFFu
 /* After which a machine that was told to stop is given up; it stops within the latency of its memory. */
-#define STOP_MICROSECONDS 2000000u
+#define STOP_MICROSECONDS 10000000u
 
 static uint32_t read32(const hwgen *acc, uint32_t offset) { return acc->ops->read32(acc->device, offset); }
 

@@ -29,7 +29,7 @@ from .model import Model
 
 ALL_ONES = 0xFFFF_FFFF
 #: Seconds after which a machine that was told to stop is given up. It stops within the latency of its memory.
-STOP_SECONDS = 2.0
+STOP_SECONDS = 10.0
 #: Between two looks at the control register at most.
 NAP_SECONDS = 500e-6
 
