@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from hwgen.driver.generate import write_driver
 from hwgen.driver.names import vlnv
 

@@ -1,4 +1,4 @@
-"""What can go wrong between host and accelerator, and what to do about it: exceptions and C status codes come from here.
+"""What can go wrong between host and accelerator, and what to do about it: source of exceptions and C status codes.
 
 Codes up to 255 are those of the register `error_code`, which `hwgen.machine.regmap` tells of; the driver's own follow.
 

@@ -57,7 +57,8 @@ def _fault(fault: Fault) -> dict[str, Any]:
     run = fault.code < FIRST_HOST_CODE
     kinds = ["RunError"] if run else ["DriverError"] + [fault.kind] * bool(fault.kind)
     return {
-        "code": fault.code, "name": fault.name, "run": run, "meaning": fault.meaning, "advice": fault.advice, "python": fault.python,
+        "code": fault.code, "name": fault.name, "run": run,
+        "meaning": fault.meaning, "advice": fault.advice, "python": fault.python,
         "base": ", ".join(kinds), "c": f"HWGEN_{'RUN_' * run}{fault.name}",
     }  # fmt: skip
 

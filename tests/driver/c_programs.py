@@ -30,6 +30,7 @@ def run_cases(*command: object) -> list[str]:
     """The lines of a program of cases; all must be ok."""
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=500, check=False)
     lines = done.stdout.splitlines()
-    assert done.returncode == 0 and not done.stderr, "\n".join([*(l for l in lines if l.startswith("not")), done.stderr])
-    assert lines and all(line.startswith("ok ") for line in lines), lines
+    wrong = [line for line in lines if not line.startswith("ok ")]
+    assert done.returncode == 0 and not done.stderr, "\n".join([*wrong, done.stderr])
+    assert lines and not wrong, wrong
     return [line.removeprefix("ok ") for line in lines]

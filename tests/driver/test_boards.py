@@ -1,4 +1,4 @@
-"""The generated Python driver, unchanged, on the Verilated accelerator: bytes of the golden model, every way to fail."""
+"""The generated Python driver, unchanged, on the Verilated accelerator: golden's bytes, and every way to fail."""
 
 from __future__ import annotations
 
@@ -158,11 +158,9 @@ def test_timeout(acc, driver, accelerator):
         job = acc.prepare(accelerator.images[:1], "digit")
         pynq._link().write(job.registers["program_base"], endless)
         acc.start(job, interrupt=interrupt)
+        wait = (lambda: asyncio.run(acc.wait_async(0.3))) if interrupt else (lambda: acc.wait(0.3))
         with pytest.raises(driver.Timeout, match=r"0\.3 s; stopped with code 12 in instruction \d+ after \d+ cycles"):
-            if interrupt:
-                asyncio.run(acc.wait_async(0.3))
-            else:
-                acc.wait(0.3)
+            wait()
         pynq._link().write(job.registers["program_base"], correct)
         check(acc, accelerator, "segment")
     assert issubclass(driver.Timeout, TimeoutError)
@@ -189,7 +187,7 @@ def test_memory_that_does_not_answer(acc, driver, accelerator, link):
 def test_unplugged(acc, driver, accelerator, link):
     """Before it is opened, and while it runs."""
     link.unplug()
-    with pytest.raises(driver.NoDevice, match="nothing answers: .*magic reads 0xffffffff\n  to do: load the bitstream"):
+    with pytest.raises(driver.NoDevice, match=r"nothing answers: .*magic reads 0xffffffff\n  to do: load the bitstream"):
         pynq.Overlay("design.bit").hwgen_accelerator_0  # noqa: B018
     with pytest.raises(driver.NoDevice):
         acc.run(accelerator.images[0], "digit")
@@ -217,7 +215,7 @@ def test_another_circuit(driver, monkeypatch, link, register, value, raised, tex
 
 def test_no_accelerator_in_the_overlay(driver, monkeypatch):
     monkeypatch.setattr(driver.overlay, "VLNV", "another:ip:one:1.0")
-    with pytest.raises(driver.NoDevice, match="no another:ip:one:1.0 in design.bit; it has hwgen_accelerator_0"):
+    with pytest.raises(driver.NoDevice, match=r"no another:ip:one:1\.0 in design\.bit; it has hwgen_accelerator_0"):
         driver.HwgenOverlay("design.bit")
 
 

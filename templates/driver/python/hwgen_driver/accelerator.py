@@ -136,18 +136,24 @@ class Accelerator(DefaultIP):
         integers, int16. `task` may be left out where there is one. `timeout` in seconds."""
         return self.run_batch(np.asarray(image)[None], task, raw=raw, timeout=timeout)[0]
 
-    def run_batch(self, images: Any, task: str | None = None, *, raw: bool = False, timeout: float = 10.0) -> np.ndarray:
+    def run_batch(
+        self, images: Any, task: str | None = None, *, raw: bool = False, timeout: float = 10.0
+    ) -> np.ndarray:
         """As `run`, [n, rows, columns] of images [n, height, width, channels], with one start for all of them."""
         job = self.prepare(images, task)
         self.start(job)
         self.wait(timeout)
         return self.results(job, raw)
 
-    async def run_async(self, image: Any, task: str | None = None, *, raw: bool = False, timeout: float = 10.0) -> np.ndarray:
+    async def run_async(
+        self, image: Any, task: str | None = None, *, raw: bool = False, timeout: float = 10.0
+    ) -> np.ndarray:
         """As `run`, but awaits the interrupt."""
         return (await self.run_batch_async(np.asarray(image)[None], task, raw=raw, timeout=timeout))[0]
 
-    async def run_batch_async(self, images: Any, task: str | None = None, *, raw: bool = False, timeout: float = 10.0) -> np.ndarray:
+    async def run_batch_async(
+        self, images: Any, task: str | None = None, *, raw: bool = False, timeout: float = 10.0
+    ) -> np.ndarray:
         """As `run_batch`, but awaits the interrupt."""
         job = self.prepare(images, task)
         self.start(job, interrupt=True)
@@ -206,7 +212,7 @@ class Accelerator(DefaultIP):
         while not self._control() & reg.CTRL_DONE:
             try:
                 await asyncio.wait_for(self.interrupt.wait(), begin + timeout - time.monotonic())
-            except asyncio.TimeoutError:
+            except asyncio.TimeoutError:  # noqa: UP041 another class before Python 3.11, which PYNQ does not have
                 self._give_up(timeout)
         self._check()
 

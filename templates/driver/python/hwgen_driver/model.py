@@ -75,7 +75,8 @@ class Model:
         if images.ndim == 3 and self.shape[2] == 1:
             images = images[..., None]
         if images.dtype != np.uint8 or images.shape[1:] != self.shape or not len(images):
-            raise WrongInput(f"{images.dtype} {list(images.shape)}, expected uint8 [n, {', '.join(map(str, self.shape))}]")
+            expected = ", ".join(map(str, self.shape))
+            raise WrongInput(f"{images.dtype} {list(images.shape)}, expected uint8 [n, {expected}]")
         return images
 
     def runs(self, images: int) -> int:
