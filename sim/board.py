@@ -2,6 +2,8 @@
 
 `python -m sim.board BUILD` prints the socket's name; drivers in C reach it through `hwgen_simulation_open`, those in
 Python through `sim.pynq`. templates/harness/serve.h has the requests.
+
+Tested by tests/driver/test_boards.py.
 """
 
 from __future__ import annotations

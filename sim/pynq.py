@@ -3,6 +3,8 @@
 Signatures are PYNQ's own. The memory is that of a port that is not coherent: what the host writes reaches the
 accelerator by `flush` only, what that writes reaches the host by `invalidate`. cocotbpynq, which has the same aim, has
 neither memory behind AXI masters nor addresses of buffers nor drivers bound to IPs (docs/board.md).
+
+Tested by tests/driver/test_boards.py.
 """
 
 from __future__ import annotations

@@ -134,7 +134,6 @@ hwgen_status hwgen_prepare(const hwgen *acc, const hwgen_task *task, uint32_t im
         .input_base = input->address,
         .output_base = output->address,
         .program_size = model->program.bytes,
-        .weights_size = model->weights[0].bytes,
         .input_size = (uint32_t)hwgen_input_bytes(model, images),
         .output_size = (uint32_t)hwgen_output_bytes(model, task, images),
         .entry = task->entry,
@@ -142,7 +141,10 @@ hwgen_status hwgen_prepare(const hwgen *acc, const hwgen_task *task, uint32_t im
         .input_stride = (uint32_t)input_stride(model),
         .output_stride = (uint32_t)output_stride(task),
     };
-    for (uint32_t port = 0; port < model->weight_ports; port++) job->weights_base[port] = acc->weights[port].address;
+    for (uint32_t port = 0; port < model->weight_ports; port++) {
+        job->weights_base[port] = acc->weights[port].address;
+        job->weights_size += model->weights[port].bytes; /* of all ports together */
+    }
     return HWGEN_OK;
 }
 

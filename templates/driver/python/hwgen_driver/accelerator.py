@@ -174,7 +174,7 @@ class Accelerator(DefaultIP):
         source.flush()
         values = {
             "program_base": self._program.device_address, "program_size": len(model.program),
-            "weights_size": len(model.weights[0]),
+            "weights_size": sum(map(len, model.weights)),
             "input_base": source.device_address, "input_size": runs * model.input_stride,
             "output_base": target.device_address, "output_size": runs * output_stride,
             "entry": entry["entry"], "batch": runs,
