@@ -54,12 +54,12 @@ public:
 
     bool run(unsigned number) {
         const Job& job = o.jobs[number];
-        if (job.heard != NEVER) silence(~0u, NEVER);
-        for (uint64_t i = 0; job.heard != NEVER && i < job.heard; i++) tick();
-        if (weights.bursts.empty() && data_read.bursts.empty() && data_write.idle()) {  // else they belong to a run before
+        if (!any_silent()) {  // else what a run before asked for may still be accessed
             o.dram.readable.clear();
             o.dram.writable.clear();
         }
+        if (job.heard != NEVER) silence(~0u, NEVER);
+        for (uint64_t i = 0; job.heard != NEVER && i < job.heard; i++) tick();
         o.dram.readable.insert(o.dram.readable.end(), {job.program, job.weights, job.input});
         o.dram.writable.push_back(job.output);
         running = number;
@@ -91,7 +91,7 @@ public:
         if (job.silent_ports) silence(job.silent_ports, start + job.silent);
         write(HWGEN_REG_CTRL, HWGEN_CTRL_START_MASK);
         bool stopped = job.stop == NEVER;
-        while (!top->__SYM__interrupt && o.dram.error.empty() && now - start < o.watchdog) {
+        while ((!top->__SYM__interrupt || job.reset != NEVER) && o.dram.error.empty() && now - start < o.watchdog) {
             if (job.reset != NEVER && now - start >= job.reset) {
                 reset(job.late_beats, job.late);
                 return report(number, 0);
@@ -118,9 +118,7 @@ public:
         write(HWGEN_REG_ISR, read(HWGEN_REG_ISR));
         tick();
         if (top->__SYM__interrupt) return failed("the interrupt is still set after its status was cleared");
-        // Unless one is silent, or late, a run leaves no port with anything outstanding.
-        const bool owing = data_write.bad.silent(now) || read(HWGEN_REG_ERROR_CODE) == HWGEN_ERROR_PORTS;
-        if (!owing && !data_write.idle()) return failed("done before all write responses were in");
+        if (!any_silent() && !data_write.idle()) return failed("done before all write responses were in");
         return report(number, cycles);
     }
 
@@ -216,6 +214,10 @@ private:
             bad->late_from = now + delay;
         }
         for (int i = 0; i < 4; i++) tick();
+    }
+
+    bool any_silent() const {
+        return weights.bad.silent(now) || data_read.bad.silent(now) || data_write.bad.silent(now);
     }
 
     void silence(unsigned ports, uint64_t from) {
