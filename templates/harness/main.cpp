@@ -196,7 +196,9 @@ private:
 
     // Of a run that was ended early, instructions that were begun never retire.
     void forget() {
+#if !defined(HWGEN_DEBUG) || HWGEN_DEBUG
         for (auto& begun : underway) begun.clear();
+#endif
     }
 
     // The slaves forget what they were asked for, but for `beats` beats on each port, `delay` cycles after the reset.

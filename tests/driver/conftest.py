@@ -35,14 +35,21 @@ def link(board: Board) -> Iterator[Link]:
 
 
 @pytest.fixture
-def driver(accelerator: Accelerator, link: Link, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The build's Python driver, imported anew."""
-    monkeypatch.syspath_prepend(str(accelerator.path / "driver" / "python"))
-    import hwgen_driver
-
-    yield hwgen_driver
+def importable(accelerator: Accelerator, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The build's Python driver can be imported, anew, and is forgotten afterwards, whatever a script did."""
+    python = str(accelerator.path / "driver" / "python")
+    monkeypatch.setattr(sys, "path", [python, *sys.path])
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    yield
     for name in [name for name in sys.modules if name.split(".")[0] == "hwgen_driver"]:
         del sys.modules[name]
+
+
+@pytest.fixture
+def driver(importable: None, link: Link) -> ModuleType:
+    import hwgen_driver
+
+    return hwgen_driver
 
 
 @pytest.fixture

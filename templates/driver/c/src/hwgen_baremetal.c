@@ -1,9 +1,16 @@
 /* Without an operating system. See hwgen_baremetal.h. */
 #include "hwgen_baremetal.h"
 
-static uint32_t read32(void *device, uint32_t offset) { return ((hwgen_baremetal *)device)->registers[offset / 4]; }
+#include "hwgen_barrier.h"
+
+static uint32_t read32(void *device, uint32_t offset) {
+    const uint32_t value = ((hwgen_baremetal *)device)->registers[offset / 4];
+    HWGEN_BARRIER();
+    return value;
+}
 
 static void write32(void *device, uint32_t offset, uint32_t value) {
+    HWGEN_BARRIER();
     ((hwgen_baremetal *)device)->registers[offset / 4] = value;
 }
 

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "hwgen_barrier.h"
 #include "hwgen_linux.h"
 
 #define UIO "/sys/class/uio"
@@ -100,9 +101,14 @@ void hwgen_linux_close(hwgen_linux *host) {
     *host = (hwgen_linux){.uio = -1, .sync = -1};
 }
 
-static uint32_t read32(void *device, uint32_t offset) { return ((hwgen_linux *)device)->registers[offset / 4]; }
+static uint32_t read32(void *device, uint32_t offset) {
+    const uint32_t value = ((hwgen_linux *)device)->registers[offset / 4];
+    HWGEN_BARRIER();
+    return value;
+}
 
 static void write32(void *device, uint32_t offset, uint32_t value) {
+    HWGEN_BARRIER();
     ((hwgen_linux *)device)->registers[offset / 4] = value;
 }
 

@@ -207,11 +207,14 @@ class Accelerator(DefaultIP):
         self._check()
 
     async def wait_async(self, timeout: float = 10.0) -> None:
-        """As `wait`, on the interrupt: its line must be connected, and the job started with `interrupt`."""
+        """As `wait`, on the interrupt, if the job was started with `interrupt`. PYNQ knows of one that goes through an
+        AXI interrupt controller; without one other tasks run between looks at the control register."""
         begin = time.monotonic()
         while not self._control() & reg.CTRL_DONE:
+            left = begin + timeout - time.monotonic()
+            event = self.interrupt.wait() if hasattr(self, "interrupt") else asyncio.sleep(NAP_SECONDS)
             try:
-                await asyncio.wait_for(self.interrupt.wait(), begin + timeout - time.monotonic())
+                await asyncio.wait_for(event, left)
             except asyncio.TimeoutError:  # noqa: UP041 another class before Python 3.11, which PYNQ does not have
                 self._give_up(timeout)
         self._check()
