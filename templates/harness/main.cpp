@@ -194,6 +194,12 @@ private:
         }
     }
 
+    // For a host's programs (serve.h): all ports may go everywhere; the given beat is answered with an error.
+    void allow(const Range& memory) { o.dram.readable = o.dram.writable = {memory}; }
+    void fault(unsigned port, uint32_t beat) {
+        (port == 0 ? weights.fault : port == 1 ? data_read.fault : data_write.fault) = beat;
+    }
+
     // Of a run that was ended early, instructions that were begun never retire.
     void forget() {
 #if !defined(HWGEN_DEBUG) || HWGEN_DEBUG

@@ -34,7 +34,7 @@ public:
         listener = socket(AF_UNIX, SOCK_STREAM, 0);
         if (bind(listener, reinterpret_cast<sockaddr*>(&name), sizeof name) || listen(listener, 1))
             give_up("cannot listen on " + path);
-        m.o.dram.readable = m.o.dram.writable = {{m.o.dram.origin, m.o.dram.bytes.size()}};
+        m.allow({m.o.dram.origin, m.o.dram.bytes.size()});
         std::cout << "listening on " << path << std::endl;
     }
 
@@ -52,7 +52,7 @@ public:
 
 private:
     static constexpr int PACE = 100;  // cycles of an access to a register
-    static constexpr unsigned ALL = 7;  // a bit for each port
+    static constexpr unsigned ALL = ~0u;  // ports
     Machine& m;
     int listener = -1, client = -1;
     bool unplugged = false;
@@ -121,7 +121,7 @@ private:
             return put(0, &m.o.dram.origin, sizeof m.o.dram.origin);
         case 'f':  // answer this beat of port `address` with an error
             if (!get(&word, sizeof word)) return;
-            (r.address == 0 ? m.weights.fault : r.address == 1 ? m.data_read.fault : m.data_write.fault) = word;
+            m.fault(unsigned(r.address), word);
             return put(0);
         case 'm':  // no port is served
             m.silence(ALL, r.address ? m.now : NEVER);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import re
 import shutil
@@ -248,6 +249,25 @@ def test_files_of_another_build_or_model(acc, driver, accelerator, tmp_path):
     refused(driver.WrongFiles, "manifest.json: Expecting")
     manifest.unlink()
     refused(driver.WrongFiles, "is not in a directory written by `hwgen build`: no manifest.json")
+
+
+def test_weights_over_several_ports(acc, accelerator, link, tmp_path):
+    """Each port's share is a file, a buffer and a register; the size is that of all."""
+    copy = accelerator.part(tmp_path / "copy")
+    known, manifest = (json.loads((copy / name).read_text()) for name in ("memory_map.json", "manifest.json"))
+    weights = (copy / "weights.bin").read_bytes()
+    shares, known["weights"]["ports"] = [weights[:512], weights[512:]], []
+    for port, share in enumerate(shares):
+        (copy / f"weights{port}.bin").write_bytes(share)
+        known["weights"]["ports"].append({"file": f"weights{port}.bin", "bytes": len(share)})
+        manifest["files"][f"weights{port}.bin"] = hashlib.sha256(share).hexdigest()
+    (copy / "memory_map.json").write_text(json.dumps(known))
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    acc.load(copy)
+    job = acc.prepare(accelerator.images[:1], "digit")
+    assert job.registers["weights_size"] == len(weights)
+    for name, share in zip(("weights_base", "weights_base1"), shares, strict=True):
+        assert link.read(job.registers[name], len(share)) == share
 
 
 def test_wrong_images_and_tasks(acc, driver, accelerator):
