@@ -103,7 +103,7 @@ def c_seconds(home: Path, runs: int = 20_000) -> float:
     sources = [driver / "src" / f"{name}.c" for name in ("hwgen", "hwgen_models", "hwgen_tables")]
     with tempfile.TemporaryDirectory() as work:
         program = Path(work) / "null"
-        compiler = str(find_program("g++")).replace("g++", "gcc")
+        compiler = str(find_program("gcc"))
         options = ["-std=c11", "-O2", "-D_DEFAULT_SOURCE", f"-I{driver / 'include'}"]
         subprocess.run([compiler, *options, *sources, NULL, "-o", program], check=True)
         found = [subprocess.run([program, str(runs)], capture_output=True, check=True).stdout for _ in range(SERIES)]

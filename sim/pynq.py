@@ -37,6 +37,7 @@ class _State:
     """The board that `pynq` means, as PYNQ has one active device."""
 
     link: Link | None = None
+    ip = vlnv()
     free: ClassVar[dict[int, int]] = {}  #: address → bytes
     drivers: ClassVar[dict[str, type]] = {}  #: VLNV → class
 
@@ -48,13 +49,13 @@ def _link() -> Link:
 
 
 @contextmanager
-def plugged(board: Board) -> Iterator[Link]:
-    """While the block lasts, `import pynq` means this module, and its device is the board."""
+def plugged(board: Board, ip: str = vlnv()) -> Iterator[Link]:
+    """While the block lasts, `import pynq` means this module, and its device is the board, with the IP of this name."""
     before = sys.modules.get("pynq")
     sys.modules["pynq"] = sys.modules[__name__]
     try:
         with board.connect() as link:
-            _State.link, _State.free = link, {link.origin: MEMORY_BYTES}
+            _State.link, _State.ip, _State.free = link, ip, {link.origin: MEMORY_BYTES}
             yield link
     finally:
         _State.link = None
@@ -174,7 +175,7 @@ class Overlay:
         self.bitfile_name = bitfile_name
         self.ip_dict: dict[str, dict[str, Any]] = {
             NAME: {
-                "fullpath": NAME, "type": vlnv(), "phys_addr": PHYSICAL_ADDRESS, "addr_range": 1 << ADDRESS_BITS,
+                "fullpath": NAME, "type": _State.ip, "phys_addr": PHYSICAL_ADDRESS, "addr_range": 1 << ADDRESS_BITS,
                 "device": None, "state": None, "parameters": {}, "registers": {}, "gpio": {},
                 "interrupts": {"interrupt": {"controller": "", "index": 0, "fullpath": f"{NAME}/interrupt"}},
             }

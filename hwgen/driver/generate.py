@@ -13,7 +13,7 @@ import jinja2
 from hwgen.driver.faults import FIRST_HOST_CODE, Fault, faults
 from hwgen.driver.names import vlnv
 from hwgen.machine.regmap import COUNTERS, MAGIC, REGISTERS, VERSION, c_header
-from hwgen.rtl.emit import templates
+from hwgen.rtl.emit import TOP, templates
 
 __all__ = ["write_driver"]
 
@@ -21,15 +21,16 @@ SUFFIX = ".j2"
 MAP = "memory_map.json"
 
 
-def write_driver(build: Path, build_hash: int) -> None:
-    """Write `build`/driver for the models whose memory maps, programs and weights lie in `build` already."""
+def write_driver(build: Path, build_hash: int, top: str = TOP) -> None:
+    """Write `build`/driver for the models whose memory maps, programs and weights lie in `build` already, and for the
+    IP with the top module `top`."""
     source, target = templates() / "driver", build / "driver"
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(source), undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
     environment.filters |= {"json": json.dumps, "c_float": _c_float}
-    facts = _facts(build, build_hash)
+    facts = _facts(build, build_hash, top)
     for path in sorted(source.rglob("*")):
         name = path.relative_to(source).as_posix()
         if path.is_dir() or "__pycache__" in name:
@@ -43,10 +44,10 @@ def write_driver(build: Path, build_hash: int) -> None:
     (target / "c" / "include" / "hwgen_regs.h").write_text(c_header(), "utf-8")
 
 
-def _facts(build: Path, build_hash: int) -> dict[str, Any]:
+def _facts(build: Path, build_hash: int, top: str) -> dict[str, Any]:
     homes = [build, *sorted((build / "models").glob("*"))]
     return {
-        "magic": MAGIC, "version": VERSION, "vlnv": vlnv(), "build_hash": build_hash,
+        "magic": MAGIC, "version": VERSION, "vlnv": vlnv(top), "build_hash": build_hash,
         "registers": REGISTERS, "counters": COUNTERS, "faults": [_fault(fault) for fault in faults()],
         "weight_bases": [one.name for one in REGISTERS if one.name.startswith("weights_base")],
         "models": [_model(build, home) for home in homes],

