@@ -21,7 +21,8 @@ REGIONS = ("program", "weights", "input", "output")
 class Arguments(wiring.Component):
     """`refusal`: the error code of the first argument that a run cannot have, or 0, with `refused` (level).
 
-    LATENCY cycles after the arguments. `owing` (level) refuses any: a port still owes data of the run before.
+    LATENCY cycles after the arguments. `owing` (level) refuses any, a cycle later: a port still owes data of the run
+    before.
     """
 
     LATENCY = 3
@@ -45,7 +46,7 @@ class Arguments(wiring.Component):
         def askew(name: str) -> Signal:
             return aside(f"{name}_askew", getattr(self, name)[:ALIGNED_BITS].any())
 
-        wrong = [(Error.PORTS, aside("still_owing", self.owing))]
+        wrong = []
         for region in REGIONS:
             base, size = getattr(self, f"{region}_base"), getattr(self, f"{region}_size")
             end = aside(f"{region}_end", base[:32] + size)  # its carry: into the upper half of the address
@@ -54,7 +55,8 @@ class Arguments(wiring.Component):
         wrong += [(Error[name.upper()], askew(name)) for name in ("input_stride", "output_stride")]
         wrong.append((Error.ENTRY, askew("entry") | aside("entry_outside", self.entry >= self.program_size)))
 
-        found = [(code, aside(f"wrong_{code.name}", condition)) for code, condition in wrong]
+        found = [(Error.PORTS, self.owing)]
+        found += [(code, aside(f"wrong_{code.name}", condition)) for code, condition in wrong]
         m.d.sync += [self.refused.eq(0), self.refusal.eq(Error.NONE)]
         for code, condition in reversed(found):
             with m.If(condition):

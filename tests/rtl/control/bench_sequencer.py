@@ -329,6 +329,28 @@ async def impatience(dut):
 
 
 @cocotb.test()
+async def restart_at_once(dut):
+    """As with auto_restart: the next start comes as soon as the sequencer is idle."""
+    bench = Bench(dut)
+    await bench.begin()
+    await RisingEdge(dut.clk)
+    code = bench.programs.instruction(Op.END)
+    bench.drive(writer_idle=1, **bench.programs.registers([code]))
+    await ClockCycles(dut.clk, ARGUMENTS)
+    bench.drive(start=1, fetch_valid=1, fetch_data=int.from_bytes(code, "little"), ports_idle=1)
+    ended = 0
+    for _ in range(120):
+        await ReadOnly()
+        ended += bench.get("done")
+        assert bench.get("error_code") == 0
+        await RisingEdge(dut.clk)
+    assert ended > 4
+    bench.drive(start=0)
+    await ClockCycles(dut.clk, 30)
+    bench.drive(fetch_valid=0)
+
+
+@cocotb.test()
 async def starved(dut):
     """Weights that nobody asked for: an error, but not as long as any may still come."""
     bench = Bench(dut)
