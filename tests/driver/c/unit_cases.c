@@ -93,6 +93,7 @@ static void packing(void) {
     model.input_bytes = 2 * 64 + model.image_bytes;
     static uint8_t pixels[4 * 64], packed[1024];
     for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (uint8_t)(i % 251);
+    memset(packed, 0xEE, sizeof packed);
     hwgen_buffer input = {packed, 0, hwgen_input_bytes(&model, 4)};
     EXPECT("two runs", input.bytes == 2 * 192);
     EXPECT_STATUS("pack", hwgen_pack(&model, pixels, 4u * model.image_bytes, 4, &input), HWGEN_OK);
@@ -100,6 +101,9 @@ static void packing(void) {
         const uint32_t image = place < 4 ? place : 3;
         EXPECT("place", memcmp(packed + 64 * place, pixels + image * model.image_bytes, model.image_bytes) == 0);
     }
+    bool beyond = false;
+    for (size_t i = input.bytes; i < sizeof packed; i++) beyond |= packed[i] != 0xEE;
+    EXPECT("nothing behind the input", !beyond);
     hwgen_task task = {.name = "t", .output_bytes = 3 * 2 * 16, .rows = 2, .columns = 5, .row_pitch = 16, .scale = 0.5f};
     static uint8_t out[2 * 128];
     out[128 + 16 + 4] = 0xFE; /* image 3 is the first of the second run; row 1, column 2 */
