@@ -39,7 +39,7 @@ def test_outputs_are_those_of_the_golden_model(acc, accelerator):
     assert acc.counters["instructions"] == len(accelerator.first.compiled.instructions["segment"])
 
 
-def test_batch(acc, accelerator):
+def test_batch(acc, accelerator, link):
     """One start; fewer images after more do not see the old ones."""
     for images in (accelerator.images, accelerator.images[2:], accelerator.images[:3]):
         for task, expected in accelerator.outputs.items():
@@ -47,6 +47,7 @@ def test_batch(acc, accelerator):
             assert np.array_equal(acc.run_batch(images, task, raw=True), expected[chosen])
     found = asyncio.run(acc.run_batch_async(accelerator.images, "digit", raw=True))
     assert np.array_equal(found, accelerator.outputs["digit"])
+    assert not link.interrupted(10)
     del acc.interrupt  # as without an interrupt controller
     assert np.array_equal(asyncio.run(acc.run_batch_async(accelerator.images, "digit", raw=True)), found)
     assert acc.counters["instructions"] == 4 * len(accelerator.first.compiled.instructions["digit"])

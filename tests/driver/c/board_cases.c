@@ -76,6 +76,7 @@ static void outputs(void) {
     }
     EXPECT_STATUS("batch", run(digit, 0, IMAGES, LONG), HWGEN_OK);
     EXPECT("the batch's bytes", same(digit, "digit.bin", 0, IMAGES));
+    EXPECT("interrupt cleared", acc.ops->read32(acc.device, HWGEN_REG_ISR) == 0);
     const float code = hwgen_code(model, digit, &output, 3, 0, 1), value = hwgen_value(model, digit, &output, 3, 0, 1);
     EXPECT("real unit", code * digit->scale - value == 0 && digit->scale > 0);
     EXPECT("no scale", hwgen_value(model, segment, &output, 0, 0, 0) - (float)hwgen_code(model, segment, &output, 0, 0, 0) == 0);
