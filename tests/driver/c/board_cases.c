@@ -102,7 +102,7 @@ static void refusals(void) {
     bytes[weights[0].bytes - 1] ^= 0x80;
     EXPECT_STATUS("changed weights", hwgen_load(&acc, model, &program, weights), HWGEN_WRONG_FILES);
     bytes[weights[0].bytes - 1] ^= 0x80;
-    EXPECT_STATUS("weights of another model", hwgen_load(&acc, hwgen_models[1], &program, weights), HWGEN_BAD_BUFFER);
+    EXPECT_STATUS("weights of another model", hwgen_load(&acc, hwgen_models[1], &program, weights), HWGEN_WRONG_FILES);
     hwgen_model other = *model;
     other.build_hash ^= 1;
     EXPECT_STATUS("another build", hwgen_load(&acc, &other, &program, weights), HWGEN_OTHER_BUILD);

@@ -45,8 +45,9 @@ static uint32_t crc32(const uint8_t *data, size_t bytes) {
 }
 
 static hwgen_status check_file(const hwgen_buffer *buffer, const hwgen_file *file) {
-    if (buffer->bytes < file->bytes || buffer->address % HWGEN_ALIGN) return HWGEN_BAD_BUFFER;
-    return crc32(buffer->data, file->bytes) == file->crc ? HWGEN_OK : HWGEN_WRONG_FILES;
+    if (buffer->address % HWGEN_ALIGN) return HWGEN_BAD_BUFFER;
+    const bool right = buffer->bytes >= file->bytes && crc32(buffer->data, file->bytes) == file->crc;
+    return right ? HWGEN_OK : HWGEN_WRONG_FILES;
 }
 
 static void flush(const hwgen *acc, const hwgen_buffer *buffer, size_t bytes) {
