@@ -46,8 +46,9 @@ class Disturbance:
     """What befalls a run, in cycles since its start. Ports are bits: gmem0 reads, gmem1 reads, gmem1 writes.
 
     `reset` ends the job without a result; `late` (beats, cycles): so many cycles after it each port gets so many beats
-    or responses that nobody waits for. A `silent` port (bits, cycle) answers nothing from that cycle on, until a job
-    that begins with all ports being `heard` again, so many cycles before its start.
+    or responses that nobody waits for; it takes no address before the first of them. A `silent` port (bits, cycle)
+    answers nothing from that cycle on, until a job that begins with all ports being `heard` again, so many cycles
+    before its start.
     """
 
     stop: int | None = None  #: to the write of the stop bit

@@ -220,6 +220,7 @@ private:
         for (Misbehaviour* bad : {&weights.bad, &data_read.bad, &data_write.bad}) {
             bad->late = beats;
             bad->late_from = now + delay;
+            bad->begun = false;
         }
         for (int i = 0; i < 4; i++) tick();
     }

@@ -75,6 +75,7 @@ struct Misbehaviour {
     uint64_t silent_from = NEVER, late_from = 0;
     unsigned late = 0;
     bool alien = false;  // what it offers now is one of them
+    bool begun = false;  // one was taken: addresses are, too
     bool silent(uint64_t now) const { return now >= silent_from; }
 };
 
@@ -112,12 +113,13 @@ struct ReadPort {
         if (beat_taken && bad.alien) {
             bad.late--;
             bad.alien = rvalid = 0;
+            bad.begun = true;
         } else if (beat_taken) {
             bursts.front().address += sizeof(Data);
             if (--bursts.front().beats == 0) bursts.pop_front();
             rvalid = 0;
         }
-        if (bad.silent(now) || bad.late) arready = 0;
+        arready = bursts.size() < timing.outstanding && !bad.silent(now) && !(bad.late && !bad.begun) && !timing.stall();
         if (bad.silent(now)) return;
         if (bad.late) {
             if (rvalid || now < bad.late_from || timing.stall()) return;
@@ -127,7 +129,6 @@ struct ReadPort {
             rvalid = bad.alien = 1;
             return;
         }
-        arready = bursts.size() < timing.outstanding && !timing.stall();
         if (!rvalid && !bursts.empty() && bursts.front().due <= now && !timing.stall()) {
             dram.read(name, bursts.front().address, reinterpret_cast<uint8_t*>(&rdata), sizeof(Data));
             rvalid = 1;

@@ -13,6 +13,7 @@ from hwgen.machine.regmap import Error
 from hwgen.rtl.common.context import CONTEXTS
 from sim import simulate as simulate_module
 from sim.harness import SimulationError, Timing
+from sim.isa_model import IsaError, Machine
 from sim.system import Fault, Response, SystemJob, SystemResult
 from tests.system.cocotb_system import FAST, TASKS, System, build_system
 
@@ -261,6 +262,10 @@ def test_kept_weights_that_were_never_fetched(system):
     for job, (code, index), result in zip(jobs, wanted, after_each(system, jobs, FAST), strict=True):
         assert (Error(result.error), result.error_index) == (code, index), job
         system.check_stopped(task, 2, result)
+        retired: list[int] = []
+        with pytest.raises(IsaError, match=r"^fetched"):  # the model of the instructions agrees
+            Machine(p, *job.memory, job.input, job.output_bytes).run(job.entry, retired.append)
+        assert retired == [*range(index)]
 
 
 def test_refused_arguments(system):

@@ -7,6 +7,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles, RisingEdge
 
+from hwgen.rtl.memory.axi import CALM_CYCLES
 from tests.rtl.memory.axi_model import ReadMemory, WriteMemory
 from tests.rtl.ports import Ports, reset
 
@@ -291,7 +292,10 @@ async def read_unasked(dut, abort):
         ports.set(command__valid=1)
         await RisingEdge(dut.clk)
         ports.set(command__valid=0)
-        await ClockCycles(dut.clk, 3)
+        for _ in range(CALM_CYCLES + 4):  # since the last of those beats
+            if ports.get("ar__valid"):
+                break
+            await RisingEdge(dut.clk)
         assert ports.get("ar__valid") and not ports.get("idle")
         ports.set(abort=abort, beats__ready=0)
         await beats(7, last=6, resp=2)
@@ -311,6 +315,33 @@ async def read_unasked(dut, abort):
             assert ports.get("idle") and errors.seen
             errors.seen.clear()
         ports.set(abort=0)
+
+
+@cocotb.test()
+async def read_calms_down(dut):
+    """While beats of a run before a reset come, with pauses between them, nothing is asked for; then all is right."""
+    bits, _, max_burst = SHAPES[1]
+    rng, ports, memory, model = await setup(dut, "rd", bits, max_burst, stall=0.9, latency=(0, 200))
+    for late in (30, 2):
+        issuing = cocotb.start_soon(issue(ports, rng, [(4096, 60 * bits // 8, 0)] * 2))
+        while not model.pending or model.beats % 60 < 60 - late:
+            ports.set(beats__ready=1)
+            await RisingEdge(dut.clk)
+        issuing.cancel()
+        ports.set(command__valid=0, beats__ready=0)
+        await reset_alone(dut)
+        owed, seen = sum(left for _, left, _ in model.pending), model.beats
+        while model.beats == seen:  # the first of them
+            await RisingEdge(dut.clk)
+        before, work, got = len(model.bursts), commands(rng, bits, 3), []
+        cocotb.start_soon(issue(ports, rng, work))
+        asked = cocotb.start_soon(collect(ports, rng, len(work), 0.3, got))
+        while model.beats < seen + owed:
+            await RisingEdge(dut.clk)
+            assert len(model.bursts) == before
+        await asked
+        assert got == expected_beats(memory, work, bits // 8)
+        model.beats = 0
 
 
 async def feed(ports, rng, work, beat, memory, stall):
