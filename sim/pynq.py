@@ -195,9 +195,11 @@ def main(arguments: list[str]) -> int:
     if len(arguments) < 2:
         print("usage: python -m sim.pynq BUILD script.py [arguments]", file=sys.stderr)
         return 2
-    build, script, *_ = arguments
+    build, script = Path(arguments[0]), arguments[1]
     try:
-        with board_of(load_build(Path(build))) as board, plugged(board):
+        made = load_build(build)
+        ip = runpy.run_path(str(build / "driver" / "python" / "hwgen_driver" / "registers.py"))["VLNV"]
+        with board_of(made) as board, plugged(board, ip):
             sys.argv = arguments[1:]
             runpy.run_path(script, run_name="__main__")
     except HwgenError as error:

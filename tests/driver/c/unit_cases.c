@@ -85,6 +85,29 @@ static void ends(void) {
     EXPECT("closed", acc.model == NULL);
 }
 
+/* Each weight port's share has a file, a buffer and a register; the size is that of all. */
+static void weight_ports(void) {
+#if HWGEN_WEIGHT_PORTS_MAX > 1
+    static _Alignas(64) uint8_t dram[4096];
+    hwgen_model model = *hwgen_models[0];
+    hwgen_buffer program = {dram, 0x1000, 64}, shares[2] = {{dram + 64, 0x2000, 128}, {dram + 192, 0x3000, 128}};
+    const hwgen_buffer region = {dram + 1024, 0x4000, 1024};
+    const hwgen_file zeros = {"zeros", 128, 0xC2A8FA9Du};
+    model.program = (hwgen_file){"program", 64, 0x758D6336u};
+    model.weights[0] = model.weights[1] = zeros;
+    model.weight_ports = 2;
+    hwgen acc;
+    healthy();
+    EXPECT_STATUS("open", hwgen_open(&acc, &ops, NULL), HWGEN_OK);
+    EXPECT_STATUS("shares", hwgen_load(&acc, &model, &program, shares), HWGEN_OK);
+    EXPECT_STATUS("run", hwgen_run(&acc, model.tasks, 1, &region, &region, 1000000), HWGEN_OK);
+    EXPECT("bases", registers[hwgen_weights_base[0] / 4] == 0x2000 && registers[hwgen_weights_base[1] / 4] == 0x3000);
+    EXPECT("size of all", registers[HWGEN_REG_WEIGHTS_SIZE / 4] == 256);
+    dram[200] = 1;
+    EXPECT_STATUS("second share", hwgen_load(&acc, &model, &program, shares), HWGEN_WRONG_FILES);
+#endif
+}
+
 /* Runs of three images: those of the layout in test_c_programs.py, which compares. */
 static void packing(void) {
     hwgen_model model = *hwgen_models[0];
@@ -187,6 +210,7 @@ int main(int count, char **words) {
     if (count != 2) return 2;
     identity();
     ends();
+    weight_ports();
     packing();
     bare_metal();
     on_linux(words[1]);
