@@ -19,6 +19,7 @@ from hwgen.common.errors import HwgenError
 from hwgen.compiler import Compiled, compile_model
 from hwgen.compiler.packing import port_images
 from hwgen.config import Project, load_project
+from hwgen.driver import write_driver
 from hwgen.flows import package
 from hwgen.machine.emission import Emission
 from hwgen.machine.interfaces import masters, numbered, weight_numbers
@@ -85,6 +86,7 @@ def build(config: Path, output: Path, *, force: bool = False, progress: Progress
         verilog = emit.accelerator_verilog(project.params, number, project.emission)
         _write(directory / "rtl" / "hwgen_accelerator.v", verilog)
         _write(directory / "include" / "hwgen_regs.h", c_header())
+        write_driver(directory, number, project.emission.top)
         templates = emit.templates()
         shutil.copytree(templates / "harness", directory / "harness")
         (directory / "tests").mkdir()
@@ -94,8 +96,10 @@ def build(config: Path, output: Path, *, force: bool = False, progress: Progress
         shutil.copy(project.path, directory / "config.yaml")
         if project.images is not None:
             shutil.copy(project.images, directory / "images.npz")
-        package.write(directory, top=project.emission.top, params=project.params, build_hash=number, device=project.config.device,
-                      model=project.models[0], compiled=compiled[0])  # fmt: skip
+        package.write(
+            directory, top=project.emission.top, params=project.params, build_hash=number,
+            device=project.config.device, model=project.models[0], compiled=compiled[0],
+        )  # fmt: skip
         _write(directory / MANIFEST, _json(_manifest(project, number, directory)))
     say(f"wrote {output}")
     return load_build(output)
@@ -226,16 +230,20 @@ def _write_model(directory: Path, desc: Description, p: HwParams, compiled: Comp
 
 def _readme(template: Path, project: Project, number: int) -> str:
     p = project.params
-    rows = []
+    rows, outputs = [], []
     for index, desc in enumerate(project.models):
         home = "this directory" if index == 0 else f"`models/{desc.model.name}/`"
         rows.append(f"| {desc.model.name} | {', '.join(task.name for task in desc.model.tasks)} | {home} |")
+        for task in desc.model.tasks:
+            shape = " × ".join(map(str, desc.model.output_shape(task)))
+            scale, unit = desc.model.output_scale(task), desc.model.output_unit(task)
+            outputs.append(f"| {desc.model.name}, {task.name} | {shape} | {scale or 1:.6g} | {unit} |")
     names = ", ".join(f"`weights{port}.bin`" for port in range(p.weight_ports))
     shares = f"| {names} | `weights.bin` as each weight port reads it |\n" if p.weight_ports > 1 else ""
     return string.Template(template.read_text("utf-8")).substitute(
         build_hash=f"0x{number:016x}", version=hwgen.__version__, t=p.t, c=p.c, k=p.k, macs=p.macs,
         masters="; ".join(f"{m.name}, {m.data_bits} bits ({m.what})" for m in masters(p)), shares=shares,
-        top=project.emission.top, models="\n".join(rows),
+        top=project.emission.top, models="\n".join(rows), outputs="\n".join(outputs),
     )  # fmt: skip
 
 
@@ -253,6 +261,8 @@ def _memory_map(desc: Description, p: HwParams, compiled: Compiled) -> dict[str,
                 "rows": rows,
                 "columns": columns,
                 "row_pitch": size // (rows * compiled.batch),
+                "scale": desc.model.output_scale(task),
+                "unit": desc.model.output_unit(task),
             },
         }
     return {
@@ -262,7 +272,7 @@ def _memory_map(desc: Description, p: HwParams, compiled: Compiled) -> dict[str,
         "program": {"file": "program.bin", "bytes": len(compiled.program)},
         "weights": {"file": "weights.bin", "bytes": len(compiled.weights), "ports": _shares(p, compiled)},
         "input": {
-            "bytes": compiled.input_bytes, "type": "uint8",
+            "bytes": compiled.input_bytes, "image_pitch": compiled.image_stride, "type": "uint8",
             "shape": [image.height, image.width, image.channels], "order": "row, column, channel",
         },
         "tasks": tasks,

@@ -21,14 +21,12 @@ from hwgen.machine.isa import UNITS
 
 __all__ = ["Disturbance", "Harness", "Job", "JobResult", "Probe", "SimulationError", "Span", "Timing", "build_harness"]
 
-SOURCES = ("main.cpp", "jobs.h", "memory.h", "harness.vlt")
+SOURCES = ("main.cpp", "jobs.h", "memory.h", "serve.h", "harness.vlt")
 #: Flags of the model, of what runs once, and of Verilator's runtime, where the build is to be quick.
 QUICK = [f for kind in ("FAST=-O1", "SLOW=-O0", "GLOBAL=-O1") for f in ("-MAKEFLAGS", f"OPT_{kind}")]
 #: Bases above 4 GiB and only 64-byte aligned, so that narrow addresses and bursts across 4 KiB show.
 ORIGIN, MISALIGNED, GUARD = 0x8_0000_0000, 0x0FC0, 0x1_0000
 _HEADER = struct.Struct("<5I")  # job, instruction, number of the probe, words, bytes per stored word
-
-
 DEFAULT = Emission()
 
 
@@ -107,6 +105,13 @@ class Timing:
     longest_burst: int = 256
     jitter: int = 0
     weight_latency: tuple[int, ...] = ()
+
+    @property
+    def commands(self) -> list[str]:
+        """In a job file."""
+        numbers = (self.latency, self.stall_percent, self.seed, self.watchdog, self.jitter, len(self.weight_latency))
+        timing = " ".join(map(str, (*numbers, *self.weight_latency)))
+        return [f"timing {timing}", f"burst {self.longest_burst}"]
 
 
 @dataclass(frozen=True)
@@ -215,10 +220,7 @@ class Harness:
             return base
 
         loads: list[str] = []
-        latencies = timing.weight_latency
-        lines = [f"timing {timing.latency} {timing.stall_percent} {timing.seed} {timing.watchdog} {timing.jitter} "
-                 + " ".join(map(str, (len(latencies), *latencies)))]  # fmt: skip
-        lines += [f"burst {timing.longest_burst}"]
+        lines = timing.commands
         lines += [f"counter {name} {offset}" for name, offset in counters.items()]
         for name, by_instruction in probes.items():
             for instruction, ranges in by_instruction.items():

@@ -50,7 +50,8 @@ def test_output_directory(config, tmp_path):
     files = contents(tmp_path / "out")
     for name in (
         "rtl/hwgen_accelerator.v", "rtl/waivers.vlt", "include/hwgen_regs.h", "harness/main.cpp", "harness/jobs.h",
-        "harness/memory.h", "harness/harness.vlt", "program.bin", "weights.bin", "memory_map.json", "model/model.yaml",
+        "harness/memory.h", "harness/serve.h", "harness/harness.vlt", "driver/python/hwgen_driver/accelerator.py",
+        "driver/c/src/hwgen.c", "program.bin", "weights.bin", "memory_map.json", "model/model.yaml",
         "config.yaml", "tests/test_accelerator.py", "README.md",
         "hwgen_accelerator.core", "fusesoc/jobs.txt", "vivado/synth.tcl", "vivado/ip/component.xml",
         "model/weights.safetensors", "images.npz", "models/other/program.bin", "models/other/model/model.yaml",
@@ -84,6 +85,8 @@ def test_emission(config, tmp_path):
     assert "module my_hwgen_accelerator(" in made.verilog and (tmp_path / "out" / "my_hwgen_accelerator.core").exists()
     assert load_build(tmp_path / "out").emission == Emission("my_", debug=False, ram_init=True)
     assert "top module `my_hwgen_accelerator`" in (tmp_path / "out" / "README.md").read_text()
+
+
 @pytest.mark.parametrize("ports", [1, 2, 4])
 def test_weight_ports(config, tmp_path, ports):
     """Each port's share is a file of its own; beat by beat in turn they are the weights."""
@@ -105,6 +108,27 @@ def test_weight_ports(config, tmp_path, ports):
         (out / f"weights{ports - 1}.bin").write_bytes(shares[0])
         with pytest.raises(HwgenError, match=rf"weights{ports - 1}.bin\n  expected: what the compiler makes"):
             load_build(out)
+
+
+def test_scale_and_unit_of_outputs(config, tmp_path):
+    """In the memory map and the README; null where the description tells none."""
+    desc = description.load(config.parent / "first")
+    task = next(task for task in desc.model.tasks if task.head != "none")
+    scales = desc.model.scales | {f"tasks.{task.name}.output": 0.03125}
+    model = desc.model.model_copy(update={"scales": scales})
+    description.save(description.Description(model, desc.tensors), config.parent / "first")
+    build(config, tmp_path / "out")
+    tasks = json.loads((tmp_path / "out" / "memory_map.json").read_text())["tasks"]
+    found = {name: (entry["output"]["scale"], entry["output"]["unit"]) for name, entry in tasks.items()}
+    assert found.pop(task.name) == (0.03125, "logits or values")
+    for name, known in found.items():
+        plain = next(one for one in model.tasks if one.name == name)
+        features = plain.head == "none" and not plain.norm
+        expected = (2.0 ** -model.stream_bits[-1], "token features") if features else (None, "no scale known")
+        assert known == expected
+    rows, columns = model.output_shape(task)
+    line = f"| {model.name}, {task.name} | {rows} × {columns} | 0.03125 | logits or values |"
+    assert line in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_reproducible(config, tmp_path):

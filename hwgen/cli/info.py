@@ -64,9 +64,11 @@ def info(
         f"{len(structure.layers)} layers ({experts} with experts), "
         f"{structure.heads} heads of {structure.head_dim}"
     )
-    table = Table("task", "head", "outputs", "MACs per image")
+    table = Table("task", "head", "int16 outputs", "scale", "unit", "MACs per image")
     for task in structure.tasks:
-        table.add_row(task.name, task.head, str(task.outputs or "-"), f"{macs(desc, task.name):,}")
+        shape, scale = " × ".join(map(str, structure.output_shape(task))), structure.output_scale(task)
+        table.add_row(task.name, task.head, shape, f"{scale:.6g}" if scale else "-",
+                      structure.output_unit(task), f"{macs(desc, task.name):,}")  # fmt: skip
     out.print(table)
     if compiled is None:
         return

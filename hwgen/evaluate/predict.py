@@ -120,10 +120,7 @@ def chosen(model: Model, tasks: Sequence[str] | None) -> list[Task]:
 
 def output_step(description: Description, task: Task) -> float:
     """Real value of one step of a task's outputs; 1 where the description tells no scale."""
-    if task.head == "none" and not task.norm:
-        return 2.0 ** -description.model.stream_bits[-1]
-    name = f"tasks.{task.name}.{'norm' if task.head == 'none' else 'output'}"
-    return description.model.scales.get(name, 1.0)
+    return description.model.output_scale(task) or 1.0
 
 
 def check_output(path: Path) -> None:

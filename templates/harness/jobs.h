@@ -54,6 +54,7 @@ struct Options {
     std::vector<std::pair<std::string, uint32_t>> counters;
     std::vector<Job> jobs;
     std::string results, dumps, timeline, trace;
+    std::string serve;  // a socket: a host's programs instead of jobs
 };
 
 [[noreturn]] inline void give_up(const std::string& why) {
@@ -141,6 +142,9 @@ inline Options read_jobs(const char* path) {
         } else if (command == "timeline") {
             in >> std::ws;
             std::getline(in, o.timeline);
+        } else if (command == "serve") {
+            in >> std::ws;
+            std::getline(in, o.serve);
         } else if (command == "trace") {
             in >> std::ws;
             std::getline(in, o.trace);

@@ -12,6 +12,7 @@
 #include "hwgen_regs.h"
 #include "jobs.h"
 #include "memory.h"
+#include "serve.h"
 #include "verilated.h"
 #include "verilated_sym_props.h"
 #include "verilated_syms.h"
@@ -166,6 +167,7 @@ private:
         return true;
     }
 
+    friend class Server<Machine>;
     Options& o;
     VerilatedContext& context;
     std::unique_ptr<Vhwgen_accelerator> top;
@@ -228,6 +230,25 @@ private:
                 word[bytes - 1] &= 0xFF >> (8 * bytes - bits);
             }
         }
+    }
+
+    // For a host's programs (serve.h): all ports may go everywhere; the given beat is answered with an error.
+    void allow(const Range& memory) {
+        for (auto& port : weights) port.readable = {memory};
+        data_read.readable = o.dram.writable = {memory};
+    }
+    void fault(unsigned port, uint32_t beat) {
+        if (port == 1 || port == 2)
+            (port == 1 ? data_read.fault : data_write.fault) = beat;
+        else
+            weights[port ? port - 2 : 0].fault = beat;
+    }
+
+    // Of a run that was ended early, instructions that were begun never retire.
+    void forget() {
+#if !defined(HWGEN_DEBUG) || HWGEN_DEBUG
+        for (auto& begun : underway) begun.clear();
+#endif
     }
 
     // The slaves forget what they were asked for, but for `beats` beats on each port, `delay` cycles after the reset.
@@ -405,6 +426,7 @@ int main(int argc, char** argv) {
     context.randReset(2);  // registers and memories start with random bits: nothing may rely on them
     context.randSeed(int(options.seed));
     Machine machine(options, context);
+    if (!options.serve.empty()) Server<Machine>(machine, options.serve).run();
     for (unsigned i = 0; i < options.jobs.size(); i++)
         if (!machine.run(i)) return 1;
     return 0;

@@ -9,6 +9,7 @@ def test_info(hwgen, refused, project):
     code, out, _ = hwgen("info", project / "model")
     assert code == 0
     assert "model random: " in out
+    assert all(word in out for word in ("int16 outputs", "scale", "unit"))
     refused("a program exists for a build only", args=("info", project / "model", "--program"))
     hwgen("build", project / "config.yaml", "-o", project / "out")
     code, out, _ = hwgen("info", project / "out", "--program")

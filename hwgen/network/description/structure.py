@@ -145,6 +145,18 @@ class Model(Strict):
         rows = {"every_token": self.patches, "none": self.tokens}.get(task.head, 1)
         return rows, task.outputs or self.dim
 
+    def output_scale(self, task: Task) -> float | None:
+        """Real value of one step of a task's int16 outputs; None where the description tells no scale."""
+        if task.head == "none" and not task.norm:
+            return 2.0 ** -self.stream_bits[-1]
+        return self.scales.get(f"tasks.{task.name}.{'norm' if task.head == 'none' else 'output'}")
+
+    def output_unit(self, task: Task) -> str:
+        """What a task's int16 outputs are once multiplied with `output_scale`: as the float network gives it."""
+        if self.output_scale(task) is None:
+            return "no scale known"
+        return "token features" if task.head == "none" else "logits or values"
+
 
 def check_structure(model: Model, where: str) -> None:
     """The rules that need more than one key."""

@@ -1,0 +1,8 @@
+"""`BUILD/driver`: a driver for PYNQ, one in C, both from the register table, the memory maps and templates/driver."""
+
+from __future__ import annotations
+
+from hwgen.driver.generate import write_driver
+from hwgen.driver.names import vlnv
+
+__all__ = ["vlnv", "write_driver"]
