@@ -12,7 +12,8 @@ from hwgen.machine.devices import Device
 from hwgen.machine.interfaces import DATA, Master, masters
 from hwgen.machine.params import HwParams
 from hwgen.machine.regmap import VERSION
-from hwgen.rtl.memory.axi import PAGE, AxiReader
+from hwgen.rtl.memory.axi import AxiReader
+from hwgen.rtl.memory.bursts import PAGE
 
 __all__ = ["CLOCK", "CONTROL", "DEBUG", "INTERRUPT", "RESET", "Design", "Interface", "Port", "Target", "ports_of"]
 

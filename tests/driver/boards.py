@@ -52,7 +52,8 @@ def made(factory: pytest.TempPathFactory) -> Path:
             description.save(small(), home / "small")
             shutil.copytree(MNIST / "model", home / "mnist")
             config = home / "config.yaml"
-            config.write_text("models: [small, mnist]\narray: {t: 4, c: 4, k: 4}\nbuses: {weights: 32, weight_ports: 2, data: 64}\n")
+            buses = "buses: {weights: 32, weight_ports: 2, data: 64}"
+            config.write_text(f"models: [small, mnist]\narray: {{t: 4, c: 4, k: 4}}\n{buses}\n")
             build(config, out)
     return out
 
