@@ -35,7 +35,7 @@ class Yosys:
 
     def run(self, job: Job) -> Report:
         (tool,) = self.tools()
-        parts = partition(job.verilog, job.top)
+        parts = partition(job.verilog, job.top, job.parts)
         done: list[Part] = []
 
         def finished(part: Part) -> None:
