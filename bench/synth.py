@@ -1,10 +1,10 @@
 """`python -m bench.synth [--ecp5]`: what the array and the accelerator take of an FPGA; rows of bench/synth.json.
 
 The flow `yosys` of `hwgen synth` maps both for UltraScale+ (xcup), at the size of examples/edge_moe. The exit code is 1
-when a limit is exceeded. Yosys puts no register and no adder into a DSP slice: LUTs, flip-flops and the longest path are
-more than the vendor's tools make of it. The path is counted in LUTs, carries of four bits and multiplexers. --ecp5 also
-places and routes a machine of 64 MACs for five seeds (flow `nextpnr-ecp5`): most of an hour, by hand. Needs the extra
-`synth`. What was measured is kept in build/synth by content.
+when a limit is exceeded. Yosys puts no register and no adder into a DSP slice: LUTs, flip-flops and the longest path
+are more than the vendor's tools make of it. The path is counted in LUTs, carries of four bits and multiplexers. --ecp5
+also places and routes a machine of 64 MACs for five seeds (flow `nextpnr-ecp5`): most of an hour, by hand. Needs the
+extra `synth`. What was measured is kept in build/synth by content.
 """
 
 from __future__ import annotations

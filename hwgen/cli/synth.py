@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
-from hwgen.cli.console import progress_bars, progress_steps, write_json
-from hwgen.cli.resources import shown_over
+from hwgen.cli.console import out, progress_bars, progress_steps, write_json
+from hwgen.cli.resources import over_text, show_usage
+from hwgen.cli.tables import show_warning
 
 if TYPE_CHECKING:
-    pass
+    from hwgen.flows.flow import Report
+    from hwgen.machine.devices import Device
 
 #: Marks a directory that `--output` has written.
 REPORT = "report.json"
@@ -28,53 +34,72 @@ def synth(
     mhz: Annotated[float | None, typer.Option(min=1, max=1000, help="Clock to aim at, where the flow places.")] = None,
     jobs: Annotated[int | None, typer.Option("--jobs", "-j", min=1, help="Tools at a time; default: cores.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Also write report, log and bitstream into this directory.")
+        Path | None, typer.Option("--output", "-o", help="Write report, log and bitstream into this directory.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier report in the output directory.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the report here.")] = None,
 ) -> None:
-    """Synthesize an accelerator with the tools installed here; what it takes of a device."""
-    from hwgen.build import MANIFEST, check_output, load_build
-    from hwgen.config import check_device, load_project
+    """Synthesize an accelerator with the tools that are installed; what it takes of a device."""
+    from hwgen.build import new_directory
+    from hwgen.cli.source import open_source
+    from hwgen.config import check_device
     from hwgen.flows.flow import Job
     from hwgen.flows.registry import find_flow, flow_device
-    from hwgen.rtl import emit
+    from hwgen.rtl.emit import TOP
 
     chosen = find_flow(flow)
-    built = (path / MANIFEST).exists()
-    if path.is_dir() and not built:
-        load_build(path)  # says what is wrong with it
-    project = None if built else load_project(path)
-    config_device = project.device if project else None
-    target = flow_device(chosen, device or (config_device.name if config_device else None))
-    params = load_build(path).params if built else project.params  # type: ignore[union-attr]
-    check_device(params, target, str(path))
+    source = open_source(path)
+    target = flow_device(chosen, device or (source.device.name if source.device else None))
+    check_device(source.params, target, str(path))
     chosen.tools()
-    if output is not None:
-        check_output(output, REPORT, force)
-    if built:
-        verilog = load_build(path).verilog
-    else:
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(new_directory(output, REPORT, force=force)) if output else None
         with progress_steps() as say:
             say("generate Verilog")
-            verilog = emit.accelerator_verilog(params)
-    with progress_bars() as progress:
-        report = chosen.run(Job(
-            verilog, emit.TOP, target, progress, jobs=jobs or os.cpu_count() or 1, seeds=tuple(range(1, seeds + 1)),
-            mhz=mhz,
-        ))  # fmt: skip
-    over = report.total.over(target)
-    result = report.as_dict() | {"available": _available(target), "over": over}
+            verilog = source.verilog()
+        with progress_bars() as progress:
+            report = chosen.run(Job(
+                verilog, TOP, target, progress, jobs=jobs or os.cpu_count() or 1, mhz=mhz,
+                seeds=tuple(range(1, seeds + 1)),
+            ))  # fmt: skip
+        result = _result(report, target)
+        if directory is not None:
+            write_json(directory / REPORT, result)
+            for name, file in report.files.items():
+                shutil.copy(file, directory / name)
     if json_file is not None:
         write_json(json_file, result)
-    if output is not None:
-        _write(output, force, report, result)
     _show(report, target)
-    if over:
-        shown_over(over, report.total, target, project)
+    if missing := over_text(report.total, target):
+        show_warning(f"{missing}: {source.advice(target)}")
+    if output is not None:
+        out.print(f"written: {escape(str(output))}", soft_wrap=True, highlight=False)
 
 
-def _available(target: Any) -> dict[str, int]:
+def _result(report: Report, target: Device) -> dict[str, Any]:
     from hwgen.machine.devices import RESOURCES
 
-    return {name: getattr(target, name) for name in RESOURCES}
+    has = {name: getattr(target, name) for name in RESOURCES}
+    return report.as_dict() | {"available": has, "over": report.total.over(target)}
+
+
+def _show(report: Report, target: Device) -> None:
+    rows = {
+        f"{one.name} × {one.instances}" if one.instances > 1 else one.name: one.usage * one.instances
+        for one in report.modules
+    }
+    tools = ", ".join(f"{name} ({version})" for name, version in report.tools.items())
+    show_usage(f"{report.flow}: {tools}", rows, report.total, target)
+    if report.levels is not None:
+        start, end = report.critical_path
+        text = f"longest path: {report.levels} LUTs, {report.longest_path} cells with carries, from {start} to {end}"
+        out.print(escape(text), soft_wrap=True, highlight=False)
+    if report.latches or report.ff_memories:
+        show_warning(f"{report.latches} latches, {report.ff_memories} memories in flip-flops")
+    if report.fmax:
+        clocks = ", ".join(f"{mhz:g}" for mhz in report.fmax.values())
+        median = statistics.median(report.fmax.values())
+        out.print(f"clock: {median:g} MHz, median of {len(report.fmax)} seeds ({clocks})", highlight=False)
+        if report.critical_path and report.levels is None:
+            text = f"slowest path of the fastest: {' to '.join(report.critical_path)}"
+            out.print(escape(text), soft_wrap=True, highlight=False)

@@ -14,6 +14,7 @@ from functools import partial
 import hwgen
 from hwgen.common.errors import HwgenError
 from hwgen.common.toolchain import APT, APT_FST, FST_HEADERS, cache_dir, find_program, find_verilator, has_header
+from hwgen.common.tools import PACKAGES, find_tool
 
 __all__ = ["Finding", "examine"]
 
@@ -50,6 +51,8 @@ def _findings() -> Iterator[Finding]:
         yield _package(package, "pip install 'hwgen[sim]' (only for --engine cocotb and the benches)", required=False)
     for header in FST_HEADERS:
         yield _header(header)
+    for tool in PACKAGES:
+        yield _synthesis(tool)
     yield _cache()
 
 
@@ -76,6 +79,15 @@ def _header(name: str) -> Finding:
     if found:
         return Finding(name, "found by g++")
     return Finding(name, "not found by g++", f"{APT_FST} (only for --trace in FST; VCD without)", required=False)
+
+
+def _synthesis(name: str) -> Finding:
+    """A tool of `hwgen synth`."""
+    try:
+        tool = find_tool(name)
+    except HwgenError as error:
+        return Finding(name, "not found", f"{error.mend} (only for hwgen synth)", required=False)
+    return Finding(name, f"{tool.version} ({tool.program})")
 
 
 def _program_version(name: str) -> str:

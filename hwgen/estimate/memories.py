@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from amaranth.utils import ceil_log2
 
+from hwgen.estimate.units import BESIDE, REST
 from hwgen.machine.devices import Usage
 from hwgen.machine.params import HwParams
 from hwgen.machine.tables import ACTIVATION_ENTRIES
@@ -19,9 +20,10 @@ __all__ = ["Memory", "memories", "tiled"]
 
 @dataclass(frozen=True)
 class Memory:
-    """`count` RAMs of `depth` words of `width` bits, written by `grain` bits."""
+    """`count` RAMs of `depth` words of `width` bits, written by `grain` bits; `unit` is one of units.py."""
 
     name: str
+    unit: str
     count: int
     width: int
     depth: int
@@ -31,28 +33,28 @@ class Memory:
 def memories(p: HwParams) -> list[Memory]:
     """Every `hwgen_ram` of the accelerator that hardware reads."""
     word, c, k = p.word, p.c, p.k
-    operand = OPERAND_BITS * word
+    operand, queue = OPERAND_BITS * word, p.row_bits + WEIGHT_BITS
     gate_lanes, gate_words = min(c, p.max_experts), -(-p.max_experts // c)
     norm_words = 1 << ceil_log2(p.norm_depth)
     line = 1 << ceil_log2(p.norm_depth + Norm(p).statistics_latency + 4)
     sets = 1 << ceil_log2(3 + ComputeArray.LATENCY // p.t)
     found = [
-        Memory("x", 1, 16 * c, p.x_depth, 16 * c),
-        Memory("y", p.t, operand, p.y_depth, OPERAND_BITS),
-        Memory("h", p.t, operand, p.h_depth, OPERAND_BITS),
-        Memory("k", c, 8 * word, p.k_depth, 8),
-        Memory("v", k, 8 * c, p.v_depth, 8),
-        Memory("scores", p.t, 16 * word, 2 * -(-p.max_tokens // word), 16),
-        Memory("weights", 2, 8 * p.ring_bytes, p.weight_depth // 2, 8 * p.piece_bytes),
-        Memory("weight parameters", p.param_words, 8 * p.ring_bytes, sets, 8 * p.ring_bytes),
-        Memory("activation tables", c, 8, ACTIVATION_ENTRIES, 8),
-        Memory("norm parameters", 1, 48 * c, 2 * norm_words, 16 * c),
-        Memory("norm line", 1, 16 * c, line, 16 * c),
-        Memory("logits", 1, 24 * gate_lanes, p.max_tokens << ceil_log2(gate_words), 24 * gate_lanes),
-        Memory("logit line", 1, 24, p.max_experts, 24),
-        Memory("queue", 1, p.row_bits + WEIGHT_BITS, p.max_experts << ceil_log2(p.max_tokens), p.row_bits + WEIGHT_BITS),
+        Memory("x", REST, 1, 16 * c, p.x_depth, 16 * c),
+        Memory("y", REST, p.t, operand, p.y_depth, OPERAND_BITS),
+        Memory("h", REST, p.t, operand, p.h_depth, OPERAND_BITS),
+        Memory("k", REST, c, 8 * word, p.k_depth, 8),
+        Memory("v", REST, k, 8 * c, p.v_depth, 8),
+        Memory("scores", "softmax", p.t, 16 * word, 2 * -(-p.max_tokens // word), 16),
+        Memory("weights", BESIDE, 2, 8 * p.ring_bytes, p.weight_depth // 2, 8 * p.piece_bytes),
+        Memory("weight parameters", REST, p.param_words, 8 * p.ring_bytes, sets, 8 * p.ring_bytes),
+        Memory("activation tables", "post", c, 8, ACTIVATION_ENTRIES, 8),
+        Memory("norm parameters", "norm", 1, 48 * c, 2 * norm_words, 16 * c),
+        Memory("norm line", "norm", 1, 16 * c, line, 16 * c),
+        Memory("logits", "router", 1, 24 * gate_lanes, p.max_tokens << ceil_log2(gate_words), 24 * gate_lanes),
+        Memory("logit line", "router", 1, 24, p.max_experts, 24),
+        Memory("queue", "router", 1, queue, p.max_experts << ceil_log2(p.max_tokens), queue),
     ]
-    return [Memory(m.name, m.count, m.width, max(m.depth, 2), m.grain) for m in found]
+    return [replace(memory, depth=max(memory.depth, 2)) for memory in found]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The units whose resources are estimated one by one: which modules and memories belong to each, what they grow with."""
+"""The units whose resources are estimated one by one: which modules are whose, what each grows with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from hwgen.machine.params import HwParams
 
-__all__ = ["UNITS", "features", "unit_of"]
+__all__ = ["BESIDE", "REST", "UNITS", "features", "fitted", "unit_of"]
 
 #: Modules below the datapath that are units; the rest of the datapath, and what lies beside it, are two more.
 _OWN = ("array", "post", "softmax", "norm", "router", "issue")
@@ -38,3 +38,8 @@ def features(unit: str, p: HwParams) -> dict[str, float]:
                  "queue": p.instruction_queue},
     }  # fmt: skip
     return {"1": 1, **grows[unit]}
+
+
+def fitted(unit: str, p: HwParams) -> str:
+    """The row of the fit: the array is another one where two tokens share a multiplier."""
+    return f"array of {p.multiplier_bits} bits" if unit == "array" else unit

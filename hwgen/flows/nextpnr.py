@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hwgen.common.tools import Tool
 from hwgen.flows.cells import usage
 from hwgen.flows.flow import Job, ModuleUsage, Report
 from hwgen.flows.modules import Modules, parse
 from hwgen.flows.pins import few_pins
 from hwgen.flows.render import render
-from hwgen.flows.tools import Tool, in_parallel, step
+from hwgen.flows.tools import in_parallel, step
 from hwgen.machine.devices import Usage
 
 __all__ = ["PINS", "Placement", "best", "modules_of", "netlist_of", "place_and_route", "report"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 
+from hwgen.common.tools import Tool, find_tool
 from hwgen.flows.flow import Job, Report
 from hwgen.flows.multipliers import pack_multipliers
 from hwgen.flows.nextpnr import PINS, best, netlist_of, place_and_route, report
-from hwgen.flows.tools import Tool, find_tool, step
+from hwgen.flows.tools import step
 from hwgen.machine.devices import Device, Usage
 
 __all__ = ["NextpnrEcp5"]
