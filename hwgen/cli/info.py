@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
 
 from hwgen.cli.console import out
-from hwgen.cli.resources import over_text, show_usage
-from hwgen.cli.tables import show_estimates, show_warning
-from hwgen.common.errors import HwgenError
-
-if TYPE_CHECKING:
-    from hwgen.cli.source import Source
-    from hwgen.estimate.board import Attached
-    from hwgen.machine.devices import Device
+from hwgen.common.errors import COMMAND_LINE, HwgenError
 
 
 def info(
@@ -33,11 +24,10 @@ def info(
 ) -> None:
     """What is in a build, a configuration or a description; what a run is estimated to cost."""
     from hwgen.build import MANIFEST, load_build
+    from hwgen.cli.resources import show_costs
     from hwgen.cli.source import of_build, of_project
     from hwgen.compiler import compile_model, disassemble
     from hwgen.config import is_config, load_project
-    from hwgen.estimate.board import attach
-    from hwgen.estimate.cycles import estimate
     from hwgen.machine.devices import find_board
     from hwgen.machine.isa import BYTES
     from hwgen.network import description
@@ -45,6 +35,8 @@ def info(
 
     compiled = source = None
     on = find_board(board) if board else None
+    if clock and on is None:
+        raise HwgenError(COMMAND_LINE, "--clock", expected="--board beside it", found="no board", mend="add --board")
     if (path / MANIFEST).exists():
         made = load_build(path, model)
         desc, p, compiled = made.model, made.params, made.compiled
@@ -82,20 +74,7 @@ def info(
     out.print(table)
     if compiled is None or source is None:
         return
-    device = on.device if on else source.device
-    _show_resources(source, device)
-    attached = attach(p, on, clock and 1e6 * clock) if on else None
-    slower = replace(p, data_bus=min(p.data_bus, attached.data.bits)) if attached else p
-    guesses = {
-        task.name: estimate(compiled, task.name, slower, latency=latency,
-                            weight_rate=attached.weight_rate if attached else None)
-        for task in structure.tasks
-    }  # fmt: skip
-    loads = ", an eighth of the experts without tokens" if experts else ""
-    out.print(f"estimate per image, memory latency {latency}{loads}:", highlight=False)
-    show_estimates(guesses, {name: macs(desc, name) / p.macs for name in guesses}, compiled.batch)
-    if attached:
-        _show_board(attached, {name: guess.cycles / compiled.batch for name, guess in guesses.items()})
+    show_costs(source, desc, compiled, on, clock, latency)
     if program:
         for name, instructions in compiled.instructions.items():
             out.print(f"task {name}:")
@@ -104,34 +83,3 @@ def info(
             data = compiled.program[: entry + len(instructions) * BYTES]
             for line in disassemble(data, comments)[entry // BYTES :]:
                 print(line)
-
-
-def _show_resources(source: Source, device: Device | None) -> None:
-    """The estimate, beside the device if there is one; a warning if that has too little."""
-    from hwgen.config import check_device
-    from hwgen.estimate.resources import estimate_resources, total
-
-    if device is not None:
-        check_device(source.params, device, "the accelerator")
-    family = device.family if device else "xcup"
-    units = estimate_resources(source.params, family, ultra=device is not None and device.uram > 0)
-    need = total(units)
-    show_usage(f"estimate of resources, {device.name if device else 'UltraScale+'}", units, need, device)
-    if device is not None and (missing := over_text(need, device)):
-        show_warning(f"{missing}: {source.advice(device)}")
-
-
-def _show_board(on: Attached, cycles: Mapping[str, float]) -> None:
-    """What the memory gives each master, how long an image takes."""
-    weights = " + ".join(port.name for port in on.weights)
-    board = on.board
-    out.print(
-        f"{board.name} at {on.clock / 1e6:g} MHz: {board.memory} gives at most {on.memory_rate:.1f} bytes per cycle\n"
-        f"  weights: {on.weight_rate:.1f} bytes per cycle over {weights} ({on.weights[0].bits} bits, "
-        f"{on.weights[0].protocol}, bursts of up to {on.weights[0].burst} beats)\n"
-        f"  program, images, outputs: {on.data_rate:.1f} over {on.data.name} ({on.data.bits} bits)",
-        soft_wrap=True, highlight=False,
-    )  # fmt: skip
-    for task, count in cycles.items():
-        took = on.milliseconds(count)
-        out.print(f"  {task}: {took:.3f} ms per image, {1e3 / took:,.0f} images per second", highlight=False)

@@ -13,7 +13,6 @@ import typer
 from rich.markup import escape
 
 from hwgen.cli.console import out, progress_bars, progress_steps, write_json
-from hwgen.cli.resources import over_text, show_usage
 from hwgen.cli.tables import show_warning
 
 if TYPE_CHECKING:
@@ -41,6 +40,7 @@ def synth(
 ) -> None:
     """Synthesize an accelerator with the tools that are installed; what it takes of a device."""
     from hwgen.build import new_directory
+    from hwgen.cli.resources import over_text
     from hwgen.cli.source import open_source
     from hwgen.config import check_device
     from hwgen.flows.flow import Job
@@ -84,6 +84,8 @@ def _result(report: Report, target: Device) -> dict[str, Any]:
 
 
 def _show(report: Report, target: Device) -> None:
+    from hwgen.cli.resources import show_usage
+
     rows = {
         f"{one.name} × {one.instances}" if one.instances > 1 else one.name: one.usage * one.instances
         for one in report.modules

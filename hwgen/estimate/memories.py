@@ -13,7 +13,7 @@ from hwgen.machine.params import HwParams
 from hwgen.machine.tables import ACTIVATION_ENTRIES
 from hwgen.rtl.common.ports import OPERAND_BITS, WEIGHT_BITS
 from hwgen.rtl.engine.array import ComputeArray
-from hwgen.rtl.units.norm import Norm
+from hwgen.rtl.units.norm import statistics_latency
 
 __all__ = ["Memory", "memories", "tiled"]
 
@@ -36,7 +36,7 @@ def memories(p: HwParams) -> list[Memory]:
     operand, queue = OPERAND_BITS * word, p.row_bits + WEIGHT_BITS
     gate_lanes, gate_words = min(c, p.max_experts), -(-p.max_experts // c)
     norm_words = 1 << ceil_log2(p.norm_depth)
-    line = 1 << ceil_log2(p.norm_depth + Norm(p).statistics_latency + 4)
+    line = 1 << ceil_log2(p.norm_depth + statistics_latency(c) + 4)
     sets = 1 << ceil_log2(3 + ComputeArray.LATENCY // p.t)
     found = [
         Memory("x", REST, 1, 16 * c, p.x_depth, 16 * c),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import bits_for
-from amaranth.utils import ceil_log2
+from amaranth.utils import bits_for, ceil_log2
 
 from hwgen.estimate.units import BESIDE, REST
 from hwgen.machine.params import HwParams

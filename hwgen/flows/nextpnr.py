@@ -21,7 +21,7 @@ from hwgen.flows.render import render
 from hwgen.flows.tools import in_parallel, step
 from hwgen.machine.devices import Usage
 
-__all__ = ["PINS", "Placement", "best", "modules_of", "netlist_of", "place_and_route", "report"]
+__all__ = ["PINS", "Placement", "best", "files_of", "modules_of", "netlist_of", "place_and_route", "report"]
 
 #: The module around the design, and the design in it.
 PINS, DESIGN = "pins", "dut"
@@ -84,6 +84,12 @@ def _placement(seed: int, home: Path) -> Placement:
 def best(placements: Sequence[Placement]) -> Placement:
     """The fastest one, which becomes the bitstream; the median is what to expect of an edit."""
     return max(placements, key=lambda placement: placement.mhz)
+
+
+def files_of(placement: Placement, made: str) -> dict[str, Path]:
+    """What a placement leaves, by the name it is to have."""
+    names = {"netlist.json": "netlist.json", "nextpnr.log": "log.txt", made: made}
+    return {name: placement.home / file for name, file in names.items()}
 
 
 def report(flow: str, job: Job, tools: Sequence[Tool], netlist: Mapping[str, Any], placements: Sequence[Placement],

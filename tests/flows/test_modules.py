@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
+from hwgen.build import build
 from hwgen.flows.modules import Module, merge, narrow, order, parse, ports, stub
+from hwgen.network import description
+from hwgen.rtl.emit import TOP
+from sim.simulate import load_images, simulate
+from tests.random_model import random_description
 
 LEAF = """
 // hand-written
@@ -101,7 +107,8 @@ def test_parents_of_merged_modules_are_merged() -> None:
     """Two modules that differ in nothing but which copy of a lane they have."""
     row = "\nmodule \\row{0} (clk);\n  input clk;\n  \\cell{0}  c (\n    .clk(clk)\n  );\nendmodule\n"
     cell = "\nmodule \\cell{0} (clk);\n  input clk;\nendmodule\n"
-    top = "\nmodule top (clk);\n  input clk;\n  \\row0  a (\n    .clk(clk)\n  );\n  \\row1  b (\n    .clk(clk)\n  );\nendmodule\n"
+    rows = "".join(f"  \\row{n}  r{n} (\n    .clk(clk)\n  );\n" for n in (0, 1))
+    top = f"\nmodule top (clk);\n  input clk;\n{rows}endmodule\n"
     merged = merge(parse("".join(part.format(n) for part in (cell, row) for n in (0, 1)) + top), "top")
     assert list(merged) == ["\\cell0", "\\row0", "top"] and merged["top"].children == ["\\row0", "\\row0"]
 
@@ -111,3 +118,17 @@ def test_stub() -> None:
     assert text.startswith("(* blackbox *)\nmodule \\top.lanes.lane0 (clk, bus, y);\n")
     assert "output [3:0] y;" in text and "always" not in text and text.endswith("endmodule\n")
     assert Module("a", text).children == []
+
+
+@pytest.mark.slow
+def test_a_merged_accelerator_computes_the_same(tmp_path: Path) -> None:
+    description.save(random_description(1), tmp_path / "model")
+    text = "model: model\narray: {t: 4, c: 4, k: 4}\nbuses: {weights: 64, data: 64}\n"
+    (tmp_path / "config.yaml").write_text(text)
+    made = build(tmp_path / "config.yaml", tmp_path / "out")
+    before = parse(made.verilog)
+    after = merge(narrow(before), TOP)
+    assert len(after) < 0.8 * len(before)
+    (made.path / "rtl" / f"{TOP}.v").write_text("\n".join(module.text for module in after.values()) + "\n")
+    images, _ = load_images(made, 1)
+    assert simulate(made, images).identical

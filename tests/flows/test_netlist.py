@@ -61,8 +61,8 @@ def test_carries_count_as_cells_and_not_as_levels() -> None:
 
 
 def test_logic_that_feeds_itself_is_left_out() -> None:
-    loop = document("loop", {"a": cell("LUT2", I=2, J=4, O=3), "b": cell("LUT2", I=3, O=4), "c": cell("LUT1", I=2, O=5)},
-                    {"in": 2}, {})  # fmt: skip
+    cells = {"a": cell("LUT2", I=2, J=4, O=3), "b": cell("LUT2", I=3, O=4), "c": cell("LUT1", I=2, O=5)}
+    loop = document("loop", cells, {"in": 2}, {})
     assert longest_path({"loop": read(loop, {})}, "loop").levels == 1
 
 

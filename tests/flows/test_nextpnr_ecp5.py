@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from hwgen.flows.flow import Job
 from hwgen.flows.modules import parse
 from hwgen.flows.nextpnr import modules_of
@@ -59,5 +57,5 @@ def test_placed_and_routed() -> None:
     # the counter; the shift registers in place of 36 input and 52 output bits; the product's registers are inside
     assert report.total.ff == 16 + 36 + 52
     assert {row.name for row in report.modules} == {"counters", "below"}
-    assert report.files[BITSTREAM].read_bytes()[:2] == b"\xff\x00" or report.files[BITSTREAM].stat().st_size > 10_000
+    assert report.files[BITSTREAM].stat().st_size > 10_000
     assert set(report.tools) == {"yosys", "nextpnr-ecp5", "ecppack"}

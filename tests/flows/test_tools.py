@@ -1,4 +1,4 @@
-"""Steps: run once, kept by content; nothing is left of one that fails; all end when one fails or the user interrupts."""
+"""Steps: run once, kept by content; nothing is left of one that fails; all end when one fails or the user says so."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_tool_that_fails_half_way(tmp_path: Path, kept: Path) -> None:
     log = Path(lines[-1].removeprefix("  mend:     the whole log is "))
     assert log.read_text().startswith("1\n2\n")
     assert directories(kept) == []
-    with pytest.raises(HwgenError, match="no out.txt; the last it said:\n +nothing to do"):
+    with pytest.raises(HwgenError, match=r"no out\.txt; the last it said:\n +nothing to do"):
         step(tool(tmp_path, "echo nothing to do"), [], {}, ["out.txt"])
 
 
@@ -62,7 +62,7 @@ def test_an_error_ends_the_tools_beside_it(tmp_path: Path, kept: Path) -> None:
     slow = tool(tmp_path, 'if [ "$1" = slow ]; then exec sleep 60; else sleep 0.3; exit 1; fi')
     start = time.monotonic()
     with pytest.raises(HwgenError, match="exit code 1"):
-        in_parallel(lambda which: step(slow, [which], {}, []), ["slow", "quick", "slow2", "slow3"], 2, lambda item: None)
+        in_parallel(lambda which: step(slow, [which], {}, []), ["slow", "quick", "later"], 2, lambda item: None)
     assert time.monotonic() - start < 20
     assert directories(kept) == [] and not tools._running
 
