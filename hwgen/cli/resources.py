@@ -84,7 +84,7 @@ def show_costs(source: Source, desc: Description, compiled: Compiled, board: Boa
 def show_resources(source: Source, device: Device | None) -> None:
     """The estimate, beside the device if there is one; a warning if that has too little."""
     if device is not None:
-        check_device(source.params, device, "the accelerator")
+        check_device(source.params, device, source.where)
     family = device.family if device else "xcup"
     units = estimate_resources(source.params, family, ultra=device is not None and device.uram > 0)
     need = total(units)

@@ -28,6 +28,7 @@ __all__ = ["Source", "of_build", "of_project", "open_source"]
 class Source:
     """`resized` (t, c, k, depth of the weight ring) raises HwgenError if the models do not go on that machine."""
 
+    where: str
     params: HwParams
     device: Device | None
     verilog: Callable[[], str]
@@ -79,7 +80,7 @@ def open_source(path: Path) -> Source:
 
 def of_project(project: Project) -> Source:
     p = project.params
-    return Source(p, project.device, lambda: emit.accelerator_verilog(p), project.resized)
+    return Source(str(project.path), p, project.device, lambda: emit.accelerator_verilog(p), project.resized)
 
 
 def of_build(made: Build) -> Source:
@@ -94,5 +95,5 @@ def of_build(made: Build) -> Source:
         check_fits(made.model, sized, batch=batch)
         return sized
 
-    return Source(made.params, find_device(device, str(config), "device") if device else None, lambda: made.verilog,
-                  resized)  # fmt: skip
+    found = find_device(device, str(config), "device") if device else None
+    return Source(str(made.path), made.params, found, lambda: made.verilog, resized)

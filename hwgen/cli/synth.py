@@ -50,7 +50,7 @@ def synth(
     chosen = find_flow(flow)
     source = open_source(path)
     target = flow_device(chosen, device or (source.device.name if source.device else None))
-    check_device(source.params, target, str(path))
+    check_device(source.params, target, source.where)
     chosen.tools()
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(new_directory(output, REPORT, force=force)) if output else None

@@ -75,23 +75,24 @@ _ULTRA = [_Block(Usage(uram=1), 8, 4096, 1024)]
 _LUT_COST, _LUTS, _LUT_SHAPES, _MUX_COST = 16, 8, ((32, 14), (64, 7)), 0.5
 
 
-def tiled(memory: Memory, *, ultra: bool = False, family: str = "xcup") -> Usage:
-    """All its RAMs: block, ultra or distributed, whatever is the cheapest. LUTs are those that hold bits; flip-flops
-    those of the read port, which a block RAM has inside."""
-    return min(_ways(memory, ultra, family), key=lambda way: way[0])[1] * memory.count
+def tiled(memory: Memory, *, ultra: bool = False, family: str = "xcup", style: str = "auto") -> Usage:
+    """All its RAMs: block, ultra or distributed, as `style` says; auto: whatever is the cheapest. LUTs are those that
+    hold bits; flip-flops those of the read port, which a block RAM has inside."""
+    ways = [way for way in _ways(memory, ultra, family) if style in ("auto", way[0])]
+    return min(ways, key=lambda way: way[1])[2] * memory.count
 
 
-def _ways(memory: Memory, ultra: bool, family: str) -> Iterator[tuple[float, Usage]]:
-    """Price and usage of each way to make one RAM."""
+def _ways(memory: Memory, ultra: bool, family: str) -> Iterator[tuple[str, float, Usage]]:
+    """Style, price and usage of each way to make one RAM."""
     grains = memory.width // memory.grain
     amd = family in ("xcup", "xc7")
     for block in _SMALL + (_LARGE if amd else []) + (_ULTRA if ultra else []):
         lanes = grains * -(-memory.grain // 9)
         tiles = -(-lanes // block.lanes) * -(-memory.depth // block.depth)
-        yield tiles * block.cost, block.usage * tiles
+        yield "ultra" if block.usage.uram else "block", tiles * block.cost, block.usage * tiles
     for depth, bits in _LUT_SHAPES if amd else ((16, 4),):
         rows = -(-memory.depth // depth)
         cells = grains * -(-memory.grain // bits) * rows
         cost, luts = (_LUT_COST, _LUTS) if amd else (4, 6)
         price = cost * memory.width / bits * rows + _MUX_COST * (rows - 1) * memory.width
-        yield price, Usage(lut=luts * cells, ff=memory.width)
+        yield "distributed", price, Usage(lut=luts * cells, ff=memory.width)

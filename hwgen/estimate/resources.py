@@ -43,7 +43,7 @@ def estimate_resources(p: HwParams, family: str = "xcup", *, ultra: bool = False
     for unit in UNITS:
         row, share = table["units"][fitted(unit, p)], table["families"][family]
         more = {
-            name: share[name] * max(0.0, sum(row[name][key] * value for key, value in features(unit, p).items()))
+            name: round(share[name] * sum(row[name][key] * value for key, value in features(unit, p).items()))
             for name in ("lut", "ff")
         }
         found[unit] = known[unit] + Usage(**more)

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from hwgen.estimate.memories import Memory, memories, tiled
+from hwgen.machine.devices import Usage
 from hwgen.machine.params import HwParams
 from hwgen.rtl.emit import accelerator_verilog
 
@@ -30,6 +31,13 @@ def test_tiles(shape: tuple[int, int, int]) -> None:
     assert (found.bram36, found.lut) == TILED[shape]
     assert found.ff == (0 if found.bram36 else width)
     assert tiled(Memory("m", "norm", 3, width, depth, grain)) == found * 3
+
+
+def test_a_style_leaves_no_choice() -> None:
+    memory = Memory("m", "norm", 1, 48, 128, 48)
+    assert [tiled(memory, ultra=True, style=style) for style in ("auto", "block", "distributed", "ultra")] == [
+        Usage(lut=112, ff=48), Usage(bram36=1), Usage(lut=112, ff=48), Usage(uram=1),
+    ]  # fmt: skip
 
 
 def test_large_memories_go_into_ultra_ram() -> None:
