@@ -126,10 +126,14 @@ class Project:
             raise HwgenError(str(self.path), "model", expected=" or ".join(names), found=name)
         return self.models[names.index(name) if name else 0]
 
-    def with_array(self, t: int, c: int, k: int) -> HwParams:
-        """Of the same configuration with another array. Raises HwgenError if the models do not go on it."""
+    def resized(self, t: int, c: int, k: int, weight_depth: int | None = None) -> HwParams:
+        """Of the same configuration with another array, or another ring. Raises HwgenError if the models do not fit."""
+        buffers = self.config.buffers
+        if weight_depth is not None:
+            buffers = buffers.model_copy(update={"weight_depth": weight_depth})
         array = self.config.array.model_copy(update={"t": t, "c": c, "k": k})
-        return _params(self.config.model_copy(update={"array": array}), self.models, self.path)
+        config = self.config.model_copy(update={"array": array, "buffers": buffers})
+        return _params(config, self.models, self.path)
 
 
 #: Where in `config.yaml` a parameter of `HwParams` comes from.

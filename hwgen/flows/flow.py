@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from hwgen.flows.tools import Tool
+from hwgen.common.tools import Tool
 from hwgen.machine.devices import Device, Usage
 
 __all__ = ["Flow", "Job", "ModuleUsage", "Progress", "Report"]
@@ -44,6 +44,7 @@ class Job:
     jobs: int = 1
     seeds: tuple[int, ...] = (1,)
     mhz: float | None = None
+    parts: tuple[str, ...] = ()  #: modules that are to have rows of their own, by the end of their names
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Report:
 
     `levels`: LUTs on the longest path between registers, carries and wide multiplexers not counted; `longest_path`:
     all its cells. `fmax`: MHz of each seed. `latches`, `ff_memories` (memories that found no RAM) should be 0.
-    `files`: what came out, by the name it is to have; only the paths of this machine are not in the JSON.
+    `files`: what came out, by the name it is to have; their paths stay out of the JSON.
     """
 
     flow: str

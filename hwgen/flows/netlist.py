@@ -51,14 +51,29 @@ def read(document: Mapping[str, Any], parts: Mapping[str, str]) -> Mapped:
             reads = [bit for port, bits in nets.items() if sides[port] == "input" for bit in bits]
             drives = [bit for port, bits in nets.items() if sides[port] == "output" for bit in bits]
             logic.append((kind, reads, drives))
+    names = _names(module)
     counts = Counter(cell["type"] for cell in module["cells"].values())
+    ports = {port: facts["bits"] for port, facts in module["ports"].items()}
+    return Mapped(name, counts, ports, logic, inside, names)
+
+
+def _names(module: Mapping[str, Any]) -> dict[Bit, str]:
+    """Of nets; one without a name that a register or RAM reads gets the name of what that drives."""
     names: dict[Bit, str] = {}
     for net, facts in module["netnames"].items():
         if not facts.get("hide_name"):
             for number, bit in enumerate(facts["bits"]):
                 names.setdefault(bit, f"{net}[{number}]" if len(facts["bits"]) > 1 else net)
-    ports = {port: facts["bits"] for port, facts in module["ports"].items()}
-    return Mapped(name, counts, ports, logic, inside, names)
+    for cell in module["cells"].values():
+        if not cells.logic(cell["type"]):
+            sides = cell.get("port_directions", {})
+            drives = [bit for port, bits in cell["connections"].items() if sides.get(port) == "output" for bit in bits]
+            name = next((names[bit] for bit in drives if bit in names), None)
+            for port, bits in cell["connections"].items() if name else ():
+                if sides[port] == "input":
+                    for bit in bits:
+                        names.setdefault(bit, f"{name} ({cell['type']} {port})")
+    return names
 
 
 def instances(design: Mapping[str, Mapped], top: str) -> Counter[str]:

@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hwgen.common.tools import Tool
 from hwgen.flows.cells import usage
 from hwgen.flows.flow import Job, ModuleUsage, Report
 from hwgen.flows.modules import Modules, parse
 from hwgen.flows.pins import few_pins
 from hwgen.flows.render import render
-from hwgen.flows.tools import Tool, in_parallel, step
+from hwgen.flows.tools import in_parallel, step
 from hwgen.machine.devices import Usage
 
-__all__ = ["PINS", "Placement", "best", "modules_of", "netlist_of", "place_and_route", "report"]
+__all__ = ["PINS", "Placement", "best", "files_of", "modules_of", "netlist_of", "place_and_route", "report"]
 
 #: The module around the design, and the design in it.
 PINS, DESIGN = "pins", "dut"
@@ -83,6 +84,12 @@ def _placement(seed: int, home: Path) -> Placement:
 def best(placements: Sequence[Placement]) -> Placement:
     """The fastest one, which becomes the bitstream; the median is what to expect of an edit."""
     return max(placements, key=lambda placement: placement.mhz)
+
+
+def files_of(placement: Placement, made: str) -> dict[str, Path]:
+    """What a placement leaves, by the name it is to have."""
+    names = {"netlist.json": "netlist.json", "nextpnr.log": "log.txt", made: made}
+    return {name: placement.home / file for name, file in names.items()}
 
 
 def report(flow: str, job: Job, tools: Sequence[Tool], netlist: Mapping[str, Any], placements: Sequence[Placement],

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import re
 
+from hwgen.common.tools import Tool, find_tool
 from hwgen.flows.flow import Job, Report
 from hwgen.flows.multipliers import pack_multipliers
-from hwgen.flows.nextpnr import PINS, best, netlist_of, place_and_route, report
-from hwgen.flows.tools import Tool, find_tool, step
+from hwgen.flows.nextpnr import PINS, best, files_of, netlist_of, place_and_route, report
+from hwgen.flows.tools import step
 from hwgen.machine.devices import Device, Usage
 
 __all__ = ["NextpnrEcp5"]
 
-PLACED, BITSTREAM = "placed.config", "hwgen.bit"
+PLACED, BITSTREAM = "placed.config", "accelerator.bit"
 
 
 class NextpnrEcp5:
@@ -37,7 +38,7 @@ class NextpnrEcp5:
         home = step(ecppack, ["--input", PLACED, "--bit", BITSTREAM], {PLACED: text}, [BITSTREAM])
         used = chosen.used
         total = Usage(used["MULT18X18D"], used["TRELLIS_COMB"], used["TRELLIS_FF"], used["DP16KD"] / 2)
-        files = {BITSTREAM: home / BITSTREAM, PLACED: chosen.home / PLACED, "nextpnr.log": chosen.home / "log.txt"}
+        files = {BITSTREAM: home / BITSTREAM} | files_of(chosen, PLACED)
         return report(self.name, job, tools, netlist, placements, total, files)
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from hwgen.common.tools import Tool, find_tool
 from hwgen.flows.flow import Job, Report
-from hwgen.flows.nextpnr import best, netlist_of, place_and_route, report
-from hwgen.flows.tools import Tool, find_tool, step
+from hwgen.flows.nextpnr import best, files_of, netlist_of, place_and_route, report
+from hwgen.flows.tools import step
 from hwgen.machine.devices import Usage
 
 __all__ = ["NextpnrNexus"]
 
-PLACED, BITSTREAM = "placed.fasm", "hwgen.bit"
+PLACED, BITSTREAM = "placed.fasm", "accelerator.bit"
 
 
 class NextpnrNexus:
@@ -33,9 +34,9 @@ class NextpnrNexus:
         chosen = best(placements)
         text = (chosen.home / PLACED).read_text()
         home = step(prjoxide, ["pack", PLACED, BITSTREAM], {PLACED: text}, [BITSTREAM])
-        files = {BITSTREAM: home / BITSTREAM, PLACED: chosen.home / PLACED, "nextpnr.log": chosen.home / "log.txt"}
-        return report(self.name, job, tools, netlist, placements, _total(chosen.used), files)
+        files = {BITSTREAM: home / BITSTREAM} | files_of(chosen, PLACED)
+        return report(self.name, job, tools, netlist, placements, total(chosen.used), files)
 
 
-def _total(used: Mapping[str, int]) -> Usage:
+def total(used: Mapping[str, int]) -> Usage:
     return Usage(used["MULT18_CORE"], used["OXIDE_COMB"], used["OXIDE_FF"], used["OXIDE_EBR"] / 2)

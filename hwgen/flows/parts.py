@@ -6,7 +6,9 @@ parts of a design that did not change are kept, and the figures are there for ea
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from hwgen.flows.modules import Module, Modules, merge, narrow, order, parse, stub
@@ -26,15 +28,18 @@ class Part:
     verilog: str
 
 
-def partition(verilog: str, top: str) -> list[Part]:
-    """The parts of a design, children in front of their parents; the last one is `top`."""
+def partition(verilog: str, top: str, always: Collection[str] = ()) -> list[Part]:
+    """The parts of a design, children in front of their parents; the last one is `top`.
+
+    always: what the modules' names end with that are parts whatever their size.
+    """
     modules = merge(narrow(parse(verilog)), top)
     names = order(modules, top)
-    cut = _cut(modules, names)
+    cut = _cut(modules, names, set(always))
     return [_part(modules, name, cut) for name in names if name in cut]
 
 
-def _cut(modules: Modules, names: list[str]) -> set[str]:
+def _cut(modules: Modules, names: list[str], always: set[str]) -> set[str]:
     """Names of modules that are parts."""
     instances: Counter[str] = Counter({names[-1]: 1})
     for name in reversed(names):
@@ -45,7 +50,8 @@ def _cut(modules: Modules, names: list[str]) -> set[str]:
     for name in names:
         module = modules[name]
         weight[name] = len(module.text) + sum(weight[child] for child in module.children if child not in cut)
-        if not module.generic and weight[name] >= (LARGE if instances[name] == 1 else REPEATED):
+        large = weight[name] >= (LARGE if instances[name] == 1 else REPEATED)
+        if not module.generic and (large or re.split(r"[._]", name)[-1] in always):
             cut.add(name)
     return cut
 

@@ -1,4 +1,7 @@
-"""Texts for other tools from the templates under templates/flows."""
+"""Texts for other tools from the templates under templates/flows.
+
+Tested by tests/flows/test_pins.py and tests/flows/test_yosys.py.
+"""
 
 from __future__ import annotations
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from hwgen.common.tools import Tool, find_tool
 from hwgen.flows.cells import latches, usage
 from hwgen.flows.flow import Job, ModuleUsage, Report
 from hwgen.flows.netlist import Mapped, instances, longest_path, memories, read
 from hwgen.flows.parts import Part, partition
 from hwgen.flows.render import render
-from hwgen.flows.tools import Tool, find_tool, in_parallel, step
+from hwgen.flows.tools import in_parallel, step
 from hwgen.machine.devices import Usage
 
 __all__ = ["Yosys", "map_part", "plain"]
@@ -35,7 +36,7 @@ class Yosys:
 
     def run(self, job: Job) -> Report:
         (tool,) = self.tools()
-        parts = partition(job.verilog, job.top)
+        parts = partition(job.verilog, job.top, job.parts)
         done: list[Part] = []
 
         def finished(part: Part) -> None:

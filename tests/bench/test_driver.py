@@ -10,11 +10,12 @@ import pytest
 
 from bench import driver
 from hwgen.rtl import emit
+from tests.hollow import hollow_verilog
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(emit, "accelerator_verilog", lambda *args, **named: "// quick\n")
+    monkeypatch.setattr(emit, "accelerator_verilog", hollow_verilog)
     return driver.build(driver.EXAMPLE, tmp_path / "out").path
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import re
 import shutil
@@ -73,18 +72,18 @@ def test_counters(acc, accelerator):
     assert counters["gmem1_write_bytes"] == accelerator.first.compiled.output_bytes["digit"]
 
 
-#: Registers other than they should be: name, value or what is added to the right one; the code.
+#: Registers other than they should be: name, value by what the registers should be; the code.
 REGISTERS = [
-    ("entry", lambda right: right + 64 * 1000, Error.ENTRY),
-    ("entry", lambda right: right + 32, Error.ENTRY),
-    ("program_size", lambda right: 64 * 3, Error.PROGRAM_RANGE),
+    ("entry", lambda right: right["entry"] + 64 * 1000, Error.ENTRY),
+    ("entry", lambda right: right["entry"] + 32, Error.ENTRY),
+    ("program_size", lambda right: right["entry"] + 64 * 3, Error.PROGRAM_RANGE),
     ("weights_size", lambda right: 0, Error.WEIGHTS_RANGE),
     ("input_size", lambda right: 0, Error.INPUT_RANGE),
     ("output_size", lambda right: 0, Error.OUTPUT_RANGE),
-    ("program_base", lambda right: right + 8, Error.PROGRAM_BASE),
+    ("program_base", lambda right: right["program_base"] + 8, Error.PROGRAM_BASE),
     ("weights_base", lambda right: (1 << 64) - 64, Error.WEIGHTS_BASE),
-    ("input_base", lambda right: right + 16, Error.INPUT_BASE),
-    ("output_base", lambda right: right + 8, Error.OUTPUT_BASE),
+    ("input_base", lambda right: right["input_base"] + 16, Error.INPUT_BASE),
+    ("output_base", lambda right: right["output_base"] + 8, Error.OUTPUT_BASE),
     ("input_stride", lambda right: 8, Error.INPUT_STRIDE),
     ("output_stride", lambda right: 8, Error.OUTPUT_STRIDE),
     ("watchdog", lambda right: 100, Error.WATCHDOG),
@@ -114,7 +113,7 @@ def expect(acc, driver, accelerator, job, code: Error) -> None:
 @pytest.mark.parametrize(("name", "change", "code"), REGISTERS, ids=lambda value: getattr(value, "name", str(value)))
 def test_wrong_registers(acc, driver, accelerator, name, change, code):
     job = acc.prepare(accelerator.images[:1], "digit")
-    job.registers[name] = change(job.registers.get(name, 0))
+    job.registers[name] = change(job.registers)
     expect(acc, driver, accelerator, job, code)
 
 
@@ -226,7 +225,7 @@ def test_no_accelerator_in_the_overlay(driver, monkeypatch):
 def test_files_of_another_build_or_model(acc, driver, accelerator, tmp_path):
     """Each is refused, and the model before is still there."""
     copy = accelerator.part(tmp_path / "copy")
-    weights, manifest = copy / "weights.bin", copy / "manifest.json"
+    weights, manifest = copy / "weights0.bin", copy / "manifest.json"
     right = weights.read_bytes()
 
     def refused(raised: type[Exception], text: str) -> None:
@@ -235,13 +234,13 @@ def test_files_of_another_build_or_model(acc, driver, accelerator, tmp_path):
         check(acc, accelerator)
 
     weights.write_bytes(right[:-64])
-    refused(driver.WrongFiles, rf"weights.bin has {len(right) - 64} bytes, not {len(right)}")
+    refused(driver.WrongFiles, rf"weights0.bin has {len(right) - 64} bytes, not {len(right)}")
     weights.write_bytes(right[:-1] + bytes([right[-1] ^ 1]))
-    refused(driver.WrongFiles, "weights.bin has other contents than .*manifest.json says\n  to do: copy program")
-    shutil.copy(copy / "models" / SECOND / "weights.bin", weights)
-    refused(driver.WrongFiles, "weights.bin has")
+    refused(driver.WrongFiles, "weights0.bin has other contents than .*manifest.json says\n  to do: copy program")
+    shutil.copy(copy / "models" / SECOND / "weights0.bin", weights)
+    refused(driver.WrongFiles, "weights0.bin has")
     weights.unlink()
-    refused(driver.WrongFiles, "weights.bin is missing")
+    refused(driver.WrongFiles, "weights0.bin is missing")
     weights.write_bytes(right)
     text = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(text | {"build_hash": "0x0123456789abcdef"}))
@@ -252,22 +251,13 @@ def test_files_of_another_build_or_model(acc, driver, accelerator, tmp_path):
     refused(driver.WrongFiles, "is not in a directory written by `hwgen build`: no manifest.json")
 
 
-def test_weights_over_several_ports(acc, accelerator, link, tmp_path):
+def test_weights_over_several_ports(acc, accelerator, link):
     """Each port's share is a file, a buffer and a register; the size is that of all."""
-    copy = accelerator.part(tmp_path / "copy")
-    known, manifest = (json.loads((copy / name).read_text()) for name in ("memory_map.json", "manifest.json"))
-    weights = (copy / "weights.bin").read_bytes()
-    shares, known["weights"]["ports"] = [weights[:512], weights[512:]], []
-    for port, share in enumerate(shares):
-        (copy / f"weights{port}.bin").write_bytes(share)
-        known["weights"]["ports"].append({"file": f"weights{port}.bin", "bytes": len(share)})
-        manifest["files"][f"weights{port}.bin"] = hashlib.sha256(share).hexdigest()
-    (copy / "memory_map.json").write_text(json.dumps(known))
-    (copy / "manifest.json").write_text(json.dumps(manifest))
-    acc.load(copy)
+    acc.load(accelerator.path)
     job = acc.prepare(accelerator.images[:1], "digit")
-    assert job.registers["weights_size"] == len(weights)
-    for name, share in zip(("weights_base", "weights_base1"), shares, strict=True):
+    assert job.registers["weights_size"] == (accelerator.path / "weights.bin").stat().st_size
+    for name, file in (("weights_base", "weights0.bin"), ("weights_base1", "weights1.bin")):
+        share = (accelerator.path / file).read_bytes()
         assert link.read(job.registers[name], len(share)) == share
 
 

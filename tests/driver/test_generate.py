@@ -18,6 +18,7 @@ from hwgen.driver.faults import faults
 from hwgen.machine.regmap import BY_NAME, COUNTERS, MAGIC, REGISTERS, VERSION, c_header
 from hwgen.network import description
 from hwgen.rtl import emit
+from tests.hollow import hollow_verilog
 from tests.random_model import random_description
 
 
@@ -31,7 +32,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
         description.save(named, home / name)
     (home / "config.yaml").write_text("models: [first, 2nd]\narray: {t: 4, c: 8, k: 4}\nbatch: 2\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(emit, "accelerator_verilog", lambda *args, **named: "// quick\n")
+        patch.setattr(emit, "accelerator_verilog", hollow_verilog)
         return build(home / "config.yaml", home / "out").path
 
 

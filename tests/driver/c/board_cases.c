@@ -133,7 +133,7 @@ static void wrong_registers(void) {
     EXPECT_STATUS(#field, hwgen_wait(&acc, LONG), code);                  \
     EXPECT("good after " #field, good());
     WRONG(entry, right.entry + 64 * 1000, HWGEN_RUN_ENTRY)
-    WRONG(program_size, 64 * 3, HWGEN_RUN_PROGRAM_RANGE)
+    WRONG(program_size, right.entry + 64 * 3, HWGEN_RUN_PROGRAM_RANGE)
     EXPECT("instruction at fault", acc.error_index > 0 && acc.error_index <= 3);
     WRONG(weights_size, 0, HWGEN_RUN_WEIGHTS_RANGE)
     WRONG(input_size, 0, HWGEN_RUN_INPUT_RANGE)
