@@ -112,8 +112,10 @@ class Control(wiring.Component):
         constants = {name: Const(value, 64) for name, value in self._constants().items()}
         pairs: defaultdict[int, list[Value]] = defaultdict(lambda: [Const(0, 32)] * 2)
         for register in REGISTERS:
-            value = constants[register.name] if register.name in constants else getattr(self, register.name, None)
-            for word in range(register.words if value is not None else 0):
+            if register.name in PROTOCOL:
+                continue
+            value = constants[register.name] if register.name in constants else getattr(self, register.name)
+            for word in range(register.words):
                 pair, half = divmod(register.offset // 4 + word, 2)
                 pairs[pair][half] = value[32 * word :][:32]
         groups: defaultdict[int, list[Value]] = defaultdict(list)
