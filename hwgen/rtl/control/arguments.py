@@ -44,7 +44,7 @@ class Arguments(wiring.Component):
         m = Module()
 
         def aside(name: str, value: Value) -> Signal:
-            result = Signal(value.shape(), name=name)
+            result = Signal(value.shape(), name=name, reset_less=True)
             m.d.sync += result.eq(value)
             return result
 

@@ -41,9 +41,9 @@ class KeptWeights(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         f = Fields(self.instruction)
-        kept, behind = Signal(self.level), Signal(self.level)
-        matmul, new = Signal(), Signal()
-        elsewhere, short = Signal(), Signal()
+        kept, behind = Signal(self.level), Signal(self.level, reset_less=True)
+        matmul, new = Signal(reset_less=True), Signal(reset_less=True)
+        elsewhere, short = Signal(reset_less=True), Signal(reset_less=True)
         m.d.sync += [
             matmul.eq(f.op == Op.MATMUL),
             new.eq(f.bytes != 0),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from functools import reduce
 from operator import or_
-from typing import Any
 
 from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
@@ -114,8 +113,10 @@ class Control(wiring.Component):
         constants = {name: Const(value, 64) for name, value in self._constants().items()}
         pairs: defaultdict[int, list[Value]] = defaultdict(lambda: [Const(0, 32)] * 2)
         for register in self.registers:
-            value: Any = constants.get(register.name, getattr(self, register.name, None))
-            for word in range(register.words if value is not None else 0):
+            if register.name in PROTOCOL:
+                continue
+            value = constants[register.name] if register.name in constants else getattr(self, register.name)
+            for word in range(register.words):
                 pair, half = divmod(register.offset // 4 + word, 2)
                 pairs[pair][half] = value[32 * word :][:32]
         groups: defaultdict[int, list[Value]] = defaultdict(list)
