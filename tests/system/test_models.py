@@ -100,8 +100,8 @@ def test_packed_weights_of_every_kind(hardware):
 
 @pytest.mark.parametrize("hardware", HARDWARE, ids=lambda h: f"{h.t}x{h.c}x{h.k}")
 def test_random_models(hardware):
-    """Also with memory that answers at once, and late with many stalls, at each weight port otherwise; `seed` is that of
-    all initial contents too.
+    """Also with memory that answers at once, and late with many stalls, at each weight port otherwise; `seed` is that
+    of all initial contents too.
 
     Batches take turns with single images.
     """
