@@ -119,7 +119,8 @@ async def protocol(dut):
     p = {part.name: part for part in BY_NAME["buses"].parts}
     buses = await bench.read("buses")
     for name, port in (("gmem0", dut.m_axi_gmem0_RDATA), ("gmem1", dut.m_axi_gmem1_RDATA)):
-        assert buses >> p[name].lsb & 0xFFFF == len(port)
+        assert buses >> p[name].lsb & (1 << p[name].bits) - 1 == len(port)
+    assert buses >> p["weight_ports"].lsb & (1 << p["weight_ports"].bits) - 1 == len(bench.weights)
     assert await bench.read("magic") == int.from_bytes(b"HWGN", "little")
     assert await bench.read("program_base") == bench.dram.regions["program"].base
     assert bench.dram.violations == []

@@ -157,5 +157,5 @@ def build_system(home: Path) -> System:
         3, tasks=TASKS, layers=LAYERS, class_token=True, image={"height": 4, "width": 6, "channels": 1},
         patch={"height": 2, "width": 2}, dim=10, heads=2, head_dim=5,
     )  # fmt: skip
-    p = auto_params([desc], 4, 4, 4, weight_bus=64, data_bus=128)
+    p = auto_params([desc], 4, 4, 4, weight_bus=64, weight_ports=2, data_bus=128)
     return System(Build(home, {}, p, desc, compile_model(desc, p)), build_cocotb(accelerator_verilog(p)))

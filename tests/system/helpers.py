@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from golden.model import Golden
 from hwgen.build import Build
 from hwgen.compiler import Compiled, compile_model
+from hwgen.machine.interfaces import weight_numbers
 from hwgen.machine.isa import BYTES, Op
 from hwgen.machine.params import HwParams
 from hwgen.machine.regmap import BY_NAME, COUNTERS, c_header
@@ -130,5 +131,8 @@ def assert_same(machine: Harness, runs: Runs, timing: Timing | None = None, *, a
         counters = result.counters
         stalls = sum(cycles for name, cycles in counters.items() if name.startswith("stall_"))
         assert counters["array_busy"] + stalls == counters["cycles"]
+        shares = [counters[f"gmem{number}_read_bytes"] for number in weight_numbers(work.p)]
+        assert shares == shares[:1] * work.p.weight_ports
+        assert sum(counters[f"gmem{number}_read_bytes"] for number in (0, 2, 3, 4)) == sum(shares)
         assert counters["kv_read_bytes"] == work.p.ring_bytes * counters["attention_busy"]
     return results

@@ -17,7 +17,7 @@ from sim.isa_model import IsaError, Machine
 from sim.system import Fault, Response, SystemJob, SystemResult
 from tests.system.cocotb_system import FAST, TASKS, System, build_system
 
-GMEM0_READ, GMEM1_READ, GMEM1_WRITE = range(3)
+GMEM0_READ, GMEM1_READ, GMEM1_WRITE, GMEM2_READ = range(4)
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +132,12 @@ def test_bus_errors(system, seed):
     streaming = [system.find(task, Op.MATMUL, number) for number in (0, 3, -1)]
     for index in streaming:
         fields = system.fields(task, index)
-        offset, earliest = fields["offset"] + rng.integers(fields["bytes"]), fetched_ahead(system, index)
-        add(GMEM0_READ, "weights", offset, Error.READ_GMEM0, earliest, run_ahead(system, task, index))
+        earliest, latest = fetched_ahead(system, index), run_ahead(system, task, index)
+        share = fields["offset"] // 2, fields["bytes"] // 2  # of each port
+        for port, region, code in (
+            (GMEM0_READ, "weights", Error.READ_GMEM0), (GMEM2_READ, "weights1", Error.READ_GMEM2),
+        ):  # fmt: skip
+            add(port, region, share[0] + rng.integers(share[1]), code, earliest, latest)
     for index in (0, int(rng.integers(1, 12)), last):
         offset = entry + index * BYTES + rng.integers(BYTES)
         add(GMEM1_READ, "program", offset, Error.READ_GMEM1, fetched_ahead(system, index), index)
@@ -183,6 +187,7 @@ ILLEGAL = [
     (Op.END, 0, {"op": max(Op) + 1}, Error.OPCODE),
     (Op.MATMUL, 0, {"tiles": 0}, Error.FIELD),
     (Op.MATMUL, 0, {"bytes": 64}, Error.FIELD),
+    (Op.MATMUL, 0, {"offset": 64}, Error.FIELD),
     (Op.MATMUL, 1, {"k_steps": 0, "bytes": 0}, Error.FIELD),
     (Op.MATMUL, 1, {"k_steps": 0xFFFF}, Error.FIELD),
     (Op.MATMUL, 2, {"dest": Dest.NORM}, Error.FIELD),
@@ -219,7 +224,7 @@ ILLEGAL = [
     (Op.STORE, 0, {"use_queue": 1}, Error.FIELD),
     *((Op.END, 0, {name: 1}, Error.FIELD) for name in ("expert", *ORDER)),
     (Op.MATMUL, 0, {"offset": 0x10000}, Error.WEIGHTS_RANGE),
-    (Op.MATMUL, -1, {"offset": 0xFFFFFFC0}, Error.WEIGHTS_RANGE),
+    (Op.MATMUL, -1, {"offset": 0xFFFFFF80}, Error.WEIGHTS_RANGE),
     (Op.LOAD, 0, {"offset": 0xFFFFFFC0}, Error.PROGRAM_RANGE),
     (Op.LOAD, 1, {"offset": 0x7FFFFFC0}, Error.PROGRAM_RANGE),
     (Op.IMAGE, 0, {"offset": 64}, Error.INPUT_RANGE),

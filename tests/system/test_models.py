@@ -32,24 +32,26 @@ class Hardware:
     batch: int = 1
     multiplier_bits: int = 27
     max_burst: int = 64
+    weight_ports: int = 1
 
     def works(self, runs: int = 2, batch: int = 1) -> list[Work]:
         descs = [random_description(seed) for seed in self.seeds]
         descs.append(random_description(self.seeds[0], gain=60, narrow=1))
-        buses = {"weight_bus": self.weight_bus, "data_bus": self.data_bus}
+        buses = {"weight_bus": self.weight_bus, "data_bus": self.data_bus, "weight_ports": self.weight_ports}
         p = auto_params(descs, self.t, self.c, self.k, batch=self.batch, **buses)
         p = replace(p, multiplier_bits=self.multiplier_bits, max_burst=self.max_burst)
         return [Work(desc, p, random_images(desc, runs * batch, seed=desc.model.dim), batch) for desc in descs]
 
 
-#: T, C and K each the largest and the smallest, K > C, T > C, more than a ring word per beat and less.
+#: T, C and K each the largest and the smallest, K > C, T > C, more than a ring word per beat and less; one, two and
+#: four weight ports.
 HARDWARE = [
-    Hardware(2, 4, 1, 64, 512, (2, 7, 8), batch=3),
+    Hardware(2, 4, 1, 64, 512, (2, 7, 8), batch=3, weight_ports=2),
     Hardware(4, 4, 4, 512, 64, (4, 14, 20)),
-    Hardware(8, 4, 16, 128, 256, (1, 21, 44), batch=2),
+    Hardware(8, 4, 16, 128, 256, (1, 21, 44), batch=2, weight_ports=4),
     Hardware(4, 16, 2, 256, 128, (9, 13, 27), max_burst=16),
     Hardware(32, 4, 4, 64, 64, (5, 12, 28), batch=5),
-    Hardware(16, 4, 2, 512, 512, (6, 24, 25), batch=2, multiplier_bits=18),
+    Hardware(16, 4, 2, 512, 512, (6, 24, 25), batch=2, multiplier_bits=18, weight_ports=2),
 ]
 #: Two tokens in front of the patches, a token's head each, a mean in front of the norm; on the hardware of others.
 POOLED = {
@@ -99,7 +101,8 @@ def test_packed_weights_of_every_kind(hardware):
 
 @pytest.mark.parametrize("hardware", HARDWARE, ids=lambda h: f"{h.t}x{h.c}x{h.k}")
 def test_random_models(hardware):
-    """Also with memory that answers at once, and late with many stalls; `seed` is that of all initial contents too.
+    """Also with memory that answers at once, and late with many stalls, at each weight port otherwise; `seed` is that
+    of all initial contents too.
 
     Batches take turns with single images.
     """
@@ -109,7 +112,8 @@ def test_random_models(hardware):
     machine = harness(works[0].p)
     for timing in (
         Timing(latency=hardware.t, stall_percent=0, seed=hardware.c, longest_burst=hardware.max_burst),
-        Timing(latency=60, stall_percent=40, seed=hardware.k, longest_burst=hardware.max_burst),
+        Timing(latency=60, stall_percent=40, seed=hardware.k, longest_burst=hardware.max_burst, jitter=30,
+               weight_latency=(45, 90, 10, 60)),
     ):
         assert_same(machine, in_turns(works), timing)
 

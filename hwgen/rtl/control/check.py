@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
 from hwgen.machine.isa import OPCODES, Dest, Op, Source, read_mask
-from hwgen.machine.params import HwParams
+from hwgen.machine.params import ALIGN, HwParams
 from hwgen.machine.tables import ACTIVATION_ENTRIES
 from hwgen.rtl.common.decode import INSTRUCTION_BITS, Fields
 
@@ -99,8 +99,8 @@ class OperandCheck(wiring.Component):
         load_room = register("load_room", load_depth - f.d_base)
         ring_room = register("ring_room", p.weight_depth - f.ring_offset)
         rows = register("ordered", f.row_begin < f.row_end) & register("counted", f.row_end <= p.max_tokens)
-        aligned = register("aligned", ~f.offset[:6].any())
-        striped = register("striped", ~(f.offset & p.weight_align - 1).any())
+        unaligned = f.offset & Mux(f.op == Op.MATMUL, p.weight_align - 1, ALIGN - 1)
+        aligned = register("aligned", ~unaligned.any())
         queue = register("queue", f.use_queue & (f.expert < p.max_experts) & ~f.row_begin.any())
         norm_tiles = register("norm_tiles", f.tiles <= p.norm_depth)
         steps_suffice = register("steps_suffice", f.k_steps >= p.param_words)
@@ -134,7 +134,6 @@ class OperandCheck(wiring.Component):
             Op.NORM: rows & tiles & norm_tiles,
             Op.MATMUL: Mux(f.use_queue, queue & once, rows & ~f.scatter)
             & tiles
-            & striped
             & steps_suffice
             & (f.dest <= Dest.LOGITS)
             & (f.source <= Source.H)

@@ -1,4 +1,7 @@
-"""Weight ports: several AXI readers that serve one stream, striped over them beat by beat."""
+"""Weight ports: several AXI readers that serve one stream, striped over them beat by beat.
+
+Tested by tests/rtl/memory/test_weights.py.
+"""
 
 from __future__ import annotations
 
