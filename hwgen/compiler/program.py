@@ -17,6 +17,7 @@ from hwgen.compiler.layout import Layout, check_fits, stored_words
 from hwgen.compiler.mlp import dense, experts
 from hwgen.compiler.packing import Region
 from hwgen.compiler.probes import Probe
+from hwgen.compiler.wipe import wipe
 from hwgen.machine import isa
 from hwgen.machine.params import ALIGN, HwParams
 from hwgen.network.description import Description, MoeMlp, Task
@@ -41,6 +42,7 @@ class Compiled:
     image_stride: int  #: bytes from one image to the next in the input region
     output_bytes: dict[str, int]
     output_shapes: dict[str, tuple[int, int]]
+    clear: int | None = None  #: byte offset of the program that clears all buffers, if there is one
 
     @property
     def comments(self) -> dict[int, str]:
@@ -64,18 +66,21 @@ class Compiled:
         return words[:, :, :columns].astype(np.int16)
 
 
-def compile_model(desc: Description, p: HwParams, batch: int = 1) -> Compiled:
-    """Compile all tasks of a checked description for runs of `batch` images. Raises HwgenError when it does not fit
-    `p`."""
+def compile_model(desc: Description, p: HwParams, batch: int = 1, *, clear: bool = False) -> Compiled:
+    """Compile all tasks of a checked description for runs of `batch` images, and with `clear` the program that leaves
+    nothing of them in the buffers. Raises HwgenError when it does not fit `p`."""
     check_fits(desc, p, batch)
     weights, tables = Region(p.weight_align), Region(ALIGN)
     layout = Layout(desc, p, batch)
     programs = {task.name: _program(layout, weights, tables, task) for task in desc.model.tasks}
+    wiping = wipe(p, weights, tables) if clear else []
     binary = bytearray(tables.data)
     entries: dict[str, int] = {}
     for task, emitted in programs.items():
         entries[task] = len(binary)
         binary += b"".join(_encode(desc, instr) for instr in emitted.instructions)
+    clear_entry = len(binary) if clear else None
+    binary += b"".join(_encode(desc, instr) for instr in wiping)
     image, shapes = desc.model.image, {task.name: desc.model.output_shape(task) for task in desc.model.tasks}
     return Compiled(
         program=bytes(binary),
@@ -90,6 +95,7 @@ def compile_model(desc: Description, p: HwParams, batch: int = 1) -> Compiled:
             task.name: 2 * p.c * batch * shapes[task.name][0] * stored_words(desc, p, task) for task in desc.model.tasks
         },
         output_shapes=shapes,
+        clear=clear_entry,
     )
 
 
