@@ -76,8 +76,8 @@ def build(config: Path, output: Path, *, force: bool = False, progress: Progress
     project = load_project(config)
     with new_directory(output, MANIFEST, force=force) as directory:
         say("compile " + ", ".join(desc.model.name for desc in project.models))
-        batch = project.config.batch
-        compiled = [compile_model(desc, project.params, batch=batch) for desc in project.models]
+        asked = {"batch": project.config.batch, "clear": project.config.clear}
+        compiled = [compile_model(desc, project.params, **asked) for desc in project.models]
         for index, (desc, result) in enumerate(zip(project.models, compiled, strict=True)):
             home = directory if index == 0 else directory / "models" / desc.model.name
             _write_model(home, desc, project.params, result)
@@ -131,7 +131,7 @@ def load_build(path: Path, model: str | None = None) -> Build:
     home = path if name == names[0] else path / "models" / name
     params = HwParams(**manifest["parameters"])
     desc = description.load(home / "model")
-    compiled = compile_model(desc, params, batch=manifest.get("batch", 1))
+    compiled = compile_model(desc, params, batch=manifest.get("batch", 1), clear=manifest.get("clear", False))
     for file, data in _images(params, compiled).items():
         if not (home / file).exists() or (home / file).read_bytes() != data:
             raise HwgenError(
@@ -276,7 +276,7 @@ def _memory_map(desc: Description, p: HwParams, compiled: Compiled) -> dict[str,
             "shape": [image.height, image.width, image.channels], "order": "row, column, channel",
         },
         "tasks": tasks,
-    }  # fmt: skip
+    } | ({} if compiled.clear is None else {"clear": {"entry": compiled.clear}})  # fmt: skip
 
 
 def _shares(p: HwParams, compiled: Compiled) -> list[dict[str, Any]]:
@@ -304,7 +304,7 @@ def _manifest(project: Project, number: int, directory: Path) -> dict[str, Any]:
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     return {
         "format": FORMAT, "version": VERSION, "versions": versions, "build_hash": f"0x{number:016x}",
-        "parameters": project.params.as_dict(), "rtl": project.emission.as_dict(), "batch": project.config.batch,
+        "parameters": project.params.as_dict(), "rtl": project.emission.as_dict(), "batch": project.config.batch, "clear": project.config.clear,
         "config_sha256": _sha256(project.path), "models": models,
         "files": {path.relative_to(directory).as_posix(): _sha256(path) for path in files},
     }  # fmt: skip

@@ -99,6 +99,7 @@ class Config(Strict):
     rtl: Rtl = Rtl()
     buffers: Annotated[Buffers, BeforeValidator(_auto)] = Buffers()
     batch: Annotated[int, Field(ge=1, le=MAX_BATCH)] = 1
+    clear: bool = False  #: with a program that clears the buffers
     images: str | None = None
     device: str | None = None
 

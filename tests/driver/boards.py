@@ -53,7 +53,7 @@ def made(factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(MNIST / "model", home / "mnist")
             config = home / "config.yaml"
             buses = "buses: {weights: 32, weight_ports: 2, data: 64}"
-            config.write_text(f"models: [small, mnist]\narray: {{t: 4, c: 4, k: 4}}\n{buses}\n")
+            config.write_text(f"models: [small, mnist]\narray: {{t: 4, c: 4, k: 4}}\nclear: true\n{buses}\n")
             build(config, out)
     return out
 

@@ -142,6 +142,17 @@ def test_every_code_of_a_host_is_here():
     assert left <= {"STARVED", "READ_GMEM2", "READ_GMEM3", "READ_GMEM4"}
 
 
+def test_clear(acc, driver, accelerator, monkeypatch):
+    """A program of its own, between runs; a build may come without."""
+    check(acc, accelerator)
+    acc.clear()
+    assert acc.read_register("instructions") > 10
+    check(acc, accelerator)
+    monkeypatch.setattr(acc.model, "clear", None)
+    with pytest.raises(driver.UnknownTask, match=r"built without `clear: true`"):
+        acc.clear()
+
+
 def test_stop(acc, driver, accelerator):
     acc.start(acc.prepare(accelerator.images, "digit"))
     with pytest.raises(driver.Busy):

@@ -89,6 +89,8 @@ static void outputs(void) {
     polling.wait = NULL;
     acc.ops = &polling;
     EXPECT("polling", good());
+    EXPECT_STATUS("clear", hwgen_clear(&acc, LONG), HWGEN_OK);
+    EXPECT("good after it", good());
     acc.ops = &hwgen_simulation_ops;
     acc.interrupt = true;
 }

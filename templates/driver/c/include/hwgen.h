@@ -55,6 +55,9 @@ typedef struct hwgen_task {
     float scale;            /* real value of one step; 0: not known */
 } hwgen_task;
 
+/* Of a model that was built without `clear: true`. */
+#define HWGEN_NO_CLEAR 0xFFFFFFFFu
+
 /* A model of a build: hwgen_models.h has them. */
 typedef struct hwgen_model {
     const char *name;
@@ -66,6 +69,7 @@ typedef struct hwgen_model {
     uint32_t weight_ports;
     const hwgen_task *tasks;
     uint32_t task_count;
+    uint32_t clear; /* byte offset of the program that clears the buffers, or HWGEN_NO_CLEAR */
 } hwgen_model;
 
 /* The registers of one start. */
@@ -118,6 +122,9 @@ hwgen_status hwgen_stop(hwgen *acc);
 /* All of these, with the cache maintenance of both buffers. */
 hwgen_status hwgen_run(hwgen *acc, const hwgen_task *task, uint32_t images, const hwgen_buffer *input,
                        const hwgen_buffer *output, uint64_t microseconds);
+
+/* Leave nothing of what ran before in the accelerator's buffers; HWGEN_UNKNOWN_TASK if the model has no program to. */
+hwgen_status hwgen_clear(hwgen *acc, uint64_t microseconds);
 
 /* One output: the int16, and what it means, code * scale. */
 int16_t hwgen_code(const hwgen_model *model, const hwgen_task *task, const hwgen_buffer *output, uint32_t image,

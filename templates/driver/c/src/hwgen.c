@@ -121,6 +121,20 @@ hwgen_status hwgen_pack(const hwgen_model *model, const uint8_t *pixels, size_t 
     return HWGEN_OK;
 }
 
+/* Of a program that reads no input and writes no output. */
+static hwgen_job program_job(const hwgen *acc, uint32_t entry) {
+    const hwgen_model *model = acc->model;
+    hwgen_job job = {.program_base = acc->program.address,
+                     .program_size = model->program.bytes,
+                     .entry = entry,
+                     .batch = 1};
+    for (uint32_t port = 0; port < model->weight_ports; port++) {
+        job.weights_base[port] = acc->weights[port].address;
+        job.weights_size += model->weights[port].bytes; /* of all ports together */
+    }
+    return job;
+}
+
 hwgen_status hwgen_prepare(const hwgen *acc, const hwgen_task *task, uint32_t images, const hwgen_buffer *input,
                            const hwgen_buffer *output, hwgen_job *job) {
     const hwgen_model *model = acc->model;
@@ -130,22 +144,14 @@ hwgen_status hwgen_prepare(const hwgen *acc, const hwgen_task *task, uint32_t im
     if (input->bytes < hwgen_input_bytes(model, images) || output->bytes < hwgen_output_bytes(model, task, images) ||
         input->address % HWGEN_ALIGN || output->address % HWGEN_ALIGN)
         return HWGEN_BAD_BUFFER;
-    *job = (hwgen_job){
-        .program_base = acc->program.address,
-        .input_base = input->address,
-        .output_base = output->address,
-        .program_size = model->program.bytes,
-        .input_size = (uint32_t)hwgen_input_bytes(model, images),
-        .output_size = (uint32_t)hwgen_output_bytes(model, task, images),
-        .entry = task->entry,
-        .batch = runs_of(model, images),
-        .input_stride = (uint32_t)input_stride(model),
-        .output_stride = (uint32_t)output_stride(task),
-    };
-    for (uint32_t port = 0; port < model->weight_ports; port++) {
-        job->weights_base[port] = acc->weights[port].address;
-        job->weights_size += model->weights[port].bytes; /* of all ports together */
-    }
+    *job = program_job(acc, task->entry);
+    job->input_base = input->address;
+    job->output_base = output->address;
+    job->input_size = (uint32_t)hwgen_input_bytes(model, images);
+    job->output_size = (uint32_t)hwgen_output_bytes(model, task, images);
+    job->batch = runs_of(model, images);
+    job->input_stride = (uint32_t)input_stride(model);
+    job->output_stride = (uint32_t)output_stride(task);
     return HWGEN_OK;
 }
 
@@ -227,6 +233,14 @@ hwgen_status hwgen_run(hwgen *acc, const hwgen_task *task, uint32_t images, cons
     if (acc->ops->invalidate)
         acc->ops->invalidate(acc->device, output, hwgen_output_bytes(acc->model, task, images));
     return status;
+}
+
+hwgen_status hwgen_clear(hwgen *acc, uint64_t microseconds) {
+    if (!acc->model) return HWGEN_NOT_LOADED;
+    if (acc->model->clear == HWGEN_NO_CLEAR) return HWGEN_UNKNOWN_TASK;
+    const hwgen_job job = program_job(acc, acc->model->clear);
+    const hwgen_status status = hwgen_start(acc, &job);
+    return status == HWGEN_OK ? hwgen_wait(acc, microseconds) : status;
 }
 
 int16_t hwgen_code(const hwgen_model *model, const hwgen_task *task, const hwgen_buffer *output, uint32_t image,

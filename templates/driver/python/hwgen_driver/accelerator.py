@@ -24,6 +24,7 @@ from .errors import (
     OtherVersion,
     RunError,
     Timeout,
+    UnknownTask,
 )
 from .model import Model
 
@@ -172,17 +173,34 @@ class Accelerator(DefaultIP):
         target = self._region("output", runs * output_stride)
         model.pack(images, _array(source))
         source.flush()
-        values = {
-            "program_base": self._program.device_address, "program_size": len(model.program),
-            "weights_size": sum(map(len, model.weights)),
+        values = self._program_registers(model, entry["entry"]) | {
             "input_base": source.device_address, "input_size": runs * model.input_stride,
             "output_base": target.device_address, "output_size": runs * output_stride,
-            "entry": entry["entry"], "batch": runs,
-            "input_stride": model.input_stride, "output_stride": output_stride,
+            "batch": runs, "input_stride": model.input_stride, "output_stride": output_stride,
+        }  # fmt: skip
+        return Job(values, entry, len(images))
+
+    def clear(self, timeout: float = 10.0) -> None:
+        """Leave nothing of what ran before in the accelerator's buffers. Raises UnknownTask for a model that was built
+        without `clear: true`."""
+        model = self.model
+        if model is None:
+            raise NotLoaded
+        if model.clear is None:
+            raise UnknownTask(f"clear; {model.name} was built without `clear: true`")
+        values = dict.fromkeys(("input_base", "input_size", "output_base", "output_size", "input_stride",
+                                "output_stride"), 0)  # fmt: skip
+        self.start(Job(values | self._program_registers(model, model.clear) | {"batch": 1}, {}, 0))
+        self.wait(timeout)
+
+    def _program_registers(self, model: Model, entry: int) -> dict[str, int]:
+        values = {
+            "program_base": self._program.device_address, "program_size": len(model.program), "entry": entry,
+            "weights_size": sum(map(len, model.weights)),
         }  # fmt: skip
         for port, weights in enumerate(self._weights):
             values[f"weights_base{port or ''}"] = weights.device_address
-        return Job(values, entry, len(images))
+        return values
 
     def start(self, job: Job, *, interrupt: bool = False) -> None:
         """Start a prepared job. `interrupt`: ask for one at its end."""

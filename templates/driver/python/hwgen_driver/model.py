@@ -32,6 +32,8 @@ class Model:
         self._sums: dict[str, str] = manifest["files"]
         self.name: str = self.map["model"]
         self.tasks: dict[str, Any] = self.map["tasks"]
+        #: Byte offset of the program that clears the buffers, if the configuration asked for one.
+        self.clear: int | None = self.map.get("clear", {}).get("entry")
         self.shape = tuple(self.map["input"]["shape"])
         self.batch: int = self.map["batch"]
         align = self.map["alignment"]
