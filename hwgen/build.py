@@ -76,8 +76,8 @@ def build(config: Path, output: Path, *, force: bool = False, progress: Progress
     project = load_project(config)
     with new_directory(output, MANIFEST, force=force) as directory:
         say("compile " + ", ".join(desc.model.name for desc in project.models))
-        asked = {"batch": project.config.batch, "clear": project.config.clear}
-        compiled = [compile_model(desc, project.params, **asked) for desc in project.models]
+        batch, clear = project.config.batch, project.config.clear
+        compiled = [compile_model(desc, project.params, batch=batch, clear=clear) for desc in project.models]
         for index, (desc, result) in enumerate(zip(project.models, compiled, strict=True)):
             home = directory if index == 0 else directory / "models" / desc.model.name
             _write_model(home, desc, project.params, result)
@@ -304,7 +304,8 @@ def _manifest(project: Project, number: int, directory: Path) -> dict[str, Any]:
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     return {
         "format": FORMAT, "version": VERSION, "versions": versions, "build_hash": f"0x{number:016x}",
-        "parameters": project.params.as_dict(), "rtl": project.emission.as_dict(), "batch": project.config.batch, "clear": project.config.clear,
+        "parameters": project.params.as_dict(), "rtl": project.emission.as_dict(),
+        "batch": project.config.batch, "clear": project.config.clear,
         "config_sha256": _sha256(project.path), "models": models,
         "files": {path.relative_to(directory).as_posix(): _sha256(path) for path in files},
     }  # fmt: skip
