@@ -45,7 +45,7 @@ class Placement:
 def netlist_of(yosys: Tool, job: Job, family: str) -> dict[str, Any]:
     """Yosys' netlist of the design behind its pins."""
     job.say("Yosys, the whole design", 0, 1)
-    verilog = job.verilog + few_pins(job.verilog, job.top, PINS)
+    verilog = job.verilog + few_pins(job.verilog, job.top, PINS, oscillator=family == "nexus")
     script = render("nextpnr/synth.ys", family=family, top=PINS)
     home = step(yosys, ["-q", "synth.ys"], {"design.v": verilog, "synth.ys": script}, ["netlist.json"])
     job.say("Yosys, the whole design", 1, 1)
@@ -53,15 +53,16 @@ def netlist_of(yosys: Tool, job: Job, family: str) -> dict[str, Any]:
     return netlist
 
 
-def place_and_route(nextpnr: Tool, job: Job, netlist: str, options: Sequence[str], made: str) -> list[Placement]:
-    """A placement per seed; `made` is the file it writes for the bitstream."""
+def place_and_route(nextpnr: Tool, job: Job, netlist: str, options: Sequence[str], made: str,
+                    more: Mapping[str, str] | None = None) -> list[Placement]:  # fmt: skip
+    """A placement per seed; `made` is the file it writes for the bitstream, `more` are files that it reads."""
     what = "nextpnr, seeds of the placer"
     done: list[int] = []
 
     def one(seed: int) -> Placement:
         arguments = [*options, "--freq", f"{job.mhz or MHZ:g}", "--timing-allow-fail", "--seed", str(seed), "--json",
                      "netlist.json", "--report", "report.json", "--quiet"]  # fmt: skip
-        home = step(nextpnr, arguments, {"netlist.json": netlist}, ["report.json", made])
+        home = step(nextpnr, arguments, {"netlist.json": netlist, **(more or {})}, ["report.json", made])
         return _placement(seed, home)
 
     def finished(seed: int) -> None:

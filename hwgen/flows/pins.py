@@ -20,8 +20,11 @@ class _Pin:
     bits: int
 
 
-def few_pins(verilog: str, module: str, name: str) -> str:
-    """Verilog of a module `name` around `module` with a clock, a serial input and a serial output."""
+def few_pins(verilog: str, module: str, name: str, *, oscillator: bool = False) -> str:
+    """Verilog of a module `name` around `module` with a clock, a serial input and a serial output.
+
+    oscillator: the clock is that of a Nexus device itself, as nextpnr routes none from a pin there.
+    """
     pins: list[_Pin] = []
     width = {"to": 0, "from": 0}
     for side, port, bits in ports(parse(verilog)[module]):
@@ -30,4 +33,4 @@ def few_pins(verilog: str, module: str, name: str) -> str:
             pins.append(_Pin(port, bus, width[bus], bits))
             width[bus] += bits
     return render("nextpnr/pins.v", name=name, module=module, clock=CLOCK, ports=pins, inputs=width["to"],
-                  outputs=width["from"])  # fmt: skip
+                  outputs=width["from"], oscillator=oscillator)  # fmt: skip

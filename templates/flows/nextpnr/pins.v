@@ -1,6 +1,10 @@
 
 // Shift registers stand for the pins of {{ module }}: a device has few of them, and all paths begin and end in registers.
-module {{ name }} (input wire clk, input wire capture, input wire in, output wire out);
+module {{ name }} ({{ "" if oscillator else "input wire clk, " }}input wire capture, input wire in, output wire out);
+{% if oscillator %}
+    wire clk;
+    OSCA #(.HF_CLK_DIV("1")) oscillator (.HFOUTEN(1'b1), .HFSDSCEN(1'b0), .HFCLKOUT(clk));
+{% endif %}
     reg [{{ inputs - 1 }}:0] to;
     wire [{{ outputs - 1 }}:0] from;
     reg [{{ outputs - 1 }}:0] shifted;
