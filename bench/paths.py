@@ -2,7 +2,8 @@
 
 A route is taken to cost 0.9 + 0.45·log2(fan-out) ns, about what a crowded chip of speed grade 6 makes of it; cells as
 nextpnr has them. Registers of one name that end paths from one name are a cluster: it is shown with how many they are
-and its worst estimate. The netlist is build/synth/*/packed.json of `python -m bench.synth --ecp5`.
+and its worst estimate. The netlist is DIR/netlist.json of
+`hwgen synth --flow nextpnr-ecp5 -o DIR`.
 """
 
 from __future__ import annotations

@@ -12,12 +12,13 @@ from pydantic_core import PydanticCustomError
 from hwgen import compiler
 from hwgen.common.errors import HwgenError
 from hwgen.common.strict_yaml import Strict, read_yaml, validate
+from hwgen.machine.devices import Device, find_device
 from hwgen.machine.emission import Emission
 from hwgen.machine.params import HwParams
 from hwgen.network import description
 from hwgen.network.description import Description
 
-__all__ = ["Buffers", "Config", "Project", "is_config", "load_project"]
+__all__ = ["Buffers", "Config", "Project", "check_device", "is_config", "load_project"]
 
 
 #: Images one run of a program may handle; buffers grow with them.
@@ -92,6 +93,7 @@ class Config(Strict):
     buffers: Annotated[Buffers, BeforeValidator(_auto)] = Buffers()
     batch: Annotated[int, Field(ge=1, le=MAX_BATCH)] = 1
     images: str | None = None
+    device: str | None = None
 
     @property
     def paths(self) -> list[str]:
@@ -108,6 +110,7 @@ class Project:
     params: HwParams
     emission: Emission
     images: Path | None
+    device: Device | None = None  #: what it is for, if the configuration says so
 
     def model(self, name: str | None) -> Description:
         """The model of this name; None: the default."""
@@ -115,6 +118,15 @@ class Project:
         if name is not None and name not in names:
             raise HwgenError(str(self.path), "model", expected=" or ".join(names), found=name)
         return self.models[names.index(name) if name else 0]
+
+    def resized(self, t: int, c: int, k: int, weight_depth: int | None = None) -> HwParams:
+        """Of the same configuration with another array, or another ring. Raises HwgenError if the models do not fit."""
+        buffers = self.config.buffers
+        if weight_depth is not None:
+            buffers = buffers.model_copy(update={"weight_depth": weight_depth})
+        array = self.config.array.model_copy(update={"t": t, "c": c, "k": k})
+        config = self.config.model_copy(update={"array": array, "buffers": buffers})
+        return _params(config, self.models, self.path)
 
 
 #: Where in `config.yaml` a parameter of `HwParams` comes from.
@@ -151,7 +163,15 @@ def load_project(path: Path) -> Project:
             found=f"no file {images}",
             mend="correct the path, or leave the key out",
         )
-    return Project(config, path, models, _params(config, models, path), _emission(config, path), images)
+    params = _params(config, models, path)
+    device = _device(config, path)
+    if device is not None:
+        check_device(params, device, str(path))
+    return Project(config, path, models, params, _emission(config, path), images, device)
+
+
+def _device(config: Config, path: Path) -> Device | None:
+    return find_device(config.device, str(path), "device") if config.device else None
 
 
 def _emission(config: Config, path: Path) -> Emission:
@@ -161,8 +181,18 @@ def _emission(config: Config, path: Path) -> Emission:
         raise HwgenError(str(path), f"rtl.{error.key}", expected=error.expected, found=error.found) from None
 
 
+def check_device(p: HwParams, device: Device, where: str) -> None:
+    """Raises HwgenError if the array multiplies wider numbers than the device."""
+    if p.multiplier_bits > device.multiplier_bits:
+        raise HwgenError(
+            where, "array.multiplier_bits", expected=f"{device.multiplier_bits}: the multipliers of {device.name}",
+            found=f"{p.multiplier_bits}, for two tokens in one multiplier",
+            mend=f"write `array: {{..., multiplier_bits: {device.multiplier_bits}}}`: a multiplier per token",
+        )  # fmt: skip
+
+
 def _params(config: Config, models: tuple[Description, ...], path: Path) -> HwParams:
-    array, buses, axi = config.array, config.buses, config.axi
+    array, buses, axi, device = config.array, config.buses, config.axi, _device(config, path)
     try:
         # The shape alone first, so that its errors do not come from sizing buffers.
         HwParams(t=array.t, c=array.c, k=array.k, weight_bus=buses.weights, data_bus=buses.data)
@@ -171,7 +201,7 @@ def _params(config: Config, models: tuple[Description, ...], path: Path) -> HwPa
         )
         p = replace(
             p, multiplier_bits=array.multiplier_bits, max_burst=axi.burst, id_bits=axi.id_bits, axi_cache=axi.cache,
-            axi_prot=axi.prot, **config.buffers.model_dump(exclude_none=True),
+            axi_prot=axi.prot, ultra_ram=device is not None and device.uram > 0, **config.buffers.model_dump(exclude_none=True),
         )  # fmt: skip
     except HwgenError as error:
         if error.where != "array parameters":

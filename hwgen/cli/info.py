@@ -9,8 +9,7 @@ import typer
 from rich.table import Table
 
 from hwgen.cli.console import out
-from hwgen.cli.tables import show_estimates
-from hwgen.common.errors import HwgenError
+from hwgen.common.errors import COMMAND_LINE, HwgenError
 
 
 def info(
@@ -20,34 +19,42 @@ def info(
     model: Annotated[str | None, typer.Option(help="Name of the model, where there are several.")] = None,
     program: Annotated[bool, typer.Option("--program", help="List the instructions.")] = False,
     latency: Annotated[int, typer.Option(min=0, max=100_000, help="Memory latency of the estimate, in cycles.")] = 40,
+    board: Annotated[str | None, typer.Option(help="Board whose memory and device the estimate is for.")] = None,
+    clock: Annotated[float | None, typer.Option(min=1, max=1000, help="MHz on that board; default: its usual.")] = None,
 ) -> None:
     """What is in a build, a configuration or a description; what a run is estimated to cost."""
     from hwgen.build import MANIFEST, load_build
+    from hwgen.cli.resources import show_costs
+    from hwgen.cli.source import of_build, of_project
     from hwgen.compiler import compile_model, disassemble
     from hwgen.config import is_config, load_project
-    from hwgen.estimate.cycles import estimate
+    from hwgen.machine.devices import find_board
     from hwgen.machine.isa import BYTES
     from hwgen.network import description
     from hwgen.network.macs import macs
 
-    compiled = None
+    compiled = source = None
+    on = find_board(board) if board else None
+    if clock and on is None:
+        raise HwgenError(COMMAND_LINE, "--clock", expected="--board beside it", found="no board", mend="add --board")
     if (path / MANIFEST).exists():
         made = load_build(path, model)
         desc, p, compiled = made.model, made.params, made.compiled
-        title = f"accelerator, build {made.manifest['build_hash']}"
+        title, source = f"accelerator, build {made.manifest['build_hash']}", of_build(made)
     elif is_config(path):
         project = load_project(path)
-        desc, p, title = project.model(model), project.params, "accelerator"
+        desc, p, title, source = project.model(model), project.params, "accelerator", of_project(project)
         compiled = compile_model(desc, p, project.config.batch)
     else:
         desc = description.load(path)
-    if compiled is None and program:
+    option = "--program" if program else "--board" if on else ""
+    if source is None and option:
         raise HwgenError(
             str(path),
-            "--program",
+            option,
             expected="a directory written by `hwgen build`, or a config.yaml",
             found="a description",
-            mend="a program exists for a build only",
+            mend="a program exists for a build only" if program else "a description says nothing of an array",
         )
     if compiled is not None:
         table = Table(title=title, show_header=False)
@@ -65,12 +72,9 @@ def info(
     for task in structure.tasks:
         table.add_row(task.name, task.head, str(task.outputs or "-"), f"{macs(desc, task.name):,}")
     out.print(table)
-    if compiled is None:
+    if compiled is None or source is None:
         return
-    guesses = {task.name: estimate(compiled, task.name, p, latency=latency) for task in structure.tasks}
-    loads = ", an eighth of the experts without tokens" if experts else ""
-    out.print(f"estimate per image, memory latency {latency}{loads}:", highlight=False)
-    show_estimates(guesses, {name: macs(desc, name) / p.macs for name in guesses}, compiled.batch)
+    show_costs(source, desc, compiled, on, clock, latency)
     if program:
         for name, instructions in compiled.instructions.items():
             out.print(f"task {name}:")

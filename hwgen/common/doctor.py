@@ -15,6 +15,7 @@ from functools import partial
 import hwgen
 from hwgen.common.errors import HwgenError
 from hwgen.common.toolchain import APT, APT_FST, FST_HEADERS, cache_dir, find_program, find_verilator, has_header
+from hwgen.common.tools import PACKAGES, find_tool
 
 __all__ = ["Finding", "examine"]
 
@@ -52,6 +53,8 @@ def _findings() -> Iterator[Finding]:
     yield _optional("iverilog", "apt install iverilog (only for --engine icarus)")
     for header in FST_HEADERS:
         yield _header(header)
+    for tool in PACKAGES:
+        yield _synthesis(tool)
     yield _cache()
 
 
@@ -83,6 +86,15 @@ def _header(name: str) -> Finding:
     if found:
         return Finding(name, "found by g++")
     return Finding(name, "not found by g++", f"{APT_FST} (only for --trace in FST; VCD without)", required=False)
+
+
+def _synthesis(name: str) -> Finding:
+    """A tool of `hwgen synth`."""
+    try:
+        tool = find_tool(name)
+    except HwgenError as error:
+        return Finding(name, "not found", f"{error.mend} (only for hwgen synth)", required=False)
+    return Finding(name, f"{tool.version} ({tool.program})")
 
 
 def _program_version(name: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import gcd
+from math import ceil, gcd
 
 import numpy as np
 
@@ -60,12 +60,14 @@ def estimate(
     *,
     latency: int,
     queue_lengths: Sequence[Sequence[int]] | None = None,
+    weight_rate: float | None = None,
 ) -> CycleEstimate:
     """Cycles of one run of `task` (all images of the batch) at a memory latency of `latency` cycles.
 
     queue_lengths: for each routed layer of the program the rows of each expert's queue; None: `usual_lengths`.
+    weight_rate: bytes per cycle that the memory gives for weights, if that is less than a beat.
     """
-    walk = _Walk(p, latency, queue_lengths)
+    walk = _Walk(p, latency, queue_lengths, weight_rate)
     for instr in compiled.instructions[task]:
         walk.step(instr)
     return walk.result()
@@ -93,11 +95,13 @@ class _Context:
 class _Walk:
     """The machine while `step` gets one instruction after another; times are cycles since the start."""
 
-    def __init__(self, p: HwParams, latency: int, queue_lengths: Sequence[Sequence[int]] | None) -> None:
+    def __init__(
+        self, p: HwParams, latency: int, queue_lengths: Sequence[Sequence[int]] | None, weight_rate: float | None = None
+    ) -> None:
         self.p, self.latency, self.given = p, latency, queue_lengths
         timing = engine_timing(p)
         self.score_settle, self.settle = timing.score_settle, timing.settle
-        self.stream = WeightStream(p, latency)
+        self.stream = WeightStream(p, latency, weight_rate)
         self.ring_base = 0  #: word of the stream the ring's base stands at, in program order
 
         self.known = [float(START_UP)]  #: when each instruction is in the queue
@@ -145,7 +149,7 @@ class _Walk:
         stalls["fetch"] += cycles - self.busy - sum(stalls.values())
         return CycleEstimate(
             cycles, self.busy, stalls, {unit: round(count) for unit, count in self.unit_busy.items()}, dict(self.bytes),
-            max(div_up(8 * gmem0, self.p.weight_bus), div_up(8 * max(gmem1, self.bytes["output"]), self.p.data_bus)),
+            max(ceil(gmem0 / self.stream.rate), div_up(8 * max(gmem1, self.bytes["output"]), self.p.data_bus)),
         )  # fmt: skip
 
     # Program order.

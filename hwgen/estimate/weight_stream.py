@@ -25,6 +25,7 @@ class WeightStream:
 
     p: HwParams
     latency: int
+    slower: float | None = None  #: bytes per cycle that the memory gives, if that is less than a beat
     ends: list[int] = field(default_factory=lambda: [0])  #: word behind each piece
     times: list[float] = field(default_factory=lambda: [0.0])  #: when its last word is there
     paces: list[float] = field(default_factory=lambda: [1.0])  #: cycles from one of its words to the next
@@ -35,7 +36,8 @@ class WeightStream:
     def __post_init__(self) -> None:
         beat = self.p.weight_bus // 8
         self.reach = OUTSTANDING * self.p.max_burst * beat  # bytes asked for ahead of those that come
-        self.cycles_per_byte = max(1 / beat, (self.latency + READ + self.p.max_burst) / self.reach)
+        self.rate = min(beat, self.slower or beat)  # bytes per cycle that come at best
+        self.cycles_per_byte = max(1 / self.rate, (self.latency + READ + self.p.max_burst) / self.reach)
         self._ahead = 0.0  # words asked for ahead, of the last piece's kind
         self._full = 1  # first pop not yet waited for
 

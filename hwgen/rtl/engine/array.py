@@ -51,14 +51,13 @@ class _RowPair(Elaboratable):
         capture: Value,
         shift: Value,
         packed: bool,
-        pair: int,
     ) -> None:
         self.a0, self.a1, self.b, self.packed = a0, a1, b, packed
         self.enable, self.first, self.capture, self.shift = enable, first, capture, shift
         self.below: Sequence[Value] | None = None
         self.shadow = [
             [
-                Signal(signed(ACC_BITS), name=f"shadow{2 * pair + token}_{column}", reset_less=True)
+                Signal(signed(ACC_BITS), name=f"shadow{token}_{column}", reset_less=True)
                 for column in range(len(b))
             ]
             for token in range(2)
@@ -217,7 +216,6 @@ class ComputeArray(wiring.Component):
                 capture=capture,
                 shift=self.shift,
                 packed=self.packed,
-                pair=i,
             )
             for i in range(self.t // 2)
         ]

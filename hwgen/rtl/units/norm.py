@@ -18,6 +18,12 @@ from hwgen.rtl.common.ram import Ram
 __all__ = ["Norm"]
 
 
+def statistics_latency(channels: int) -> int:
+    """Cycles from a row's last word in `x_in` to the start of its pass: squares, tree, sums, D·Σx², (Σx)², V, root;
+    D·y1 and S·y1, needed a cycle after the start."""
+    return 1 + ceil_log2(channels) + 1 + PRODUCT_LATENCY + 2 + Rsqrt.LATENCY + PRODUCT_LATENCY - 1
+
+
 class Norm(wiring.Component):
     """NORM: rows row_begin..row_end-1 of X, `tiles` C-words each, to the same rows of Y.
 
@@ -47,9 +53,7 @@ class Norm(wiring.Component):
         self.p = p
         self.dim_max = min(p.norm_depth * p.c, self.MAX_DIM)
         self.levels = ceil_log2(p.c)
-        #: cycles from a row's last word in `x_in` to the start of its pass: squares, tree, sums, D·Σx², (Σx)², V, root;
-        #: D·y1 and S·y1, needed a cycle after the start
-        self.statistics_latency = 1 + self.levels + 1 + PRODUCT_LATENCY + 2 + Rsqrt.LATENCY + PRODUCT_LATENCY - 1
+        self.statistics_latency = statistics_latency(p.c)
         self.norm_words = 1 << ceil_log2(p.norm_depth)
         super().__init__(
             {

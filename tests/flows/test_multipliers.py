@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bench.ecp5 import WIDTH, pack_multipliers
+from hwgen.flows.multipliers import WIDTH, pack_multipliers
 
 CLOCK, ENABLE, CLEAR = 2, 3, 4
 

@@ -1,0 +1,98 @@
+"""What a command was given, a configuration or a build: its parameters, its Verilog, which other ones would do.
+
+Tested by tests/cli/test_synth.py.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from math import log2
+from pathlib import Path
+
+from hwgen.build import Build, load_build
+from hwgen.common.errors import HwgenError
+from hwgen.common.strict_yaml import read_yaml
+from hwgen.compiler import auto_params, check_fits
+from hwgen.config import Project, load_project
+from hwgen.estimate.resources import first_fitting
+from hwgen.machine.devices import Device, find_device
+from hwgen.machine.params import HwParams
+from hwgen.rtl import emit
+
+__all__ = ["Source", "of_build", "of_project", "open_source"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """`resized` (t, c, k, depth of the weight ring) raises HwgenError if the models do not go on that machine."""
+
+    params: HwParams
+    device: Device | None
+    verilog: Callable[[], str]
+    resized: Callable[[int, int, int, int | None], HwParams]
+
+    def advice(self, device: Device) -> str:
+        """What to write into the configuration so that the device has enough, by the estimate."""
+        ring = first_fitting(self._smaller_rings(), device)
+        array = first_fitting(self._other_arrays(), device)
+        ways = [f"`buffers: {{weight_depth: {ring.weight_depth}}}`"] if ring else []
+        ways += [f"`array: {{t: {array.t}, c: {array.c}, k: {array.k}}}`"] if array else []
+        return f"{' or '.join(ways)} would fit, by the estimate" if ways else "no array for these models fits"
+
+    def _smaller_rings(self) -> Iterator[HwParams]:
+        p = self.params
+        depth = p.weight_depth // 2
+        while depth:
+            found = self._tried(p.t, p.c, p.k, depth)
+            if found is None:
+                return
+            yield found
+            depth //= 2
+
+    def _other_arrays(self) -> Iterator[HwParams]:
+        """Those of as many MACs first, and among them the shapes that differ least."""
+        p = self.params
+
+        def differs(shape: tuple[int, ...]) -> tuple[float, float]:
+            t, c, k = shape
+            return -t * c * k, sum(abs(log2(a / b)) for a, b in zip(shape, (p.t, p.c, p.k), strict=True))
+
+        sizes = [1 << power for power in range(7)]
+        shapes = [shape for shape in itertools.product(sizes, repeat=3) if shape[0] * shape[1] * shape[2] <= p.macs]
+        for t, c, k in sorted(shapes, key=differs):
+            if (found := self._tried(t, c, k)) is not None:
+                yield found
+
+    def _tried(self, t: int, c: int, k: int, ring: int | None = None) -> HwParams | None:
+        try:
+            return self.resized(t, c, k, ring)
+        except HwgenError:
+            return None
+
+
+def open_source(path: Path) -> Source:
+    """Of a config.yaml or a directory of `hwgen build`."""
+    return of_build(load_build(path)) if path.is_dir() else of_project(load_project(path))
+
+
+def of_project(project: Project) -> Source:
+    p = project.params
+    return Source(p, project.device, lambda: emit.accelerator_verilog(p), project.resized)
+
+
+def of_build(made: Build) -> Source:
+    config = made.path / "config.yaml"
+    document = read_yaml(config)
+    device = document.get("device") if isinstance(document, dict) else None
+
+    def resized(t: int, c: int, k: int, ring: int | None = None) -> HwParams:
+        p, batch = made.params, made.compiled.batch
+        sized = auto_params([made.model], t, c, k, weight_bus=p.weight_bus, data_bus=p.data_bus, batch=batch)
+        sized = replace(sized, multiplier_bits=p.multiplier_bits, weight_depth=ring or sized.weight_depth)
+        check_fits(made.model, sized, batch=batch)
+        return sized
+
+    return Source(made.params, find_device(device, str(config), "device") if device else None, lambda: made.verilog,
+                  resized)  # fmt: skip

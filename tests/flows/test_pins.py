@@ -1,0 +1,18 @@
+"""A design behind few pins."""
+
+from __future__ import annotations
+
+from hwgen.flows.pins import few_pins
+
+
+def test_few_pins() -> None:
+    inner = (
+        "module inner(ap_clk, a, b, c, d);\n  input ap_clk;\n  input [2:0] a;\n  output [4:0] b;\n  input [1:0] c;\n"
+        "  output d;\nendmodule\n"
+    )
+    text = few_pins(inner, "inner", "outer")
+    assert "module outer (input wire clk, input wire capture, input wire in, output wire out);" in text
+    for connection in (".ap_clk(clk)", ".a(to[0 +: 3])", ".c(to[3 +: 2])", ".b(from[0 +: 5])", ".d(from[5 +: 1])"):
+        assert connection in text
+    assert "reg [4:0] to;" in text
+    assert "wire [5:0] from;" in text
