@@ -172,10 +172,21 @@ def load_project(path: Path) -> Project:
             mend="correct the path, or leave the key out",
         )
     params = _params(config, models, path)
-    device = find_device(config.device, str(path), "device") if config.device else None
+    device = _device(config, path)
     if device is not None:
         check_device(params, device, str(path))
     return Project(config, path, models, params, _emission(config, path), images, device)
+
+
+def _device(config: Config, path: Path) -> Device | None:
+    return find_device(config.device, str(path), "device") if config.device else None
+
+
+def _emission(config: Config, path: Path) -> Emission:
+    try:
+        return Emission(**config.rtl.model_dump())
+    except HwgenError as error:
+        raise HwgenError(str(path), f"rtl.{error.key}", expected=error.expected, found=error.found) from None
 
 
 def check_device(p: HwParams, device: Device, where: str) -> None:
@@ -188,15 +199,8 @@ def check_device(p: HwParams, device: Device, where: str) -> None:
         )  # fmt: skip
 
 
-def _emission(config: Config, path: Path) -> Emission:
-    try:
-        return Emission(**config.rtl.model_dump())
-    except HwgenError as error:
-        raise HwgenError(str(path), f"rtl.{error.key}", expected=error.expected, found=error.found) from None
-
-
 def _params(config: Config, models: tuple[Description, ...], path: Path) -> HwParams:
-    array, buses, axi = config.array, config.buses, config.axi
+    array, buses, axi, device = config.array, config.buses, config.axi, _device(config, path)
     try:
         # The shape alone first, so that its errors do not come from sizing buffers.
         widths: dict[str, Any] = {"weight_bus": buses.weight_bus, "weight_ports": buses.weight_ports}
@@ -205,7 +209,8 @@ def _params(config: Config, models: tuple[Description, ...], path: Path) -> HwPa
         p = compiler.auto_params(models, array.t, array.c, array.k, batch=config.batch, **widths)
         p = replace(
             p, multiplier_bits=array.multiplier_bits, max_burst=axi.burst, id_bits=axi.id_bits, axi_cache=axi.cache,
-            axi_prot=axi.prot, **config.buffers.model_dump(exclude_none=True),
+            axi_prot=axi.prot, ultra_ram=device is not None and device.uram > 0,
+            **config.buffers.model_dump(exclude_none=True),
         )  # fmt: skip
     except HwgenError as error:
         if error.where != "array parameters":

@@ -41,6 +41,13 @@ def test_defaults_and_overrides(write):
     assert (striped.weight_bus, striped.weight_ports, striped.port_bits) == (256, 2, 128)
 
 
+def test_device_with_ultra_ram(write):
+    """Also for another array of the same configuration."""
+    for device, there in (("kv260", True), ("zcu102", False)):
+        project = load_project(write(f"model: model\ndevice: {device}\n"))
+        assert project.params.ultra_ram == project.resized(4, 8, 4).ultra_ram == there
+
+
 def test_sized_for_all_models(write, tmp_path):
     large = random_description(2, dim=40, image={"height": 12, "width": 12, "channels": 1})
     description.save(large, tmp_path / "large")
