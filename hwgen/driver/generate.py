@@ -79,7 +79,7 @@ def _model(build: Path, home: Path) -> dict[str, Any]:
         "name": known["model"], "batch": known["batch"], "shape": (height, width, channels), "tasks": known["tasks"],
         "image_bytes": height * width * channels, "input": known["input"], "program": file(known["program"]["file"]),
         "weights": [file(part["file"]) for part in weights.get("ports", [weights])],
-        "clear": known.get("clear", {}).get("entry"),
+        "clear_entry": known.get("clear", {}).get("entry"),
     }  # fmt: skip
 
 
