@@ -142,6 +142,7 @@ class Bench:
         values = {f"{name}_base": region.base for name, region in self.dram.regions.items()}
         values |= {f"{name}_size": len(region.data) for name, region in self.dram.regions.items()}
         values |= {"output_size": job.output_bytes, "entry": job.entry, "batch": job.batch}
+        values |= {"watchdog": job.watchdog}
         values |= {"input_stride": job.input_stride, "output_stride": job.output_stride}
         return values | dict(getattr(job, "registers", {}))
 
