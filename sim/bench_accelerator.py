@@ -157,6 +157,7 @@ class Bench:
             values[numbered("weights_base", port)] = self.dram.regions[numbered("weights", port)].base
         values |= {"program_size": len(program), "weights_size": sum(map(len, shares)), "input_size": len(job.input)}
         values |= {"output_size": job.output_bytes, "entry": job.entry, "batch": job.batch}
+        values |= {"watchdog": job.watchdog}
         values |= {"input_stride": job.input_stride, "output_stride": job.output_stride}
         return values | dict(getattr(job, "registers", {}))
 

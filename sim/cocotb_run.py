@@ -19,7 +19,7 @@ from pathlib import Path
 from hwgen.common.errors import HwgenError
 from hwgen.common.toolchain import cache_dir, find_verilator, lock, machine_key, run_process, verilator_environment
 from hwgen.rtl.emit import TOP
-from sim.harness import QUICK, Job, Probe, SimulationError, Timing
+from sim.harness import QUICK, Disturbance, Job, Probe, SimulationError, Timing
 from sim.system import SystemResult, Workload
 
 __all__ = ["CocotbHarness", "build_cocotb"]
@@ -55,6 +55,7 @@ class CocotbHarness:
         bench: str = "sim.bench_accelerator",
     ) -> list[SystemResult]:
         """Run the jobs, `Job` or `SystemJob`, one after another in one simulation; `on_done` is called at the end only.
+        A `Disturbance` is for the C++ harness.
 
         `Timing.latency` is that of a burst after the one before: varied by half, bursts do not overlap. Raises
         SimulationError when a job does not end or a violation was seen (but see `SystemJob`: those are in its result).
@@ -64,6 +65,8 @@ class CocotbHarness:
 
         if str(ROOT) not in sys.path:  # which cocotb hands to the simulator
             sys.path.append(str(ROOT))
+        if any(job.disturbance != Disturbance() for job in jobs):
+            raise ValueError("a job for cocotb must have no disturbance")
         timing = timing or Timing()
         random = ["+verilator+rand+reset+2", f"+verilator+seed+{timing.seed % SEEDS + 1}"]
         work = Workload(list(jobs), program, weights, probes or {}, counters or {}, timing)

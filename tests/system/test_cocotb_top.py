@@ -12,7 +12,7 @@ from hwgen.machine.isa import BYTES, ORDER, UNITS, Dest, Op, Source
 from hwgen.machine.regmap import Error
 from hwgen.rtl.common.context import CONTEXTS
 from sim import simulate as simulate_module
-from sim.harness import SimulationError, Timing
+from sim.harness import Disturbance, SimulationError, Timing
 from sim.isa_model import IsaError, Machine
 from sim.system import Fault, Response, SystemJob, SystemResult
 from tests.system.cocotb_system import FAST, TASKS, System, build_system
@@ -362,6 +362,19 @@ def test_first_difference_is_named(system, monkeypatch):
     assert not report.identical
     text = report.tasks["digit"].first_difference
     assert text is not None and re.match(r"image 0, task digit, instruction \d+: layers\.0\.v\[", text), text
+
+
+def test_disturbances_are_for_the_other_harness(system):
+    with pytest.raises(ValueError, match="a job for cocotb must have no disturbance"):
+        system.run([system.good("digit", disturbance=Disturbance(stop=5))])
+
+
+def test_watchdog_register(system):
+    """Of one job only: the next one writes its own."""
+    late, good = system.run([system.good("digit", probes=None, watchdog=300), system.good("digit")], FAST)
+    assert Error(late.error) == Error.WATCHDOG and 300 < late.cycles < 600
+    assert late.violations == []
+    system.check("digit", 0, good)
 
 
 def test_hang_is_reported(system):

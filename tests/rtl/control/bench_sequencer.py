@@ -253,7 +253,7 @@ async def watchdog(dut):
     bench = Bench(dut)
     await bench.begin()
     seen = set()
-    for _ in range(40):
+    for _ in range(24):
         code = bench.programs.code(int(bench.rng.integers(1, 8)))
         limit = int(bench.rng.integers(1, 400))
         r, routing = bench.programs.registers(code, watchdog=limit), Routing(HW, bench.rng)
@@ -269,6 +269,32 @@ async def watchdog(dut):
     code = [bench.programs.instruction(Op.MEAN), bench.programs.instruction(Op.END)]
     for limit in (0, 500):
         await expect(bench, code, bench.programs.registers(code, batch=12, watchdog=limit))
+
+
+@cocotb.test()
+async def slow_ports(dut):
+    """What the ports take to come to rest counts for no image, neither the one before it nor the next."""
+    bench = Bench(dut)
+    await bench.begin()
+    await RisingEdge(dut.clk)
+    code = bench.programs.instruction(Op.END)
+    bench.drive(writer_idle=1, **bench.programs.registers([code], batch=3, watchdog=20))
+    await ClockCycles(dut.clk, ARGUMENTS)
+    bench.drive(start=1, fetch_valid=1, fetch_data=int.from_bytes(code, "little"))
+    await RisingEdge(dut.clk)
+    bench.drive(start=0)
+    waited = images = 0
+    for _ in range(400):
+        await ReadOnly()
+        waited = waited + 1 if bench.get("abort") else 0
+        images += bench.get("fetch_start")
+        if bench.get("done"):
+            break
+        await RisingEdge(dut.clk)
+        bench.drive(ports_idle=waited > 60)
+    assert bench.get("done") and bench.get("error_code") == 0 and images == 3
+    await RisingEdge(dut.clk)
+    bench.drive(fetch_valid=0)
 
 
 @cocotb.test()
