@@ -8,7 +8,7 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from hwgen.common.toolchain import cache_dir, find_verilator, lock, run_process,
 from hwgen.compiler.packing import port_images
 from hwgen.machine.emission import Emission
 from hwgen.machine.isa import UNITS
+from sim.job import Disturbance, Job, JobResult, Probe, Span, Timing
 
 __all__ = ["Disturbance", "Harness", "Job", "JobResult", "Probe", "SimulationError", "Span", "Timing", "build_harness"]
 
@@ -32,114 +33,6 @@ DEFAULT = Emission()
 
 class SimulationError(HwgenError):
     """The simulated hardware broke a rule: it hangs, leaves its memory regions or violates the bus protocol."""
-
-
-@dataclass(frozen=True)
-class Probe:
-    """Words first .. first + count - 1 of the memory instance `path`, `width` bits each."""
-
-    path: str
-    first: int
-    count: int
-    width: int
-
-
-@dataclass(frozen=True)
-class Disturbance:
-    """What befalls a run, in cycles since its start. Ports are bits: gmem0 reads, gmem1 reads, gmem1 writes.
-
-    `reset` ends the job without a result; `late` (beats, cycles): so many cycles after it each port gets so many beats
-    or responses that nobody waits for; it takes no address before the first of them. A `silent` port (bits, cycle)
-    answers nothing from that cycle on, until a job that begins with all ports being `heard` again, so many cycles
-    before its start.
-    """
-
-    stop: int | None = None  #: to the write of the stop bit
-    reset: int | None = None
-    late: tuple[int, int] = (0, 0)
-    silent: tuple[int, int] | None = None
-    heard: int | None = None
-
-    def words(self) -> str:
-        """As in the job file."""
-        reset = None if self.reset is None else (self.reset, *self.late)
-        values = {"stop": self.stop, "reset": reset, "silent": self.silent, "heard": self.heard}
-        lists = {name: value if isinstance(value, tuple) else (value,) for name, value in values.items()}
-        return "".join(f" {name} {' '.join(map(str, v))}" for name, v in lists.items() if v != (None,))
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run of a program. `probes` names the set of probes to take, if any. `memory`: program and weights of this
-    job, if not those of the run.
-
-    `fault` (port, beat) answers that beat with an error: 0 and 1 are reads of gmem0 and gmem1, 2 write responses of
-    gmem1, 3, 4 and 5 reads of gmem2, gmem3 and gmem4.
-    """
-
-    entry: int
-    input: bytes
-    output_bytes: int
-    probes: str | None = None
-    batch: int = 1
-    input_stride: int = 0
-    output_stride: int = 0
-    fault: tuple[int, int] | None = None
-    memory: tuple[bytes, bytes] | None = None
-    watchdog: int = 0  #: the register of this name
-    disturbance: Disturbance = Disturbance()
-
-
-@dataclass(frozen=True)
-class Timing:
-    """The memory: latency in cycles, chance of a stall per port and cycle, seed, beats of the longest burst it takes;
-    and when to give up on a job.
-
-    `jitter`: up to so many cycles more for each burst that is read. `weight_latency`: of each weight port in place of
-    `latency`; those behind the last one named have `latency`."""
-
-    latency: int = 40
-    stall_percent: int = 0
-    seed: int = 1
-    watchdog: int = 20_000_000
-    longest_burst: int = 256
-    jitter: int = 0
-    weight_latency: tuple[int, ...] = ()
-
-    @property
-    def commands(self) -> list[str]:
-        """In a job file."""
-        numbers = (self.latency, self.stall_percent, self.seed, self.watchdog, self.jitter, len(self.weight_latency))
-        timing = " ".join(map(str, (*numbers, *self.weight_latency)))
-        return [f"timing {timing}", f"burst {self.longest_burst}"]
-
-
-@dataclass(frozen=True)
-class Span:
-    """An instruction on its unit (`hwgen.machine.isa.UNITS`), in cycles since the job's start: from `begin`, when the
-    unit took it up, to `retire`, when all its writes had been made."""
-
-    unit: str
-    instruction: int
-    begin: int
-    retire: int
-
-
-@dataclass
-class JobResult:
-    """`error` and `error_index` are the registers of these names, zero after a normal end.
-
-    `dumps[instruction]` has one uint8 array [words, bytes] per probe, in the order of the probe set. `timeline`, if it
-    was asked for, is ordered by retirement.
-    """
-
-    output: bytes = b""
-    cycles: int = 0
-    error: int = 0
-    error_index: int = 0
-    counters: dict[str, int] = field(default_factory=dict)
-    dumps: dict[int, list[np.ndarray]] = field(default_factory=dict)
-    timeline: list[Span] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
