@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import shutil
 import struct
 import tempfile
@@ -15,10 +14,10 @@ import numpy as np
 
 from hwgen.common.errors import HwgenError
 from hwgen.common.toolchain import cache_dir, find_verilator, lock, run_process, verilator_environment
-from hwgen.compiler.packing import port_images
 from hwgen.machine.isa import UNITS
+from sim.ports import weight_ports, weight_shares
 
-__all__ = ["Harness", "Job", "JobResult", "Probe", "SimulationError", "Span", "Timing", "build_harness"]
+__all__ = ["Disturbance", "Harness", "Job", "JobResult", "Probe", "SimulationError", "Span", "Timing", "build_harness"]
 
 TOP = "hwgen_accelerator"
 SOURCES = ("main.cpp", "jobs.h", "memory.h", "harness.vlt")
@@ -44,6 +43,30 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Disturbance:
+    """What befalls a run, in cycles since its start. Ports are bits by the numbers of `Job.fault`.
+
+    `reset` ends the job without a result; `late` (beats, cycles): so many cycles after it each port gets so many beats
+    or responses that nobody waits for; it takes no address before the first of them. A `silent` port (bits, cycle)
+    answers nothing from that cycle on, until a job that begins with all ports being `heard` again, so many cycles
+    before its start.
+    """
+
+    stop: int | None = None  #: to the write of the stop bit
+    reset: int | None = None
+    late: tuple[int, int] = (0, 0)
+    silent: tuple[int, int] | None = None
+    heard: int | None = None
+
+    def words(self) -> str:
+        """As in the job file."""
+        reset = None if self.reset is None else (self.reset, *self.late)
+        values = {"stop": self.stop, "reset": reset, "silent": self.silent, "heard": self.heard}
+        lists = {name: value if isinstance(value, tuple) else (value,) for name, value in values.items()}
+        return "".join(f" {name} {' '.join(map(str, v))}" for name, v in lists.items() if v != (None,))
+
+
+@dataclass(frozen=True)
 class Job:
     """One run of a program. `probes` names the set of probes to take, if any. `memory`: program and weights of this
     job, if not those of the run.
@@ -61,6 +84,8 @@ class Job:
     output_stride: int = 0
     fault: tuple[int, int] | None = None
     memory: tuple[bytes, bytes] | None = None
+    watchdog: int = 0  #: the register of this name
+    disturbance: Disturbance = Disturbance()
 
 
 @dataclass(frozen=True)
@@ -108,11 +133,10 @@ class JobResult:
 
 @dataclass(frozen=True)
 class Harness:
-    """A compiled accelerator with its memory model. Of its weight ports: number, bytes of a beat."""
+    """A compiled accelerator with its memory model. `weight_ports`: bytes of a beat of each."""
 
     program: Path
-    weight_ports: int
-    port_bytes: int
+    weight_ports: tuple[int, ...]
 
     def run(
         self,
@@ -198,11 +222,11 @@ class Harness:
             if memory not in memories:
                 shares = [
                     f"{load(f'weights{number}.{port}.bin', share)} {len(share)}"
-                    for port, share in enumerate(port_images(memory[1], self.weight_ports, self.port_bytes))
+                    for port, share in enumerate(weight_shares(memory[1], self.weight_ports))
                 ]
                 memories[memory] = [
                     f"program {load(f'program{number}.bin', memory[0])} {len(memory[0])}",
-                    " ".join(["weights", str(self.weight_ports), *shares]),
+                    " ".join(["weights", str(len(shares)), *shares]),
                 ]
             lines += memories[memory]
             if job.input not in inputs:
@@ -211,6 +235,7 @@ class Harness:
                 f"job {job.probes or '-'} {job.entry} {inputs[job.input]} {len(job.input)} "
                 f"{place(job.output_bytes)} {job.output_bytes} {job.batch} {job.input_stride} {job.output_stride} "
                 "{} {}".format(*(job.fault or (-1, 0)))
+                + f" watchdog {job.watchdog}{job.disturbance.words()}"
             )
         lines += [f"results {work / 'results.txt'}", f"dumps {work / 'dumps.bin'}"]
         if trace is not None:
@@ -269,7 +294,7 @@ def build_harness(
     optimize: -O2, for very long runs at most; on_line: gets the compiler's output. Takes 15 s and more when not cached.
     """
     tool = find_verilator()
-    ports, port_bytes = weight_ports(verilog)
+    ports = weight_ports(verilog)
     texts = {"hwgen_accelerator.v": verilog, "hwgen_regs.h": header}
     texts |= {name: (sources / name).read_text() for name in SOURCES}
     # An 8 x 16 x 8 array compiles 2.4 times as long with -O2 -march=native as with -O1 and simulates no faster.
@@ -277,7 +302,7 @@ def build_harness(
         "--cc", "--exe", "--build", "-O3", "--x-assign", "fast", "--x-initial", "unique", "--noassert", "-Wno-fatal",
         "-Wno-lint", "-Wno-style", "-Wno-UNOPTFLAT", "--top-module", TOP, "-j", "2", "-o", "harness",
         *([f"--trace-{trace}"] if trace else []), "-CFLAGS", "-std=c++17",
-        "-CFLAGS", f"-DHWGEN_WEIGHT_PORTS={ports}",
+        "-CFLAGS", f"-DHWGEN_WEIGHT_PORTS={len(ports)}",
         *(["-CFLAGS", "-O2"] if optimize else QUICK),
     ]  # fmt: skip
     key = hashlib.sha256(repr((texts, options, tool.version)).encode()).hexdigest()[:24]
@@ -297,14 +322,7 @@ def build_harness(
             found=error.strerror or str(error),
             mend="set HWGEN_CACHE to another directory",
         ) from None
-    return Harness(program, ports, port_bytes)
-
-
-def weight_ports(verilog: str) -> tuple[int, int]:
-    """Number of the top module's weight ports, and bytes of their beats, from its declarations."""
-    widths = re.findall(r"input \[(\d+):0\] m_axi_gmem[0234]_RDATA", verilog)
-    assert len(set(widths)) == 1, "weight ports of one width"
-    return len(widths), (int(widths[0]) + 1) // 8
+    return Harness(program, ports)
 
 
 def _compile(work: Path, texts: Mapping[str, str], options: Sequence[str],

@@ -29,7 +29,7 @@ _DITHER = np.array([int(f"{key:05b}"[::-1], 2) for key in range(32)])
 
 
 class IsaError(Exception):
-    """Why the machine stopped: `kind` is "opcode", "range" (an address) or "field" (a value that makes no sense)."""
+    """Why it stopped: `kind` "opcode", "range" (an address), "field" (a senseless value), "fetched" (other weights)."""
 
     def __init__(self, kind: str, detail: str) -> None:
         super().__init__(f"{kind}: {detail}")
@@ -166,11 +166,12 @@ class Machine:
         p, count = self.p, tiles * words
         if len(fetched):
             if len(self.ring) != ring_offset:
-                raise IsaError("field", f"weights at ring word {ring_offset} behind {len(self.ring)} kept ones")
+                raise IsaError("fetched", f"weights at ring word {ring_offset} behind {len(self.ring)} kept ones")
             self.ring = np.concatenate([self.ring, fetched])
         end = ring_offset + count
         if len(self.ring) < end or (ring_offset and not keep):
-            raise IsaError("field", f"ring words {ring_offset} to {end} of {len(self.ring)}, keep {keep}")
+            kind = "field" if ring_offset and not keep else "fetched"
+            raise IsaError(kind, f"ring words {ring_offset} to {end} of {len(self.ring)}, keep {keep}")
         # One that keeps nothing pops tile by tile.
         if (end if keep or not len(fetched) else words) > p.weight_depth:
             raise IsaError("range", f"a tile of {words} words, all to word {end}, in a ring of {p.weight_depth}")
@@ -236,6 +237,8 @@ class Machine:
         p = self.p
         queue = self._queue(expert) if use_queue or scatter else np.empty(0, np.int64)
         rows = np.arange(len(queue)) if use_queue else np.arange(row_begin, row_end)
+        if use_queue and len(self.ring):
+            raise IsaError("fetched", f"weights of a queue behind {len(self.ring)} kept words")
         if use_queue and not len(queue):
             return
         if dest not in list(Dest)[: Dest.NORM] or source not in (Source.Y, Source.H):

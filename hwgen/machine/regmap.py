@@ -15,16 +15,16 @@ from amaranth.utils import ceil_log2
 from hwgen.machine.params import HwParams
 
 __all__ = [
-    "ADDRESS_BITS", "BY_NAME", "COUNTERS", "MAGIC", "REGISTERS", "VERSION", "Bits", "Error", "Register", "c_header",
-    "markdown", "registers",
+    "ADDRESS_BITS", "BY_NAME", "COUNTERS", "ERRORS", "MAGIC", "MENDS", "REGISTERS", "VERSION", "Bits", "Error",
+    "Register", "c_header", "markdown", "registers",
 ]  # fmt: skip
 
 MAGIC = int.from_bytes(b"HWGN", "little")
-VERSION = 5  #: of this map and of the instruction set; a driver refuses others
+VERSION = 6  #: of this map and of the instruction set; a driver refuses others
 
 
 class Error(IntEnum):
-    """Why a run stopped (register `error_code`)."""
+    """Why a run stopped, or did not start (register `error_code`)."""
 
     NONE = 0
     OPCODE = 1
@@ -37,11 +37,25 @@ class Error(IntEnum):
     WRITE_GMEM1 = 8
     FIELD = 9
     STARVED = 10
+    WATCHDOG = 11
+    STOPPED = 12
+    PORTS = 13
+    NOT_FETCHED = 14
+    PROGRAM_BASE = 16
+    WEIGHTS_BASE = 17
+    INPUT_BASE = 18
+    OUTPUT_BASE = 19
+    INPUT_STRIDE = 20
+    OUTPUT_STRIDE = 21
+    ENTRY = 22
     READ_GMEM2 = 24
     READ_GMEM3 = 25
     READ_GMEM4 = 26
 
 
+_LENGTH = "or a burst of wrong length"
+_BASE = "is no multiple of 64, or base + size exceeds 2^64 (start refused)"
+#: What happened.
 ERRORS: dict[Error, str] = {
     Error.NONE: "no error",
     Error.OPCODE: "unknown opcode",
@@ -49,14 +63,57 @@ ERRORS: dict[Error, str] = {
     Error.WEIGHTS_RANGE: "address outside the weights region",
     Error.INPUT_RANGE: "address outside the input region",
     Error.OUTPUT_RANGE: "address outside the output region",
-    Error.READ_GMEM0: "error response to a read on m_axi_gmem0",
-    Error.READ_GMEM1: "error response to a read on m_axi_gmem1",
+    Error.READ_GMEM0: f"error response to a read on m_axi_gmem0, {_LENGTH}",
+    Error.READ_GMEM1: f"error response to a read on m_axi_gmem1, {_LENGTH}",
     Error.WRITE_GMEM1: "error response to a write on m_axi_gmem1",
     Error.FIELD: "illegal operand of an instruction",
-    Error.STARVED: "a matmul waits for weights that no instruction asked for, or that kept ones leave no room for",
-    Error.READ_GMEM2: "error response to a read on m_axi_gmem2",
-    Error.READ_GMEM3: "error response to a read on m_axi_gmem3",
-    Error.READ_GMEM4: "error response to a read on m_axi_gmem4",
+    Error.STARVED: "a matmul waits for weights that do not come",
+    Error.WATCHDOG: "an image took more than `watchdog` cycles, or a port did not come to rest after the run",
+    Error.STOPPED: "the host wrote ctrl.stop",
+    Error.PORTS: "a port still owes data of the run before (start refused)",
+    Error.NOT_FETCHED: "a matmul names kept weights that are not in the ring",
+    Error.PROGRAM_BASE: f"program_base {_BASE}",
+    Error.WEIGHTS_BASE: f"weights_base (or another weight port's) {_BASE}",
+    Error.INPUT_BASE: f"input_base {_BASE}",
+    Error.OUTPUT_BASE: f"output_base {_BASE}",
+    Error.INPUT_STRIDE: "input_stride is no multiple of 64 (start refused)",
+    Error.OUTPUT_STRIDE: "output_stride is no multiple of 64 (start refused), or less than an output in a batch",
+    Error.ENTRY: "entry is no multiple of 64, or outside the program region (start refused)",
+    Error.READ_GMEM2: f"error response to a read on m_axi_gmem2, {_LENGTH}",
+    Error.READ_GMEM3: f"error response to a read on m_axi_gmem3, {_LENGTH}",
+    Error.READ_GMEM4: f"error response to a read on m_axi_gmem4, {_LENGTH}",
+}
+
+_LOAD = "load program and weights of one build of this accelerator, write entry and sizes"
+_BUS = "check the region's address in the memory map; reset the interconnect together with the accelerator"
+_ALIGN = "allocate the region aligned to 64 bytes, write base and size again"
+#: What to do.
+MENDS: dict[Error, str] = {
+    Error.NONE: "",
+    Error.OPCODE: _LOAD,
+    Error.PROGRAM_RANGE: _LOAD,
+    Error.WEIGHTS_RANGE: _LOAD,
+    Error.INPUT_RANGE: "write input_size: all images, input_stride apart",
+    Error.OUTPUT_RANGE: "write output_size: all outputs, output_stride apart",
+    Error.READ_GMEM0: _BUS,
+    Error.READ_GMEM1: _BUS,
+    Error.WRITE_GMEM1: _BUS,
+    Error.FIELD: _LOAD,
+    Error.STARVED: "reset accelerator and interconnect; " + _LOAD,
+    Error.WATCHDOG: "give it more cycles; if ctrl.start then ends with PORTS, a memory does not answer",
+    Error.STOPPED: "start again; the output is not complete",
+    Error.PORTS: "start again once the memory has answered, or reset accelerator and interconnect",
+    Error.NOT_FETCHED: _LOAD,
+    Error.PROGRAM_BASE: _ALIGN,
+    Error.WEIGHTS_BASE: _ALIGN,
+    Error.INPUT_BASE: _ALIGN,
+    Error.OUTPUT_BASE: _ALIGN,
+    Error.INPUT_STRIDE: "pad each image to a multiple of 64 bytes",
+    Error.OUTPUT_STRIDE: "write the bytes of an output, rounded up to a multiple of 64",
+    Error.ENTRY: "write the task's entry as the build names it",
+    Error.READ_GMEM2: _BUS,
+    Error.READ_GMEM3: _BUS,
+    Error.READ_GMEM4: _BUS,
 }
 
 
@@ -70,8 +127,14 @@ class Bits:
     doc: str
 
 
-#: "rw": argument, an output of Control; "ro": an input of it; "const": fixed when generated; "protocol": ap_ctrl_hs
-Access = Literal["rw", "ro", "const", "protocol"]
+#: "rw": argument, an output of Control; "ro": an input of it; "clear": as "ro", and any write asks for it to be zero;
+#: "const": fixed when generated; "protocol": ap_ctrl_hs
+Access = Literal["rw", "ro", "clear", "const", "protocol"]
+
+
+ACCESS: dict[Access, str] = {
+    "rw": "read/write", "ro": "read", "clear": "read, write clears", "const": "constant", "protocol": "ap_ctrl_hs",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -98,7 +161,8 @@ REGISTERS: tuple[Register, ...] = (
         Bits("done", 1, 1, "a run has finished; cleared by reading"),
         Bits("idle", 2, 1, "nothing runs and no start is pending"),
         Bits("ready", 3, 1, "a start has been used up; cleared by reading"),
-        Bits("auto_restart", 7, 1, "start again after each run"),
+        Bits("auto_restart", 7, 1, "start again after each run, until one ends with an error"),
+        Bits("stop", 8, 1, "write 1 to end the run as a fault does, with STOPPED; reads 1 until it has ended"),
     )),
     Register("gie", 0x04, 32, "protocol", "interrupt output", (Bits("enable", 0, 1, "interrupt output enabled"),)),
     Register("ier", 0x08, 32, "protocol", "interrupt enable", _INTERRUPTS),
@@ -115,6 +179,7 @@ REGISTERS: tuple[Register, ...] = (
     Register("batch", 0x44, 32, "rw", "images to process one after another"),
     Register("input_stride", 0x48, 32, "rw", "bytes from one image's input to the next, multiple of 64"),
     Register("output_stride", 0x4C, 32, "rw", "bytes from one image's output to the next, multiple of 64"),
+    Register("watchdog", 0x50, 32, "rw", "cycles an image may take, 0: off; may be written while it runs"),
     Register("magic", 0x80, 32, "const", "the letters HWGN, first letter in the low byte"),
     Register("version", 0x84, 32, "const", "version of this map and of the instruction set"),
     Register("shape", 0x88, 32, "const", "array shape", (
@@ -125,8 +190,8 @@ REGISTERS: tuple[Register, ...] = (
         Bits("weight_ports", 12, 4, "number of weight ports"), Bits("gmem1", 16, 16, "data width of m_axi_gmem1"),
     )),
     Register("build_hash", 0x90, 64, "const", "hash of the configuration the accelerator was generated from"),
-    Register("error_code", 0xA0, 8, "ro", "why the last run stopped, 0: it ended normally"),
-    Register("error_index", 0xA4, 16, "ro", "number of the instruction that was at fault"),
+    Register("error_code", 0xA0, 8, "clear", "why the last run stopped, 0: it ended normally; stays until a start"),
+    Register("error_index", 0xA4, 16, "ro", "number of the instruction that was at fault, cleared with it"),
     Register("cycles", 0x100, 48, "ro", "clock cycles from start to done"),
     Register("array_busy", 0x108, 48, "ro", "cycles in which the array took a step"),
     Register("stall_weights", 0x110, 48, "ro", "no step: weights have not arrived"),
@@ -159,7 +224,7 @@ REGISTERS: tuple[Register, ...] = (
 )  # fmt: skip
 
 BY_NAME = {register.name: register for register in REGISTERS}
-COUNTERS = tuple(r.name for r in REGISTERS if r.access == "ro" and r.offset >= BY_NAME["cycles"].offset)
+COUNTERS = tuple(register.name for register in REGISTERS if register.access == "ro" and register.bits == 48)
 ADDRESS_BITS = ceil_log2(max(register.offset + 4 * register.words for register in REGISTERS))
 
 
@@ -182,7 +247,7 @@ def c_header() -> str:
     ]
     for register in REGISTERS:
         name = f"HWGEN_REG_{register.name.upper()}"
-        lines.append(f"/* {register.doc} ({'read/write' if register.access == 'rw' else register.access}) */")
+        lines.append(f"/* {register.doc} ({ACCESS[register.access]}) */")
         if register.words == 1:
             lines.append(f"#define {name} 0x{register.offset:03X}u")
         else:
@@ -193,23 +258,24 @@ def c_header() -> str:
             lines.append(f"#define {bits}_SHIFT {part.lsb}")
             lines.append(f"#define {bits}_MASK 0x{((1 << part.bits) - 1) << part.lsb:08X}u /* {part.doc} */")
     lines += ["", "enum hwgen_error {"]
-    lines += [f"    HWGEN_ERROR_{error.name} = {error.value}, /* {ERRORS[error]} */" for error in Error]
+    for error in Error:
+        mend = f": {MENDS[error]}" if MENDS[error] else ""
+        lines.append(f"    HWGEN_ERROR_{error.name} = {error.value}, /* {ERRORS[error]}{mend} */")
     lines += ["};", "", "#endif", ""]
     return "\n".join(lines)
 
 
 def markdown() -> str:
     """The map as two tables, registers and error codes."""
-    access = {"rw": "read/write", "ro": "read", "const": "constant", "protocol": "ap_ctrl_hs"}
     lines = ["| offset | register | bits | access | meaning |", "|---|---|---|---|---|"]
     for register in REGISTERS:
-        kind = access[register.access]
+        kind = ACCESS[register.access]
         lines.append(f"| 0x{register.offset:03X} | `{register.name}` | {register.bits} | {kind} | {register.doc} |")
         for part in register.parts:
             span = f"{part.lsb}" if part.bits == 1 else f"{part.lsb + part.bits - 1}:{part.lsb}"
             lines.append(f"| | `{register.name}.{part.name}` | [{span}] | | {part.doc} |")
-    lines += ["", "| error code | name | meaning |", "|---|---|---|"]
-    lines += [f"| {error.value} | `{error.name}` | {ERRORS[error]} |" for error in Error]
+    lines += ["", "| error code | name | meaning | what to do |", "|---|---|---|---|"]
+    lines += [f"| {error.value} | `{error.name}` | {ERRORS[error]} | {MENDS[error]} |" for error in Error]
     return "\n".join(lines) + "\n"
 
 
@@ -219,7 +285,8 @@ def page() -> str:
         "# Register map of `s_axi_control`\n\n"
         "Generated: `python -m hwgen.machine.regmap > docs/register_map.md`. 32-bit AXI4-Lite; registers of more than\n"
         "32 bits take two words, low word first. The first four are the block-level protocol `ap_ctrl_hs` of Vitis\n"
-        "kernels. Write arguments only while idle.\n\n" + markdown()
+        "kernels. Write arguments only while idle. A read of a counter's lower word keeps its upper one for the read\n"
+        "that follows: the pair is consistent while it counts.\n\n" + markdown()
     )
 
 

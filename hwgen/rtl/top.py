@@ -145,6 +145,8 @@ class Accelerator(wiring.Component):
         wiring.connect(m, bundled(control, arguments), bundled(sequencer, arguments.flip()))
         m.d.comb += [
             sequencer.start.eq(control.start),
+            sequencer.stop.eq(control.stop),
+            sequencer.error_code_clear.eq(control.error_code_clear),
             control.done.eq(sequencer.done),
             control.ready.eq(sequencer.done),
             control.idle.eq(sequencer.idle),

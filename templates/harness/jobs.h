@@ -30,6 +30,13 @@ struct Job {
     // gmem3, gmem4; else none.
     int fault_port;
     uint64_t fault_beat;
+    uint32_t watchdog = 0;              // the register
+    uint64_t stop = NEVER;              // cycles from the start to the write of the stop bit,
+    uint64_t reset = NEVER;             // to a reset, after which
+    unsigned late_beats = 0, late = 0;  // each port gets so many beats that nobody waits for, so many cycles later
+    unsigned silent_ports = 0;          // a bit for each port that answers nothing any more
+    uint64_t silent = NEVER;            // from this cycle on
+    uint64_t heard = NEVER;             // before the start all ports answer again, for so many cycles
 };
 
 struct Options {
@@ -101,6 +108,16 @@ inline Options read_jobs(const char* path) {
             job.weights = o.weights;
             in >> job.probes >> job.entry >> job.input.base >> job.input.size >> job.output.base >> job.output.size >>
                 job.batch >> job.input_stride >> job.output_stride >> job.fault_port >> job.fault_beat;
+            while (in >> name) {
+                if (name == "watchdog") in >> job.watchdog;
+                else if (name == "stop") in >> job.stop;
+                else if (name == "reset") in >> job.reset >> job.late_beats >> job.late;
+                else if (name == "silent") in >> job.silent_ports >> job.silent;
+                else if (name == "heard") in >> job.heard;
+                else give_up("unknown word in the job file: " + line);
+                if (in.fail()) give_up("malformed line in the job file: " + line);
+            }
+            in.clear();  // the end of the line
             o.jobs.push_back(job);
         } else if (command == "results") {
             in >> std::ws;

@@ -45,19 +45,10 @@ public:
         if (!results) give_up("cannot write " + o.results);
         if (!o.timeline.empty()) timeline.open(o.timeline);
         randomize_memories();
-        top->s_axi_control_AWVALID = top->s_axi_control_WVALID = top->s_axi_control_BREADY = 0;
-        top->s_axi_control_ARVALID = top->s_axi_control_RREADY = 0;
-        for (unsigned port = 0; port < WEIGHT_PORTS; port++) {
-            weights[port].clear();
+        for (unsigned port = 0; port < WEIGHT_PORTS; port++)
             weights[port].latency = port < o.weight_latency.size() ? o.weight_latency[port] : o.timing.latency;
-        }
         data_read.latency = o.timing.latency;
-        data_read.clear();
-        data_write.clear();
-        top->ap_rst_n = 0;
-        for (int i = 0; i < 16; i++) tick();
-        top->ap_rst_n = 1;
-        for (int i = 0; i < 4; i++) tick();
+        reset(0, 0);
     }
     ~Machine() {
 #if VM_TRACE
@@ -69,8 +60,15 @@ public:
     bool run(unsigned number) {
         const Job& job = o.jobs[number];
         if (job.weights.size() != WEIGHT_PORTS) give_up("a job must have weights for each of the ports");
-        data_read.readable = {job.program, job.input};
-        o.dram.writable = job.output;
+        if (!any_silent()) {  // else what a run before asked for may still be accessed
+            for (auto& port : weights) port.readable.clear();
+            data_read.readable.clear();
+            o.dram.writable.clear();
+        }
+        if (job.heard != NEVER) silence(~0u, NEVER);
+        for (uint64_t i = 0; job.heard != NEVER && i < job.heard; i++) tick();
+        data_read.readable.insert(data_read.readable.end(), {job.program, job.input});
+        o.dram.writable.push_back(job.output);
         running = number;
         for (auto& begun : underway) begun.clear();
         probes = nullptr;
@@ -84,7 +82,7 @@ public:
         uint64_t weights_size = 0;
         for (unsigned port = 0; port < WEIGHT_PORTS; port++) {
             write64(WEIGHTS_BASE[port], job.weights[port].base);
-            weights[port].readable = {job.weights[port]};
+            weights[port].readable.push_back(job.weights[port]);
             weights_size += job.weights[port].size;
         }
         write(HWGEN_REG_WEIGHTS_SIZE, uint32_t(weights_size));
@@ -94,6 +92,7 @@ public:
         write(HWGEN_REG_BATCH, job.batch);
         write(HWGEN_REG_INPUT_STRIDE, job.input_stride);
         write(HWGEN_REG_OUTPUT_STRIDE, job.output_stride);
+        write(HWGEN_REG_WATCHDOG, job.watchdog);
         write(HWGEN_REG_GIE, HWGEN_GIE_ENABLE_MASK);
         write(HWGEN_REG_IER, HWGEN_IER_DONE_MASK);
         for (unsigned port = 0; port < WEIGHT_PORTS; port++)
@@ -102,8 +101,21 @@ public:
         data_write.fault = job.fault_port == 2 ? int64_t(job.fault_beat) : -1;
 
         start = now;
+        if (job.silent_ports) silence(job.silent_ports, start + job.silent);
         write(HWGEN_REG_CTRL, HWGEN_CTRL_START_MASK);
-        while (!top->__SYM__interrupt && o.dram.error.empty() && now - start < o.watchdog) tick();
+        bool stopped = job.stop == NEVER;
+        while ((!top->__SYM__interrupt || job.reset != NEVER) && o.dram.error.empty() && now - start < o.watchdog) {
+            if (job.reset != NEVER && now - start >= job.reset) {
+                reset(job.late_beats, job.late);
+                return report(number, 0);
+            }
+            if (!stopped && now - start >= job.stop) {
+                stopped = true;
+                write(HWGEN_REG_CTRL, HWGEN_CTRL_STOP_MASK);
+            } else {
+                tick();
+            }
+        }
         const uint64_t cycles = now - start;
         if (o.dram.error.empty() && !top->__SYM__interrupt) {
             std::ostringstream text;
@@ -119,8 +131,13 @@ public:
         write(HWGEN_REG_ISR, read(HWGEN_REG_ISR));
         tick();
         if (top->__SYM__interrupt) return failed("the interrupt is still set after its status was cleared");
-        if (!data_write.idle()) return failed("done before all write responses were in");
+        if (!any_silent() && !data_write.idle()) return failed("done before all write responses were in");
+        return report(number, cycles);
+    }
 
+private:
+    bool report(unsigned number, uint64_t cycles) {
+        const Job& job = o.jobs[number];
         results << "job " << number << " cycles " << cycles << " error " << read(HWGEN_REG_ERROR_CODE) << " error_index "
                 << read(HWGEN_REG_ERROR_INDEX);
         for (auto& [name, offset] : o.counters)
@@ -137,7 +154,6 @@ public:
         return true;
     }
 
-private:
     Options& o;
     VerilatedContext& context;
     std::unique_ptr<Vhwgen_accelerator> top;
@@ -197,6 +213,44 @@ private:
                 for (unsigned b = 0; b < bytes; b++) word[b] = uint8_t(random());
                 word[bytes - 1] &= 0xFF >> (8 * bytes - bits);
             }
+        }
+    }
+
+    // The slaves forget what they were asked for, but for `beats` beats on each port, `delay` cycles after the reset.
+    void reset(unsigned beats, unsigned delay) {
+        top->s_axi_control_AWVALID = top->s_axi_control_WVALID = top->s_axi_control_BREADY = 0;
+        top->s_axi_control_ARVALID = top->s_axi_control_RREADY = 0;
+        for (auto& port : weights) port.clear();
+        data_read.clear();
+        data_write.clear();
+        top->ap_rst_n = 0;
+        for (int i = 0; i < 16; i++) tick();
+        top->ap_rst_n = 1;
+        for (Misbehaviour* bad : ports()) {
+            bad->late = beats;
+            bad->late_from = now + delay;
+            bad->begun = false;
+        }
+        for (int i = 0; i < 4; i++) tick();
+    }
+
+    // By the numbers of jobs.h.
+    std::vector<Misbehaviour*> ports() {
+        std::vector<Misbehaviour*> all = {&weights[0].bad, &data_read.bad, &data_write.bad};
+        for (unsigned port = 1; port < WEIGHT_PORTS; port++) all.push_back(&weights[port].bad);
+        return all;
+    }
+
+    bool any_silent() {
+        for (Misbehaviour* bad : ports())
+            if (bad->silent(now)) return true;
+        return false;
+    }
+
+    void silence(unsigned numbers, uint64_t from) {
+        for (Misbehaviour* bad : ports()) {
+            if (numbers & 1) bad->silent_from = from;
+            numbers >>= 1;
         }
     }
 

@@ -1,6 +1,7 @@
 // DRAM behind the accelerator's AXI masters: one flat image, guarded ranges, latency, random stalls, protocol checks.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -8,6 +9,8 @@
 #include <random>
 #include <string>
 #include <vector>
+
+constexpr uint64_t NEVER = UINT64_MAX;
 
 struct Range {
     uint64_t base = 0, size = 0;
@@ -21,7 +24,7 @@ class Dram {
 public:
     uint64_t origin = 0;
     std::vector<uint8_t> bytes;
-    Range writable;
+    std::vector<Range> writable;
     std::string error;
 
     void fail(const char* port, const char* what, uint64_t address) {
@@ -32,9 +35,7 @@ public:
     }
     // Reads of a whole beat: a range may end inside it.
     void read(const char* port, const std::vector<Range>& readable, uint64_t address, uint8_t* out, unsigned count) {
-        bool known = false;
-        for (const Range& range : readable) known |= range.holds(address, 1);
-        if (!known || address - origin > bytes.size() - count) {
+        if (!any(readable, address) || address - origin > bytes.size() - count) {
             fail(port, "read outside the regions that it is for", address);
             std::memset(out, 0xA5, count);
             return;
@@ -44,9 +45,14 @@ public:
     void write(const char* port, uint64_t address, const uint8_t* in, uint64_t strobe, unsigned count) {
         for (unsigned i = 0; i < count; i++) {
             if (!(strobe >> i & 1)) continue;
-            if (!writable.holds(address + i, 1)) return fail(port, "write outside the output of this run", address + i);
+            if (!any(writable, address + i)) return fail(port, "write outside the output of this run", address + i);
             bytes[address + i - origin] = in[i];
         }
+    }
+
+private:
+    static bool any(const std::vector<Range>& ranges, uint64_t address) {
+        return std::any_of(ranges.begin(), ranges.end(), [=](const Range& range) { return range.holds(address, 1); });
     }
 };
 
@@ -64,6 +70,15 @@ struct Burst {
     uint64_t address;
     unsigned beats;
     uint64_t due;
+};
+
+// What a port does that it should not: fall silent, or bring beats (responses) that nobody waits for.
+struct Misbehaviour {
+    uint64_t silent_from = NEVER, late_from = 0;
+    unsigned late = 0;
+    bool alien = false;  // what it offers now is one of them
+    bool begun = false;  // one was taken: addresses are, too
+    bool silent(uint64_t now) const { return now >= silent_from; }
 };
 
 inline Burst checked_burst(Dram& dram, const char* port, uint64_t address, unsigned len, unsigned size, unsigned burst,
@@ -89,18 +104,35 @@ struct ReadPort {
     std::vector<Range> readable;
     unsigned latency = 0;
     int64_t fault = -1;  // beats until one is answered with an error
+    Misbehaviour bad;
 
-    void clear() { arready = rvalid = 0; }
+    void clear() {
+        arready = rvalid = bad.alien = 0;
+        bursts.clear();
+    }
 
     // After the rising edge, with the handshakes seen before it.
     void step(Dram& dram, Timing& timing, uint64_t now, bool address_taken, const Burst& burst, bool beat_taken) {
         if (address_taken) bursts.push_back(burst);
-        if (beat_taken) {
+        if (beat_taken && bad.alien) {
+            bad.late--;
+            bad.alien = rvalid = 0;
+            bad.begun = true;
+        } else if (beat_taken) {
             bursts.front().address += sizeof(Data);
             if (--bursts.front().beats == 0) bursts.pop_front();
             rvalid = 0;
         }
-        arready = bursts.size() < timing.outstanding && !timing.stall();
+        arready = bursts.size() < timing.outstanding && !bad.silent(now) && !(bad.late && !bad.begun) && !timing.stall();
+        if (bad.silent(now)) return;
+        if (bad.late) {
+            if (rvalid || now < bad.late_from || timing.stall()) return;
+            for (unsigned i = 0; i < sizeof(Data); i++) reinterpret_cast<uint8_t*>(&rdata)[i] = uint8_t(timing.random());
+            rresp = timing.random() & 3;
+            rlast = bad.late == 1;
+            rvalid = bad.alien = 1;
+            return;
+        }
         if (!rvalid && !bursts.empty() && bursts.front().due <= now && !timing.stall()) {
             dram.read(name, readable, bursts.front().address, reinterpret_cast<uint8_t*>(&rdata), sizeof(Data));
             rvalid = 1;
@@ -133,8 +165,13 @@ struct WritePort {
     std::deque<Burst> bursts;
     std::deque<uint64_t> responses;
     int64_t fault = -1;  // responses until one is an error
+    Misbehaviour bad;
 
-    void clear() { awready = wready = bvalid = 0; }
+    void clear() {
+        awready = wready = bvalid = bad.alien = 0;
+        bursts.clear();
+        responses.clear();
+    }
 
     void tick(Dram& dram, Timing& timing, uint64_t now) {
         if (awvalid && awready)
@@ -154,9 +191,20 @@ struct WritePort {
     }
     // WREADY only once an address is there: masters must offer addresses without waiting for data to be taken.
     void update(Dram&, Timing& timing, uint64_t now) {
-        if (answered) {
+        if (answered && bad.alien) {
+            bad.late--;
+            bad.alien = bvalid = 0;
+        } else if (answered) {
             responses.pop_front();
             bvalid = 0;
+        }
+        if (bad.silent(now) || bad.late) awready = wready = 0;
+        if (bad.silent(now)) return;
+        if (bad.late) {
+            if (bvalid || now < bad.late_from || timing.stall()) return;
+            bresp = timing.random() & 3;
+            bvalid = bad.alien = 1;
+            return;
         }
         awready = bursts.size() < timing.outstanding && !timing.stall();
         wready = !bursts.empty() && !timing.stall();

@@ -13,6 +13,7 @@ from hwgen.machine.regmap import (
     COUNTERS,
     ERRORS,
     MAGIC,
+    MENDS,
     REGISTERS,
     Error,
     c_header,
@@ -37,7 +38,7 @@ def test_no_overlap_and_aligned():
 def test_vitis_layout():
     assert [BY_NAME[name].offset for name in ("ctrl", "gie", "ier", "isr")] == [0, 4, 8, 12]
     places = {part.name: part.lsb for part in BY_NAME["ctrl"].parts}
-    assert places == {"start": 0, "done": 1, "idle": 2, "ready": 3, "auto_restart": 7}
+    assert places == {"start": 0, "done": 1, "idle": 2, "ready": 3, "auto_restart": 7, "stop": 8}
     assert min(register.offset for register in REGISTERS if register.access == "rw") == 0x10
 
 
@@ -67,8 +68,10 @@ def test_registers_of_weight_ports(ports):
 
 
 def test_error_codes_are_documented():
-    assert list(ERRORS) == list(Error)
-    assert [error.value for error in Error] == [*range(11), 24, 25, 26]
+    """What happened and what to do; drivers know the numbers."""
+    assert list(ERRORS) == list(MENDS) == list(Error)
+    assert all(MENDS[error] for error in Error if error)
+    assert [error.value for error in Error] == [*range(15), *range(16, 23), *range(24, 27)]
 
 
 def test_header_names_every_register():

@@ -7,7 +7,7 @@ import cocotb
 from cocotb.triggers import ClockCycles, RisingEdge, ValueChange, with_timeout
 
 from hwgen.machine.isa import BYTES, Op
-from hwgen.machine.regmap import BY_NAME
+from hwgen.machine.regmap import BY_NAME, Error
 from sim.bench_accelerator import CTRL, DONE, PERIOD, Bench
 from sim.system import Workload
 
@@ -79,6 +79,40 @@ async def protocol(dut):
     retired = len(bench.retired)
     await ClockCycles(dut.ap_clk, 500)
     assert len(bench.retired) == retired
+    assert await bench.read("ctrl") == ENDED | IDLE
+
+    # A run that fails is the last one; its code stays until it is cleared, and a start works again.
+    async def ends():
+        if not int(dut.interrupt.value):
+            await with_timeout(RisingEdge(dut.interrupt), 50_000 * PERIOD, "ns")
+        await bench.write("isr", DONE)
+
+    await bench.write("input_size", 0)
+    await bench.write("ctrl", START | CTRL["auto_restart"])
+    await ends()
+    for _ in range(10):
+        await ClockCycles(dut.ap_clk, 100)
+        assert await bench.read("error_code") == Error.INPUT_RANGE
+    assert await bench.read("error_index") > 0
+    assert await bench.read("ctrl") == ENDED | IDLE | CTRL["auto_restart"]
+    await bench.write("error_code", 0)
+    assert (await bench.read("error_code"), await bench.read("error_index")) == (0, 0)
+    await bench.write("input_size", len(bench.dram.regions["input"].data))
+
+    # Restarting is stopped, too.
+    await bench.write("ctrl", START | CTRL["auto_restart"])
+    await ends()
+    await ClockCycles(dut.ap_clk, 300)
+    await bench.write("ctrl", CTRL["stop"] | CTRL["auto_restart"])
+    await ends()
+    assert await bench.read("error_code") == Error.STOPPED
+    assert await bench.read("ctrl") == ENDED | IDLE | CTRL["auto_restart"]
+    await bench.write("ctrl", CTRL["stop"])  # while idle: nothing
+    assert await bench.read("ctrl") == IDLE
+    output[:] = untouched
+    await bench.write("ctrl", START)
+    await ends()
+    assert bytes(output) == result and await bench.read("error_code") == 0
     assert await bench.read("ctrl") == ENDED | IDLE
 
     # Constants, and registers that keep what was written.

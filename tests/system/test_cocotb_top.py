@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hwgen.machine.isa import BY_NAME, BYTES, ORDER, UNITS, Dest, Op, Source
+from hwgen.machine.isa import BYTES, ORDER, UNITS, Dest, Op, Source
 from hwgen.machine.regmap import Error
 from hwgen.rtl.common.context import CONTEXTS
 from sim import simulate as simulate_module
 from sim.harness import SimulationError, Timing
+from sim.isa_model import IsaError, Machine
 from sim.system import Fault, Response, SystemJob, SystemResult
 from tests.system.cocotb_system import FAST, TASKS, System, build_system
 
@@ -246,24 +247,74 @@ def test_illegal_instructions(system):
         system.check_stopped(task, 2, result)
 
 
-def test_kept_weights_fill_the_ring(system):
-    """No MATMUL gives its place in the ring back: the next one starves although its weights are asked for."""
-    task = "segment"
-    program = bytearray(system.build.compiled.program)
-    keep = 1 << BY_NAME["keep"].offset
-    for index, instruction in enumerate(system.build.compiled.instructions[task]):
-        if instruction.op == Op.MATMUL:
-            place = slice(start := system.build.compiled.entries[task] + index * BYTES, start + BYTES)
-            program[place] = (int.from_bytes(program[place], "little") | keep).to_bytes(BYTES, "little")
-    job = system.good(task, 2, probes=None, memory=(bytes(program), system.build.compiled.weights))
-    (result, *_) = after_each(system, [job], replace(FAST, watchdog=150_000))
-    assert Error(result.error) == Error.STARVED
-    assert 2 * result.bytes[GMEM0_READ] > system.build.params.weight_depth * system.build.params.ring_bytes
-    assert result.violations == []
+def test_kept_weights_that_were_never_fetched(system):
+    """Words that are not in the ring, or not where the instruction looks for them, would make garbage of the result."""
+    task, jobs, wanted = "segment", [], []
+    instructions, p = system.build.compiled.instructions[task], system.build.params
+    matmuls = [i for i, instr in enumerate(instructions) if instr.op == Op.MATMUL and not instr.fields.get("use_queue")]
+    for index in (matmuls[0], matmuls[2], matmuls[-1]):
+        fields = system.fields(task, index)
+        assert fields["bytes"] and not fields["ring_offset"]
+        cases = [({"bytes": 0, "keep": 1}, index), ({"bytes": 0}, index), ({"keep": 1, "ring_offset": 1}, index)]
+        behind = next(i for i in [*matmuls, len(instructions)] if i > index)
+        if behind < len(instructions) and not fields["keep"]:  # the one behind it does not look behind what is kept
+            queues = (i for i in range(index + 1, behind) if instructions[i].op == Op.MATMUL)
+            cases.append(({"keep": 1}, next(queues, behind)))
+        for change, stop in cases:
+            jobs.append(system.good(task, 2, probes=None, memory=system.patch(task, index, **change)))
+            wanted.append((Error.NOT_FETCHED, stop))
+    assert len(jobs) > 9 and p.weight_depth > 2
+    for job, (code, index), result in zip(jobs, wanted, after_each(system, jobs, FAST), strict=True):
+        assert (Error(result.error), result.error_index) == (code, index), job
+        system.check_stopped(task, 2, result)
+        retired: list[int] = []
+        with pytest.raises(IsaError, match=r"^fetched"):  # the model of the instructions agrees
+            Machine(p, *job.memory, job.input, job.output_bytes).run(job.entry, retired.append)
+        assert retired == [*range(index)]
+
+
+def test_refused_arguments(system):
+    """A start with bases and strides that would lead elsewhere does nothing at all, but say so."""
+    task, compiled = "segment", system.build.compiled
+    cases = [
+        *(({f"{name}_base": (7 << 60) + low}, Error[f"{name.upper()}_BASE"])
+          for name, low in (("program", 8), ("weights", 16), ("input", 1), ("output", 32))),
+        ({"weights_base1": (7 << 60) + 32}, Error.WEIGHTS_BASE),
+        *(({f"{name}_base": (1 << 64) - 64, f"{name}_size": 65}, Error[f"{name.upper()}_BASE"])
+          for name in ("program", "input", "output")),
+        *(({base: (1 << 64) - 64, "weights_size": 2 * 65}, Error.WEIGHTS_BASE)  # of two ports' shares
+         for base in ("weights_base", "weights_base1")),
+        ({"input_stride": 72}, Error.INPUT_STRIDE),
+        ({"output_stride": 8}, Error.OUTPUT_STRIDE),
+        ({"program_size": 0}, Error.ENTRY),
+        ({"entry": len(compiled.program)}, Error.ENTRY),
+        ({"entry": 0xFFFFFFC0}, Error.ENTRY),
+        ({"entry": compiled.entries[task] + 32}, Error.ENTRY),
+    ]  # fmt: skip
+    jobs = [system.good(task, 2, probes=None, registers=registers) for registers, _ in cases]
+    for (registers, code), result in zip(cases, after_each(system, jobs, FAST), strict=True):
+        assert (Error(result.error), result.error_index) == (code, 0), registers
+        assert result.violations == [] and not any(result.bytes) and not result.retired
+        assert result.cycles < result.start_cycles + 10
+
+
+def test_overlapping_outputs(system):
+    """Those of a batch lie apart by at least their length."""
+    task, size = "segment", system.build.compiled.output_bytes["segment"]
+    store, stride = system.find(task, Op.STORE), -(-size // 64) * 64
+    assert stride > 64
+    job = system.good(task, 2, probes=None, output_bytes=3 * stride, batch=2)
+    jobs = [replace(job, output_stride=apart) for apart in (0, 64, stride - 64, stride)]
+    jobs += [replace(job, batch=batch) for batch in (0, 1)]
+    *short, enough, none, one = after_each(system, jobs, FAST)
+    for result in short:
+        assert (Error(result.error), result.error_index) == (Error.OUTPUT_STRIDE, store)
+        assert not result.written
+    assert [Error(result.error) for result in (enough, none, one)] == [Error.NONE] * 3
 
 
 def test_region_sizes(system):
-    """Each region one byte, or one instruction, too small; programs that start or run outside theirs."""
+    """Each region one byte, or one instruction, too small; programs that run out of theirs."""
     task, compiled = "segment", system.build.compiled
     entry, length = compiled.entries[task], len(compiled.instructions[task])
     end = entry + length * BYTES
@@ -278,10 +329,7 @@ def test_region_sizes(system):
         ({"weights_size": 0}, Error.WEIGHTS_RANGE, streams[0]),
         ({"program_size": end - 1}, Error.PROGRAM_RANGE, length - 1),
         ({"program_size": entry + 3 * BYTES}, Error.PROGRAM_RANGE, 3),
-        ({"program_size": 0}, Error.PROGRAM_RANGE, 0),
-        ({"entry": len(compiled.program)}, Error.PROGRAM_RANGE, 0),
-        ({"entry": 0xFFFFFFC0}, Error.PROGRAM_RANGE, 0),
-        ({"entry": entry + 32}, Error.PROGRAM_RANGE, 0),
+        ({"program_size": entry + BYTES - 1}, Error.PROGRAM_RANGE, 0),
     ]
     jobs = [system.good(task, 2, probes=None, registers=case[0]) for case in cases]
     for (registers, code, index), result in zip(cases, after_each(system, jobs, FAST), strict=True):

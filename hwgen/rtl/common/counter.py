@@ -8,9 +8,10 @@ __all__ = ["saturating_counter"]
 
 
 def saturating_counter(m: Module, *, bits: int, clear: Value, amount: Value, name: str) -> Value:
-    """The sum of `amount` over all cycles since `clear`, that one not counted, two cycles late.
+    """The sum of `amount` over all cycles since `clear`, that one not counted, three cycles late.
 
-    In two halves, the upper one a cycle behind: no long carry chain. It stops within two amounts of its maximum.
+    In two halves, the upper one a cycle behind: no long carry chain. Both are shown as of the same cycle, so that the
+    count may be read while it runs. It stops within two amounts of its maximum.
     """
     half, margin = bits // 2, len(amount) + 1
     if margin >= half:
@@ -26,6 +27,8 @@ def saturating_counter(m: Module, *, bits: int, clear: Value, amount: Value, nam
     with m.If(~full):
         m.d.sync += low.eq(total)
     m.d.sync += high.eq(high + carry)
+    shown = Signal(half, name=f"{name}_shown")
+    m.d.sync += shown.eq(low)
     with m.If(cleared):
-        m.d.sync += [low.eq(0), high.eq(0), carry.eq(0), full.eq(0)]
-    return Cat(low, high)
+        m.d.sync += [low.eq(0), high.eq(0), carry.eq(0), full.eq(0), shown.eq(0)]
+    return Cat(shown, high)

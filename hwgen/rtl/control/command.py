@@ -24,9 +24,10 @@ class DataCommand(wiring.Component):
     """Where the DRAM bytes of `instruction` lie; the command for them.
 
     `outside`, with its `range_error`: they are not within their region, nor are a MATMUL's weights; four cycles after
-    `instruction`, as is the address. `read_*` and `write_*` are streams of at most one command, with `data_bytes`:
-    `offer` (pulse) makes it valid a cycle later, a write if `store_selected`, else a read with the tag that was chosen
-    while `choosing`. `taken` is the cycle of its handshake, `withdraw` takes it back.
+    `instruction`, as is the address, and `overlapping`: its output reaches into that of the next image of `batch`.
+    `read_*` and `write_*` are streams of at most one command, with `data_bytes`: `offer` (pulse) makes it valid a cycle
+    later, a write if `store_selected`, else a read with the tag that was chosen while `choosing`. `taken` is the cycle
+    of its handshake, `withdraw` takes it back.
     """
 
     def __init__(self) -> None:
@@ -36,6 +37,9 @@ class DataCommand(wiring.Component):
                 "instruction": In(INSTRUCTION_BITS),
                 "outside": Out(1),
                 "range_error": Out(8),
+                "overlapping": Out(1),
+                "batch": In(32),
+                "output_stride": In(32),
                 "image_selected": In(1),
                 "store_selected": In(1),
                 "choosing": In(1),
@@ -83,13 +87,15 @@ class DataCommand(wiring.Component):
         with m.If(f.op == Op.STORE):
             m.d.sync += [size.eq(self.output_size), base.eq(self.output_base), moved.eq(self.output_offset)]
             m.d.sync += self.range_error.eq(Error.OUTPUT_RANGE)
-        span, start, end = Signal(33), Signal(34), Signal(35)
+        span, start, end, several = Signal(33), Signal(34), Signal(35), Signal()
         m.d.sync += [
             span.eq(f.offset + f.bytes),
             start.eq(moved + f.offset),
             end.eq(moved + span),
             # The weights of a MATMUL are asked for ahead of time, unless they lie outside.
             self.outside.eq((end > size) & f.op.matches(Op.IMAGE, Op.LOAD, Op.STORE, Op.MATMUL)),
+            several.eq(self.batch[1:].any()),
+            self.overlapping.eq((span > self.output_stride) & several & (f.op == Op.STORE)),
         ]
         address = byte_address(m, base, start)
         m.d.comb += [self.read_address.eq(address), self.write_address.eq(address), self.data_bytes.eq(f.bytes)]

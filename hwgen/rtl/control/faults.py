@@ -22,8 +22,8 @@ STARVED_CYCLES = 1 << 16
 class Faults(wiring.Component):
     """`failed` (level) and the `fault` code, a cycle after the first fault since `begin`; what comes later is dropped.
 
-    Errors of the ports and starvation may come at any time and count while `watching`; `stop` is a fault of the
-    instruction at hand, with `stop_code`, and goes before them.
+    Errors of the ports, starvation, the watchdog (`late`) and the host (`stop`) may come at any time and count while
+    `watching`; `found` is a fault of the instruction at hand, with `found_code`, and goes before them.
     """
 
     def __init__(self, p: HwParams) -> None:
@@ -32,8 +32,10 @@ class Faults(wiring.Component):
             {
                 "begin": In(1),
                 "watching": In(1),
+                "found": In(1),
+                "found_code": In(8),
                 "stop": In(1),
-                "stop_code": In(8),
+                "late": In(1),
                 "read1_error": In(1),
                 "write1_error": In(1),
                 "starved": In(1),
@@ -52,18 +54,20 @@ class Faults(wiring.Component):
         with m.Else():
             m.d.sync += hunger.eq(0)
         port_fault = Signal(8)
-        for pulse, code in (
+        for event, code in (
+            (self.stop, Error.STOPPED),
+            (self.late, Error.WATCHDOG),
             (hunger == STARVED_CYCLES - 1, Error.STARVED),
             *((getattr(self, name), code) for name, code in self.weight_errors.items()),
             (self.read1_error, Error.READ_GMEM1),
             (self.write1_error, Error.WRITE_GMEM1),
         ):
-            with m.If(pulse):
+            with m.If(event):
                 m.d.comb += port_fault.eq(code)
         with m.If(~self.failed & self.watching):
             m.d.sync += [self.fault.eq(port_fault), self.failed.eq(port_fault.any())]
-        with m.If(~self.failed & self.stop):
-            m.d.sync += [self.fault.eq(self.stop_code), self.failed.eq(1)]
+        with m.If(~self.failed & self.found):
+            m.d.sync += [self.fault.eq(self.found_code), self.failed.eq(1)]
         with m.If(self.begin):
             m.d.sync += [self.fault.eq(0), self.failed.eq(0)]
         return m

@@ -5,7 +5,7 @@ Tested by tests/rtl/control/test_registers.py.
 
 from __future__ import annotations
 
-from amaranth import Module, Signal
+from amaranth import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -27,9 +27,12 @@ WORD_ADDRESS_BITS = ADDRESS_BITS - 2
 class LiteSlave(wiring.Component):
     """`write` (pulse) with `write_address` (of a 32-bit word), `write_data` and `write_strobe` (a bit per byte).
 
-    `read_address` stays for two cycles at least, `read` pulses in the last of them; `read_data` is taken then. One
-    write per two cycles, one read per three; address and data of a write may come in any order. All responses are OKAY.
+    `read_address` stays for READ_LATENCY cycles and one at least, `read` pulses in the last of them; `read_data` is
+    taken then. One write per two cycles, one read per READ_LATENCY + 2; address and data of a write may come in any
+    order. All responses are OKAY.
     """
+
+    READ_LATENCY = 3
 
     def __init__(self) -> None:
         super().__init__(
@@ -75,20 +78,20 @@ class LiteSlave(wiring.Component):
             m.d.sync += [aw_held.eq(0), w_held.eq(0), self.BVALID.eq(1)]
 
     def _reads(self, m: Module) -> None:
-        """The address is held for a cycle more than it takes, so that a word can be picked in two steps."""
-        ar_held, picked = Signal(), Signal()
+        """The address is held as long as it takes to pick a word step by step."""
+        ar_held, held_for = Signal(), Signal(self.READ_LATENCY)
         ar_addr, r_data = Signal(WORD_ADDRESS_BITS, reset_less=True), Signal(32, reset_less=True)
         m.d.comb += [
             self.ARREADY.eq(~ar_held),
             self.RRESP.eq(OKAY),
             self.RDATA.eq(r_data),
-            self.read.eq(ar_held & picked & (~self.RVALID | self.RREADY)),
+            self.read.eq(held_for[-1] & (~self.RVALID | self.RREADY)),
             self.read_address.eq(ar_addr),
         ]
-        m.d.sync += picked.eq(ar_held)
+        m.d.sync += held_for.eq(Cat(ar_held, held_for))
         with m.If(~ar_held):
             m.d.sync += [ar_held.eq(self.ARVALID), ar_addr.eq(self.ARADDR[2:])]
         with m.If(self.RREADY):
             m.d.sync += self.RVALID.eq(0)
         with m.If(self.read):
-            m.d.sync += [ar_held.eq(0), picked.eq(0), self.RVALID.eq(1), r_data.eq(self.read_data)]
+            m.d.sync += [ar_held.eq(0), held_for.eq(0), self.RVALID.eq(1), r_data.eq(self.read_data)]

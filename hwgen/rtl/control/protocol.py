@@ -19,9 +19,9 @@ PROTOCOL = ("ctrl", "gie", "ier", "isr")
 
 class BlockProtocol(wiring.Component):
     """Registers `ctrl`, `gie`, `ier` and `isr`: `*_value` is what they read as, `write_*` (pulse) writes `data`,
-    `read_ctrl` (pulse) tells that `ctrl` is read, which clears what it shows.
+    `read_ctrl` (pulse) tells that `ctrl` is read, which clears what it shows, `write_stop` (pulse) writes its stop bit.
 
-    `start`, `done`, `idle`, `ready` and `interrupt` as `Control` has them.
+    `start`, `stop`, `done`, `failed`, `idle`, `ready` and `interrupt` as `Control` has them.
     """
 
     def __init__(self) -> None:
@@ -29,8 +29,11 @@ class BlockProtocol(wiring.Component):
             {
                 "data": In(32),
                 "read_ctrl": In(1),
+                "write_stop": In(1),
                 "start": Out(1),
+                "stop": Out(1),
                 "done": In(1),
+                "failed": In(1),
                 "idle": In(1),
                 "ready": In(1),
                 "interrupt": Out(1),
@@ -48,8 +51,13 @@ class BlockProtocol(wiring.Component):
     def _run(self, m: Module) -> None:
         bit = {part.name: part.lsb for part in BY_NAME["ctrl"].parts}
         started, done, ready, auto_restart, running = Signal(), Signal(), Signal(), Signal(), Signal()
+        # A stop that comes too late for its run still ends the restarting.
+        with m.If(self.write_stop & (started | running)):
+            m.d.sync += self.stop.eq(1)
+        with m.If(self.done):
+            m.d.sync += self.stop.eq(0)
         with m.If(self.ready):
-            m.d.sync += started.eq(auto_restart)
+            m.d.sync += started.eq(auto_restart & ~self.failed & ~self.stop & ~self.write_stop)
         with m.If(self.write_ctrl):
             m.d.sync += auto_restart.eq(self.data[bit["auto_restart"]])
             with m.If(self.data[bit["start"]]):
@@ -71,6 +79,7 @@ class BlockProtocol(wiring.Component):
             self.ctrl_value[bit["idle"]].eq(self.idle & ~started & ~running),
             self.ctrl_value[bit["ready"]].eq(ready),
             self.ctrl_value[bit["auto_restart"]].eq(auto_restart),
+            self.ctrl_value[bit["stop"]].eq(self.stop),
         ]
 
     def _interrupt(self, m: Module) -> None:

@@ -6,32 +6,32 @@ from collections import defaultdict
 from functools import reduce
 from operator import or_
 
-from amaranth import Const, Module, Mux, Signal, Value
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import exact_log2
 
 from hwgen.machine.params import HwParams
-from hwgen.machine.regmap import BY_NAME, MAGIC, VERSION, Bits, registers
+from hwgen.machine.regmap import BY_NAME, COUNTERS, MAGIC, VERSION, Bits, registers
 from hwgen.rtl.control.lite import LITE_PORTS, LiteSlave
 from hwgen.rtl.control.protocol import PROTOCOL, BlockProtocol
 
 __all__ = ["Control"]
 
 BUS = "s_axi_control"
-#: Registers of 32 bits from which a read picks one at first.
-GROUP = 8
+#: Pairs of words from which a read picks one at first.
+GROUP = 4
 
 
 class Control(wiring.Component):
-    """Registers of `hwgen.machine.regmap` that the accelerator has. Each "rw" register is an output port, each "ro"
-    register an input port of its name.
+    """Registers of `hwgen.machine.regmap` that the accelerator has. Each "rw" register is an output port, each "ro" or
+    "clear" register an input port of its name, the latter with an output `*_clear`: a pulse when it is written.
 
     `start` is a pulse, a cycle after `ctrl.start` is set and no run is under way. `done` (input pulse) ends the run and
-    sets `ctrl.done`; `ready` (pulse, not after `done`; may be the same) uses up `ctrl.start`. `idle` (level): nothing
-    runs. `interrupt` is high while an enabled event is pending. Arguments are not latched: write them only while idle.
-    One write per two cycles, one read per three; address and data of a write may come in any order. All responses are
-    OKAY.
+    sets `ctrl.done`; `ready` (pulse, not after `done`; may be the same) uses up `ctrl.start`, and with an `error_code`
+    ends the restarting, too. `stop` (level): the run under way is to end. `idle` (level): nothing runs. `interrupt` is
+    high while an enabled event is pending. Arguments are not latched: write them only while idle.
+    A read of a counter's lower word keeps the upper one for the read that follows. One write per two cycles, one read
+    per five; address and data of a write may come in any order. All responses are OKAY.
     """
 
     def __init__(self, p: HwParams, *, build_hash: int) -> None:
@@ -41,8 +41,9 @@ class Control(wiring.Component):
         super().__init__(
             {f"{BUS}_{name}": member for name, member in LITE_PORTS.items()}
             | {register.name: Out(register.bits) for register in self.registers if register.access == "rw"}
-            | {register.name: In(register.bits) for register in self.registers if register.access == "ro"}
-            | {"start": Out(1), "done": In(1), "idle": In(1), "ready": In(1), "interrupt": Out(1)}
+            | {register.name: In(register.bits) for register in self.registers if register.access in ("ro", "clear")}
+            | {f"{register.name}_clear": Out(1) for register in self.registers if register.access == "clear"}
+            | {"start": Out(1), "stop": Out(1), "done": In(1), "idle": In(1), "ready": In(1), "interrupt": Out(1)}
         )
 
     def _constants(self) -> dict[str, int]:
@@ -90,44 +91,69 @@ class Control(wiring.Component):
             protocol.done.eq(self.done),
             protocol.idle.eq(self.idle),
             protocol.ready.eq(self.ready),
+            protocol.failed.eq(self.error_code.any()),
+            self.stop.eq(protocol.stop),
             self.start.eq(protocol.start),
             self.interrupt.eq(protocol.interrupt),
             protocol.data.eq(bus.write_data),
             protocol.read_ctrl.eq(bus.read & (bus.read_address == BY_NAME["ctrl"].offset // 4)),
         ]
+        written = {name: bus.write & (bus.write_address == register.offset // 4) for name, register in BY_NAME.items()}
         for name in PROTOCOL:
-            meant = bus.write_address == BY_NAME[name].offset // 4
-            m.d.comb += getattr(protocol, f"write_{name}").eq(bus.write & bus.write_strobe[0] & meant)
+            m.d.comb += getattr(protocol, f"write_{name}").eq(written[name] & bus.write_strobe[0])
+        (stop,) = (part.lsb for part in BY_NAME["ctrl"].parts if part.name == "stop")
+        m.d.comb += protocol.write_stop.eq(written["ctrl"] & bus.write_strobe[stop // 8] & bus.write_data[stop])
+        for register in self.registers:
+            if register.access == "clear":
+                m.d.comb += getattr(self, f"{register.name}_clear").eq(written[register.name] & bus.write_strobe[0])
 
     def _reads(self, m: Module, protocol: BlockProtocol, bus: LiteSlave) -> None:
-        """In the first of the two cycles each group picks a word of its own, in the second the group is chosen."""
+        """A word in as many short steps as the bus waits: which pair of words is meant; it, of its group; of all
+        groups; the word. So no net goes to more than a pair's bits, and they may lie far apart."""
         constants = {name: Const(value, 64) for name, value in self._constants().items()}
-        groups: defaultdict[int, dict[int, Value]] = defaultdict(dict)
+        pairs: defaultdict[int, list[Value]] = defaultdict(lambda: [Const(0, 32)] * 2)
         for register in self.registers:
             if register.name in PROTOCOL:
                 continue
             value = constants[register.name] if register.name in constants else getattr(self, register.name)
             for word in range(register.words):
-                group, place = divmod(register.offset // 4 + word, GROUP)
-                groups[group][place] = value[32 * word :][:32]
-        # At most one of these is not zero.
-        shown: list[Value] = []
-
-        def show(name: str, meant: Value, value: Value) -> None:
-            chosen = Signal(name=f"{name}_meant")
-            m.d.sync += chosen.eq(meant)
-            shown.append(Mux(chosen, value, 0))
-
-        place_bits = exact_log2(GROUP)
-        for group, words in groups.items():
-            picked = Signal(32, name=f"group{group}", reset_less=True)
-            m.d.sync += picked.eq(0)
-            with m.Switch(bus.read_address[:place_bits]):
-                for place, value in words.items():
-                    with m.Case(place):
-                        m.d.sync += picked.eq(value)
-            show(f"group{group}", bus.read_address[place_bits:] == group, picked)
+                pair, half = divmod(register.offset // 4 + word, 2)
+                pairs[pair][half] = value[32 * word :][:32]
+        groups: defaultdict[int, list[Value]] = defaultdict(list)
+        counted = []
+        for pair, words in pairs.items():
+            meant = Signal(name=f"pair{pair}_meant")
+            m.d.sync += meant.eq(bus.read_address[1:] == pair)
+            groups[pair // GROUP].append(Mux(meant, Cat(words[0] | Const(0, 32), words[1]), 0))
+            if 8 * pair in (BY_NAME[name].offset for name in COUNTERS):
+                counted.append(meant)
+        picked = []
+        for group, choices in groups.items():
+            picked.append(Signal(64, name=f"group{group}", reset_less=True))
+            m.d.sync += picked[-1].eq(reduce(or_, choices))
+        pair_read = Signal(64, reset_less=True)
+        m.d.sync += pair_read.eq(reduce(or_, picked))
+        shown = self._words(m, bus, pair_read, Cat(counted).any())
         for name in PROTOCOL:
             # In the cycle of the read itself: it clears what it shows.
-            show(name, bus.read_address == BY_NAME[name].offset // 4, getattr(protocol, f"{name}_value"))
+            meant = Signal(name=f"{name}_meant")
+            m.d.sync += meant.eq(bus.read_address == BY_NAME[name].offset // 4)
+            shown.append(Mux(meant, getattr(protocol, f"{name}_value"), 0))
         m.d.comb += bus.read_data.eq(reduce(or_, shown))
+
+    def _words(self, m: Module, bus: LiteSlave, pair: Value, counted: Value) -> list[Value]:
+        """The word of `pair` that is read, the others as zero; the upper one of a counter may have been `kept`."""
+        upper, of, kept = Signal(32, reset_less=True), Signal.like(bus.read_address), Signal()
+        counter, low, high, again = (Signal(name=name) for name in ("counter", "low", "high", "again"))
+        mine = kept & (of == bus.read_address)
+        m.d.sync += [
+            counter.eq(counted),
+            low.eq(~bus.read_address[0]),
+            high.eq(bus.read_address[0] & ~mine),
+            again.eq(mine),
+        ]
+        with m.If(bus.read & again):
+            m.d.sync += kept.eq(0)
+        with m.If(bus.read & low & counter):
+            m.d.sync += [upper.eq(pair[32:]), of.eq(bus.read_address | 1), kept.eq(1)]
+        return [Mux(low, pair[:32], 0), Mux(high, pair[32:], 0), Mux(again, upper, 0)]

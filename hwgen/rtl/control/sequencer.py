@@ -13,11 +13,14 @@ from hwgen.machine.regmap import Error
 from hwgen.rtl.common.address import byte_address
 from hwgen.rtl.common.context import CONTEXTS
 from hwgen.rtl.common.decode import INSTRUCTION_BITS, Fields
+from hwgen.rtl.control.arguments import Arguments
 from hwgen.rtl.control.batch import Batch
 from hwgen.rtl.control.check import OperandCheck
 from hwgen.rtl.control.command import READ_TAGS, DataCommand
 from hwgen.rtl.control.faults import Faults
+from hwgen.rtl.control.kept import KeptWeights
 from hwgen.rtl.control.order import PORTS, Order
+from hwgen.rtl.control.watchdog import Watchdog
 
 __all__ = ["PORTS", "READ_TAGS", "Sequencer"]
 
@@ -27,16 +30,20 @@ class Sequencer(wiring.Component):
 
     `start` runs the program at `entry` once per image of `batch` (0 counts as 1), the input and output regions
     advancing by their strides, then `done` pulses. Any fault (`*_error`, an illegal instruction, an address outside a
-    region, weights that nobody asked for) stops it: `abort` holds until all ports are idle, `clear` resets every unit,
-    then `done` comes with `error_code` set and `error_index` the number of the instruction the sequencer was at.
+    region, weights that do not come, more than `watchdog` cycles for an image, `stop`) ends it: `abort` holds until all
+    ports are idle, `clear` resets every unit, then `done` comes with `error_code` set and `error_index` the number of
+    the instruction the sequencer was at. Ports that are not idle after PATIENCE_CYCLES are left to themselves: the run
+    ends, `abort` goes on to hold, and a `start` is refused as long as it does; so it is with bad arguments, which are
+    stable for `Arguments.LATENCY` cycles before. `error_code_clear` (pulse) forgets the error.
 
     A `*_start` pulse comes with `instruction`, `rows`, `fetched` and `number`, which stay for that cycle only; `*_done`
     comes when all writes are made. The engine takes CONTEXTS instructions and tells how many are `unfinished`; other
     units take one. `busy` is a bit per unit of `isa.UNITS`; `wait_*`: what the next instruction waits for.
 
-    Here is the state machine, of a run and of the instruction it is at; the parts know what it asks: is the instruction
-    legal (`OperandCheck`), does it lie within its region (`DataCommand`), may it start (`Order`), has anything failed
-    (`Faults`), is there another image (`Batch`).
+    Here is the state machine, of a run and of the instruction it is at; the parts know what it asks: may the run start
+    (`Arguments`), is the instruction legal (`OperandCheck`), does it lie within its region (`DataCommand`), are its
+    weights in the ring (`KeptWeights`), may it start (`Order`), has anything failed (`Faults`, `Watchdog`), is there
+    another image (`Batch`).
     """
 
     def __init__(self, p: HwParams) -> None:
@@ -47,6 +54,8 @@ class Sequencer(wiring.Component):
             "idle": Out(1),
             "error_code": Out(8),
             "error_index": Out(16),
+            "stop": In(1),
+            "error_code_clear": In(1),
             "program_base": In(64),
             "program_size": In(32),
             "weights_size": In(32),
@@ -58,6 +67,7 @@ class Sequencer(wiring.Component):
             "batch": In(32),
             "input_stride": In(32),
             "output_stride": In(32),
+            "watchdog": In(32),
             "abort": Out(1),
             "clear": Out(1),
             "ports_idle": In(1),
@@ -108,6 +118,7 @@ class Sequencer(wiring.Component):
         m = Module()
         self.check, self.order, self.command = OperandCheck(self.p), Order(), DataCommand()
         self.faults, self.images = Faults(self.p), Batch()
+        self.arguments, self.kept, self.timer = Arguments(self.p), KeptWeights(self.p), Watchdog()
         self._parts(m)
         self._entry(m)
         self.index, self.finished = Signal(16), Signal()
@@ -117,6 +128,8 @@ class Sequencer(wiring.Component):
         m.d.comb += self.wait_fetch.eq(self.fetch_ready & ~self.fetch_valid)
         with m.If(self.fetch_ready):
             m.d.sync += self.instruction.eq(self.fetch_data)
+        with m.If(self.error_code_clear):
+            m.d.sync += [self.error_code.eq(0), self.error_index.eq(0)]
         with m.FSM():
             self._begin(m)
             self._accept(m)
@@ -126,7 +139,7 @@ class Sequencer(wiring.Component):
 
     def _parts(self, m: Module) -> None:
         """The parts' ports named like one of the sequencer's are that port."""
-        for name in ("check", "order", "command", "faults", "images"):
+        for name in ("arguments", "check", "kept", "order", "command", "faults", "timer", "images"):
             part = m.submodules[name] = getattr(self, name)
             for port, member in part.signature.members.items():
                 if port in self.signature.members:
@@ -137,13 +150,15 @@ class Sequencer(wiring.Component):
             self.command.store_selected.eq(self.order.store_selected),
             self.command.input_offset.eq(self.images.input_offset),
             self.command.output_offset.eq(self.images.output_offset),
+            self.kept.words.eq(self.check.words),
+            self.faults.late.eq(self.timer.late),
+            self.arguments.owing.eq(self.abort),
         ]
 
     def _entry(self, m: Module) -> None:
         """Where the program begins, and how much may be read from there: the arguments are stable long before."""
-        inside = (self.entry < self.program_size) & (self.entry[:6] == 0)
         m.d.comb += self.fetch_address.eq(byte_address(m, self.program_base, self.entry))
-        m.d.sync += self.fetch_limit.eq(Mux(inside, self.program_size - self.entry, 0))
+        m.d.sync += self.fetch_limit.eq(self.program_size - self.entry)
 
     # What goes out of here reaches far: registers drive it, set on the way into the state that they stand for.
     def _to_fetch(self, m: Module) -> None:
@@ -154,21 +169,30 @@ class Sequencer(wiring.Component):
         m.d.sync += self.abort.eq(1)
         m.next = "ABORT"
 
+    def _found(self, m: Module, code: Value | Error) -> None:
+        m.d.comb += [self.faults.found.eq(1), self.faults.found_code.eq(code)]
+
     def _stop(self, m: Module, code: Value | Error) -> None:
-        m.d.comb += [self.faults.stop.eq(1), self.faults.stop_code.eq(code)]
+        self._found(m, code)
         self._to_abort(m)
 
     def _begin(self, m: Module) -> None:
         """Of a run, of a program."""
         with m.State("IDLE"):
             m.d.comb += self.idle.eq(1)
+            with m.If(self.ports_idle):  # if they were left to themselves
+                m.d.sync += self.abort.eq(0)
             with m.If(self.start):
                 m.d.comb += [self.images.begin.eq(1), self.faults.begin.eq(1)]
-                m.d.sync += [self.error_code.eq(0), self.error_index.eq(0), self.finished.eq(0), self.running.eq(1)]
-                m.next = "LAUNCH"
+                m.d.sync += [self.error_code.eq(self.arguments.refusal), self.error_index.eq(0), self.finished.eq(0)]
+                with m.If(self.arguments.refused):
+                    m.next = "DONE"
+                with m.Else():
+                    m.d.sync += self.running.eq(1)
+                    m.next = "LAUNCH"
         with m.State("LAUNCH"):
             m.d.sync += self.index.eq(0)
-            m.d.comb += self.fetch_start.eq(1)
+            m.d.comb += [self.fetch_start.eq(1), self.kept.begin.eq(1)]
             self._to_fetch(m)
 
     def _accept(self, m: Module) -> None:
@@ -196,6 +220,10 @@ class Sequencer(wiring.Component):
                     self._stop(m, Error.FIELD)
                 with m.Elif(self.command.outside):
                     self._stop(m, self.command.range_error)
+                with m.Elif(self.command.overlapping):
+                    self._stop(m, Error.OUTPUT_STRIDE)
+                with m.Elif(self.kept.missing):
+                    self._stop(m, Error.NOT_FETCHED)
 
     def _dispatch(self, m: Module) -> None:
         """An instruction to its unit, when it may start: a data command to the port first, then the pulse."""
@@ -236,6 +264,7 @@ class Sequencer(wiring.Component):
                 self._to_abort(m)
         # An empty queue has no rows to gather; its MATMULs may have weights to discard, in their turn.
         skipped = (f.op == Op.GATHER) & (self.rows == 0)
+        m.d.comb += self.kept.take.eq(dispatch)
         m.d.sync += self.executed.eq(dispatch)
         for port in PORTS:
             mine = getattr(order, f"{port}_selected")
@@ -243,15 +272,19 @@ class Sequencer(wiring.Component):
 
     def _end(self, m: Module) -> None:
         """Of a program that stopped or is over: what was fetched beyond END is dropped, units start from reset."""
-        with m.State("ABORT"), m.If(self.ports_idle):
-            m.next = "CLEAR"
+        with m.State("ABORT"):
+            with m.If(self.ports_idle):
+                m.next = "CLEAR"
+            with m.Elif(self.timer.hopeless):
+                self._found(m, Error.WATCHDOG)
+                m.next = "CLEAR"
         with m.State("CLEAR"):
             # It resets much: a register drives it, a cycle later.
             m.d.comb += self.images.advance.eq(1)
             m.d.sync += [self.clear.eq(1), self.finished.eq(0)]
             m.next = "CLEARED"
         with m.State("CLEARED"):
-            m.d.sync += self.abort.eq(0)
+            m.d.sync += self.abort.eq(~self.ports_idle)
             m.next = "LAUNCH"
             with m.If(self.faults.failed | self.images.last):  # of the image before
                 m.d.sync += [self.error_code.eq(self.faults.fault), self.error_index.eq(self.index)]

@@ -9,28 +9,18 @@ from amaranth.utils import ceil_log2, exact_log2
 
 from hwgen.rtl.common.gearbox import ShiftQueue, Skid
 from hwgen.rtl.common.ports import strobed_beats
+from hwgen.rtl.memory.bursts import ADDRESS_BITS, BYTES_BITS, BurstSplitter, incremented
 
 __all__ = [
-    "ADDRESS_BITS", "BYTES_BITS", "COUNTER_BITS", "AxiReader", "AxiWriter", "BurstSplitter", "address_channel",
-    "command", "incremented", "read_channel", "response_channel", "write_channel",
+    "CALM_CYCLES", "COUNTER_BITS", "AxiReader", "AxiWriter", "address_channel", "command", "read_channel",
+    "response_channel", "write_channel",
 ]  # fmt: skip
 
-ADDRESS_BITS = 64
-BYTES_BITS = 32  #: of a command's length
 COUNTER_BITS = 48  #: of a byte counter
-PAGE = 4096  #: bytes no burst may cross
+#: Without a beat that nobody asked for, after which no more of them are expected.
+CALM_CYCLES = 256
 INCR = 1
 SLVERR = 2
-
-
-def incremented(value: Value, piece: int = 16) -> Value:
-    """`value` + 1, wrapping, in pieces of so many bits that know by themselves whether a carry comes in.
-
-    For addresses and counters so wide that one carry chain would be the longest path of all.
-    """
-    parts = [value[start : start + piece] for start in range(0, len(value), piece)]
-    carries = [value[:start].all() for start in range(0, len(value), piece)]
-    return Cat(Mux(carry, (part + 1)[: len(part)], part) for part, carry in zip(parts, carries, strict=True))
 
 
 def address_channel() -> wiring.Signature:
@@ -57,78 +47,6 @@ def command(**more: int) -> stream.Signature:
     return stream.Signature(data.StructLayout({"address": ADDRESS_BITS, "bytes": BYTES_BITS} | more))
 
 
-class BurstSplitter(wiring.Component):
-    """Commands (`cmd_*`) → bursts: `address` in bytes, `length` = beats - 1, `tag`, `final` (last of the command).
-
-    Bursts end at multiples of `max_burst` beats (at most 4 KiB), so no burst crosses 4 KiB and one comparison suffices.
-    One burst per cycle, and a cycle between commands. `stop` (level) drops the command in work and takes no new one.
-    `cmd_bytes` must not be 0; `cmd_address` must be a multiple of the beat (the low bits are ignored).
-    """
-
-    def __init__(self, *, data_bits: int, max_burst: int, tag_bits: int) -> None:
-        if not 1 <= max_burst <= 256 or max_burst & (max_burst - 1):
-            raise ValueError(f"max_burst must be a power of two from 1 to 256, not {max_burst!r}")
-        self.beat_bytes = data_bits // 8
-        self.max_beats = min(max_burst, PAGE // self.beat_bytes)
-        super().__init__(
-            {
-                "stop": In(1),
-                "cmd_valid": In(1),
-                "cmd_ready": Out(1),
-                "cmd_address": In(ADDRESS_BITS),
-                "cmd_bytes": In(BYTES_BITS),
-                "cmd_tag": In(max(tag_bits, 1)),  # no zero-width ports: they become [-1:0] in Verilog
-                "busy": Out(1),
-                "valid": Out(1),
-                "ready": In(1),
-                "address": Out(ADDRESS_BITS),
-                "length": Out(8),
-                "tag": Out(max(tag_bits, 1)),
-                "final": Out(1),
-            }
-        )
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        shift = exact_log2(self.beat_bytes)
-        low_bits = exact_log2(self.max_beats)
-        beat_address = Signal(ADDRESS_BITS - shift, reset_less=True)
-        # Beats from the boundary below `beat_address` to the end of the command: whole * max_beats + carry * max_beats
-        # + rest. The carry of a command's low bits is used up as a burst of its own, so no sum is wider than they are.
-        whole = Signal(BYTES_BITS - shift - low_bits, reset_less=True)
-        carry, rest = Signal(reset_less=True), Signal(low_bits, reset_less=True)
-        below = beat_address[:low_bits]
-        low_bytes = Cat(C(-1, shift), self.cmd_address[shift : shift + low_bits]) + self.cmd_bytes[: shift + low_bits]
-        m.d.comb += [
-            self.final.eq(~whole[1:].any() & Mux(rest.any(), ~(whole[0] | carry), ~(whole[0] & carry))),
-            self.valid.eq(self.busy & ~self.stop),
-            self.address.eq(Cat(C(0, shift), beat_address)),
-            # Modulo max_beats: up to the boundary, or to the end.
-            self.length.eq((Mux(self.final, rest, 0) + ~below)[:low_bits]),
-            self.cmd_ready.eq(~self.stop & ~self.busy),  # not in a command's last cycle: it is known late
-        ]
-        # `cmd_valid`, `stop` and `final` come late: they decide on `busy` alone, without which the rest has no meaning.
-        with m.If(~self.busy):
-            m.d.sync += [
-                beat_address.eq(self.cmd_address[shift:]),
-                Cat(rest, carry).eq(low_bytes[shift:]),
-                whole.eq(self.cmd_bytes[shift + low_bits :]),
-                self.tag.eq(self.cmd_tag),
-                self.busy.eq(self.cmd_valid),
-            ]
-        with m.Elif(self.ready):
-            m.d.sync += [
-                beat_address.eq(Cat(C(0, low_bits), incremented(beat_address[low_bits:]))),
-                carry.eq(0),
-                self.busy.eq(~self.final),
-            ]
-            with m.If(~carry):
-                m.d.sync += whole.eq(whole - 1)
-        with m.If(self.stop):
-            m.d.sync += self.busy.eq(0)
-        return m
-
-
 def _byte_counter(m: Module, total: Signal, *, step: Signal, beat_bytes: int, clear: Signal) -> None:
     """`total` grows by a beat a cycle after every `step` and stays at its largest value instead of wrapping."""
     shift = exact_log2(beat_bytes)
@@ -141,6 +59,16 @@ def _byte_counter(m: Module, total: Signal, *, step: Signal, beat_bytes: int, cl
         m.d.sync += beats.eq(0)
     with m.Elif(stepped & ~(nearly & beats[0])):
         m.d.sync += beats.eq(incremented(beats))
+
+
+def _more(m: Module, up: Value, down: Value, limit: int, name: str) -> Signal:
+    """More `up`s came than `down`s (at most `limit` more), from a register."""
+    count, some = Signal(range(limit + 1), name=name), Signal(name=f"{name}_some")
+    with m.If(up & ~down):
+        m.d.sync += [count.eq(count + 1), some.eq(1)]
+    with m.Elif(down & ~up):
+        m.d.sync += [count.eq(count - 1), some.eq(count != 1)]
+    return some
 
 
 def _status_ports() -> dict[str, wiring.Member]:
@@ -162,8 +90,11 @@ class AxiReader(wiring.Component):
     consumer is ready, so a consumer that stalls holds up the bus. One ID only.
     `abort` (level, to be held until `idle`): takes no command, drops the one in work, discards all beats; an address
     already on the bus stays until it is taken. `idle`: no command in work, nothing outstanding, no beat waiting.
+    Beats that nobody asked for (no address taken waits for any) are swallowed in every state: they come after a reset,
+    and as long as they do no address is issued, nor for CALM_CYCLES after one.
     `error`: pulse per beat with a response other than OKAY, not after that beat appears; `error_slave` with it: SLVERR,
-    else DECERR. The beat itself is passed on. `bytes` counts beats taken, saturating; `clear` zeroes it.
+    else DECERR. The beat itself is passed on. Another `error` two cycles after a beat: `r.last` is not where the burst
+    ends. `bytes` counts beats that were asked for, saturating; `clear` zeroes it.
     """
 
     def __init__(self, *, data_bits: int, outstanding: int = 8, max_burst: int = 64, tag_bits: int = 2) -> None:
@@ -183,18 +114,20 @@ class AxiReader(wiring.Component):
         m.submodules.bursts = bursts = BurstSplitter(
             data_bits=self.data_bits, max_burst=self.max_burst, tag_bits=self.tag_bits
         )
-        m.submodules.pending = pending = ShiftQueue(width=self.tag_bits + 1, depth=self.outstanding)
+        length_bits = max(1, exact_log2(bursts.max_beats))
+        m.submodules.pending = pending = ShiftQueue(width=length_bits + 1 + self.tag_bits, depth=self.outstanding)
         m.submodules.slice = beats = Skid(width=self.data_bits + 1 + self.tag_bits)
         address = Signal(ADDRESS_BITS, reset_less=True)
         length = Signal(8, reset_less=True)
         beat_bytes = self.data_bits // 8
+        calm = Signal(init=1)
         m.d.comb += [
             bursts.stop.eq(self.abort),
             bursts.cmd_valid.eq(self.command.valid),
             self.command.ready.eq(bursts.cmd_ready),
             bursts.cmd_address.eq(self.command.payload.address),
             bursts.cmd_bytes.eq(self.command.payload.bytes),
-            bursts.ready.eq(~self.ar.valid & ~pending.full),
+            bursts.ready.eq(~self.ar.valid & ~pending.full & calm),
             self.ar.addr.eq(address),
             self.ar.len.eq(length),
             self.ar.size.eq(exact_log2(beat_bytes)),
@@ -209,15 +142,17 @@ class AxiReader(wiring.Component):
             m.d.sync += self.ar.valid.eq(0)
 
         step = Signal()
-        final, tag = pending.head[0], pending.head[1:]
+        expected, final, tag = pending.head[:length_bits], pending.head[length_bits], pending.head[length_bits + 1 :]
+        owed = _more(m, self.ar.valid & self.ar.ready, pending.pop, self.outstanding, "owed")
         m.d.comb += [
             pending.push.eq(issue),
-            pending.data.eq(Cat(bursts.final, bursts.tag)),  # a tag of no bits is cut off here
+            # a tag of no bits is cut off here
+            pending.data.eq(Cat(bursts.length[:length_bits], bursts.final, bursts.tag)),
             pending.pop.eq(step & self.r.last),
-            self.r.ready.eq(beats.in_ready | self.abort),
-            step.eq(self.r.valid & self.r.ready),
+            self.r.ready.eq(beats.in_ready | self.abort | ~owed),
+            step.eq(self.r.valid & owed & (beats.in_ready | self.abort)),
             beats.clear.eq(self.abort),
-            beats.in_valid.eq(self.r.valid),
+            beats.in_valid.eq(self.r.valid & owed),
             beats.in_data.eq(Cat(self.r.data, self.r.last & final, tag)),
             self.beats.valid.eq(beats.out_valid),
             beats.out_ready.eq(self.beats.ready),
@@ -226,7 +161,18 @@ class AxiReader(wiring.Component):
         ]
         if self.tag_bits:
             m.d.comb += bursts.cmd_tag.eq(self.command.payload.tag)
-        m.d.sync += [self.error.eq(step & (self.r.resp != 0)), self.error_slave.eq(self.r.resp == SLVERR)]
+        beat, misplaced = Signal(length_bits), Signal()
+        with m.If(step):
+            m.d.sync += beat.eq(Mux(self.r.last, 0, beat + 1))
+        m.d.sync += [
+            misplaced.eq(step & (self.r.last != (beat == expected))),
+            self.error.eq((step & (self.r.resp != 0)) | misplaced),
+            self.error_slave.eq(self.r.resp == SLVERR),
+        ]
+        unrest = Signal(range(CALM_CYCLES))
+        m.d.sync += [calm.eq(unrest == 0), unrest.eq(Mux(unrest == 0, 0, unrest - 1))]
+        with m.If(self.r.valid & ~owed):
+            m.d.sync += [calm.eq(0), unrest.eq(CALM_CYCLES - 1)]
         _byte_counter(m, self.bytes, step=step, beat_bytes=beat_bytes, clear=self.clear)
         return m
 
@@ -237,6 +183,7 @@ class AxiWriter(wiring.Component):
     Bursts are announced before their data is there; the data bus waits for it. Up to `outstanding` bursts are
     without a response. `abort` (level, to be held until `idle`): takes no command and no beat, drops the command in
     work, finishes the announced bursts with zero strobes. `idle`: no command in work and all responses received.
+    Responses that no complete burst waits for are swallowed: they come after a reset.
     `error`: pulse per response other than OKAY; `error_slave`: SLVERR, else DECERR. `bytes` counts beats on the bus
     (whole beats whatever the strobes), saturating; `clear` zeroes it.
     """
@@ -283,9 +230,14 @@ class AxiWriter(wiring.Component):
         with m.Elif(self.aw.ready):
             m.d.sync += self.aw.valid.eq(0)
         m.d.sync += issued.eq(issue)
-        with m.If(issue & ~self.b.valid):
+        # A response is for a burst of which the address and the last beat were taken.
+        step, answered = Signal(), Signal()
+        addressed = _more(m, self.aw.valid & self.aw.ready, answered, self.outstanding, "addressed")
+        complete = _more(m, step & self.w.last, answered, self.outstanding, "complete")
+        m.d.comb += [step.eq(self.w.valid & self.w.ready), answered.eq(self.b.valid & addressed & complete)]
+        with m.If(issue & ~answered):
             m.d.sync += unanswered.eq(unanswered + 1)
-        with m.Elif(self.b.valid & ~issue):
+        with m.Elif(answered & ~issue):
             m.d.sync += unanswered.eq(unanswered - 1)
 
         # The burst in work has left the queue: what it has to come, and if this beat is its last, is in registers.
@@ -313,10 +265,8 @@ class AxiWriter(wiring.Component):
         with m.If(following):
             m.d.sync += [open_burst.eq(announced.some), left.eq(announced.head), last.eq(announced.head == 0)]
         m.d.sync += [
-            self.error.eq(self.b.valid & (self.b.resp != 0)),
+            self.error.eq(answered & (self.b.resp != 0)),
             self.error_slave.eq(self.b.resp == SLVERR),
         ]
-        step = Signal()
-        m.d.comb += step.eq(self.w.valid & self.w.ready)
         _byte_counter(m, self.bytes, step=step, beat_bytes=beat_bytes, clear=self.clear)
         return m

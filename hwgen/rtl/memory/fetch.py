@@ -13,7 +13,7 @@ from hwgen.machine.params import HwParams
 from hwgen.rtl.common.address import ADDRESS_LATENCY, byte_address
 from hwgen.rtl.common.context import CONTEXTS
 from hwgen.rtl.common.decode import INSTRUCTION_BITS, Fields
-from hwgen.rtl.memory.axi import ADDRESS_BITS
+from hwgen.rtl.memory.bursts import ADDRESS_BITS
 from hwgen.rtl.memory.weights import weight_command
 
 __all__ = ["InstructionFetch"]

@@ -10,18 +10,19 @@ from cocotb.triggers import ClockCycles, Combine, RisingEdge, Timer
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster
 
 from hwgen.machine.params import HwParams
-from hwgen.machine.regmap import BY_NAME, registers
+from hwgen.machine.regmap import BY_NAME, COUNTERS, registers
 from tests.rtl.ports import Ports, reset
 
 P = json.loads(os.environ.get("HWGEN_PARAMETERS", "{}"))
 HW = HwParams(**P.get("p", {}))
 REGISTERS = registers(HW)
 BUS = "s_axi_control"
-INPUTS = [register.name for register in REGISTERS if register.access == "ro"]
+INPUTS = [register.name for register in REGISTERS if register.access in ("ro", "clear")]
 ARGUMENTS = [register for register in REGISTERS if register.access == "rw"]
 SIGNALS = [f"{BUS}_{name}" for name in ("AWVALID", "WVALID", "BREADY", "ARVALID", "RREADY")]
 CTRL, GIE, IER, ISR = 0, 4, 8, 12
-START, DONE, IDLE, READY, AUTO = 1, 2, 4, 8, 128
+START, DONE, IDLE, READY, AUTO, STOP = 1, 2, 4, 8, 128, 256
+ERROR_CODE = BY_NAME["error_code"].offset
 
 
 async def setup(dut, pause=0.0):
@@ -130,7 +131,7 @@ async def read_only(dut):
     assert await master.read_dword(BY_NAME["buses"].offset) == buses
     assert await master.read_qword(BY_NAME["build_hash"].offset) == P["hash"]
     for register in REGISTERS:
-        if register.access == "ro":
+        if register.name in INPUTS:
             value = int(rng.integers(0, 1 << register.bits))
             ports.set(**{register.name: value})
             await master.write(register.offset, bytes([0xFF] * 4 * register.words))
@@ -140,6 +141,47 @@ async def read_only(dut):
     for offset in set(range(0, 0x200, 4)) - used:
         await master.write_dword(offset, 0xFFFFFFFF)
         assert await master.read_dword(offset) == 0
+
+
+@cocotb.test()
+@cocotb.parametrize(pause=[0.0, 0.4])
+async def live_counters(dut, pause):
+    """Counters that run while they are read, across carries into the upper word: no pair is of two moments.
+
+    Whatever was read in between: arguments and constants, or another counter's words.
+    """
+    ports, master, rng = await setup(dut, pause)
+    at = {register.name: register.offset for register in REGISTERS if register.name in COUNTERS}
+    count = dict.fromkeys(at, (1 << 32) - 40)
+
+    async def run():
+        while True:
+            await RisingEdge(dut.clk)
+            for name in count:
+                count[name] += 1 if rng.random() < 0.9 else 1 << 30
+                count[name] %= 1 << 48
+            ports.set(**count)
+
+    cocotb.start_soon(run())
+    carried = 0
+    for name in rng.choice(list(at), 120):
+        early = count[name]
+        low = await master.read_dword(at[name])
+        late = count[name]
+        if rng.random() < 0.5:  # of a register that is no counter
+            await master.read_dword(int(rng.choice([BY_NAME["magic"].offset, BY_NAME["entry"].offset + 4])))
+        high = await master.read_dword(at[name] + 4)
+        carried += late >> 32 != count[name] >> 32
+        assert early <= (low | high << 32) <= late, name
+        before = count[name] >> 32
+        again = await master.read_dword(at[name] + 4)  # kept for one read only
+        assert before <= again <= count[name] >> 32, name
+    assert carried > 20
+    names = list(at)[:2]
+    await master.read_dword(at[names[0]])
+    await master.read_dword(at[names[1]])
+    early = count[names[0]] >> 32
+    assert early <= await master.read_dword(at[names[0]] + 4) <= count[names[0]] >> 32, "kept of another counter"
 
 
 class Starts:
@@ -222,6 +264,92 @@ async def auto_restart(dut):
     await starts.finish()
     assert starts.count == 4
     assert await master.read_dword(CTRL) == DONE | IDLE | READY
+
+
+@cocotb.test()
+async def error_ends_restarts(dut):
+    """The run that failed is the last one; its code stays until it is written."""
+    ports, master, _ = await setup(dut)
+    starts = Starts(dut, ports)
+    cocotb.start_soon(starts.run())
+    await master.write_dword(CTRL, START | AUTO)
+    await ClockCycles(dut.clk, 5)
+    await starts.finish()
+    assert starts.count == 2
+    ports.set(error_code=9)
+    await starts.finish()
+    await ClockCycles(dut.clk, 20)
+    assert starts.count == 2
+    assert await master.read_dword(CTRL) == DONE | IDLE | READY | AUTO, "start has fallen"
+    assert await master.read_dword(ERROR_CODE) == 9
+    clears = []
+
+    async def watch():
+        while True:
+            await RisingEdge(dut.clk)
+            clears.append(ports.get("error_code_clear"))
+
+    cocotb.start_soon(watch())
+    await master.write_dword(ERROR_CODE + 4, 0)
+    assert not any(clears)
+    await master.write_dword(ERROR_CODE, 0)
+    assert sum(clears) == 1
+    ports.set(error_code=0)
+    await master.write_dword(CTRL, START | AUTO)
+    await ClockCycles(dut.clk, 5)
+    await starts.finish()
+    assert starts.count == 4
+
+
+@cocotb.test()
+async def stop(dut):
+    """Of a run that is under way or due: level until it has ended, and no run after it."""
+    ports, master, _ = await setup(dut)
+    starts = Starts(dut, ports)
+    cocotb.start_soon(starts.run())
+    await master.write_dword(CTRL, STOP)
+    await ClockCycles(dut.clk, 4)
+    assert not ports.get("stop") and await master.read_dword(CTRL) == IDLE, "nothing to stop"
+    for auto in (0, AUTO):
+        count = starts.count
+        await master.write_dword(CTRL, START | STOP | auto)
+        await ClockCycles(dut.clk, 4)
+        assert starts.count == count + 1 and not ports.get("stop"), "the run came after the write"
+        await master.write(CTRL, bytes([START | auto]))  # the byte without the stop bit
+        assert not ports.get("stop")
+        await master.write_dword(CTRL, STOP | auto)
+        await ClockCycles(dut.clk, 2)
+        assert ports.get("stop") and await master.read_dword(CTRL) == START | STOP | auto
+        await starts.finish()  # without an error: it came too late for that
+        await ClockCycles(dut.clk, 10)
+        assert not ports.get("stop") and starts.count == count + 1
+        assert await master.read_dword(CTRL) == DONE | IDLE | READY | auto
+
+
+@cocotb.test()
+async def stop_is_never_lost(dut):
+    """In every cycle relative to the end of a run that restarts: none follows, or the one that does is told."""
+    ports, master, _ = await setup(dut)
+    starts = Starts(dut, ports)
+    cocotb.start_soon(starts.run())
+    seen = set()
+    for delay in range(12):
+        await master.write_dword(CTRL, START | AUTO)
+        await ClockCycles(dut.clk, 6)
+        count = starts.count
+        task = cocotb.start_soon(master.write_dword(CTRL, STOP | AUTO))
+        await ClockCycles(dut.clk, delay)
+        await starts.finish()
+        await task
+        await ClockCycles(dut.clk, 6)
+        restarted = starts.count - count
+        seen.add(restarted)
+        assert bool(ports.get("stop")) == bool(restarted), delay
+        if restarted:
+            await starts.finish()
+            await ClockCycles(dut.clk, 6)
+        assert starts.count == count + restarted and await master.read_dword(CTRL) & (IDLE | START | STOP) == IDLE
+    assert seen == {0, 1}
 
 
 @cocotb.test()

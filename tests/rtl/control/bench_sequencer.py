@@ -5,9 +5,11 @@ model; `Bench` checks the cycles meanwhile.
 import cocotb
 from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
 
+from hwgen.machine.interfaces import numbered
 from hwgen.machine.isa import BYTES, UNITS, Op, decode
 from hwgen.machine.regmap import Error
-from tests.rtl.control.sequencer_model import MASK, Routing
+from hwgen.rtl.control.watchdog import PATIENCE_CYCLES
+from tests.rtl.control.sequencer_model import MASK, Routing, refusal
 from tests.rtl.control.sequencer_play import ARGUMENTS, FAULTS, HW, Bench
 
 STARVED_CYCLES = 1 << 16
@@ -62,7 +64,7 @@ async def batches(dut):
         code = [programs.instruction(Op.IMAGE), *code[:-1], programs.instruction(Op.STORE), code[-1]]
         strides = {"input_stride": 640, "output_stride": 1 << 12}
         r = programs.registers(code, batch=batch, output_size=1 << 16, input_size=1 << 16, **strides)
-        await expect(bench, code, r | {"input_base": MASK - 1087})
+        await expect(bench, code, r | {"input_base": MASK + 1 - (1 << 16)})  # up to the last address
     # The region ends within the third image, and with strides beyond 32 bits in all.
     code = [programs.instruction(Op.NORM), programs.instruction(Op.IMAGE, offset=64, bytes=100), code[-1]]
     for size in (163 + 1280, 164 + 1280):
@@ -77,11 +79,10 @@ async def ranges(dut):
     bench = Bench(dut)
     await bench.begin()
     programs = bench.programs
-    weights = {"use_queue": 0, "scatter": 0, "expert": 0, "bytes": 0, "row_end": 3}  # kept ones: none are fetched
     for op, region, more in (
         (Op.IMAGE, "input", {}),
         (Op.LOAD, "program", {"offset": 1 << 13}),
-        (Op.MATMUL, "weights", {"bytes": 27 * HW.ring_bytes}),
+        (Op.MATMUL, "weights", {"tiles": 3, "bytes": 27 * HW.ring_bytes}),
         (Op.STORE, "output", {}),
     ):
         code = [programs.instruction(Op.MEAN), programs.instruction(op, **more), programs.instruction(Op.END)]
@@ -92,8 +93,10 @@ async def ranges(dut):
         huge = [programs.instruction(op, **more | far), code[2]]
         await expect(bench, huge, programs.registers(huge, **{f"{region}_size": 0xFFFF_FFFF}))
         await expect(bench, code, programs.registers(code, program_size=1 << 14))
-    code = [programs.instruction(Op.MATMUL, offset=0, **weights), programs.instruction(Op.END)]
-    await expect(bench, code, programs.registers(code, weights_size=0))
+    weights = {"use_queue": 0, "scatter": 0, "expert": 0, "tiles": 3, "row_end": 3, "offset": 0, "ring_offset": 0}
+    new = programs.instruction(Op.MATMUL, keep=1, bytes=27 * HW.ring_bytes, **weights)
+    code = [new, programs.instruction(Op.MATMUL, keep=0, bytes=0, **weights), programs.instruction(Op.END)]
+    await expect(bench, code, programs.registers(code, weights_size=27 * HW.ring_bytes))
 
 
 @cocotb.test()
@@ -110,9 +113,6 @@ async def illegal(dut):
     for cut in (0, 1, 63, 64):
         r = programs.registers(code)
         await expect(bench, code, r | {"program_size": r["program_size"] - cut})
-    for entry in (64, 640):
-        await expect(bench, code, programs.registers(code, entry=entry, program_size=64))
-    await expect(bench, code, programs.registers(code, program_size=0))
     code = programs.code(3)
     await expect(bench, code, programs.registers(code))
 
@@ -175,14 +175,184 @@ async def first_fault_wins(dut):
 
 
 @cocotb.test()
-async def unaligned_entry(dut):
-    """The port ignores the low bits of an address: such a program would start in the middle of an instruction."""
+async def kept_weights(dut):
+    """Words kept in the ring, one more than there are, and beside them; each image begins with none."""
     bench = Bench(dut)
     await bench.begin()
-    code = bench.programs.code(2)
-    r = bench.programs.registers(code, program_size=1 << 12) | {"entry": 32}
-    _, error, index = await bench.run(code, r, Routing(HW, bench.rng), [[]])
-    assert (error, index) == (Error.PROGRAM_RANGE, 0)
+    programs, ring = bench.programs, HW.ring_bytes
+    plain = {"use_queue": 0, "scatter": 0, "expert": 0, "row_end": 3, "offset": 0, "k_steps": 5}
+
+    def matmul(tiles, offset, *, keep, new=0):
+        fields = {"tiles": tiles, "ring_offset": offset, "keep": keep, "bytes": new * 9 * tiles * ring}
+        return programs.instruction(Op.MATMUL, **plain | fields)
+
+    end = programs.instruction(Op.END)
+    first, second = matmul(3, 0, keep=1, new=1), matmul(2, 27, keep=1, new=1)
+    queue = programs.instruction(Op.MATMUL, **plain | {"tiles": 2, "use_queue": 1, "row_end": 0, "ring_offset": 0,
+                                                       "keep": 0, "bytes": 18 * ring})  # fmt: skip
+    for code in (
+        [first, second, matmul(2, 27, keep=1), matmul(3, 0, keep=0), matmul(2, 0, keep=0), queue, end],
+        [matmul(1, 0, keep=0), end],
+        [matmul(1, 0, keep=1), end],
+        [matmul(1, 1, keep=1, new=1), end],
+        [first, matmul(3, 1, keep=1), end],
+        [first, matmul(4, 0, keep=0), end],
+        [first, matmul(1, 28, keep=1), end],
+        [first, matmul(2, 26, keep=1, new=1), end],
+        [first, matmul(2, 28, keep=1, new=1), end],
+        [first, matmul(2, 0, keep=0, new=1), end],
+        [first, queue, end],
+        [first, matmul(3, 0, keep=0), matmul(1, 0, keep=0), end],
+        [first, end],
+    ):
+        for batch in (1, 2):
+            await expect(bench, code, programs.registers(code, batch=batch))
+    legal, _, _ = Routing(HW, bench.rng).run([first, second, end], programs.registers([first, second, end]))
+    assert len(legal) == 4
+
+
+@cocotb.test()
+async def arguments(dut):
+    """Each at its limit and beyond; the start is refused at once and the next one is not."""
+    bench = Bench(dut)
+    await bench.begin()
+    programs, code = bench.programs, bench.programs.code(2)
+    places = [(f"{region}_base", f"{region}_size", 1) for region in ("program", "input", "output")]
+    places += [(numbered("weights_base", port), "weights_size", HW.weight_ports) for port in range(HW.weight_ports)]
+    cases = []
+    for name, whole, shares in places:
+        most = 0xFFFF_FFFF // shares
+        cases += [{name: 64 * int(bench.rng.integers(1 << 50)) + low} for low in (1, 8, 32, 63)]
+        for size in (64, 1 << 14, most - 63, most):
+            base = (1 << 64) - (-(-size // 64) * 64)
+            cases += [{name: base + more & MASK, whole: size * shares} for more in (0, 64, -64)]
+        cases.append({name: (1 << 64) - (1 << 32), whole: most * shares})
+        cases.append({name: (1 << 64) - (most + 1) + 64, whole: most * shares})
+        cases.append({name: (1 << 63) - 64, whole: 1 << 14})  # no carry beyond the top
+    cases += [{name: stride} for name in ("input_stride", "output_stride") for stride in (1, 8, 32, 63, 65, 1 << 31)]
+    cases += [{"entry": entry, "program_size": 256} for entry in (0, 32, 192, 224, 256, 1 << 31, 0xFFFF_FFC0)]
+    cases += [{"entry": 0, "program_size": 0}, {"output_base": 8, "program_base": 8}]
+    refused = set()
+    for case in cases:
+        r = programs.registers(code) | case
+        _, error, index = await bench.run(code, r, Routing(HW, bench.rng, 0), [[1] * 10])
+        ended = {Error.NONE, Error.PROGRAM_RANGE, Error.INPUT_RANGE, Error.OUTPUT_RANGE, Error.WEIGHTS_RANGE}
+        assert error == refusal(r) or (refusal(r) == Error.NONE and error in ended), case
+        assert index == 0 or not refusal(r)
+        assert bench.now == 1 or not refusal(r)
+        refused.add(refusal(r))
+        await bench.pause()
+    assert len(refused) == 8
+    code = [programs.instruction(Op.STORE, offset=64, row_end=3, bytes=12 * HW.c), programs.instruction(Op.END)]
+    needed = 64 + decode(code[0])["bytes"]
+    for stride in (needed - 1 & ~63, needed + 63 & ~63):
+        for batch in (0, 1, 2):
+            await expect(bench, code, programs.registers(code, batch=batch, output_stride=stride))
+
+
+@cocotb.test()
+async def watchdog(dut):
+    """More cycles than it says: an error; fewer: none, however many the images of a batch take together."""
+    bench = Bench(dut)
+    await bench.begin()
+    seen = set()
+    for _ in range(40):
+        code = bench.programs.code(int(bench.rng.integers(1, 8)))
+        limit = int(bench.rng.integers(1, 400))
+        r, routing = bench.programs.registers(code, watchdog=limit), Routing(HW, bench.rng)
+        wanted, _, decisions = routing.run(code, r)
+        events, error, index = await bench.run(code, r, routing, decisions, fault="watchdog")
+        assert error in (Error.NONE, Error.WATCHDOG)
+        assert bench.now < limit + 30 if error else bench.now < limit + 20 + 12
+        assert bench.now > limit or not error
+        assert events == wanted[: len(events)] and index == bench.executed
+        seen.add(error)
+        await bench.pause()
+    assert len(seen) == 2
+    code = [bench.programs.instruction(Op.MEAN), bench.programs.instruction(Op.END)]
+    for limit in (0, 500):
+        await expect(bench, code, bench.programs.registers(code, batch=12, watchdog=limit))
+
+
+@cocotb.test()
+async def impatience(dut):
+    """Ports that do not come to rest: the run ends all the same, and none begins before they do."""
+    bench = Bench(dut)
+    await bench.begin()
+    code = [bench.programs.instruction(Op.END)]
+
+    async def start():
+        bench.drive(start=1)
+        await RisingEdge(dut.clk)
+        bench.drive(start=0)
+
+    async def ends(error):
+        for _ in range(24):
+            await ReadOnly()
+            if bench.get("done"):
+                break
+            await RisingEdge(dut.clk)
+        assert bench.get("done") and bench.get("error_code") == error
+        await RisingEdge(dut.clk)
+
+    await RisingEdge(dut.clk)
+    bench.drive(writer_idle=1, **bench.programs.registers(code))
+    for cause, error in (({}, Error.WATCHDOG), ({"stop": 1}, Error.STOPPED), ({"read0_error": 1}, Error.READ_GMEM0)):
+        bench.drive(ports_idle=0)
+        await ClockCycles(dut.clk, ARGUMENTS)
+        await start()
+        await ClockCycles(dut.clk, 70_000)  # no matter how long it took before
+        bench.drive(fetch_valid=1, fetch_data=int.from_bytes(code[0], "little"), **cause)
+        await ClockCycles(dut.clk, PATIENCE_CYCLES - 10)
+        await ReadOnly()
+        assert bench.get("abort") and bench.get("running")
+        await RisingEdge(dut.clk)
+        await ClockCycles(dut.clk, 30)
+        bench.drive(fetch_valid=0, **dict.fromkeys(cause, 0))
+        await ReadOnly()
+        assert not bench.get("running") and bench.get("idle") and bench.get("abort")
+        assert bench.get("error_code") == error
+        await RisingEdge(dut.clk)
+        await start()
+        await ends(Error.PORTS)
+        bench.drive(error_code_clear=1)
+        await RisingEdge(dut.clk)
+        bench.drive(error_code_clear=0)
+        await RisingEdge(dut.clk)
+        await ReadOnly()
+        assert bench.get("error_code") == 0 and bench.get("abort")
+        await RisingEdge(dut.clk)
+        bench.drive(ports_idle=1)
+        await ClockCycles(dut.clk, 4)
+        await ReadOnly()
+        assert not bench.get("abort")
+        await RisingEdge(dut.clk)
+        await start()
+        bench.drive(fetch_valid=1)
+        await ends(Error.NONE)
+        bench.drive(fetch_valid=0)
+
+
+@cocotb.test()
+async def restart_at_once(dut):
+    """As with auto_restart: the next start comes as soon as the sequencer is idle."""
+    bench = Bench(dut)
+    await bench.begin()
+    await RisingEdge(dut.clk)
+    code = bench.programs.instruction(Op.END)
+    bench.drive(writer_idle=1, **bench.programs.registers([code]))
+    await ClockCycles(dut.clk, ARGUMENTS)
+    bench.drive(start=1, fetch_valid=1, fetch_data=int.from_bytes(code, "little"), ports_idle=1)
+    ended = 0
+    for _ in range(120):
+        await ReadOnly()
+        ended += bench.get("done")
+        assert bench.get("error_code") == 0
+        await RisingEdge(dut.clk)
+    assert ended > 4
+    bench.drive(start=0)
+    await ClockCycles(dut.clk, 30)
+    bench.drive(fetch_valid=0)
 
 
 @cocotb.test()

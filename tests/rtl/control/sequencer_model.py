@@ -21,11 +21,40 @@ def port_of(op: Op) -> str:
     return op.name.lower() if UNIT[op] == "data" else UNIT[op]
 
 
+def words(hw: HwParams, f: dict[str, int]) -> int:
+    return f["tiles"] * (hw.param_words + f["k_steps"])
+
+
+def kept_after(hw: HwParams, f: dict[str, int], kept: int) -> int:
+    """Words in the weight ring for later MATMULs behind MATMUL `f`, or -1: its own do not lie where it says."""
+    keep, offset = f.get("keep", 0), f.get("ring_offset", 0)
+    if f["bytes"]:  # come behind what is kept
+        return -1 if offset != kept else kept + words(hw, f) * keep
+    return -1 if offset + words(hw, f) > kept else kept if keep else kept - words(hw, f)
+
+
+def refusal(r: dict[str, int]) -> Error:
+    """Why a run must not start with these arguments."""
+    shares = [base for name, base in r.items() if name.startswith("weights_base")]
+    for region in REGIONS:
+        bases = shares if region == "weights" else [r[f"{region}_base"]]
+        size = r[f"{region}_size"] // len(bases)
+        if any(base % 64 or base + size > 1 << 64 for base in bases):
+            return Error[f"{region.upper()}_BASE"]
+    for name in ("input_stride", "output_stride"):
+        if r[name] % 64:
+            return Error[name.upper()]
+    return Error.ENTRY if r["entry"] % 64 or r["entry"] >= r["program_size"] else Error.NONE
+
+
 class Programs:
-    """Legal instructions with random ORDER fields, and registers to run them with."""
+    """Legal instructions with random ORDER fields, and registers to run them with.
+
+    `kept`: words in the weight ring after the instructions so far; END begins anew.
+    """
 
     def __init__(self, hw: HwParams, rng: np.random.Generator) -> None:
-        self.hw, self.rng = hw, rng
+        self.hw, self.rng, self.kept = hw, rng, 0
 
     def instruction(self, op: Op, **more: int) -> bytes:
         hw, rng = self.hw, self.rng
@@ -44,12 +73,7 @@ class Programs:
             case Op.NORM:
                 f = rows | {"tiles": 2, "dim": 9, "table": int(rng.integers(2))}
             case Op.MATMUL:
-                f = offset | {"tiles": 3, "k_steps": 5, "bytes": 3 * (hw.param_words + 5) * hw.ring_bytes}
-                style = int(rng.integers(4))  # of a queue, scattered too; with weights of its own or kept ones
-                if style < 2:
-                    f |= {"use_queue": 1, "expert": int(rng.integers(hw.max_experts)), "scatter": style}
-                else:
-                    f |= rows | {"keep": int(rng.integers(2)), "bytes": f["bytes"] * (style == 2)}
+                f = self._weights(rows, offset)
             case Op.ATTENTION:
                 f = rows | {"tiles": 1, "k_steps": 2, "key_tiles": 3, "pv_steps": 4}
             case Op.ROUTE:
@@ -65,20 +89,48 @@ class Programs:
             f |= {"engine_lag": int(rng.choice([0, 1, 2, 3, 4, 7, 7, 7]))}
             f |= {name: int(rng.random() < 0.7) for name in ORDER[1:]}
         f |= more
+        if op == Op.MATMUL:
+            self.kept = kept_after(hw, f, self.kept)
+        if op == Op.END:
+            self.kept = 0
         if f.get("use_queue"):
             f["beside_router"] = 0  # it makes the queue
         return encode(op, **f)
 
+    def _weights(self, rows: dict[str, int], offset: dict[str, int]) -> dict[str, int]:
+        """A MATMUL of a queue, scattered too, if nothing is kept; with weights of its own, or of the kept ones."""
+        hw, rng, each = self.hw, self.rng, self.hw.param_words + 5
+        f = offset | {"k_steps": 5, "tiles": 3 if self.kept == 0 else int(rng.integers(1, 4))}
+        f["bytes"] = f["tiles"] * each * hw.ring_bytes
+        styles = ["keep"] * (self.kept + f["tiles"] * each <= hw.weight_depth)
+        styles += ["kept", "pop"] if self.kept >= f["tiles"] * each else []
+        style = str(rng.choice(styles + ([] if self.kept else ["own", "queue", "scatter"])))
+        match style:
+            case "queue" | "scatter":
+                expert = int(rng.integers(hw.max_experts))
+                return f | {"use_queue": 1, "expert": expert, "scatter": int(style == "scatter")}
+            case "keep":
+                return f | rows | {"keep": 1, "ring_offset": self.kept}
+            case "kept":
+                room = self.kept - f["tiles"] * each
+                return f | rows | {"keep": 1, "bytes": 0, "ring_offset": int(rng.integers(room + 1))}
+            case "pop":
+                return f | rows | {"bytes": 0}
+        return f | rows
+
     def code(self, length: int, *, end: bool = True) -> list[bytes]:
+        self.kept = 0
         ops = [op for op in Op if op != Op.END] + 2 * [Op.MATMUL]
         code = [self.instruction(ops[int(self.rng.integers(len(ops)))]) for _ in range(length)]
         return code + [self.instruction(Op.END)] * end
 
     def registers(self, code: list[bytes], entry: int = 0, **more: int) -> dict[str, int]:
         entry += TABLES
-        r = {f"{name}_base": int(self.rng.integers(1 << 56)) * 64 for name in REGIONS}
+        bases = [f"{name}_base" for name in REGIONS]
+        bases += [f"weights_base{port}" for port in range(1, self.hw.weight_ports)]
+        r = {name: int(self.rng.integers(1 << 56)) * 64 for name in bases}
         r |= {f"{name}_size": 1 << 14 for name in REGIONS}
-        r |= {"entry": entry, "batch": 1, "input_stride": 0, "output_stride": 0}
+        r |= {"entry": entry, "batch": 1, "input_stride": 0, "output_stride": 0, "watchdog": 0}
         return r | {"program_size": entry + BYTES * len(code)} | more
 
 
@@ -100,8 +152,10 @@ class Routing:
         ("run", number, ports started, instruction, rows or None, fetched) per instruction. Also the error code with
         the number of its instruction, and, image by image, the fetch's decisions on weights."""
         events, decisions, routed = [], [], 0
+        if error := refusal(r):
+            return events, (error, 0), decisions
         for image in range(max(r["batch"], 1)):
-            limit = max(r["program_size"] - r["entry"], 0)
+            limit, kept = r["program_size"] - r["entry"], 0
             events.append(("fetch", (r["program_base"] + r["entry"]) & MASK, limit))
             decisions.append([])
             for number, word in enumerate(code + [None]):
@@ -118,6 +172,10 @@ class Routing:
                     shift = image * r.get(f"{region}_stride", 0)
                     if shift + f["offset"] + f["bytes"] > r[f"{region}_size"]:
                         return events, (Error[f"{region.upper()}_RANGE"], number), decisions
+                    if op == Op.STORE and r["batch"] > 1 and f["offset"] + f["bytes"] > r["output_stride"]:
+                        return events, (Error.OUTPUT_STRIDE, number), decisions
+                    if op == Op.MATMUL and (kept := kept_after(self.hw, f, kept)) < 0:
+                        return events, (Error.NOT_FETCHED, number), decisions
                     address = (r[f"{region}_base"] + shift + f["offset"]) & MASK
                     if op == Op.STORE:
                         events.append(("write", address, f["bytes"]))

@@ -19,27 +19,31 @@ def check_address(ports, channel, beat_bytes, max_burst):
 
 
 class ReadMemory:
-    """`errors`: address of a beat → response. `latency`: cycles from address to first beat. `stall`: probability."""
+    """A reset of the master does not reach it: it goes on with what it was asked for.
+
+    `errors`: address of a beat → response. `latency`: cycles from address to first beat. `stall`: probability."""
 
     def __init__(self, ports, memory, *, beat_bytes, rng, latency=(0, 30), stall=0.3, max_burst=64):
         self.ports, self.memory, self.beat_bytes, self.rng = ports, memory, beat_bytes, rng
         self.latency, self.stall, self.max_burst = latency, stall, max_burst
         self.errors = {}
         self.bursts = []  # (address, beats) as taken
+        self.pending = deque()  # bursts: next address, beats left, when
         self.beats = 0
         self.most = 0  # outstanding bursts
         self.busy_cycles = []  # of the data channel
 
     async def run(self):
-        ports, rng = self.ports, self.rng
-        pending = deque()
+        ports, rng, pending = self.ports, self.rng, self.pending
         cycle, waiting, held = 0, None, None
         ar_ready = 0
         ports.set(ar__ready=0, r__valid=0, r__data=0, r__resp=0, r__last=0)
         while True:
             await RisingEdge(ports.dut.clk)
             cycle += 1
-            if ports.get("ar__valid"):
+            if int(ports.dut.rst.value):
+                waiting = None
+            elif ports.get("ar__valid"):
                 now = check_address(ports, "ar", self.beat_bytes, self.max_burst)
                 assert waiting in (None, now), "address changed while it waited"
                 waiting = now
@@ -70,7 +74,9 @@ class ReadMemory:
 
 
 class WriteMemory:
-    """Write channels; `errors`: burst address → response."""
+    """Write channels; `errors`: burst address → response. With a reset of the master it forgets bursts that are not
+    complete; it goes on to answer the others.
+    """
 
     def __init__(self, ports, memory, *, beat_bytes, rng, latency=(0, 30), stall=0.3, max_burst=64):
         self.ports, self.memory, self.beat_bytes, self.rng = ports, memory, beat_bytes, rng
@@ -91,7 +97,12 @@ class WriteMemory:
         while True:
             await RisingEdge(ports.dut.clk)
             cycle += 1
-            if ports.get("aw__valid"):
+            if int(ports.dut.rst.value):
+                waiting = w_waiting = None
+                addresses.clear()
+                data.clear()
+                self.unanswered = len(responses) + b_valid
+            elif ports.get("aw__valid"):
                 now = check_address(ports, "aw", self.beat_bytes, self.max_burst)
                 assert waiting in (None, now), "address changed while it waited"
                 waiting = now
@@ -103,7 +114,7 @@ class WriteMemory:
                     waiting = None
             else:
                 assert waiting is None, "address withdrawn"
-            if ports.get("w__valid"):
+            if ports.get("w__valid") and not int(ports.dut.rst.value):
                 now = ports.get("w__data"), ports.get("w__strb"), ports.get("w__last")
                 assert w_waiting in (None, now), "data changed while it waited"
                 w_waiting = now

@@ -7,6 +7,7 @@ import cocotb
 import numpy as np
 from cocotb.triggers import ClockCycles, RisingEdge
 
+from hwgen.rtl.memory.axi import CALM_CYCLES
 from tests.rtl.memory.axi_model import ReadMemory, WriteMemory
 from tests.rtl.ports import Ports, reset
 
@@ -215,6 +216,134 @@ async def read_abort_and_restart(dut, shape):
         assert got == expected_beats(memory, work, bits // 8)
 
 
+async def reset_alone(dut):
+    """The memory goes on meanwhile."""
+    dut.rst.value = 1
+    await ClockCycles(dut.clk, 2)
+    dut.rst.value = 0
+
+
+async def drained(ports, model, rest):
+    """What was asked for before a reset comes and is swallowed; `rest` tells how much is under way. Nobody notices."""
+    errors = ErrorLog(ports)
+    watching = cocotb.start_soon(errors.run())
+    for _ in range(4000):
+        await RisingEdge(ports.dut.clk)
+        assert ports.get("idle") and ports.get("bytes") == 0
+        assert not ports.has("beats__valid") or not ports.get("beats__valid") or ports.prefix.startswith("wr")
+        if not rest():
+            break
+    assert not rest()
+    await ClockCycles(ports.dut.clk, 2)
+    watching.cancel()
+    assert not errors.seen
+
+
+@cocotb.test()
+@cocotb.parametrize(shape=SHAPES)
+async def read_reset(dut, shape):
+    """Data of commands before a reset is swallowed, whenever the reset comes and however much data there is."""
+    bits, _, max_burst = shape
+    rng, ports, memory, model = await setup(dut, "rd", bits, max_burst)
+    late = 0
+    for _ in range(8):
+        issuing = cocotb.start_soon(issue(ports, rng, commands(rng, bits, 10)))
+        collecting = cocotb.start_soon(collect(ports, rng, 10, 0.3, []))
+        await ClockCycles(dut.clk, int(rng.integers(1, 80)))
+        collecting.cancel()
+        issuing.cancel()
+        ports.set(command__valid=0, beats__ready=0)
+        await reset_alone(dut)
+        before = model.beats
+        await drained(ports, model, lambda: model.pending)
+        late += model.beats - before
+        work, got = commands(rng, bits, 3), []
+        cocotb.start_soon(issue(ports, rng, work))
+        await collect(ports, rng, len(work), 0.3, got)
+        assert got == expected_beats(memory, work, bits // 8)
+        ports.set(clear=1)
+        await RisingEdge(dut.clk)
+        ports.set(clear=0)
+    assert late > 50
+
+
+@cocotb.test()
+@cocotb.parametrize(abort=[0, 1])
+async def read_unasked(dut, abort):
+    """Beats that come while an address waits to be taken are none of its; a burst of the wrong length is an error."""
+    bits = SHAPES[0][0]
+    rng = np.random.default_rng(cocotb.RANDOM_SEED)
+    ports = Ports(dut, f"rd{bits}_")
+    await reset(dut, **{f"{kind}{b}_{name}": 0 for kind in ("rd", "wr") for b, *_ in SHAPES for name in ZEROS
+                        if Ports(dut, f"{kind}{b}_").has(name)})  # fmt: skip
+    errors = ErrorLog(ports)
+    cocotb.start_soon(errors.run())
+
+    async def beats(count, last=None, resp=0):
+        for n in range(count):
+            ports.set(r__valid=1, r__data=int(rng.integers(1 << 32)), r__resp=resp, r__last=int(n == last))
+            await RisingEdge(dut.clk)
+            while not ports.get("r__ready"):
+                await RisingEdge(dut.clk)
+        ports.set(r__valid=0)
+
+    for length, last in ((4, 3), (4, 2), (4, None), (1, 0)):
+        command(ports, 4096, length * bits // 8)
+        ports.set(command__valid=1)
+        await RisingEdge(dut.clk)
+        ports.set(command__valid=0)
+        for _ in range(CALM_CYCLES + 4):  # since the last of those beats
+            if ports.get("ar__valid"):
+                break
+            await RisingEdge(dut.clk)
+        assert ports.get("ar__valid") and not ports.get("idle")
+        ports.set(abort=abort, beats__ready=0)
+        await beats(7, last=6, resp=2)
+        assert ports.get("ar__valid") and not ports.get("idle") and not ports.get("beats__valid")
+        ports.set(ar__ready=1)
+        await RisingEdge(dut.clk)
+        ports.set(ar__ready=0, beats__ready=1)
+        assert not errors.seen
+        await beats(length if last is None else last + 1, last=last)
+        await ClockCycles(dut.clk, 3)
+        assert len(errors.seen) == (last != length - 1)
+        assert ports.get("idle") == (last is not None)
+        errors.seen.clear()
+        if last is None:  # it ends when it ends
+            await beats(3, last=2)
+            await ClockCycles(dut.clk, 3)
+            assert ports.get("idle") and errors.seen
+            errors.seen.clear()
+        ports.set(abort=0)
+
+
+@cocotb.test()
+async def read_calms_down(dut):
+    """While beats of a run before a reset come, with pauses between them, nothing is asked for; then all is right."""
+    bits, _, max_burst = SHAPES[1]
+    rng, ports, memory, model = await setup(dut, "rd", bits, max_burst, stall=0.9, latency=(0, 200))
+    for late in (30, 2):
+        issuing = cocotb.start_soon(issue(ports, rng, [(4096, 60 * bits // 8, 0)] * 2))
+        while not model.pending or model.beats % 60 < 60 - late:
+            ports.set(beats__ready=1)
+            await RisingEdge(dut.clk)
+        issuing.cancel()
+        ports.set(command__valid=0, beats__ready=0)
+        await reset_alone(dut)
+        owed, seen = sum(left for _, left, _ in model.pending), model.beats
+        while model.beats == seen:  # the first of them
+            await RisingEdge(dut.clk)
+        before, work, got = len(model.bursts), commands(rng, bits, 3), []
+        cocotb.start_soon(issue(ports, rng, work))
+        asked = cocotb.start_soon(collect(ports, rng, len(work), 0.3, got))
+        while model.beats < seen + owed:
+            await RisingEdge(dut.clk)
+            assert len(model.bursts) == before
+        await asked
+        assert got == expected_beats(memory, work, bits // 8)
+        model.beats = 0
+
+
 async def feed(ports, rng, work, beat, memory, stall):
     """Beats for the commands of `work`, with random data and strobes, also put into `memory`."""
     for address, size, _ in work:
@@ -317,3 +446,78 @@ async def write_abort_and_restart(dut, shape):
         await feed(ports, rng, work, beat, wanted, 0.3)
         await wait_idle(ports)
         assert (memory == wanted).all()
+
+
+@cocotb.test()
+@cocotb.parametrize(shape=SHAPES)
+async def write_reset(dut, shape):
+    """Responses to what was written before a reset are swallowed."""
+    bits, _, max_burst = shape
+    rng, ports, memory, model = await setup(dut, "wr", bits, max_burst, latency=(10, 60))
+    beat, late = bits // 8, 0
+    for _ in range(10):
+        work = commands(rng, bits, 10)
+        model.errors = dict.fromkeys(range(0, SIZE, beat), 2)
+        issuing = cocotb.start_soon(issue(ports, rng, work))
+        feeding = cocotb.start_soon(feed(ports, rng, work, beat, memory.copy(), 0.3))
+        await ClockCycles(dut.clk, int(rng.integers(20, 300)))
+        issuing.cancel()
+        feeding.cancel()
+        ports.set(command__valid=0, beats__valid=0)
+        await reset_alone(dut)
+        late += model.unanswered
+        await drained(ports, model, lambda: model.unanswered)
+        model.errors = {}
+        wanted, work = memory.copy(), commands(rng, bits, 3)
+        cocotb.start_soon(issue(ports, rng, work))
+        await feed(ports, rng, work, beat, wanted, 0.3)
+        await wait_idle(ports)
+        assert (memory == wanted).all() and model.unanswered == 0
+        ports.set(clear=1)
+        await RisingEdge(dut.clk)
+        ports.set(clear=0)
+    assert late > 4
+
+
+@cocotb.test()
+async def write_unasked(dut):
+    """A response before the address is taken, or before the last beat is, answers nothing; whichever is the first."""
+    bits = SHAPES[0][0]
+    ports = Ports(dut, f"wr{bits}_")
+    await reset(dut, **{f"{kind}{b}_{name}": 0 for kind in ("rd", "wr") for b, *_ in SHAPES for name in ZEROS
+                        if Ports(dut, f"{kind}{b}_").has(name)})  # fmt: skip
+    errors = ErrorLog(ports)
+    cocotb.start_soon(errors.run())
+
+    async def respond(resp):
+        ports.set(b__valid=1, b__resp=resp)
+        await RisingEdge(dut.clk)
+        assert ports.get("b__ready")
+        ports.set(b__valid=0)
+        await ClockCycles(dut.clk, 2)
+
+    for resp, first in ((0, "aw"), (2, "aw"), (0, "w"), (2, "w")):
+        await respond(2)
+        assert ports.get("idle") and not errors.seen
+        command(ports, 4096, bits // 8)
+        ports.set(command__valid=1, beats__valid=1, beats__payload=5)
+        await RisingEdge(dut.clk)
+        ports.set(command__valid=0)
+        await ClockCycles(dut.clk, 5)
+        await respond(2)
+        ports.set(**{f"{first}__ready": 1})
+        await RisingEdge(dut.clk)
+        ports.set(**{f"{first}__ready": 0})
+        await ClockCycles(dut.clk, 3)
+        ports.set(beats__valid=0)
+        await respond(2)
+        second = {"aw": "w", "w": "aw"}[first]
+        assert not ports.get("idle") and not errors.seen and ports.get(f"{second}__valid")
+        ports.set(**{f"{second}__ready": 1})
+        await RisingEdge(dut.clk)
+        ports.set(**{f"{second}__ready": 0})
+        await RisingEdge(dut.clk)
+        assert not ports.get("idle")
+        await respond(resp)
+        assert ports.get("idle") and len(errors.seen) == (resp != 0)
+        errors.seen.clear()

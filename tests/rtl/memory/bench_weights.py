@@ -271,19 +271,22 @@ async def abort_clear_restart(dut, name):
 @cocotb.parametrize(name=list(SHAPES))
 async def errors_are_reported(dut, name):
     """Of each port at its own bit."""
-    for port in range(SHAPES[name]["ports"]):
+    fetch = await Fetch(dut, name, stall=0.0).start()
+    for port in range(fetch.count):
         for code in (2, 3):
-            fetch = await Fetch(dut, name, stall=0.0).start()
-            first = 512 // fetch.count + port * APART
-            fetch.models[port].errors = {first + 2 * fetch.part: code}
-            issuing = cocotb.start_soon(fetch.issue([Command(512, 8 * max(fetch.beat, fetch.word))]))
+            fetch.models[port].errors = {512 // fetch.count + port * APART + 2 * fetch.part: code}
             seen = []
+            cocotb.start_soon(fetch.issue([Command(512, 8 * max(fetch.beat, fetch.word))]))
             for _ in range(200):
                 await RisingEdge(dut.clk)
                 if fetch.ports.get("error"):
                     seen.append((fetch.ports.get("error"), fetch.ports.get("error_slave") >> port & 1))
+                fetch.ports.set(ring__pop=0)
+                await fetch.settle()
+                fetch.ports.set(ring__pop=1, ring__pop_count=fetch.ports.get("level"))
             assert seen == [(1 << port, code == 2)]
-            issuing.cancel()
+            assert fetch.ports.get("idle")
+            fetch.models[port].errors = {}
 
 
 @cocotb.test()

@@ -1,6 +1,7 @@
 import pytest
 
-from hwgen.rtl.memory.axi import AxiReader, AxiWriter, BurstSplitter
+from hwgen.rtl.memory.axi import AxiReader, AxiWriter
+from hwgen.rtl.memory.bursts import BurstSplitter
 from sim.unit import run_unit
 from tests.rtl.bundle import Bundle
 
