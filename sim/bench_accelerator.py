@@ -23,12 +23,12 @@ from cocotb.triggers import ClockCycles, First, ReadOnly, RisingEdge, Timer, Val
 from cocotb.utils import get_sim_time
 from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiReadBus
 
-from hwgen.compiler.packing import port_images
 from hwgen.machine.interfaces import numbered
 from hwgen.machine.regmap import BY_NAME
 from sim.bench_memory import Dram, ReadSlave, Region, WriteSlave
 from sim.harness import Job, Probe, Timing
-from sim.system import PORTS, WEIGHTS, SystemJob, SystemResult, Workload
+from sim.ports import PORTS, WEIGHTS, weight_shares
+from sim.system import SystemJob, SystemResult, Workload
 
 PERIOD = 10  # ns
 CTRL = {part.name: 1 << part.lsb for part in BY_NAME["ctrl"].parts}
@@ -141,7 +141,7 @@ class Bench:
 
     def place(self, job: Job, program: bytes, weights: bytes) -> dict[str, int]:
         """New regions for a job, and the registers that describe them."""
-        shares = port_images(weights, len(self.weights), len(self.dut.m_axi_gmem0_RDATA) // 8)
+        shares = weight_shares(weights, (len(self.dut.m_axi_gmem0_RDATA) // 8,) * len(self.weights))
         output = self.rng.randbytes(max(job.output_bytes, 1))
         data = {"program": program, "weights": shares[0], "input": job.input, "output": output}
         data |= {numbered("weights", port): share for port, share in enumerate(shares)}

@@ -11,7 +11,8 @@ from typing import Any
 from cocotb.triggers import ClockCycles
 from cocotbext.axi import AxiSlaveRead, AxiSlaveWrite
 
-from sim.system import PORTS, WRITES, Response
+from sim.ports import PORTS, WRITES
+from sim.system import Response
 
 __all__ = ["Dram", "ReadSlave", "Region", "WriteSlave"]
 

@@ -13,15 +13,7 @@ from pathlib import Path
 
 from sim.harness import Job, JobResult, Probe, Timing
 
-__all__ = ["PORTS", "WEIGHTS", "WRITES", "Fault", "Response", "SystemJob", "SystemResult", "Workload"]
-
-#: By number, as in `Job.fault`: the master, and the regions that it may touch.
-PORTS = (
-    ("m_axi_gmem0", ("weights",)), ("m_axi_gmem1", ("program", "input")), ("m_axi_gmem1", ("output",)),
-    ("m_axi_gmem2", ("weights1",)), ("m_axi_gmem3", ("weights2",)), ("m_axi_gmem4", ("weights3",)),
-)  # fmt: skip
-#: Of the weight ports, and of the one that writes.
-WEIGHTS, WRITES = (0, 3, 4, 5), 2
+__all__ = ["Fault", "Response", "SystemJob", "SystemResult", "Workload"]
 
 
 class Response(IntEnum):

@@ -279,8 +279,11 @@ def test_refused_arguments(system):
     cases = [
         *(({f"{name}_base": (7 << 60) + low}, Error[f"{name.upper()}_BASE"])
           for name, low in (("program", 8), ("weights", 16), ("input", 1), ("output", 32))),
+        ({"weights_base1": (7 << 60) + 32}, Error.WEIGHTS_BASE),
         *(({f"{name}_base": (1 << 64) - 64, f"{name}_size": 65}, Error[f"{name.upper()}_BASE"])
-          for name in ("program", "weights", "input", "output")),
+          for name in ("program", "input", "output")),
+        *(({base: (1 << 64) - 64, "weights_size": 2 * 65}, Error.WEIGHTS_BASE)  # of two ports' shares
+         for base in ("weights_base", "weights_base1")),
         ({"input_stride": 72}, Error.INPUT_STRIDE),
         ({"output_stride": 8}, Error.OUTPUT_STRIDE),
         ({"program_size": 0}, Error.ENTRY),

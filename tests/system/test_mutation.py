@@ -83,6 +83,14 @@ MUTATIONS = {
     "even for odd words": ("memory/weights", "from_odd.eq(read[0])", "from_odd.eq(~read[0])"),
     "guess inverted": ("memory/fetch", "decisions.w_data.eq(chosen)", "decisions.w_data.eq(~chosen)"),
     "routing not awaited": ("memory/fetch", "(routing != 0) | has_tokens", "has_tokens"),
+    # weight ports
+    "parts of a beat the wrong way round": ("memory/stripes", "lane.r_data[: self.bits] for lane in lanes",
+                                            "lane.r_data[: self.bits] for lane in lanes[::-1]"),
+    "one port not awaited": ("memory/stripes", "reduce(and_, (lane.r_rdy for lane in lanes))", "lanes[0].r_rdy"),
+    "shares in one place": ("memory/fetch", "byte_address(m, getattr(self, base), share)",
+                            "byte_address(m, self.weights_base, share)"),
+    "shares as far as the whole": ("memory/fetch", "request.offset >> exact_log2(self.p.weight_ports)",
+                                   "request.offset"),
     # packed weights
     "nibbles swapped": ("memory/widen", "Mux(second, high, low)", "Mux(second, low, high)"),
     "no odd pair": ("memory/widen", "(~packed | second | self.ending)", "(~packed | second)"),
@@ -104,7 +112,7 @@ def runs() -> Runs:
     narrow = description("softmax_topk", winners=(2, 4), hidden=2, dim=40, head_dim=5, **falling)
     rows = description("softmax_topk", winners=(2,), tasks=[{"name": "rows", "head": "none", "norm": True}])
     descs = [edit_gates(drawn, all_equal), saturated, narrow, rows]
-    p = auto_params([drawn, narrow], 4, 8, 2, weight_bus=128, data_bus=128, batch=BATCH)
+    p = auto_params([drawn, narrow], 4, 8, 2, weight_bus=128, weight_ports=2, data_bus=128, batch=BATCH)
     works = [Work(drawn, p, random_images(drawn, BATCH, seed=2), BATCH)]
     works += [Work(desc, p, random_images(desc, 1, seed=2)) for desc in descs]
     return [(work, task, 0) for work in works for task in work.tasks]

@@ -7,7 +7,7 @@ import pytest
 
 from hwgen.compiler import auto_params
 from hwgen.machine.regmap import Error
-from sim.harness import Job, JobResult, Timing
+from sim.harness import Disturbance, Job, JobResult, Timing
 from tests.random_model import random_description, random_images
 from tests.system.helpers import Runs, Work, assert_same, harness
 
@@ -65,3 +65,22 @@ def test_each_port_names_its_errors(port, code):
     found = machine.run(jobs, program=compiled.program, weights=compiled.weights, timing=TIMINGS["stalls"])
     assert [Error(result.error) for result in found] == [code, Error.NONE] * 2
     assert found[1].output == found[3].output == results(2, "even")[0].output
+
+
+@pytest.mark.parametrize("numbers", [[0], [3], [0, 3]], ids=str)
+def test_silent_weight_ports(numbers):
+    """Each alone holds the run up until the watchdog ends it, and the next one's start until it has answered; what it
+    and the other one bring then is swallowed."""
+    (work, task, _), machine = runs(2)[0], harness(runs(2)[0][0].p)
+    compiled, bits = work.compiled, sum(1 << number for number in numbers)
+    good = Job(compiled.entries[task], work.input(0), compiled.output_bytes[task])
+    jobs = [
+        replace(good, watchdog=20_000, disturbance=Disturbance(silent=(bits, 2_000))), good,
+        replace(good, disturbance=Disturbance(heard=5_000)),
+        replace(good, disturbance=Disturbance(reset=1_500, late=(9, 3))), good,
+    ]  # fmt: skip
+    found = machine.run(jobs, program=compiled.program, weights=compiled.weights, timing=TIMINGS["late"])
+    assert [Error(result.error) for result in found] == [
+        Error.WATCHDOG, Error.PORTS, Error.NONE, Error.NONE, Error.NONE,
+    ]  # fmt: skip
+    assert found[2].output == found[4].output == results(2, "even")[0].output
