@@ -96,6 +96,9 @@ def _show(report: Report, target: Device) -> None:
         start, end = report.critical_path
         text = f"longest path: {report.levels} LUTs, {report.longest_path} cells with carries, from {start} to {end}"
         out.print(escape(text), soft_wrap=True, highlight=False)
+    if report.largest_nets:
+        name, pins = report.largest_nets[0]
+        out.print(f"largest net: {pins:,} pins, {escape(name)} (--json has more)", soft_wrap=True, highlight=False)
     if report.latches or report.ff_memories:
         show_warning(f"{report.latches} latches, {report.ff_memories} memories in flip-flops")
     if report.fmax:

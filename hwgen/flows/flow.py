@@ -65,6 +65,7 @@ class Report:
     longest_path: int | None = None
     fmax: dict[int, float] = field(default_factory=dict)
     critical_path: list[str] = field(default_factory=list)
+    largest_nets: list[tuple[str, int]] = field(default_factory=list)  #: name, pins of cells that it drives
     latches: int = 0
     ff_memories: int = 0
     files: dict[str, Path] = field(default_factory=dict)

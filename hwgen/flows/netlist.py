@@ -1,4 +1,4 @@
-"""Mapped netlists of parts, put together again: cells of each, and the longest path through all of them."""
+"""Mapped netlists of parts, put together again: cells of each, the longest path through all, the largest nets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from hwgen.flows import cells
 
-__all__ = ["Mapped", "Path", "instances", "longest_path", "memories", "read"]
+__all__ = ["Mapped", "Path", "instances", "largest_nets", "longest_path", "memories", "read"]
 
 #: A bit of a net: a number in its part, or a constant.
 Bit = int | str
@@ -26,6 +26,7 @@ class Mapped:
     logic: list[tuple[str, list[Bit], list[Bit]]]  #: type, nets it reads, nets it drives
     parts: list[tuple[str, str, Mapping[str, list[Bit]]]]  #: instance, part, its nets by port
     nets: Mapping[Bit, str]  #: names of nets that have one
+    loads: Mapping[Bit, int]  #: pins that a net drives, those of parts and clock pins not counted
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,17 @@ def read(document: Mapping[str, Any], parts: Mapping[str, str]) -> Mapped:
     names = _names(module)
     counts = Counter(cell["type"] for cell in module["cells"].values())
     ports = {port: facts["bits"] for port, facts in module["ports"].items()}
-    return Mapped(name, counts, ports, logic, inside, names)
+    return Mapped(name, counts, ports, logic, inside, names, _loads(module, parts))
+
+
+def _loads(module: Mapping[str, Any], parts: Mapping[str, str]) -> Counter[Bit]:
+    loads: Counter[Bit] = Counter()
+    for cell in module["cells"].values():
+        if cell["type"] not in parts:
+            for port, bits in cell["connections"].items():
+                if cell["port_directions"][port] == "input" and port != "C" and "CLK" not in port:
+                    loads.update(bit for bit in bits if isinstance(bit, int))
+    return loads
 
 
 def _names(module: Mapping[str, Any]) -> dict[Bit, str]:
@@ -93,6 +104,12 @@ def longest_path(design: Mapping[str, Mapped], top: str) -> Path:
     return Path(levels, length, graph.name(start), graph.name(end))
 
 
+def largest_nets(design: Mapping[str, Mapped], top: str, count: int = 20) -> list[tuple[str, int]]:
+    """Names of the nets that drive most pins of cells, and how many; clocks not counted."""
+    graph = _Graph(design, top)
+    return [(graph.name(net), pins) for net, pins in graph.loads.most_common(count)]
+
+
 class _Graph:
     """The logic of all instances, nets numbered through."""
 
@@ -100,6 +117,7 @@ class _Graph:
         self.design = design
         self.names: dict[int, str] = {}
         self.logic: list[tuple[str, list[int], list[int]]] = []
+        self.loads: Counter[int] = Counter()
         self.count = 0
         self._place(design[top], "", {})
 
@@ -115,6 +133,8 @@ class _Graph:
         for kind, reads, drives in part.logic:
             inputs, outputs = ([number(bit) for bit in bits if isinstance(bit, int)] for bits in (reads, drives))
             self.logic.append((kind, inputs, outputs))
+        for bit, pins in part.loads.items():
+            self.loads[number(bit)] += pins
         for instance, name, nets in part.parts:
             inside: dict[Bit, int] = {}
             for port, bits in self.design[name].ports.items():

@@ -12,7 +12,7 @@ from pathlib import Path
 from hwgen.common.tools import Tool, find_tool
 from hwgen.flows.cells import latches, usage
 from hwgen.flows.flow import Job, ModuleUsage, Report
-from hwgen.flows.netlist import Mapped, instances, longest_path, memories, read
+from hwgen.flows.netlist import Mapped, instances, largest_nets, longest_path, memories, read
 from hwgen.flows.parts import Part, partition
 from hwgen.flows.render import render
 from hwgen.flows.tools import in_parallel, step
@@ -73,6 +73,7 @@ def report(flow: str, job: Job, tool: Tool, parts: list[Part], homes: list[Path]
         flow=flow, device=job.device.name, tools={tool.name: tool.version},
         total=sum((one.usage * one.instances for one in modules), Usage()), modules=modules,
         levels=path.levels, longest_path=path.cells, critical_path=[path.start, path.end],
+        largest_nets=largest_nets(design, top),
         latches=sum(count[name] * latches(own[name]) for name in own),
         ff_memories=sum(count[name] * unplaced[name] for name in own),
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hwgen.flows.netlist import instances, longest_path, memories, read
+from hwgen.flows.netlist import instances, largest_nets, longest_path, memories, read
 
 SIDES = {"I": "input", "J": "input", "D": "input", "C": "input", "O": "output", "Q": "output"}
 
@@ -64,6 +64,18 @@ def test_logic_that_feeds_itself_is_left_out() -> None:
     cells = {"a": cell("LUT2", I=2, J=4, O=3), "b": cell("LUT2", I=3, O=4), "c": cell("LUT1", I=2, O=5)}
     loop = document("loop", cells, {"in": 2}, {})
     assert longest_path({"loop": read(loop, {})}, "loop").levels == 1
+
+
+def test_largest_nets() -> None:
+    """Through all parts; a port of a part is no load, nor is a clock."""
+    cells = {f"f{n}": cell("FDRE", D=6, C=8, Q=20 + n) for n in range(3)} | {"r": cell("FDRE", D=3, C=8, Q=6)}
+    child = document("child", cells | {"l": cell("LUT2", I=6, J=2, O=3)}, {"in": 2}, {"value": [6], "in": [2]})
+    top = document("top", {
+        "from": cell("FDRE", D=3, Q=10), "l": cell("LUT1", I=10, O=11),
+        "a": {"type": "child", "connections": {"in": [10]}}, "b": {"type": "child", "connections": {"in": [10]}},
+    }, {}, {"shared": [10]})  # fmt: skip
+    found = {"child": read(child, {}), "top": read(top, {"child": "child"})}
+    assert largest_nets(found, "top", 3) == [("a.value", 4), ("b.value", 4), ("shared", 3)]
 
 
 def test_instances() -> None:
