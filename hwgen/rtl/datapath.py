@@ -46,7 +46,7 @@ DISPATCH = wiring.Signature(
 
 #: Command inputs of the units (all but the engine) that are not named like their instruction field.
 _ALIASES: dict[str, dict[str, str]] = {
-    "norm": {"shift": "norm_shift"},
+    "norm": {"shift": "norm_shift", "half": "table"},
     "router": {"experts": "tiles", "topk": "k_steps"},
     "mover": {"mult": "out_mult", "shift": "out_shift"},
     "image": {"segment": "k_steps", "patches": "tiles", "patch_height": "a_stride"},

@@ -65,11 +65,15 @@ class Accelerator(wiring.Component):
     """Top level. `ap_clk`, `ap_rst_n` (synchronous, active low), `s_axi_control` (AXI4-Lite), the AXI masters of
     `hwgen.machine.interfaces`, `interrupt`.
 
+    A reset takes RESET_CYCLES cycles at least: registers bring it to each part.
+
     `debug_*` have a field per unit in the order of `isa.UNITS`: a bit of `debug_begin` pulses when the unit begins an
     instruction, of `debug_retire` when all writes of one have been made, and 16 bits of `*_index` are its number in the
     program. Simulation compares the buffers with the golden model then. Leave them open in a design; without `debug`
     there are none.
     """
+
+    RESET_CYCLES = 3
 
     def __init__(self, p: HwParams, *, build_hash: int, debug: bool = True) -> None:
         self.p, self.debug = p, debug

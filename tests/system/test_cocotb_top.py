@@ -11,6 +11,7 @@ import pytest
 from hwgen.machine.isa import BYTES, ORDER, UNITS, Dest, Op, Source
 from hwgen.machine.regmap import Error
 from hwgen.rtl.common.context import CONTEXTS
+from hwgen.rtl.top import Accelerator
 from sim import simulate as simulate_module
 from sim.harness import Disturbance, SimulationError, Timing
 from sim.isa_model import IsaError, Machine
@@ -73,7 +74,7 @@ def test_reset_in_mid_run(system):
     for n, moment in enumerate(moments):
         task = TASKS[n % 2]["name"]
         jobs += [
-            system.good(task, 1, reset_after=moment, reset_cycles=1 + n % 3),
+            system.good(task, 1, reset_after=moment, reset_cycles=Accelerator.RESET_CYCLES + n % 3),
             system.good(TASKS[n // 2 % 2]["name"], n % 4),
         ]
     results = system.run(jobs, Timing(20, 20, 5, 50_000))

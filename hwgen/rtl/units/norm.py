@@ -40,7 +40,7 @@ class Norm(wiring.Component):
 
     A command takes about (rows + 1)·tiles + statistics_latency + 20 cycles and the held ones.
 
-    Parameters: the table has two halves of norm_words words of C channels; `table` names the one in use. `affine`
+    Parameters: the table has two halves of norm_words words of C channels; `half` names the one in use. `affine`
     writes C int16 to `addr` = {half, word, plane}; planes of a word: 0, 1 the low and high halves of
     beta (int32), 2 gamma (int16), 3 nothing. The half not in use may be written at any time.
     """
@@ -59,7 +59,7 @@ class Norm(wiring.Component):
             {
                 "start": In(1),
                 "statistics": In(1),
-                "table": In(1),
+                "half": In(1),
                 "a_base": In(16),
                 "a_stride": In(16),
                 "row_begin": In(16),
@@ -255,7 +255,7 @@ class Norm(wiring.Component):
         row_right = self._delay(m, row_right, PRODUCT_LATENCY + 1, "row_right")
         # gamma and beta are looked up when x has become xhat
         table_word = self._delay(m, word, PRODUCT_LATENCY + 3, "table_word")[: ceil_log2(self.norm_words)]
-        m.d.comb += [self.parameters.r_en.eq(1), self.parameters.r_addr.eq(Cat(table_word, self.table))]
+        m.d.comb += [self.parameters.r_en.eq(1), self.parameters.r_addr.eq(Cat(table_word, self.half))]
         affine = self._register(m, self.parameters.r_data, len(self.parameters.r_data), "affine")
         lows, highs, gammas = (affine[16 * p.c * plane :][: 16 * p.c] for plane in range(3))
         wide = signed(bits_for(self.dim_max * 65535 * Rsqrt.Y1_MAX) + 1)

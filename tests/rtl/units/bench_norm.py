@@ -164,7 +164,7 @@ def random_command(rng, machine, number):
             place = row % t, d_base + row // t * d_stride + j // (W // c), j % (W // c)
             expected[place] = pack(y[j * c : (j + 1) * c], 9)
     command = {
-        "statistics": statistics, "table": half, "a_base": a_base, "a_stride": stride, "row_begin": row_begin,
+        "statistics": statistics, "half": half, "a_base": a_base, "a_stride": stride, "row_begin": row_begin,
         "row_end": row_begin + rows, "tiles": tiles, "d_base": d_base, "d_stride": d_stride, "shift": shift,
         "dim": dim, "eps": eps,
     }  # fmt: skip
@@ -191,7 +191,7 @@ async def commands(dut):
             await RisingEdge(dut.clk)
         for address, values in words.items():
             machine.x[address] = values
-        if following[0]["table"] != command["table"]:
+        if following[0]["half"] != command["half"]:
             machine.table.extend(following[1])  # the half not in use
         machine.hold = float(rng.choice([0, 0, 0.2, 0.8, 10, 300]))
         for name, value in command.items():
@@ -211,7 +211,7 @@ async def commands(dut):
             raise AssertionError(f"{command}: {len(wrong)} of {len(expected)} wrong, {wrong[:3]}")
         for name in command:
             getattr(dut, name).value = 0
-        if following[0]["table"] == command["table"]:
+        if following[0]["half"] == command["half"]:
             machine.table.extend(following[1])
         for _ in range(int(rng.integers(1, 4))):
             await RisingEdge(dut.clk)
