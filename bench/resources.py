@@ -1,9 +1,9 @@
-"""`python -m bench.resources [--fit]`: the sweep behind the resource estimator, and its fit.
+"""`python -m bench.resources [--fit | --continue]`: the sweep behind the resource estimator, and its fit.
 
 Maps accelerators and arrays of many shapes with the flow `yosys` and writes what each unit takes to
 bench/resources.json; then fits hwgen/estimate/resources.yaml to the points that are not held back and writes the error
 over those that are into docs/synthesis.md. An hour of one core, less where parts are in the cache; --fit only fits
-what was measured.
+what was measured, --continue measures what is missing.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def points() -> Iterator[Point]:
     yield Point(machine(8, 16, 8, 256, 128, **EDGE), held_back=True)
     yield Point(machine(4, 4, 4, multiplier_bits=18, **SMALL))
     yield Point(machine(4, 8, 4, 128, 64))
-    yield Point(machine(8, 4, 2, 64, 128, max_experts=32, max_tokens=512))
+    yield Point(machine(4, 4, 2, 64, 128, max_experts=32, max_tokens=512))
+    yield Point(machine(2, 8, 8, 128, 64), held_back=True)
     yield Point(machine(8, 8, 4, 128, 128, **EDGE), held_back=True)
     yield Point(machine(4, 16, 8, 256, 128))
     yield Point(machine(4, 8, 8, 128, 128, multiplier_bits=18, max_experts=8), held_back=True)
@@ -104,11 +105,12 @@ def measure(point: Point) -> Row:
     }  # fmt: skip
 
 
-def sweep() -> list[Row]:
-    """All points; each is written down as soon as it is measured."""
+def sweep(known: Sequence[Row]) -> list[Row]:
+    """All points; each is written down as soon as it is measured. known: rows that need not be measured again."""
     rows: list[Row] = []
     for point in points():
-        rows.append(measure(point))
+        facts = {"family": point.family, "held_back": point.held_back, "alone": point.alone, "params": point.params}
+        rows.append(next((row for row in known if row.items() >= facts.items()), None) or measure(point))
         POINTS.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
         print(point, rows[-1]["seconds"], flush=True)
     return rows
@@ -212,7 +214,10 @@ def write(rows: Sequence[Row]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--fit", action="store_true", help="measure nothing")
-    write(json.loads(POINTS.read_text()) if parser.parse_args().fit else sweep())
+    parser.add_argument("--continue", dest="goes_on", action="store_true", help="measure only what is not there yet")
+    options = parser.parse_args()
+    rows = json.loads(POINTS.read_text()) if options.fit or options.goes_on else []
+    write(rows if options.fit else sweep(rows))
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ from hwgen.machine.params import HwParams
 from hwgen.rtl.arithmetic.product import NARROW
 from hwgen.rtl.arithmetic.rsqrt import Rsqrt
 from hwgen.rtl.common.ports import OPERAND_BITS
+from hwgen.rtl.units.norm import Norm
 
-__all__ = ["multipliers"]
+__all__ = ["multipliers", "pieces"]
 
-#: Bits of a product from which it is a multiplier of the device, and no logic.
-SMALLEST = 9
+#: Narrower operands, and narrower products, are logic and no multiplier of the device.
+OPERAND, PRODUCT = 2, 9
 
 
 def multipliers(p: HwParams) -> dict[str, int]:
@@ -26,39 +27,39 @@ def multipliers(p: HwParams) -> dict[str, int]:
         "post": 4 * p.c,  # factor by multiplier, the sum's halves by that, the activation's rescaling
         "softmax": 0,
         "norm": _norm(p),
-        "router": _pieces(25, False, wide),  # a reciprocal by a power
+        "router": _products(pieces(25, False, wide), [16]),  # a reciprocal by a power
         "issue": 0,
         # an address of the write-back, the mean of MEAN, the address of an image's patches
-        REST: 1 + _pieces(OPERAND_BITS + p.row_bits, True, wide) + (y_address >= SMALLEST),
+        REST: 1 + _products(pieces(OPERAND_BITS + p.row_bits, True, wide), [16]) + (y_address >= PRODUCT),
         BESIDE: 1,  # the words that the check of operands asks for
     }
 
 
 def _norm(p: HwParams) -> int:
     """LayerNorm's: per row, and per lane of the pass over it."""
-    wide = p.multiplier_bits
-    rows = min(p.norm_depth * p.c, 2047)
-    dim = bits_for(rows)
-    total = bits_for(rows << 15) + 1
-    upper, lower = _pieces(total, True, wide), _pieces(total, True, NARROW)
-    squared = upper * lower
-    if wide == NARROW:  # the same two pieces on both sides: one product of unlike ones is the other
-        squared -= upper * (upper - 1) // 2
-    row = (
-        _pieces(bits_for(rows << 30), False, wide) * _pieces(dim, False, NARROW)
-        + squared
-        + _pieces(dim, False, wide)
-        + upper
-        + 1
-        + 2 * _pieces(18, False, wide)
-    )
+    wide, y1 = p.multiplier_bits, [16]
+    rows = min(p.norm_depth * p.c, Norm.MAX_DIM)
+    dim, total = bits_for(rows), bits_for(rows << 15) + 1
+    weighted = _products(pieces(bits_for(rows << 30), False, wide), pieces(dim, False, NARROW))
+    squared = _products(pieces(total, True, wide), pieces(total, True, NARROW))
+    if wide == NARROW:  # the same pieces on both sides: of two unlike ones there is one product
+        count = len(pieces(total, True, wide))
+        squared -= count * (count - 1) // 2
+    means = _products(pieces(dim, False, wide), y1) + _products(pieces(total, True, wide), y1)
+    root = 1 + 2 * _products(pieces(18, False, wide), y1)
     factor = bits_for(max(rows * Rsqrt.Y1_MAX, 64))
-    return row + p.c * (2 + _pieces(factor, False, wide))
+    return weighted + squared + means + root + p.c * (2 + _products(pieces(factor, False, wide), [16]))
 
 
-def _pieces(bits: int, signed: bool, wide: int) -> int:
-    """Into how many `product` cuts an operand: all but the highest are a bit narrower than a signed one."""
-    count = 1
+def pieces(bits: int, signed: bool, wide: int) -> list[int]:
+    """Bits of the pieces into which `product` cuts an operand; all but the highest are narrower than a signed one."""
+    found = []
     while bits > (wide if signed else wide - 1):
-        bits, count = bits - (wide - 1), count + 1
-    return count
+        found.append(wide - 1)
+        bits -= wide - 1
+    return [*found, bits]
+
+
+def _products(left: list[int], right: list[int]) -> int:
+    """Of these pieces with each other, as far as they are multipliers."""
+    return sum(min(a, b) >= OPERAND and a + b >= PRODUCT for a in left for b in right)

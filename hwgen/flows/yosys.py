@@ -85,5 +85,5 @@ def plain(name: str) -> str:
 
 
 def shown(name: str, top: str) -> str:
-    """A module's name in tables: without the top's in front, and without a number behind (it stands for all)."""
+    """A module's name in tables: without the top's in front. One of several identical ones stands for all."""
     return plain(name).removeprefix(plain(top)).lstrip("._") or plain(top)

@@ -41,6 +41,10 @@ def test_the_fit_finds_what_made_the_points() -> None:
     table = fit(rows)["units"]["array of 27 bits"]
     assert table["lut"] == pytest.approx({"1": 7, "t·c": 3, "t·c·k": 2, "t·k": 0, "c·k": 0}, abs=0.01)
     assert table["ff"] == pytest.approx({"1": 0, "t·c": 0, "t·c·k": 0, "t·k": 5, "c·k": 11}, abs=0.01)
+    falling = [
+        row | {"units": {"array": {"lut": 1000 - row["params"]["t"] * row["params"]["c"], "ff": 1}}} for row in rows
+    ]
+    assert all(value >= 0 for value in fit(falling)["units"]["array of 27 bits"]["lut"].values())
     for row in rows:
         row["held_back"] = row["params"]["t"] == 8
         if row["held_back"]:

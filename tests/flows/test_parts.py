@@ -14,10 +14,10 @@ def module(name: str, *children: str, size: int = 10) -> str:
     return f"module {name}(clk);\n  input clk;\n{body}\n{instances}\nendmodule\n"
 
 
-VERILOG = (
-    module("top_small") + module("top_big", size=100) + module("top_pair", size=40) + module("top_lane", "top_pair")
-    + module("top", "top_small", "top_big", "top_lane", "top_lane")
-)  # fmt: skip
+VERILOG = "".join((
+    module("top_small"), module("top_inside"), module("top_big", "top_inside", size=100), module("top_pair", size=40),
+    module("top_lane", "top_pair"), module("top", "top_small", "top_big", "top_lane", "top_lane"),
+))  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +32,7 @@ def test_large_and_repeated_modules_are_parts() -> None:
     assert "module top_lane(clk);" in found["top"] and "(* blackbox *)\nmodule top_pair(clk);" in found["top"]
     assert "module top_small(clk);\n  input clk;\n  wire" in found["top"]
     assert "(* blackbox *)\nmodule top_big(clk);\n  input clk;\nendmodule\n" in found["top"]
+    assert "module top_inside(clk);" in found["top_big"] and "top_inside" not in found["top"]
     assert "top_small" not in found["top_big"]
 
 
