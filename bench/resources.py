@@ -30,6 +30,7 @@ from hwgen.machine.devices import Usage, find_device
 from hwgen.machine.params import HwParams
 from hwgen.rtl.emit import TOP, accelerator_verilog, to_verilog
 from hwgen.rtl.engine.array import ComputeArray
+from hwgen.rtl.units.norm import Norm
 
 HERE = Path(__file__).parent
 POINTS = HERE / "resources.json"
@@ -44,18 +45,20 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Point:
-    """What is mapped: an accelerator of default parameters but these, or its array alone."""
+    """What is mapped: an accelerator of default parameters but these, or one unit alone."""
 
     params: dict[str, int]
     family: str = "xcup"
-    alone: bool = False
+    alone: str = ""
     held_back: bool = False
 
     def verilog(self) -> tuple[str, str]:
         """Text and top module."""
         p = HwParams(**self.params)
-        if self.alone:
+        if self.alone == "array":
             return to_verilog(ComputeArray(t=p.t, c=p.c, k=p.k, packed=p.multiplier_bits == 27), "array"), "array"
+        if self.alone == "norm":
+            return to_verilog(Norm(p), "norm"), "norm"
         return accelerator_verilog(p), TOP
 
 
@@ -74,7 +77,10 @@ def points() -> Iterator[Point]:
     """The cheap ones first."""
     for shape in ((2, 2, 2), (2, 4, 4), (4, 2, 8), (4, 8, 4), (8, 4, 8), (2, 16, 8)):
         for bits in (27, 18):
-            yield Point(machine(*shape, multiplier_bits=bits), alone=True)
+            yield Point(machine(*shape, multiplier_bits=bits), alone="array")
+    for family in ("xc7", "ecp5", "nexus"):  # for what they take in multiples of xcup
+        yield Point(machine(2, 4, 4, multiplier_bits=18), family, alone="array")
+        yield Point(machine(2, 4, 4, multiplier_bits=18), family, alone="norm")
     yield Point(machine(2, 2, 2))
     yield Point(machine(4, 4, 4))
     yield Point(machine(8, 16, 8, 256, 128, **EDGE), held_back=True)
@@ -97,7 +103,7 @@ def measure(point: Point) -> Row:
         report = find_flow("yosys").run(job)
     units: defaultdict[str, Usage] = defaultdict(Usage)
     for module in report.modules:
-        units["array" if point.alone else unit_of(module.name)] += module.usage * module.instances
+        units[point.alone or unit_of(module.name)] += module.usage * module.instances
     return {
         "family": point.family, "held_back": point.held_back, "alone": point.alone, "params": point.params,
         "units": {name: asdict(units[name]) for name in UNITS if name in units},
@@ -125,7 +131,7 @@ def fit(rows: Sequence[Row]) -> Row:
         if row["family"] == "xcup":
             p = HwParams(**row["params"])
             for unit, usage in row["units"].items():
-                known = Usage() if row["alone"] else known_part(p, "xcup")[unit]
+                known = known_part(p, "xcup")[unit]
                 rest = {name: max(0.0, usage[name] - getattr(known, name)) for name in FITTED}
                 samples[fitted(unit, p)].append((features(unit, p), rest))
     units = {
@@ -163,12 +169,12 @@ def _ratio(rows: Sequence[Row], name: str, table: Row) -> float:
     taken = expected = 0.0
     for row in rows:
         p = HwParams(**row["params"])
-        known = total(known_part(p, row["family"]))
-        taken += sum(usage[name] for usage in row["units"].values()) - getattr(known, name)
-        expected += sum(
-            table["units"][fitted(unit, p)][name][key] * value
-            for unit in UNITS for key, value in features(unit, p).items()
-        )  # fmt: skip
+        known = known_part(p, row["family"])
+        for unit, usage in row["units"].items():
+            taken += usage[name] - getattr(known[unit], name)
+            expected += sum(
+                table["units"][fitted(unit, p)][name][key] * value for key, value in features(unit, p).items()
+            )
     return taken / expected
 
 

@@ -34,7 +34,7 @@ def test_the_page_shows_the_errors() -> None:
 def test_the_fit_finds_what_made_the_points() -> None:
     """Exact multiples of the features; a feature that would count negative is left out."""
     rows = [
-        {"family": "xcup", "held_back": False, "alone": True, "params": {"t": t, "c": c, "k": k},
+        {"family": "xcup", "held_back": False, "alone": "array", "params": {"t": t, "c": c, "k": k},
          "units": {"array": {"lut": 7 + 3 * t * c + 2 * t * c * k, "ff": 5 * t * k + 11 * c * k}}}
         for t in (2, 4, 8) for c in (2, 8) for k in (2, 4, 16)
     ]  # fmt: skip
