@@ -120,6 +120,7 @@ struct ReadPort {
             bad.late--;
             bad.alien = rvalid = 0;
             bad.begun = true;
+            bad.late_from = now + timing.random() % 64;
         } else if (beat_taken) {
             bursts.front().address += sizeof(Data);
             if (--bursts.front().beats == 0) bursts.pop_front();
@@ -196,6 +197,7 @@ struct WritePort {
         if (answered && bad.alien) {
             bad.late--;
             bad.alien = bvalid = 0;
+            bad.late_from = now + timing.random() % 64;
         } else if (answered) {
             responses.pop_front();
             bvalid = 0;
