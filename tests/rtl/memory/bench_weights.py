@@ -257,8 +257,11 @@ async def abort_clear_restart(dut, name):
         issuing.cancel()
         ports.set(abort=1, command__valid=0)
         await RisingEdge(dut.clk)
-        while not ports.get("idle"):
+        for _ in range(1000):
+            if ports.get("idle"):
+                break
             await RisingEdge(dut.clk)
+        assert ports.get("idle"), "beats of a port wait for those of another"
         ports.set(clear=1, clear_bytes=1)
         await RisingEdge(dut.clk)
         ports.set(abort=0, clear=0, clear_bytes=0)
