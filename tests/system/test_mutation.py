@@ -60,7 +60,7 @@ MUTATIONS = {
     "GATHER writes H beside the engine": ("units/mover", "reading & (self.means | ~self.h_hold)", "reading"),
     "GATHER does not wait for the queues": ("datapath", "mover.queue_ready.eq(~drain.queue.en)",
                                             "mover.queue_ready.eq(1)"),
-    "one table for all LayerNorms": ("units/norm", "Cat(table_word, self.table)", "table_word"),
+    "one table for all LayerNorms": ("units/norm", "Cat(table_word, self.half)", "table_word"),
     "queues always start empty": ("units/router", "with m.If(self.start & ~self.append):", "with m.If(self.start):"),
     # the engine's instructions back to back
     "context not carried": ("engine/plan", "plan.context.eq(self.queue.context)", "plan.context.eq(0)"),
