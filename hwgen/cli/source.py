@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from math import log2
 from pathlib import Path
 
@@ -32,6 +33,7 @@ class Source:
     params: HwParams
     device: Device | None
     verilog: Callable[[], str]
+    top: str  #: its top module
     resized: Callable[[int, int, int, int | None], HwParams]
 
     def advice(self, device: Device) -> str:
@@ -79,8 +81,9 @@ def open_source(path: Path) -> Source:
 
 
 def of_project(project: Project) -> Source:
-    p = project.params
-    return Source(str(project.path), p, project.device, lambda: emit.accelerator_verilog(p), project.resized)
+    p, emission = project.params, project.emission
+    verilog = partial(emit.accelerator_verilog, p, emission=emission)
+    return Source(str(project.path), p, project.device, verilog, emission.top, project.resized)
 
 
 def of_build(made: Build) -> Source:
@@ -96,4 +99,4 @@ def of_build(made: Build) -> Source:
         return sized
 
     found = find_device(device, str(config), "device") if device else None
-    return Source(str(made.path), made.params, found, lambda: made.verilog, resized)
+    return Source(str(made.path), made.params, found, lambda: made.verilog, made.emission.top, resized)

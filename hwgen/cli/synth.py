@@ -45,7 +45,6 @@ def synth(
     from hwgen.config import check_device
     from hwgen.flows.flow import Job
     from hwgen.flows.registry import find_flow, flow_device
-    from hwgen.rtl.emit import TOP
 
     chosen = find_flow(flow)
     source = open_source(path)
@@ -59,7 +58,7 @@ def synth(
             verilog = source.verilog()
         with progress_bars() as progress:
             report = chosen.run(Job(
-                verilog, TOP, target, progress, jobs=jobs or os.cpu_count() or 1, mhz=mhz,
+                verilog, source.top, target, progress, jobs=jobs or os.cpu_count() or 1, mhz=mhz,
                 seeds=tuple(range(1, seeds + 1)),
             ))  # fmt: skip
         result = _result(report, target)

@@ -72,11 +72,15 @@ def test_table_and_files(hwgen, project, flow):
 
 
 def test_a_build(hwgen, project, flow):
-    (project / "config.yaml").write_text("model: model\ndevice: kv260\n")
+    """Whatever its modules are called."""
+    (project / "config.yaml").write_text("model: model\ndevice: kv260\nrtl: {prefix: my_}\n")
     hwgen("build", project / "config.yaml", "-o", project / "out")
     code, out, _ = hwgen("synth", project / "out", "--flow", "pretended")
     assert code == 0 and "xck26" in out
+    hwgen("synth", project / "config.yaml", "--flow", "pretended")
     assert flow.jobs[0].verilog == (project / "out" / "rtl" / "hwgen_accelerator.v").read_text()
+    assert [job.top for job in flow.jobs] == [f"my_{TOP}"] * 2
+    assert f"module my_{TOP}(" in flow.jobs[1].verilog
 
 
 def test_too_large(hwgen, project, flow):
