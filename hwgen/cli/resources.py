@@ -86,7 +86,7 @@ def show_resources(source: Source, device: Device | None) -> None:
     if device is not None:
         check_device(source.params, device, source.where)
     family = device.family if device else "xcup"
-    units = estimate_resources(source.params, family, ultra=device is not None and device.uram > 0)
+    units = estimate_resources(source.params, family)
     need = total(units)
     show_usage(f"estimate of resources, {device.name if device else 'UltraScale+'}", units, need, device)
     if device is not None and (missing := over_text(need, device)):

@@ -17,6 +17,7 @@ from hwgen.estimate.multipliers import multipliers
 from hwgen.estimate.units import UNITS, features, fitted
 from hwgen.machine.devices import Device, Usage
 from hwgen.machine.params import HwParams
+from hwgen.rtl.common.ram import ram_style
 
 __all__ = ["TABLE", "estimate_resources", "first_fitting", "known_part", "total"]
 
@@ -28,17 +29,19 @@ def _table() -> dict[str, Any]:
     return read_yaml(TABLE)  # type: ignore[return-value]
 
 
-def known_part(p: HwParams, family: str, *, ultra: bool = False) -> dict[str, Usage]:
-    """Unit → what can be counted: multipliers, and the memories with the LUTs and flip-flops that they take."""
+def known_part(p: HwParams, family: str) -> dict[str, Usage]:
+    """Unit → what can be counted: multipliers, and the memories, in the style that the Verilog asks for, with the LUTs
+    and flip-flops that they take."""
     found = {unit: Usage(dsp=count) for unit, count in multipliers(p).items()}
     for memory in memories(p):
-        found[memory.unit] += tiled(memory, ultra=ultra, family=family)
+        style = ram_style(memory.width, memory.depth, memory.grain, ultra_ram=p.ultra_ram)
+        found[memory.unit] += tiled(memory, ultra=p.ultra_ram, family=family, style=style)
     return found
 
 
-def estimate_resources(p: HwParams, family: str = "xcup", *, ultra: bool = False) -> dict[str, Usage]:
-    """Unit → what it takes of a device of this family, with UltraRAM or without."""
-    table, known = _table(), known_part(p, family, ultra=ultra)
+def estimate_resources(p: HwParams, family: str = "xcup") -> dict[str, Usage]:
+    """Unit → what it takes of a device of this family."""
+    table, known = _table(), known_part(p, family)
     found = {}
     for unit in UNITS:
         row, share = table["units"][fitted(unit, p)], table["families"][family]
@@ -57,7 +60,7 @@ def total(units: dict[str, Usage]) -> Usage:
 def first_fitting(candidates: Iterable[HwParams], device: Device) -> HwParams | None:
     """The first that the device has enough for."""
     for p in candidates:
-        need = total(estimate_resources(p, device.family, ultra=device.uram > 0))
+        need = total(estimate_resources(p, device.family))
         if not need.over(device) and p.multiplier_bits <= device.multiplier_bits:
             return p
     return None

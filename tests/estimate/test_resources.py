@@ -32,7 +32,7 @@ def test_errors(row, taken, said) -> None:
 
 def test_ultra_ram_takes_the_large_memories() -> None:
     p = HwParams(weight_depth=8192)
-    plain, ultra = (total(estimate_resources(p, ultra=ultra)) for ultra in (False, True))
+    plain, ultra = (total(estimate_resources(replace(p, ultra_ram=ultra))) for ultra in (False, True))
     assert plain.uram == 0 < ultra.uram and ultra.bram36 < plain.bram36 - 200
 
 
