@@ -21,7 +21,7 @@ import numpy as np
 
 from hwgen.build import build
 from hwgen.common.toolchain import find_program
-from hwgen.driver import vlnv
+from hwgen.machine.emission import vlnv
 from hwgen.machine.regmap import BY_NAME, MAGIC, VERSION
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "mnist_m3vit" / "config.yaml"

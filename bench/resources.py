@@ -27,8 +27,9 @@ from hwgen.estimate.units import UNITS, features, fitted, unit_of
 from hwgen.flows.flow import Job
 from hwgen.flows.registry import find_flow
 from hwgen.machine.devices import Usage, find_device
+from hwgen.machine.emission import TOP
 from hwgen.machine.params import HwParams
-from hwgen.rtl.emit import TOP, accelerator_verilog, to_verilog
+from hwgen.rtl.emit import accelerator_verilog, to_verilog
 from hwgen.rtl.engine.array import ComputeArray
 from hwgen.rtl.units.norm import Norm
 

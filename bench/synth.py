@@ -30,10 +30,11 @@ from hwgen.common.strict_yaml import dump_yaml, read_yaml
 from hwgen.config import load_project
 from hwgen.flows.flow import Job, Report
 from hwgen.flows.registry import find_flow, flow_device
+from hwgen.machine.emission import TOP
 from hwgen.machine.params import HwParams
 from hwgen.network import description
 from hwgen.quantize.synthetic import synthetic
-from hwgen.rtl.emit import TOP, accelerator_verilog, to_verilog
+from hwgen.rtl.emit import accelerator_verilog, to_verilog
 from hwgen.rtl.engine.array import ComputeArray
 
 HERE = Path(__file__).parent

@@ -21,12 +21,13 @@ from rich.table import Table
 
 from bench.run import BLOCK, COUNTERS, TOKENS, Row, block_cycles
 from golden.model import Golden
+from hwgen.common.templates import templates
 from hwgen.compiler import auto_params, compile_model
 from hwgen.machine.regmap import c_header
 from hwgen.network.description import Description, parse_model
 from hwgen.network.macs import attention_macs
 from hwgen.quantize.synthetic import RandomWeights, synthetic_images
-from hwgen.rtl.emit import accelerator_verilog, templates
+from hwgen.rtl.emit import accelerator_verilog
 from sim.harness import Job, Timing, build_harness
 
 COUNTS = (57, 63, 64, 65, 100, 127, 128, 129, 160, 191, 192, 193, 197, 224, 250)

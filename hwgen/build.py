@@ -16,13 +16,14 @@ from typing import Any
 
 import hwgen
 from hwgen.common.errors import HwgenError
+from hwgen.common.templates import templates
 from hwgen.compiler import Compiled, compile_model
 from hwgen.compiler.packing import port_images
 from hwgen.config import Project, load_project
 from hwgen.driver import write_driver
 from hwgen.flows import package
 from hwgen.machine.emission import Emission
-from hwgen.machine.interfaces import masters, numbered, weight_numbers
+from hwgen.machine.interfaces import masters, numbered, weight_files, weight_numbers
 from hwgen.machine.params import HwParams
 from hwgen.machine.regmap import c_header
 from hwgen.network import description
@@ -87,12 +88,12 @@ def build(config: Path, output: Path, *, force: bool = False, progress: Progress
         _write(directory / "rtl" / "hwgen_accelerator.v", verilog)
         _write(directory / "include" / "hwgen_regs.h", c_header())
         write_driver(directory, number, project.emission.top)
-        templates = emit.templates()
-        shutil.copytree(templates / "harness", directory / "harness")
+        fixed = templates()
+        shutil.copytree(fixed / "harness", directory / "harness")
         (directory / "tests").mkdir()
-        shutil.copy(templates / "output" / "tests" / "test_accelerator.py", directory / "tests")
-        _write(directory / "README.md", _readme(templates / "output" / "README.md", project, number))
-        shutil.copy(templates / "rtl" / "waivers.vlt", directory / "rtl" / "waivers.vlt")
+        shutil.copy(fixed / "output" / "tests" / "test_accelerator.py", directory / "tests")
+        _write(directory / "README.md", _readme(fixed / "output" / "README.md", project, number))
+        shutil.copy(fixed / "rtl" / "waivers.vlt", directory / "rtl" / "waivers.vlt")
         shutil.copy(project.path, directory / "config.yaml")
         if project.images is not None:
             shutil.copy(project.images, directory / "images.npz")
@@ -216,9 +217,9 @@ def _cannot_write(output: Path, error: OSError) -> HwgenError:
 
 def _images(p: HwParams, compiled: Compiled) -> dict[str, bytes]:
     """Files with contents of memory: program, all weights, and for several weight ports the share of each."""
-    shares = port_images(compiled.weights, p.weight_ports, p.port_bits // 8) if p.weight_ports > 1 else ()
+    shares = port_images(compiled.weights, p.weight_ports, p.port_bits // 8)
     files = {"program.bin": compiled.program, "weights.bin": compiled.weights}
-    return files | {f"weights{port}.bin": share for port, share in enumerate(shares)}
+    return files | dict(zip(weight_files(p), shares, strict=True))
 
 
 def _write_model(directory: Path, desc: Description, p: HwParams, compiled: Compiled) -> None:
@@ -238,7 +239,7 @@ def _readme(template: Path, project: Project, number: int) -> str:
             shape = " × ".join(map(str, desc.model.output_shape(task)))
             scale, unit = desc.model.output_scale(task), desc.model.output_unit(task)
             outputs.append(f"| {desc.model.name}, {task.name} | {shape} | {scale or 1:.6g} | {unit} |")
-    names = ", ".join(f"`weights{port}.bin`" for port in range(p.weight_ports))
+    names = ", ".join(f"`{file}`" for file in weight_files(p))
     shares = f"| {names} | `weights.bin` as each weight port reads it |\n" if p.weight_ports > 1 else ""
     return string.Template(template.read_text("utf-8")).substitute(
         build_hash=f"0x{number:016x}", version=hwgen.__version__, t=p.t, c=p.c, k=p.k, macs=p.macs,
@@ -283,11 +284,10 @@ def _shares(p: HwParams, compiled: Compiled) -> list[dict[str, Any]]:
     """Per weight port: where it reads, what must be there, and the register with its address."""
     return [
         {
-            "master": f"m_axi_gmem{number}", "register": numbered("weights_base", port),
-            "file": f"weights{port}.bin" if p.weight_ports > 1 else "weights.bin",
+            "master": f"m_axi_gmem{number}", "register": numbered("weights_base", port), "file": file,
             "bytes": len(compiled.weights) // p.weight_ports,
         }
-        for port, number in enumerate(weight_numbers(p))
+        for port, (number, file) in enumerate(zip(weight_numbers(p), weight_files(p), strict=True))
     ]  # fmt: skip
 
 

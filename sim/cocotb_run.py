@@ -7,7 +7,6 @@ Tested by tests/system/test_cocotb_top.py.
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import shutil
 import sys
@@ -16,10 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hwgen.common.errors import HwgenError
-from hwgen.common.toolchain import cache_dir, find_verilator, lock, machine_key, run_process, verilator_environment
-from hwgen.rtl.emit import TOP
-from sim.harness import QUICK, Disturbance, Job, Probe, SimulationError, Timing
+from hwgen.common.toolchain import find_verilator, machine_key, made_once
+from hwgen.machine.emission import TOP
+from sim.harness import QUICK, Disturbance, Job, Probe, SimulationError, Timing, verilate
 from sim.system import SystemResult, Workload
 
 __all__ = ["CocotbHarness", "build_cocotb"]
@@ -128,29 +126,14 @@ def build_cocotb(
         f"-Wl,-rpath,{cocotb.libs_dir} -L{cocotb.libs_dir} -lcocotbvpi_verilator", *(["--trace"] if trace else []),
     ]  # fmt: skip
     visible = VISIBLE.format(top=top)
-    text = repr((verilog, visible, options, main.read_text(), tool.version, machine_key()))
-    key = hashlib.sha256(text.encode()).hexdigest()[:24]
-    home = (cache or cache_dir()) / "cocotb"
-    directory = home / key
-    home.mkdir(parents=True, exist_ok=True)
-    with lock(home / f"{key}.lock"):
-        if not directory.exists():
-            with tempfile.TemporaryDirectory(prefix="build-", dir=home) as name:
-                work = Path(name)
-                (work / "visible.vlt").write_text(visible)
-                (work / "accelerator.v").write_text(verilog)
-                command = ["verilator", *options, "visible.vlt", "accelerator.v", str(main)]
-                log = work / "build.log"
-                if run_process(command, environment=verilator_environment(), log=log, cwd=work, on_line=on_line):
-                    lines = log.read_text().splitlines()
-                    wrong = [line for line in lines if "rror" in line] or lines[-5:]
-                    raise HwgenError(
-                        "verilator",
-                        expected=f"{top} to compile for cocotb",
-                        found="\n    ".join(line[:200] for line in wrong[:6]),
-                        mend="run `hwgen doctor`; if all is well there, please report this as a bug",
-                    )
-                (work / "done").mkdir()
-                shutil.move(work / "obj" / top, work / "done" / top)
-                shutil.move(work / "done", directory)
-    return CocotbHarness(directory, top=top)
+
+    def compiled(work: Path) -> Path:
+        (work / "visible.vlt").write_text(visible)
+        (work / "accelerator.v").write_text(verilog)
+        verilate(work, [*options, "visible.vlt", "accelerator.v", str(main)], f"{top} to compile for cocotb", on_line)
+        (work / "done").mkdir()
+        shutil.move(work / "obj" / top, work / "done" / top)
+        return work / "done"
+
+    text = (verilog, visible, options, main.read_text(), tool.version, machine_key())
+    return CocotbHarness(made_once("cocotb", text, compiled, cache), top=top)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-import shutil
 import struct
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -14,13 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from hwgen.common.errors import HwgenError
-from hwgen.common.toolchain import cache_dir, find_verilator, lock, run_process, verilator_environment
-from hwgen.compiler.packing import port_images
+from hwgen.common.toolchain import find_verilator, made_once, run_process, verilator_environment
 from hwgen.machine.emission import Emission
 from hwgen.machine.isa import UNITS
 from sim.job import Disturbance, Job, JobResult, Probe, Span, Timing
+from sim.ports import weight_ports, weight_shares
 
-__all__ = ["Disturbance", "Harness", "Job", "JobResult", "Probe", "SimulationError", "Span", "Timing", "build_harness"]
+__all__ = ["Disturbance", "Harness", "Job", "JobResult", "Probe", "SimulationError", "Span", "Timing", "build_harness",
+           "verilate"]  # fmt: skip
 
 SOURCES = ("main.cpp", "jobs.h", "memory.h", "serve.h", "harness.vlt")
 #: Flags of the model, of what runs once, and of Verilator's runtime, where the build is to be quick.
@@ -37,11 +35,10 @@ class SimulationError(HwgenError):
 
 @dataclass(frozen=True)
 class Harness:
-    """A compiled accelerator with its memory model. Of its weight ports: number, bytes of a beat."""
+    """A compiled accelerator with its memory model; `ports`: bytes of a beat of each weight port."""
 
     program: Path
-    weight_ports: int
-    port_bytes: int
+    ports: tuple[int, ...]
 
     def run(
         self,
@@ -125,11 +122,11 @@ class Harness:
             if memory not in memories:
                 shares = [
                     f"{load(f'weights{number}.{port}.bin', share)} {len(share)}"
-                    for port, share in enumerate(port_images(memory[1], self.weight_ports, self.port_bytes))
+                    for port, share in enumerate(weight_shares(memory[1], self.ports))
                 ]
                 memories[memory] = [
                     f"program {load(f'program{number}.bin', memory[0])} {len(memory[0])}",
-                    " ".join(["weights", str(self.weight_ports), *shares]),
+                    " ".join(["weights", str(len(self.ports)), *shares]),
                 ]
             lines += memories[memory]
             if job.input not in inputs:
@@ -198,7 +195,7 @@ def build_harness(
     optimize: -O2, for very long runs at most; on_line: gets the compiler's output. Takes 15 s and more when not cached.
     """
     tool = find_verilator()
-    ports, port_bytes = weight_ports(verilog)
+    ports = weight_ports(verilog)
     texts = {"hwgen_accelerator.v": verilog, "hwgen_regs.h": header}
     texts |= {name: (sources / name).read_text() for name in SOURCES}
     # An 8 x 16 x 8 array compiles 2.4 times as long with -O2 -march=native as with -O1 and simulates no faster.
@@ -207,49 +204,35 @@ def build_harness(
         "-Wno-lint", "-Wno-style", "-Wno-UNOPTFLAT", "--top-module", emission.top, "--prefix", "Vhwgen_accelerator",
         "-j", "2", "-o", "harness",
         *([f"--trace-{trace}"] if trace else []), "-CFLAGS", "-std=c++17",
-        "-CFLAGS", f"-DHWGEN_DEBUG={emission.debug:d} -DHWGEN_WEIGHT_PORTS={ports}",
+        "-CFLAGS", f"-DHWGEN_DEBUG={emission.debug:d} -DHWGEN_WEIGHT_PORTS={len(ports)}",
         *(["-CFLAGS", "-O2"] if optimize else QUICK),
     ]  # fmt: skip
-    key = hashlib.sha256(repr((texts, options, tool.version)).encode()).hexdigest()[:24]
-    home = (cache or cache_dir()) / "harness"
-    program = home / key
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        with lock(home / f"{key}.lock"):
-            if not program.exists():
-                with tempfile.TemporaryDirectory(prefix="build-", dir=home) as name:
-                    _compile(Path(name), texts, options, on_line)
-                    shutil.move(Path(name) / "obj_dir" / "harness", program)
-    except OSError as error:
-        raise HwgenError(
-            str(error.filename or home),
-            expected="a cache directory that can be written",
-            found=error.strerror or str(error),
-            mend="set HWGEN_CACHE to another directory",
-        ) from None
-    return Harness(program, ports, port_bytes)
-
-
-def weight_ports(verilog: str) -> tuple[int, int]:
-    """Number of the top module's weight ports, and bytes of their beats, from its declarations."""
-    widths = re.findall(r"input \[(\d+):0\] m_axi_gmem[0234]_RDATA", verilog)
-    assert len(set(widths)) == 1, "weight ports of one width"
-    return len(widths), (int(widths[0]) + 1) // 8
+    program = made_once(
+        "harness", (texts, options, tool.version), lambda work: _compile(work, texts, options, on_line), cache
+    )
+    return Harness(program, ports)
 
 
 def _compile(work: Path, texts: Mapping[str, str], options: Sequence[str],
-             on_line: Callable[[str], None] | None) -> None:  # fmt: skip
+             on_line: Callable[[str], None] | None) -> Path:  # fmt: skip
+    """The program."""
     for name, text in texts.items():
         (work / name).write_text(text)
     sources = ["harness.vlt", "hwgen_accelerator.v", "main.cpp"]
-    command = ["verilator", *options, "-CFLAGS", f"-I{work}", *sources]
+    verilate(work, [*options, "-CFLAGS", f"-I{work}", *sources], "the harness to compile", on_line)
+    return work / "obj_dir" / "harness"
+
+
+def verilate(work: Path, arguments: Sequence[str], expected: str, on_line: Callable[[str], None] | None) -> None:
+    """Run Verilator in `work`. Raises HwgenError with the first errors."""
     log = work / "build.log"
+    command = ["verilator", *arguments]
     if run_process(command, environment=verilator_environment(), log=log, cwd=work, on_line=on_line):
         lines = log.read_text().splitlines()
         wrong = [line for line in lines if "rror" in line] or lines[-5:]
         raise HwgenError(
             "verilator",
-            expected="the harness to compile",
+            expected=expected,
             found="\n    ".join(line[:200] for line in wrong[:6]),
             mend="run `hwgen doctor`; if all is well there, please report this as a bug",
         )

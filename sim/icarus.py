@@ -5,15 +5,12 @@ Tested by tests/system/test_icarus.py.
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 from hwgen.common.errors import HwgenError
-from hwgen.common.toolchain import cache_dir, find_program, lock
-from hwgen.rtl.emit import TOP
+from hwgen.common.toolchain import find_program, made_once
+from hwgen.machine.emission import TOP
 from sim.cocotb_run import CocotbHarness
 
 __all__ = ["STANDARDS", "build_icarus"]
@@ -34,20 +31,15 @@ def build_icarus(
     program = find_program("iverilog", use="the simulator asked for", mend="apt install iverilog")
     version = subprocess.run([program, "-V"], capture_output=True, text=True, check=False).stdout.splitlines()[:1]
     options = [f"-g{standard}", "-s", top, *(["-D", RANDOM] if random else [])]
-    key = hashlib.sha256(repr((verilog, options, version)).encode()).hexdigest()[:24]
-    home = (cache or cache_dir()) / "icarus"
-    directory = home / key
-    home.mkdir(parents=True, exist_ok=True)
-    with lock(home / f"{key}.lock"):
-        if not directory.exists():
-            with tempfile.TemporaryDirectory(prefix="build-", dir=home) as name:
-                work = Path(name)
-                (work / "accelerator.v").write_text(f"`timescale 1ns/1ps\n{verilog}")
-                (work / "done").mkdir()
-                command = [str(program), *options, "-o", str(work / "done" / "sim.vvp"), str(work / "accelerator.v")]
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
-                if done.returncode:
-                    found = "\n    ".join(done.stderr.splitlines()[:6])
-                    raise HwgenError(str(program), expected=f"{top} to compile as Verilog {standard}", found=found)
-                shutil.move(work / "done", directory)
-    return CocotbHarness(directory, "icarus", top)
+
+    def compiled(work: Path) -> Path:
+        (work / "accelerator.v").write_text(f"`timescale 1ns/1ps\n{verilog}")
+        (work / "done").mkdir()
+        command = [str(program), *options, "-o", str(work / "done" / "sim.vvp"), str(work / "accelerator.v")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            found = "\n    ".join(done.stderr.splitlines()[:6])
+            raise HwgenError(str(program), expected=f"{top} to compile as Verilog {standard}", found=found)
+        return work / "done"
+
+    return CocotbHarness(made_once("icarus", (verilog, options, version), compiled, cache), "icarus", top)

@@ -21,7 +21,7 @@ import numpy as np
 
 from hwgen.build import load_build
 from hwgen.common.errors import HwgenError
-from hwgen.driver import vlnv
+from hwgen.machine.emission import vlnv
 from hwgen.machine.regmap import ADDRESS_BITS
 from sim.board import MEMORY_BYTES, Board, Link, board_of
 

@@ -12,6 +12,13 @@ from hwgen.quantize.synthetic import RandomWeights, synthetic_images
 
 random_images = synthetic_images
 
+#: Of `small_description`.
+TASKS = [
+    {"name": "digit", "head": "class_token", "outputs": 5, "norm": True},
+    {"name": "segment", "head": "every_token", "outputs": 6, "norm": False},
+]
+
+
 
 def random_description(seed: int, *, gain: float = 1.0, narrow: float | None = None, **overrides: Any) -> Description:
     """A random, valid description; the same arguments always give the same one.
@@ -30,6 +37,18 @@ def random_description(seed: int, *, gain: float = 1.0, narrow: float | None = N
     description = Description(model, RandomWeights(rng, model, gain).tensors)
     check(description)
     return description
+
+
+def small_description(**overrides: Any) -> Description:
+    """Two tasks, a dense layer and a mixture of experts: small enough for the slower simulators."""
+    layers = [
+        {"mlp": {"kind": "dense", "hidden": 9}},
+        {"mlp": {"kind": "moe", "experts": 4, "hidden": 7, "top_k": 2, "gate": "softmax_topk"}},
+    ]
+    return random_description(
+        3, tasks=TASKS, layers=layers, class_token=True, image={"height": 4, "width": 6, "channels": 1},
+        patch={"height": 2, "width": 2}, dim=10, heads=2, head_dim=5, **overrides,
+    )  # fmt: skip
 
 
 def _structure(rng: np.random.Generator, overrides: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from hwgen.common import objcache
 from hwgen.common.errors import HwgenError
 
 __all__ = ["APT", "APT_FST", "FST_HEADERS", "Verilator", "cache_dir", "find_program", "find_verilator", "has_header",
-           "lock", "machine_key", "run_process", "trace_format", "verilator_environment"]  # fmt: skip
+           "lock", "machine_key", "made_once", "run_process", "trace_format", "verilator_environment"]  # fmt: skip
 
 #: cocotb 2.1 needs at least this one; so does the harness, which finds memories by name at run time.
 MINIMUM = (5, 36)
@@ -134,6 +135,27 @@ def lock(path: Path) -> Iterator[None]:
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def made_once(kind: str, what: object, make: Callable[[Path], Path], cache: Path | None = None) -> Path:
+    """What `make` makes of `what`, kept under the hash of that among others of its kind in the cache: a file or a
+    directory, complete or not there. `make` gets an empty directory to work in and returns what is to be kept."""
+    home = (cache or cache_dir()) / kind
+    kept = home / hashlib.sha256(repr(what).encode()).hexdigest()[:24]
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with lock(kept.with_suffix(".lock")):
+            if not kept.exists():
+                with tempfile.TemporaryDirectory(prefix="build-", dir=home) as work:
+                    shutil.move(make(Path(work)), kept)
+    except OSError as error:
+        raise HwgenError(
+            str(error.filename or home),
+            expected="a cache directory that can be written",
+            found=error.strerror or str(error),
+            mend="set HWGEN_CACHE to another directory",
+        ) from None
+    return kept
 
 
 def run_process(

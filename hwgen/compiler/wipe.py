@@ -36,7 +36,7 @@ def wipe(p: HwParams, weights: Region, tables: Region) -> list[Instr]:
     tile = 2 * p.param_words  # words in the ring
     zeros = weights.add("wipe.zeros", lambda: bytes(max(fields["tiles"] for _, fields in covers) * tile * p.ring_bytes))
     through = 0  # words that went through the ring, which is to be full of zeros, too
-    while through < 1 << ceil_log2(max(p.weight_depth, 4)):
+    while through < p.ring_depth:
         for dest, fields in covers:
             block = Block(zeros.offset, fields["tiles"] * tile * p.ring_bytes)
             program.append(_matmul(dest, block, fields | {"k_steps": p.param_words}))

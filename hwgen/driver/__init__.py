@@ -3,6 +3,5 @@
 from __future__ import annotations
 
 from hwgen.driver.generate import write_driver
-from hwgen.driver.names import vlnv
 
-__all__ = ["vlnv", "write_driver"]
+__all__ = ["write_driver"]

@@ -8,12 +8,10 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
+from hwgen.common.templates import environment, templates
 from hwgen.driver.faults import FIRST_HOST_CODE, Fault, faults
-from hwgen.driver.names import vlnv
+from hwgen.machine.emission import TOP, vlnv
 from hwgen.machine.regmap import COUNTERS, MAGIC, REGISTERS, VERSION, c_header
-from hwgen.rtl.emit import TOP, templates
 
 __all__ = ["write_driver"]
 
@@ -25,11 +23,8 @@ def write_driver(build: Path, build_hash: int, top: str = TOP) -> None:
     """Write `build`/driver for the models whose memory maps, programs and weights lie in `build` already, and for the
     IP with the top module `top`."""
     source, target = templates() / "driver", build / "driver"
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(source), undefined=jinja2.StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
-    environment.filters |= {"json": json.dumps, "c_float": _c_float}
+    filled = environment("driver")
+    filled.filters |= {"json": json.dumps, "c_float": _c_float}
     facts = _facts(build, build_hash, top)
     for path in sorted(source.rglob("*")):
         name = path.relative_to(source).as_posix()
@@ -38,7 +33,7 @@ def write_driver(build: Path, build_hash: int, top: str = TOP) -> None:
         written = target / name.removesuffix(SUFFIX)
         written.parent.mkdir(parents=True, exist_ok=True)
         if name.endswith(SUFFIX):
-            written.write_text(environment.get_template(name).render(facts), "utf-8")
+            written.write_text(filled.get_template(name).render(facts), "utf-8")
         else:
             shutil.copy(path, written)
     (target / "c" / "include" / "hwgen_regs.h").write_text(c_header(), "utf-8")

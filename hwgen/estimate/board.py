@@ -32,13 +32,13 @@ def attach(p: HwParams, board: Board, clock: float | None = None) -> Attached:
 
     A master wider than its port gets what the port is wide; all together get what the memory gives.
     """
-    masters = getattr(p, "weight_ports", 1)
+    masters = p.weight_ports
     if masters + 1 > len(board.ports):
         raise HwgenError(COMMAND_LINE, "--board", expected=f"a board with {masters + 1} ports to its memory",
                          found=f"{board.name} with {len(board.ports)}", mend="lower `weight_ports`")  # fmt: skip
     weights, data = board.ports[:masters], board.ports[masters]
     hertz = clock or board.clock
     memory = board.memory_bytes_per_second / hertz
-    wide = sum(min(port.bits, p.weight_bus // masters) for port in weights) // 8
+    wide = sum(min(port.bits, p.port_bits) for port in weights) // 8
     narrow = min(data.bits, p.data_bus) // 8
     return Attached(board, hertz, weights, data, memory, min(wide, memory), min(narrow, memory))

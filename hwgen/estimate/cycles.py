@@ -16,11 +16,13 @@ import numpy as np
 
 from hwgen.compiler.layout import div_up
 from hwgen.compiler.program import Compiled, Instr
-from hwgen.estimate.weight_stream import OUTSTANDING, READ, WeightStream
+from hwgen.estimate.weight_stream import READ, WeightStream
 from hwgen.machine import isa
+from hwgen.machine.interfaces import max_beats
 from hwgen.machine.isa import NO_WAIT, UNITS, Dest, Op
 from hwgen.machine.params import HwParams
 from hwgen.rtl.engine.timing import engine_timing
+from hwgen.rtl.memory.axi import OUTSTANDING
 
 __all__ = ["CAUSES", "CycleEstimate", "estimate", "usual_lengths"]
 
@@ -316,7 +318,7 @@ class _Walk:
         beats = div_up(8 * size, self.p.data_bus)
         self.bytes[kind] += size
         cycles = self.latency + READ + max(beats, moves)
-        self.port_busy = [(start, start + max(0, cycles - OUTSTANDING * self.p.max_burst))]
+        self.port_busy = [(start, start + max(0, cycles - OUTSTANDING * max_beats(self.p.max_burst, self.p.data_bus)))]
         return cycles
 
     def _store(self, f: dict[str, int], start: float) -> float:

@@ -45,7 +45,7 @@ def memories(p: HwParams) -> list[Memory]:
         Memory("k", REST, c, 8 * word, p.k_depth, 8),
         Memory("v", REST, k, 8 * c, p.v_depth, 8),
         Memory("scores", "softmax", p.t, 16 * word, 2 * -(-p.max_tokens // word), 16),
-        Memory("weights", BESIDE, 2, 8 * p.ring_bytes, p.weight_depth // 2, 8 * p.piece_bytes),
+        Memory("weights", BESIDE, 2, 8 * p.ring_bytes, p.ring_depth // 2, 8 * p.piece_bytes),
         Memory("weight parameters", REST, p.param_words, 8 * p.ring_bytes, sets, 8 * p.ring_bytes),
         Memory("activation tables", "post", c, 8, ACTIVATION_ENTRIES, 8),
         Memory("norm parameters", "norm", 1, 48 * c, 2 * norm_words, 16 * c),

@@ -8,12 +8,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass, field
 
+from hwgen.machine.interfaces import max_beats
 from hwgen.machine.params import HwParams
+from hwgen.rtl.memory.axi import OUTSTANDING
 
-__all__ = ["OUTSTANDING", "READ", "WeightStream"]
+__all__ = ["READ", "WeightStream"]
 
-# Of the AXI readers: bursts under way, cycles of a command besides latency and beats.
-OUTSTANDING, READ = 8, 3
+READ = 3  #: cycles of a command of the AXI readers besides latency and beats
 
 
 @dataclass
@@ -35,9 +36,10 @@ class WeightStream:
 
     def __post_init__(self) -> None:
         beat = self.p.weight_bus // 8
-        self.reach = OUTSTANDING * self.p.max_burst * beat  # bytes asked for ahead of those that come
+        burst = max_beats(self.p.max_burst, self.p.port_bits)
+        self.reach = OUTSTANDING * burst * beat  # bytes asked for ahead of those that come
         self.rate = min(beat, self.slower or beat)  # bytes per cycle that come at best
-        self.cycles_per_byte = max(1 / self.rate, (self.latency + READ + self.p.max_burst) / self.reach)
+        self.cycles_per_byte = max(1 / self.rate, (self.latency + READ + burst) / self.reach)
         self._ahead = 0.0  # words asked for ahead, of the last piece's kind
         self._full = 1  # first pop not yet waited for
 

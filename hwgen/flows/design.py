@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from hwgen.machine.devices import Device
-from hwgen.machine.interfaces import DATA, Master, masters
+from hwgen.machine.emission import vlnv
+from hwgen.machine.interfaces import DATA, Master, masters, max_beats
 from hwgen.machine.params import HwParams
-from hwgen.machine.regmap import VERSION
-from hwgen.rtl.memory.axi import AxiReader
-from hwgen.rtl.memory.bursts import PAGE
+from hwgen.rtl.memory.axi import OUTSTANDING
 
 __all__ = ["CLOCK", "CONTROL", "DEBUG", "INTERRUPT", "RESET", "Design", "Interface", "Port", "Target", "ports_of"]
 
 CLOCK, RESET, INTERRUPT, CONTROL = "ap_clk", "ap_rst_n", "interrupt", "s_axi_control"
 #: Prefix of ports that belong to no interface: for simulation, left open in a design.
 DEBUG = "debug_"
-#: Bursts that a master has under way, at most.
-_OUTSTANDING: int = inspect.signature(AxiReader).parameters["outstanding"].default
 _PORT = re.compile(
     r"^\s*(?:\(\*.*\*\)\s*)?(input|output)\s+(?:wire\s+|reg\s+)?(?:\[(\d+):0\]\s*)?(\w+)\s*;", re.MULTILINE
 )
@@ -70,8 +66,7 @@ class Target:
 
     @property
     def vlnv(self) -> str:
-        """Vendor, library, name and version of the IP; the version is the register map's."""
-        return f"hwgen:ip:{self.top}:{VERSION}.0"
+        return vlnv(self.top)
 
 
 @dataclass(frozen=True)
@@ -134,11 +129,11 @@ class Design(Target):
             "READ_WRITE_MODE": "READ_WRITE" if master.writes else "READ_ONLY",
             "HAS_BURST": 1,
             "SUPPORTS_NARROW_BURST": 0,
-            "MAX_BURST_LENGTH": min(self.params.max_burst, 8 * PAGE // bits),
-            "NUM_READ_OUTSTANDING": _OUTSTANDING,
+            "MAX_BURST_LENGTH": max_beats(self.params.max_burst, bits),
+            "NUM_READ_OUTSTANDING": OUTSTANDING,
         }
         if master.writes:
-            facts["NUM_WRITE_OUTSTANDING"] = _OUTSTANDING
+            facts["NUM_WRITE_OUTSTANDING"] = OUTSTANDING
         return Interface(master.name, "aximm", True, self._maps(master.name), facts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hwgen.compiler import Compiled
 from hwgen.flows.design import DEBUG, Design
 from hwgen.flows.render import render
 from hwgen.machine.emission import TOP
+from hwgen.machine.interfaces import weight_files
 from hwgen.network.description import Description
 
 __all__ = ["FOLDER", "write"]
@@ -41,7 +43,7 @@ def write(build: Path, design: Design, model: Description, compiled: Compiled, i
     (home / "input.bin").write_bytes(compiled.pack_input(images))
     for task in compiled.entries:
         (home / _expected(task)).write_bytes(golden.run(images, task).output.astype("<i2").tobytes())
-    weights = _weight_files(design)
+    weights = weight_files(design.params)
     (home / "jobs.txt").write_text(_jobs(compiled, weights))
     header = f"V{TOP}.h" if design.top != TOP else ""
     core = render(
@@ -59,13 +61,7 @@ def _expected(task: str) -> str:
     return f"expected_{task}.bin"
 
 
-def _weight_files(design: Design) -> list[str]:
-    """What each weight port reads, as the build has it."""
-    ports = design.params.weight_ports
-    return [f"weights{port}.bin" for port in range(ports)] if ports > 1 else ["weights.bin"]
-
-
-def _jobs(compiled: Compiled, files: list[str]) -> str:
+def _jobs(compiled: Compiled, files: Sequence[str]) -> str:
     """The job file of the harness; see `read_jobs` in templates/harness/jobs.h."""
     shares = [(file, len(compiled.weights) // len(files)) for file in files]
     tasks = compiled.output_bytes

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hwgen.flows.design import Design
 from hwgen.flows.render import render
+from hwgen.machine.interfaces import numbered
 from hwgen.machine.regmap import REGISTERS, Access, Bits, Register
 
 __all__ = ["BLOCK", "RANGE", "Field", "Word", "component_xml", "kernel_xml", "words"]
@@ -91,5 +92,5 @@ def _regions(design: Design) -> dict[str, str]:
     data = design.data_master
     weights = [master for master in design.masters if master is not data]
     return {f"{region}_base": data.name for region in ("program", "input", "output")} | {
-        f"weights_base{port or ''}": master.name for port, master in enumerate(weights)
+        numbered("weights_base", port): master.name for port, master in enumerate(weights)
     }

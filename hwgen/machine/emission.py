@@ -6,8 +6,9 @@ import re
 from dataclasses import asdict, dataclass
 
 from hwgen.common.errors import HwgenError
+from hwgen.machine.regmap import VERSION
 
-__all__ = ["LEAF", "TOP", "Emission"]
+__all__ = ["LEAF", "TOP", "Emission", "vlnv"]
 
 #: Top module of an accelerator, and what all hand-written modules' names begin with.
 TOP, LEAF = "hwgen_accelerator", "hwgen_"
@@ -34,3 +35,9 @@ class Emission:
 
     def as_dict(self) -> dict[str, str | bool]:
         return asdict(self)
+
+
+def vlnv(top: str = TOP) -> str:
+    """Vendor, library, name and version of the IP with this top module, by which PYNQ binds the driver to it; the
+    version is the register map's."""
+    return f"hwgen:ip:{top}:{VERSION}.0"

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from hwgen.machine.params import HwParams
 
-__all__ = ["DATA", "Master", "masters", "numbered", "weight_numbers"]
+__all__ = ["DATA", "Master", "masters", "max_beats", "numbered", "weight_files", "weight_numbers"]
 
 #: Number of the master that has the program, images and outputs.
 DATA = 1
+PAGE = 4096  #: bytes that no AXI burst may cross
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,17 @@ def numbered(name: str, port: int) -> str:
 def weight_numbers(p: HwParams) -> tuple[int, ...]:
     """Numbers of the masters that the weights come through, weight port 0 first: 0, 2, 3, 4 of `m_axi_gmem*`."""
     return tuple(port if port < DATA else port + 1 for port in range(p.weight_ports))
+
+
+def max_beats(max_burst: int, data_bits: int) -> int:
+    """Beats of the longest burst that is made: it stays within 4 KiB."""
+    return min(max_burst, 8 * PAGE // data_bits)
+
+
+def weight_files(p: HwParams) -> tuple[str, ...]:
+    """The file of a build that each weight port reads: all of the weights, or its share of them."""
+    ports = range(p.weight_ports)
+    return tuple(f"weights{port}.bin" for port in ports) if p.weight_ports > 1 else ("weights.bin",)
 
 
 def masters(p: HwParams) -> tuple[Master, ...]:

@@ -107,6 +107,11 @@ class HwParams:
         return ALIGN * self.weight_ports
 
     @property
+    def ring_depth(self) -> int:
+        """Words in the memories of the weight ring, of which there are two: a power of two, as counters wrap."""
+        return 1 << ceil_log2(max(self.weight_depth, 4))
+
+    @property
     def piece_bytes(self) -> int:
         """Bytes of a weight beat or a ring word, whichever is smaller; narrow weights are packed by pairs of them."""
         return min(self.ring_bytes, self.weight_bus // 8)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from importlib import resources
-from pathlib import Path
 
-import jinja2
 from amaranth.lib import wiring
 from amaranth.utils import ceil_log2
 
-from hwgen.machine.emission import TOP, Emission
+from hwgen.common.templates import environment
+from hwgen.machine.emission import Emission
 from hwgen.machine.params import HwParams
 from hwgen.rtl.common.busif import interface_attributes
 from hwgen.rtl.common.ports import OPERAND_BITS, WEIGHT_BITS
@@ -19,7 +17,7 @@ from hwgen.rtl.common.ram import Target, leaf
 from hwgen.rtl.common.replica import LEAF as REPLICA
 from hwgen.rtl.verilog import component_verilog, with_attributes
 
-__all__ = ["TOP", "accelerator_verilog", "debug_map", "leaf_verilog", "templates", "to_verilog"]
+__all__ = ["accelerator_verilog", "debug_map", "leaf_verilog", "to_verilog"]
 
 DEFAULT = Emission()
 #: Hand-written modules of templates/rtl, `NAME.v.j2`.
@@ -29,12 +27,6 @@ QUARTUS = {
     "auto": "no_rw_check", "distributed": "MLAB, no_rw_check", "block": "M20K, no_rw_check",
     "ultra": "M20K, no_rw_check",
 }  # fmt: skip
-
-
-def templates() -> Path:
-    """Directory of the templates: beside the package in a checkout, inside it in an installed wheel."""
-    inside = Path(str(resources.files("hwgen"))) / "templates"
-    return inside if inside.is_dir() else Path(__file__).resolve().parents[2] / "templates"
 
 
 def leaf_verilog(emission: Emission = DEFAULT) -> str:
@@ -57,16 +49,15 @@ def accelerator_verilog(p: HwParams, build_hash: int = 0, emission: Emission = D
 
     accelerator = Accelerator(p, build_hash=build_hash, debug=emission.debug)
     text = to_verilog(accelerator, emission.top, emission, Target(p.ultra_ram))
-    said = interface_attributes(accelerator.signature.members, MAX_BURST_LENGTH=p.max_burst, ID_WIDTH=p.id_bits)
+    said = interface_attributes(accelerator.signature.members, p)
     return with_attributes(text, emission.top, said)
 
 
 def _leaves(emission: Emission) -> dict[str, str]:
     """Text by module; of the memory, one for each style."""
-    environment = jinja2.Environment(trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined)
     found = {}
     for name in LEAVES:
-        template = environment.from_string((templates() / "rtl" / f"{name}.v.j2").read_text())
+        template = environment("rtl").get_template(f"{name}.v.j2")
         for style, quartus in QUARTUS.items() if name == RAM else [("", "")]:
             module = leaf(style) if style else name
             found[module] = template.render(name=module, style=style, quartus=quartus, ram_init=emission.ram_init)

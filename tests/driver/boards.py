@@ -18,26 +18,15 @@ from hwgen.common.toolchain import lock
 from hwgen.machine.isa import BY_NAME, BYTES, Op
 from hwgen.network import description
 from tests.paths import MNIST
-from tests.random_model import random_description, random_images
+from tests.random_model import TASKS, random_images, small_description
 
-TASKS = [
-    {"name": "digit", "head": "class_token", "outputs": 5, "norm": True},
-    {"name": "segment", "head": "every_token", "outputs": 6, "norm": False},
-]
-LAYERS = [
-    {"mlp": {"kind": "dense", "hidden": 9}},
-    {"mlp": {"kind": "moe", "experts": 4, "hidden": 7, "top_k": 2, "gate": "softmax_topk"}},
-]
 SECOND = "mnist_m3vit"
 #: By which the small model's outputs are real numbers; segment's is not known.
 SCALE = 0.03125
 
 
 def small() -> description.Description:
-    desc = random_description(
-        3, tasks=TASKS, layers=LAYERS, class_token=True, image={"height": 4, "width": 6, "channels": 1},
-        patch={"height": 2, "width": 2}, dim=10, heads=2, head_dim=5, scales={"tasks.digit.output": SCALE},
-    )  # fmt: skip
+    desc = small_description(scales={"tasks.digit.output": SCALE})
     return description.Description(desc.model.model_copy(update={"name": "small"}), desc.tensors)
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from hwgen.flows.design import Design, ports_of
 from hwgen.machine.devices import find_device
+from hwgen.machine.emission import TOP
 from hwgen.machine.params import HwParams
-from hwgen.rtl.emit import TOP, accelerator_verilog
+from hwgen.rtl.emit import accelerator_verilog
 from tests.flows.helpers import BUILD_HASH, VERILOG, project_of
 from tests.hollow import hollow_verilog
 

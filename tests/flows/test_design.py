@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from hwgen.flows.design import DEBUG, Port, ports_of
+from hwgen.machine.emission import TOP
 from hwgen.machine.params import HwParams
 from hwgen.machine.regmap import ADDRESS_BITS
-from hwgen.rtl.emit import TOP
 from tests.flows.helpers import hollow_design
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from hwgen.build import build
 from hwgen.flows.modules import Module, merge, narrow, order, parse, ports, stub
+from hwgen.machine.emission import TOP
 from hwgen.network import description
-from hwgen.rtl.emit import TOP
 from sim.simulate import load_images, simulate
 from tests.random_model import random_description
 

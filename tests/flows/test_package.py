@@ -6,8 +6,8 @@ import pytest
 from hwgen.compiler import compile_model
 from hwgen.flows import package
 from hwgen.machine.devices import boards, devices
+from hwgen.machine.emission import TOP
 from hwgen.machine.params import HwParams
-from hwgen.rtl.emit import TOP
 from tests.flows.helpers import BUILD_HASH, VERILOG
 from tests.hollow import hollow_verilog
 from tests.random_model import random_description, random_images

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from hwgen.common.templates import templates
 from hwgen.common.toolchain import find_verilator, verilator_environment
 from hwgen.machine.emission import LEAF, TOP, Emission
 from hwgen.machine.params import HwParams
-from hwgen.rtl.emit import accelerator_verilog, debug_map, templates
+from hwgen.rtl.emit import accelerator_verilog, debug_map
 from tests.rtl import yosys
 
 AXI = {"max_burst": 16, "id_bits": 6, "axi_cache": 0b1111, "axi_prot": 0b010}

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hwgen.build import Build
-from hwgen.rtl.emit import TOP, debug_map
+from hwgen.machine.emission import TOP
+from hwgen.rtl.emit import debug_map
 from sim import simulate as module
 from sim.harness import JobResult
 from sim.isa_model import Machine

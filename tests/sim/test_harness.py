@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hwgen.common.templates import templates
 from hwgen.common.toolchain import trace_format
 from hwgen.machine.emission import Emission
 from hwgen.machine.regmap import BY_NAME, c_header
-from hwgen.rtl.emit import leaf_verilog, templates
+from hwgen.rtl.emit import leaf_verilog
 from sim.harness import Harness, Job, Probe, SimulationError, Span, Timing, build_harness
 
 WEIGHT = 1000

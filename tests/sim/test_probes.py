@@ -4,9 +4,9 @@ import pytest
 
 from golden.model import Golden
 from hwgen.build import Build
+from hwgen.common.templates import templates
 from hwgen.compiler import compile_model
 from hwgen.machine.regmap import c_header
-from hwgen.rtl.emit import templates
 from sim.simulate import simulate
 from tests.random_model import random_images
 from tests.sim.isa import Isa, run

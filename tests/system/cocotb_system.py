@@ -22,19 +22,11 @@ from sim.compare import image_tensors
 from sim.harness import Timing
 from sim.simulate import Probes
 from sim.system import SystemJob, SystemResult
-from tests.random_model import random_description, random_images
+from tests.random_model import TASKS, random_images, small_description
 from tests.system.helpers import queues
 
 __all__ = ["FAST", "TASKS", "System", "build_system"]
 
-TASKS = [
-    {"name": "digit", "head": "class_token", "outputs": 5, "norm": True},
-    {"name": "segment", "head": "every_token", "outputs": 6, "norm": False},
-]
-LAYERS = [
-    {"mlp": {"kind": "dense", "hidden": 9}},
-    {"mlp": {"kind": "moe", "experts": 4, "hidden": 7, "top_k": 2, "gate": "softmax_topk"}},
-]
 FAST = Timing(latency=2, watchdog=50_000)
 
 
@@ -153,9 +145,6 @@ class System:
 
 
 def build_system(home: Path) -> System:
-    desc = random_description(
-        3, tasks=TASKS, layers=LAYERS, class_token=True, image={"height": 4, "width": 6, "channels": 1},
-        patch={"height": 2, "width": 2}, dim=10, heads=2, head_dim=5,
-    )  # fmt: skip
+    desc = small_description()
     p = auto_params([desc], 4, 4, 4, weight_bus=64, weight_ports=2, data_bus=128)
     return System(Build(home, {}, p, desc, compile_model(desc, p)), build_cocotb(accelerator_verilog(p)))

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from golden.model import Golden
 from hwgen.build import Build
+from hwgen.common.templates import templates
 from hwgen.compiler import Compiled, compile_model
 from hwgen.machine.interfaces import weight_numbers
 from hwgen.machine.isa import BYTES, Op
 from hwgen.machine.params import HwParams
 from hwgen.machine.regmap import BY_NAME, COUNTERS, c_header
 from hwgen.network.description import Description, MoeMlp
-from hwgen.rtl.emit import accelerator_verilog, templates
+from hwgen.rtl.emit import accelerator_verilog
 from sim.compare import Difference, compare_arrays
 from sim.harness import Harness, Job, JobResult, Timing, build_harness
 from sim.simulate import Probes, batch_tensors

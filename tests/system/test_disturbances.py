@@ -13,8 +13,7 @@ from hwgen.machine.isa import BY_NAME, BYTES, Op
 from hwgen.machine.regmap import Error
 from hwgen.rtl.control.watchdog import PATIENCE_CYCLES
 from sim.harness import Disturbance, Job, JobResult, Timing
-from tests.random_model import random_description, random_images
-from tests.system.cocotb_system import LAYERS, TASKS
+from tests.random_model import TASKS, random_images, small_description
 from tests.system.helpers import OFFSETS, Work, harness
 from tests.system.test_models import SMALL
 
@@ -31,10 +30,7 @@ PROMPT = 2_000
 
 @pytest.fixture(scope="module")
 def work() -> Work:
-    desc = random_description(
-        3, tasks=TASKS, layers=LAYERS, class_token=True, image={"height": 4, "width": 6, "channels": 1},
-        patch={"height": 2, "width": 2}, dim=10, heads=2, head_dim=5,
-    )  # fmt: skip
+    desc = small_description()
     return Work(desc, SMALL.works(1)[0].p, random_images(desc, 2, 5))
 
 

@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from amaranth import Shape
 from amaranth.lib import wiring
+
+from hwgen.machine.interfaces import max_beats
+from hwgen.machine.params import HwParams
 
 __all__ = ["interface_attributes"]
 
@@ -19,11 +23,8 @@ _SINGLE = {
 }
 
 
-def interface_attributes(ports: Mapping[str, wiring.Member], **masters: int) -> dict[str, dict[str, str]]:
-    """Attributes of each port that is part of an interface; AXI buses are told from names like `m_axi_gmem0_ARADDR`.
-
-    masters: parameters of Vivado's that all AXI masters have, in upper case.
-    """
+def interface_attributes(ports: Mapping[str, wiring.Member], p: HwParams) -> dict[str, dict[str, str]]:
+    """Attributes of each port that is part of an interface; AXI buses are told from names like `m_axi_gmem0_ARADDR`."""
     found: dict[str, dict[str, str]] = {}
     buses: list[str] = []
     for port in ports:
@@ -33,7 +34,7 @@ def interface_attributes(ports: Mapping[str, wiring.Member], **masters: int) -> 
         found[port] = {"X_INTERFACE_INFO": f"xilinx.com:interface:aximm:1.0 {bus} {signal}"}
         if bus not in buses:
             buses.append(bus)
-            found[port]["X_INTERFACE_PARAMETER"] = f"XIL_INTERFACENAME {bus}, {_bus(bus, ports, masters)}"
+            found[port]["X_INTERFACE_PARAMETER"] = f"XIL_INTERFACENAME {bus}, {_bus(bus, ports, p)}"
     for port, (kind, role, what) in _SINGLE.items():
         found[port] = {
             "X_INTERFACE_INFO": f"xilinx.com:signal:{kind} {port} {role}",
@@ -42,10 +43,12 @@ def interface_attributes(ports: Mapping[str, wiring.Member], **masters: int) -> 
     return found
 
 
-def _bus(bus: str, ports: Mapping[str, wiring.Member], masters: Mapping[str, int]) -> str:
+def _bus(bus: str, ports: Mapping[str, wiring.Member], p: HwParams) -> str:
     lite = f"{bus}_ARLEN" not in ports
     said: dict[str, object] = {"PROTOCOL": "AXI4LITE" if lite else "AXI4"}
     if not lite:
         said["READ_WRITE_MODE"] = "READ_WRITE" if f"{bus}_AWADDR" in ports else "READ_ONLY"
-        said |= {"SUPPORTS_NARROW_BURST": 0} | dict(masters)
+        bits = Shape.cast(ports[f"{bus}_RDATA"].shape).width
+        said["SUPPORTS_NARROW_BURST"] = 0
+        said |= {"MAX_BURST_LENGTH": max_beats(p.max_burst, bits), "ID_WIDTH": p.id_bits}
     return ", ".join(f"{name} {value}" for name, value in said.items())

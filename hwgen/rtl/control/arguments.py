@@ -11,13 +11,11 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from hwgen.machine.interfaces import numbered
-from hwgen.machine.params import HwParams
+from hwgen.machine.params import ALIGN, HwParams
 from hwgen.machine.regmap import Error
 
 __all__ = ["Arguments"]
 
-#: Bases, strides and the entry are multiples of 64: of an instruction, and of the widest beat.
-ALIGNED_BITS = 6
 REGIONS = ("program", "weights", "input", "output")
 
 
@@ -49,7 +47,7 @@ class Arguments(wiring.Component):
             return result
 
         def askew(name: str) -> Signal:
-            return aside(f"{name}_askew", getattr(self, name)[:ALIGNED_BITS].any())
+            return aside(f"{name}_askew", getattr(self, name)[: exact_log2(ALIGN)].any())
 
         def astray(name: str, size: Value) -> Value:
             base = getattr(self, name)

@@ -12,11 +12,12 @@ from hwgen.rtl.common.ports import strobed_beats
 from hwgen.rtl.memory.bursts import ADDRESS_BITS, BYTES_BITS, BurstSplitter, incremented
 
 __all__ = [
-    "CALM_CYCLES", "COUNTER_BITS", "AxiReader", "AxiWriter", "address_channel", "command", "read_channel",
-    "response_channel", "write_channel",
+    "CALM_CYCLES", "COUNTER_BITS", "OUTSTANDING", "AxiReader", "AxiWriter", "address_channel", "command",
+    "read_channel", "response_channel", "write_channel",
 ]  # fmt: skip
 
 COUNTER_BITS = 48  #: of a byte counter
+OUTSTANDING = 8  #: bursts under way, unless told otherwise
 #: Without a beat that nobody asked for, after which no more of them are expected.
 CALM_CYCLES = 256
 INCR = 1
@@ -97,7 +98,9 @@ class AxiReader(wiring.Component):
     ends. `bytes` counts beats that were asked for, saturating; `clear` zeroes it.
     """
 
-    def __init__(self, *, data_bits: int, outstanding: int = 8, max_burst: int = 64, tag_bits: int = 2) -> None:
+    def __init__(
+        self, *, data_bits: int, outstanding: int = OUTSTANDING, max_burst: int = 64, tag_bits: int = 2
+    ) -> None:
         self.data_bits, self.outstanding, self.max_burst, self.tag_bits = data_bits, outstanding, max_burst, tag_bits
         super().__init__(
             _status_ports()
@@ -188,7 +191,7 @@ class AxiWriter(wiring.Component):
     (whole beats whatever the strobes), saturating; `clear` zeroes it.
     """
 
-    def __init__(self, *, data_bits: int, outstanding: int = 8, max_burst: int = 64) -> None:
+    def __init__(self, *, data_bits: int, outstanding: int = OUTSTANDING, max_burst: int = 64) -> None:
         self.data_bits, self.outstanding, self.max_burst = data_bits, outstanding, max_burst
         super().__init__(
             _status_ports()

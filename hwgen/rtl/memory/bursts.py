@@ -10,11 +10,12 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
+from hwgen.machine.interfaces import max_beats
+
 __all__ = ["ADDRESS_BITS", "BYTES_BITS", "BurstSplitter", "incremented"]
 
 ADDRESS_BITS = 64
 BYTES_BITS = 32  #: of a command's length
-PAGE = 4096  #: bytes no burst may cross
 
 
 def incremented(value: Value, piece: int = 16) -> Value:
@@ -38,8 +39,7 @@ class BurstSplitter(wiring.Component):
     def __init__(self, *, data_bits: int, max_burst: int, tag_bits: int) -> None:
         if not 1 <= max_burst <= 256 or max_burst & (max_burst - 1):
             raise ValueError(f"max_burst must be a power of two from 1 to 256, not {max_burst!r}")
-        self.beat_bytes = data_bits // 8
-        self.max_beats = min(max_burst, PAGE // self.beat_bytes)
+        self.beat_bytes, self.max_beats = data_bits // 8, max_beats(max_burst, data_bits)
         super().__init__(
             {
                 "stop": In(1),

@@ -43,11 +43,11 @@ class StripedReader(wiring.Component):
     of memories differ and change.
     """
 
-    def __init__(self, p: HwParams, *, outstanding: int, max_burst: int, tag_bits: int, ahead: int = 64) -> None:
+    def __init__(self, p: HwParams, *, outstanding: int, tag_bits: int, ahead: int = 64) -> None:
         self.ports, self.bits, self.ahead = p.weight_ports, p.port_bits, ahead
         # The first port's beats bring the tag; the others have one that is not used, as none is a [-1:0] in Verilog.
         self.readers = [
-            AxiReader(data_bits=p.port_bits, outstanding=outstanding, max_burst=max_burst, tag_bits=bits)
+            AxiReader(data_bits=p.port_bits, outstanding=outstanding, max_burst=p.max_burst, tag_bits=bits)
             for bits in (tag_bits, *(1 for _ in range(1, self.ports)))
         ]
         beat = data.StructLayout({"data": p.weight_bus, "last": 1, "tag": tag_bits})

@@ -12,7 +12,7 @@ from hwgen.machine.params import HwParams
 from hwgen.rtl.common.gearbox import Gearbox
 from hwgen.rtl.common.ports import bundled
 from hwgen.rtl.common.ram import Ram
-from hwgen.rtl.memory.axi import command
+from hwgen.rtl.memory.axi import OUTSTANDING, command
 from hwgen.rtl.memory.stripes import StripedReader, port_addresses
 from hwgen.rtl.memory.widen import STEPS_BITS, Widener
 
@@ -24,16 +24,11 @@ def weight_command(p: HwParams) -> stream.Signature:
     return command(narrow=1, k_steps=STEPS_BITS, **port_addresses(p))
 
 
-def _ring_depth(p: HwParams) -> int:
-    """Of its memories, two of them together."""
-    return 1 << ceil_log2(max(p.weight_depth, 4))
-
-
 def ring_read(p: HwParams) -> wiring.Signature:
     """The ring from the side of who reads: two words at a time, and how many to drop."""
     members: dict[str, wiring.Member] = {"written": In(1), "pop": Out(1), "pop_count": Out(range(p.weight_depth + 1))}
     for prefix in ("", "param_"):
-        index = Out(ceil_log2(_ring_depth(p)))
+        index = Out(ceil_log2(p.ring_depth))
         members |= {f"{prefix}en": Out(1), f"{prefix}index": index, f"{prefix}data": In(8 * p.ring_bytes)}
     return wiring.Signature(members)
 
@@ -56,15 +51,15 @@ class WeightFetch(wiring.Component):
 
     LATENCY = 2
 
-    def __init__(self, p: HwParams, *, outstanding: int = 8) -> None:
+    def __init__(self, p: HwParams, *, outstanding: int = OUTSTANDING) -> None:
         self.word_bytes, self.beat_bytes = p.ring_bytes, p.weight_bus // 8
         self.capacity = p.weight_depth
-        self.depth = _ring_depth(p)
+        self.depth = p.ring_depth
         self.down = max(1, self.beat_bytes // self.word_bytes)  # words of a beat
         self.widener = Widener(p)
         last_words = {"more": exact_log2(self.down)} if self.down > 1 else {}  # in the last beat, than one word
         self.tag = data.StructLayout({"narrow": 1, "k_steps": STEPS_BITS} | last_words)
-        self.reader = StripedReader(p, outstanding=outstanding, max_burst=p.max_burst, tag_bits=self.tag.size)
+        self.reader = StripedReader(p, outstanding=outstanding, tag_bits=self.tag.size)
         self.addresses = ("address", *port_addresses(p))
         self.own = [numbered(name, port) for port in range(p.weight_ports) for name in ("ar", "r", "bytes")]
         of_ports = {name: self.reader.signature.members[name] for name in (*self.own, "error", "error_slave")}

@@ -27,4 +27,7 @@ void hwgen_linux_close(hwgen_linux *host);
  * HWGEN_WRONG_FILES: of another size. */
 hwgen_status hwgen_read_file(const char *directory, const hwgen_file *file, hwgen_buffer *memory, hwgen_buffer *buffer);
 
+/* The operating system's clock, for hwgen_ops. */
+uint64_t hwgen_microseconds(void *device);
+
 #endif

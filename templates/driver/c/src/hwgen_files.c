@@ -1,6 +1,7 @@
-/* Files into buffers, where there is a file system. */
+/* Files into buffers, and a clock: where there is an operating system. */
 #include <errno.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "hwgen_linux.h"
 
@@ -19,4 +20,11 @@ hwgen_status hwgen_read_file(const char *directory, const hwgen_file *file, hwge
     const bool whole = got == file->bytes && fgetc(in) == EOF;
     fclose(in);
     return whole ? HWGEN_OK : HWGEN_WRONG_FILES;
+}
+
+uint64_t hwgen_microseconds(void *device) {
+    (void)device;
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000u + (uint64_t)time.tv_nsec / 1000u;
 }

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "hwgen_barrier.h"
@@ -148,12 +147,5 @@ static void wait(void *device, uint64_t microseconds) {
         (void)!read(host->uio, &count, sizeof count);
 }
 
-static uint64_t now(void *device) {
-    (void)device;
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000u + (uint64_t)time.tv_nsec / 1000u;
-}
-
-const hwgen_ops hwgen_linux_ops = {read32, write32, flush, invalidate, wait, now};
-const hwgen_ops hwgen_linux_coherent_ops = {read32, write32, NULL, NULL, wait, now};
+const hwgen_ops hwgen_linux_ops = {read32, write32, flush, invalidate, wait, hwgen_microseconds};
+const hwgen_ops hwgen_linux_coherent_ops = {read32, write32, NULL, NULL, wait, hwgen_microseconds};

@@ -4,9 +4,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "hwgen_linux.h"
 #include "hwgen_simulation.h"
 
 /* A request: operation, bytes of data behind it or wanted, address. The answer is a word, then the data wanted. */
@@ -92,11 +92,4 @@ static void wait(void *device, uint64_t microseconds) {
     ask(device, 'i', 20000, NULL, 0);
 }
 
-static uint64_t now(void *device) {
-    (void)device;
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000u + (uint64_t)time.tv_nsec / 1000u;
-}
-
-const hwgen_ops hwgen_simulation_ops = {read32, write32, flush, invalidate, wait, now};
+const hwgen_ops hwgen_simulation_ops = {read32, write32, flush, invalidate, wait, hwgen_microseconds};
