@@ -93,8 +93,11 @@ def of_build(made: Build) -> Source:
 
     def resized(t: int, c: int, k: int, ring: int | None = None) -> HwParams:
         p, batch = made.params, made.compiled.batch
-        sized = auto_params([made.model], t, c, k, weight_bus=p.weight_bus, data_bus=p.data_bus, batch=batch)
-        sized = replace(sized, multiplier_bits=p.multiplier_bits, weight_depth=ring or sized.weight_depth)
+        buses = {"weight_bus": p.weight_bus, "weight_ports": p.weight_ports, "data_bus": p.data_bus}
+        sized = auto_params([made.model], t, c, k, batch=batch, **buses)
+        sized = replace(
+            sized, multiplier_bits=p.multiplier_bits, ultra_ram=p.ultra_ram, weight_depth=ring or sized.weight_depth
+        )
         check_fits(made.model, sized, batch=batch)
         return sized
 

@@ -246,7 +246,7 @@ private:
 
     // Of a run that was ended early, instructions that were begun never retire.
     void forget() {
-#if !defined(HWGEN_DEBUG) || HWGEN_DEBUG
+#if HWGEN_DEBUG
         for (auto& begun : underway) begun.clear();
 #endif
     }

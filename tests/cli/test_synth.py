@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hwgen.cli.source import open_source
 from hwgen.common import tools
 from hwgen.common.errors import HwgenError
 from hwgen.flows.flow import Job, ModuleUsage, Report
@@ -81,6 +82,15 @@ def test_a_build(hwgen, project, flow):
     assert flow.jobs[0].verilog == (project / "out" / "rtl" / "hwgen_accelerator.v").read_text()
     assert [job.top for job in flow.jobs] == [f"my_{TOP}"] * 2
     assert f"module my_{TOP}(" in flow.jobs[1].verilog
+
+
+def test_other_machines_are_as_the_build(hwgen, project):
+    """What would fit is looked for among machines with the same ports and the same memories."""
+    (project / "config.yaml").write_text("model: model\ndevice: kv260\nbuses: {weights: 64, weight_ports: 2}\n")
+    hwgen("build", project / "config.yaml", "-o", project / "out")
+    source = open_source(project / "out")
+    p = source.params
+    assert p.ultra_ram and p.weight_ports == 2 and source.resized(p.t, p.c, p.k, None) == p
 
 
 def test_too_large(hwgen, project, flow):
