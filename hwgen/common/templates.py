@@ -1,6 +1,6 @@
 """The fixed texts of hwgen, and how the ones with gaps are filled.
 
-Tested by tests/flows/test_render.py and tests/driver/test_generate.py.
+Tested by tests/common/test_templates.py and tests/driver/test_generate.py.
 """
 
 from __future__ import annotations
