@@ -20,7 +20,7 @@ from sim.ports import weight_ports, weight_shares
 __all__ = ["Disturbance", "Harness", "Job", "JobResult", "Probe", "SimulationError", "Span", "Timing", "build_harness",
            "verilate"]  # fmt: skip
 
-SOURCES = ("main.cpp", "jobs.h", "memory.h", "serve.h", "harness.vlt")
+SOURCES = ("main.cpp", "jobs.h", "dram.h", "memory.h", "serve.h", "harness.vlt")
 #: Flags of the model, of what runs once, and of Verilator's runtime, where the build is to be quick.
 QUICK = [f for kind in ("FAST=-O1", "SLOW=-O0", "GLOBAL=-O1") for f in ("-MAKEFLAGS", f"OPT_{kind}")]
 #: Bases above 4 GiB and only 64-byte aligned, so that narrow addresses and bursts across 4 KiB show.

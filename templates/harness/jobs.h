@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "memory.h"
+#include "dram.h"
 
 struct Probe {
     std::string path;  // of a memory instance
@@ -54,6 +54,7 @@ struct Options {
     std::vector<std::pair<std::string, uint32_t>> counters;
     std::vector<Job> jobs;
     std::string results, dumps, timeline, trace;
+    std::string trips;  // of C-simulation (../hls): iterations of each loop
     std::string serve;  // a socket: a host's programs instead of jobs
 };
 
@@ -142,6 +143,9 @@ inline Options read_jobs(const char* path) {
         } else if (command == "timeline") {
             in >> std::ws;
             std::getline(in, o.timeline);
+        } else if (command == "trips") {
+            in >> std::ws;
+            std::getline(in, o.trips);
         } else if (command == "serve") {
             in >> std::ws;
             std::getline(in, o.serve);
