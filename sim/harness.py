@@ -52,10 +52,12 @@ class Harness:
         trace: Path | None = None,
         timeline: bool = False,
         on_done: Callable[[int], None] | None = None,
+        extra: Sequence[str] = (),
     ) -> list[JobResult]:
         """Run the jobs one after another without a reset in between. `counters`: name -> register offset, read after
         each job. `weights`: all of the region; each port gets its share. `trace` needs a harness built with the format
         of that file. `timeline`: when each instruction ran. `on_done` gets the number of jobs done.
+        `extra`: more lines of the job file.
 
         Raises SimulationError when the hardware hangs, breaks the bus protocol or leaves its regions; that it stopped
         with an error code is a result.
@@ -66,6 +68,7 @@ class Harness:
             commands = self._commands(work, jobs, program, weights, probes, counters or {}, timing or Timing(), trace)
             if timeline:
                 commands.append(f"timeline {work / 'timeline.txt'}")
+            commands += extra
             (work / "jobs.txt").write_text("\n".join([*commands, ""]))
 
             def progress(line: str) -> None:

@@ -6,28 +6,51 @@ Tested by tests/hls/test_csim.py.
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hwgen.common.errors import HwgenError
-from hwgen.common.toolchain import find_program, made_once
-from sim.harness import Harness
+from hwgen.common.toolchain import find_program, machine_key, made_once
+from sim.harness import Harness, Job, JobResult
 
-__all__ = ["Loop", "build_hls", "trip_counts"]
+__all__ = ["HEADERS", "CSimulation", "Loop", "build_hls"]
 
-SANITIZERS = ("-fsanitize=undefined,address", "-fno-sanitize-recover=all")
-#: HLS pragmas and the labels that its reports name loops by mean nothing to g++.
-OPTIONS = ("-std=c++17", "-Wno-unknown-pragmas")
+#: Of the harness, that C-simulation shares.
+HEADERS = ("jobs.h", "dram.h")
+SANITIZERS = ("-g", "-fsanitize=undefined,address", "-fno-sanitize-recover=all")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Loop:
     """A loop of the sources: how often it was entered, how many iterations it made."""
 
-    entered: int
-    iterations: int
+    entered: int = 0
+    iterations: int = 0
+
+
+@dataclass(frozen=True)
+class CSimulation(Harness):
+    """`run` is that of `Harness`; there is no time in it, nor a bus: no traces, timelines, faults or disturbances.
+
+    `loops`: those of all runs so far, by unit and label.
+    """
+
+    loops: dict[str, Loop] = field(default_factory=dict)
+
+    def run(self, jobs: Sequence[Job], **options: Any) -> list[JobResult]:
+        with tempfile.TemporaryDirectory(prefix="hwgen-hls-") as name:
+            trips = Path(name) / "trips.txt"
+            results = super().run(jobs, **options, extra=[f"trips {trips}"])
+            for line in trips.read_text().splitlines():
+                loop, entered, iterations = line.split()
+                found = self.loops.setdefault(loop, Loop())
+                found.entered += int(entered)
+                found.iterations += int(iterations)
+            return results
 
 
 def build_hls(
@@ -40,43 +63,37 @@ def build_hls(
     integers: Path | None = None,
     cache: Path | None = None,
     on_line: Callable[[str], None] | None = None,
-) -> Harness:
+) -> CSimulation:
     """Compile the C-simulation of an accelerator, or take it from the cache.
 
-    sources: of `hwgen.hls.sources`; main: csim/main.cpp; headers: jobs.h and dram.h of the harness; ports: bytes of a
-    beat of each weight port; integers: directory with the vendor's `ap_int.h`, else ours are used; on_line: gets the
-    name of each file that was compiled. Takes 10 s of processor time when not cached.
+    sources: of `hwgen.hls.sources`; main: csim/main.cpp; headers: `HEADERS` of the harness; ports: bytes of a beat of
+    each weight port; sanitize: under UBSan and ASan; integers: directory with the vendor's `ap_int.h`, else ours are
+    used; on_line: gets the name of each file that was compiled. Takes 10 s of processor time when not cached.
     """
     compiler = find_program("g++", use="C-simulation is compiled with it")
     version = subprocess.run([compiler, "-dumpfullversion"], capture_output=True, text=True, check=False).stdout
     texts = {**sources, **headers, "main.cpp": main}
-    options = [*OPTIONS, *(["-O1", "-g", *SANITIZERS] if sanitize else ["-O3", "-march=native"])]
+    # HLS pragmas mean nothing to g++.
+    options = ["-std=c++17", "-Wno-unknown-pragmas", *(["-O1", *SANITIZERS] if sanitize else ["-O3", "-march=native"])]
     if integers is not None:
         options += ["-DHWGEN_XILINX_TYPES", "-isystem", str(integers)]
-    say = on_line or (lambda line: None)
 
     def compiled(work: Path) -> Path:
         for name, text in texts.items():
             (work / name).write_text(text)
-        names = sorted(name for name in texts if name.endswith(".cpp"))
 
         def compile_one(name: str) -> str:
             _run([str(compiler), *options, "-c", name], work)
-            say(name)
+            if on_line is not None:
+                on_line(name)
             return name.replace(".cpp", ".o")
 
         with ThreadPoolExecutor(2) as pool:
-            objects = list(pool.map(compile_one, names))
+            objects = list(pool.map(compile_one, sorted(name for name in texts if name.endswith(".cpp"))))
         _run([str(compiler), *options, "-o", "csim", *objects], work)
         return work / "csim"
 
-    return Harness(made_once("hls", (texts, options, version), compiled, cache), ports)
-
-
-def trip_counts(path: Path) -> dict[str, Loop]:
-    """The loops of a run by name, unit.loop, from the file that it wrote."""
-    lines = (line.split() for line in path.read_text().splitlines())
-    return {name: Loop(int(entered), int(iterations)) for name, entered, iterations in lines}
+    return CSimulation(made_once("hls", (texts, options, version, machine_key()), compiled, cache), ports)
 
 
 def _run(command: list[str], work: Path) -> None:
