@@ -2,6 +2,11 @@
 
 Offsets 0x00 to 0x0C are the block-level protocol `ap_ctrl_hs` of Vitis HLS kernels. Registers of more than 32 bits take
 two words, low word first. Reserved words read as zero; writes to them and to read-only registers have no effect.
+
+Behind each other register a word stays free: those of up to 32 bits lie at multiples of 8 bytes, wider ones at
+multiples of 16. So a kernel made by Vitis HLS can have the same map, with constants and counters as output arguments:
+HLS wants as many words as an argument has and one more for the control protocol of its port, even for `ap_none`, and
+moves registers without that room to the end of the map (UG1399, "S_AXILITE Offset Option").
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ __all__ = [
 ]  # fmt: skip
 
 MAGIC = int.from_bytes(b"HWGN", "little")
-VERSION = 6  #: of this map and of the instruction set; a driver refuses others
+VERSION = 7  #: of this map and of the instruction set; a driver refuses others
 
 
 class Error(IntEnum):
@@ -167,57 +172,57 @@ REGISTERS: tuple[Register, ...] = (
     Register("ier", 0x08, 32, "protocol", "interrupt enable", _INTERRUPTS),
     Register("isr", 0x0C, 32, "protocol", "interrupt status; a bit written as 1 is toggled", _INTERRUPTS),
     Register("program_base", 0x10, 64, "rw", "address of the program region, multiple of 64"),
-    Register("weights_base", 0x18, 64, "rw", "address of the weights region (weight port 0's share), multiple of 64"),
-    Register("input_base", 0x20, 64, "rw", "address of the input region, multiple of 64"),
-    Register("output_base", 0x28, 64, "rw", "address of the output region, multiple of 64"),
-    Register("program_size", 0x30, 32, "rw", "bytes of the program region"),
-    Register("weights_size", 0x34, 32, "rw", "bytes of the weights region, the shares of all weight ports together"),
-    Register("input_size", 0x38, 32, "rw", "bytes of the input region"),
-    Register("output_size", 0x3C, 32, "rw", "bytes of the output region"),
-    Register("entry", 0x40, 32, "rw", "byte offset of the task's first instruction in the program region"),
-    Register("batch", 0x44, 32, "rw", "images to process one after another"),
-    Register("input_stride", 0x48, 32, "rw", "bytes from one image's input to the next, multiple of 64"),
-    Register("output_stride", 0x4C, 32, "rw", "bytes from one image's output to the next, multiple of 64"),
-    Register("watchdog", 0x50, 32, "rw", "cycles an image may take, 0: off; may be written while it runs"),
-    Register("magic", 0x80, 32, "const", "the letters HWGN, first letter in the low byte"),
-    Register("version", 0x84, 32, "const", "version of this map and of the instruction set"),
-    Register("shape", 0x88, 32, "const", "array shape", (
+    Register("weights_base", 0x20, 64, "rw", "address of the weights region (weight port 0's share), multiple of 64"),
+    Register("input_base", 0x30, 64, "rw", "address of the input region, multiple of 64"),
+    Register("output_base", 0x40, 64, "rw", "address of the output region, multiple of 64"),
+    Register("program_size", 0x50, 32, "rw", "bytes of the program region"),
+    Register("weights_size", 0x58, 32, "rw", "bytes of the weights region, the shares of all weight ports together"),
+    Register("input_size", 0x60, 32, "rw", "bytes of the input region"),
+    Register("output_size", 0x68, 32, "rw", "bytes of the output region"),
+    Register("entry", 0x70, 32, "rw", "byte offset of the task's first instruction in the program region"),
+    Register("batch", 0x78, 32, "rw", "images to process one after another"),
+    Register("input_stride", 0x80, 32, "rw", "bytes from one image's input to the next, multiple of 64"),
+    Register("output_stride", 0x88, 32, "rw", "bytes from one image's output to the next, multiple of 64"),
+    Register("watchdog", 0x90, 32, "rw", "cycles an image may take, 0: off; may be written while it runs"),
+    *(
+        Register(f"weights_base{port}", 0x90 + 16 * port, 64, "rw", f"the same for weight port {port}'s share, "
+                 f"m_axi_gmem{port + 1}", weight_port=port)
+        for port in (1, 2, 3)
+    ),
+    Register("magic", 0x100, 32, "const", "the letters HWGN, first letter in the low byte"),
+    Register("version", 0x108, 32, "const", "version of this map and of the instruction set"),
+    Register("shape", 0x110, 32, "const", "array shape", (
         Bits("t", 0, 8, "token rows"), Bits("c", 8, 8, "output channels"), Bits("k", 16, 8, "lanes of a dot product"),
     )),
-    Register("buses", 0x8C, 32, "const", "bus widths in bits", (
+    Register("buses", 0x118, 32, "const", "bus widths in bits", (
         Bits("gmem0", 0, 12, "data width of m_axi_gmem0, and of each other weight port"),
         Bits("weight_ports", 12, 4, "number of weight ports"), Bits("gmem1", 16, 16, "data width of m_axi_gmem1"),
     )),
-    Register("build_hash", 0x90, 64, "const", "hash of the configuration the accelerator was generated from"),
-    Register("error_code", 0xA0, 8, "clear", "why the last run stopped, 0: it ended normally; stays until a start"),
-    Register("error_index", 0xA4, 16, "ro", "number of the instruction that was at fault, cleared with it"),
-    Register("cycles", 0x100, 48, "ro", "clock cycles from start to done"),
-    Register("array_busy", 0x108, 48, "ro", "cycles in which the array took a step"),
-    Register("stall_weights", 0x110, 48, "ro", "no step: weights have not arrived"),
-    Register("stall_drain", 0x118, 48, "ro", "no step: results of the tile before have not left the array"),
-    Register("stall_pipeline", 0x120, 48, "ro", "no step: earlier results or scores are not written yet"),
-    Register("stall_issue", 0x128, 48, "ro", "no step: decoding, planning"),
-    Register("stall_norm", 0x130, 48, "ro", "no step: waiting for NORM"),
-    Register("stall_router", 0x138, 48, "ro", "no step: waiting for ROUTE"),
-    Register("stall_mover", 0x140, 48, "ro", "no step: waiting for GATHER or MEAN"),
-    Register("stall_data", 0x148, 48, "ro", "no step: waiting for IMAGE, LOAD or STORE"),
-    Register("stall_fetch", 0x150, 48, "ro", "no step: waiting for an instruction"),
-    Register("gmem0_read_bytes", 0x158, 48, "ro", "bytes read on m_axi_gmem0"),
-    Register("gmem0_wasted_bytes", 0x160, 48, "ro", "of weights, on all ports: for experts that turned out to have "
+    Register("build_hash", 0x120, 64, "const", "hash of the configuration the accelerator was generated from"),
+    Register("error_code", 0x130, 8, "clear", "why the last run stopped, 0: it ended normally; stays until a start"),
+    Register("error_index", 0x138, 16, "ro", "number of the instruction that was at fault, cleared with it"),
+    Register("cycles", 0x200, 48, "ro", "clock cycles from start to done"),
+    Register("array_busy", 0x210, 48, "ro", "cycles in which the array took a step"),
+    Register("stall_weights", 0x220, 48, "ro", "no step: weights have not arrived"),
+    Register("stall_drain", 0x230, 48, "ro", "no step: results of the tile before have not left the array"),
+    Register("stall_pipeline", 0x240, 48, "ro", "no step: earlier results or scores are not written yet"),
+    Register("stall_issue", 0x250, 48, "ro", "no step: decoding, planning"),
+    Register("stall_norm", 0x260, 48, "ro", "no step: waiting for NORM"),
+    Register("stall_router", 0x270, 48, "ro", "no step: waiting for ROUTE"),
+    Register("stall_mover", 0x280, 48, "ro", "no step: waiting for GATHER or MEAN"),
+    Register("stall_data", 0x290, 48, "ro", "no step: waiting for IMAGE, LOAD or STORE"),
+    Register("stall_fetch", 0x2A0, 48, "ro", "no step: waiting for an instruction"),
+    Register("gmem0_read_bytes", 0x2B0, 48, "ro", "bytes read on m_axi_gmem0"),
+    Register("gmem0_wasted_bytes", 0x2C0, 48, "ro", "of weights, on all ports: for experts that turned out to have "
              "no tokens"),
-    Register("gmem1_read_bytes", 0x168, 48, "ro", "bytes read on m_axi_gmem1"),
-    Register("gmem1_write_bytes", 0x170, 48, "ro", "bytes written on m_axi_gmem1"),
-    Register("instructions", 0x178, 48, "ro", "instructions executed"),
-    Register("attention_busy", 0x180, 48, "ro", "steps of the array for ATTENTION"),
-    Register("kv_read_bytes", 0x188, 48, "ro", "bytes read from the K and V buffers"),
+    Register("gmem1_read_bytes", 0x2D0, 48, "ro", "bytes read on m_axi_gmem1"),
+    Register("gmem1_write_bytes", 0x2E0, 48, "ro", "bytes written on m_axi_gmem1"),
+    Register("instructions", 0x2F0, 48, "ro", "instructions executed"),
+    Register("attention_busy", 0x300, 48, "ro", "steps of the array for ATTENTION"),
+    Register("kv_read_bytes", 0x310, 48, "ro", "bytes read from the K and V buffers"),
     *(
-        Register(f"gmem{port + 1}_read_bytes", 0x188 + 8 * port, 48, "ro", f"bytes read on m_axi_gmem{port + 1}",
+        Register(f"gmem{port + 1}_read_bytes", 0x310 + 16 * port, 48, "ro", f"bytes read on m_axi_gmem{port + 1}",
                  weight_port=port)
-        for port in (1, 2, 3)
-    ),
-    *(
-        Register(f"weights_base{port}", 0x1B8 + 8 * port, 64, "rw", f"the same for weight port {port}'s share, "
-                 f"m_axi_gmem{port + 1}", weight_port=port)
         for port in (1, 2, 3)
     ),
 )  # fmt: skip
@@ -284,7 +289,8 @@ def page() -> str:
         "# Register map of `s_axi_control`\n\n"
         "Generated: `python -m hwgen.machine.regmap > docs/register_map.md`. 32-bit AXI4-Lite; registers of more than\n"
         "32 bits take two words, low word first. The first four are the block-level protocol `ap_ctrl_hs` of Vitis\n"
-        "kernels. Write arguments only while idle. A read of a counter's lower word keeps its upper one for the read\n"
+        "kernels. Behind each of the others a word stays free, as Vitis HLS wants it (UG1399, S_AXILITE Offset\n"
+        "Option). Write arguments only while idle. A read of a counter's lower word keeps its upper one for the read\n"
         "that follows: the pair is consistent while it counts.\n\n" + markdown()
     )
 

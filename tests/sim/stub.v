@@ -32,7 +32,7 @@ module hwgen_accelerator (
     output [7:0] m_axi_gmem1_WSTRB, output m_axi_gmem1_WLAST, input m_axi_gmem1_BVALID,
     output m_axi_gmem1_BREADY, input [1:0] m_axi_gmem1_BRESP
 );
-    reg [31:0] regs [0:31];
+    reg [31:0] regs [0:1023];
     reg done, running;
     reg [31:0] cycles;
     reg [2:0] faults;
@@ -77,7 +77,7 @@ module hwgen_accelerator (
         if (running) cycles <= cycles + 1;
         if (write) begin
             s_axi_control_BVALID <= 1;
-            regs[s_axi_control_AWADDR[6:2]] <= s_axi_control_WDATA;
+            regs[s_axi_control_AWADDR[11:2]] <= s_axi_control_WDATA;
             if (s_axi_control_AWADDR == 0 && s_axi_control_WDATA[0]) begin
                 running <= 1; cycles <= 0; faults <= 0; have_weight <= 0; got <= 0; sent <= 0;
                 m_axi_gmem0_ARVALID <= 1; m_axi_gmem1_ARVALID <= 1; m_axi_gmem1_AWVALID <= 1;
@@ -88,8 +88,8 @@ module hwgen_accelerator (
             s_axi_control_RVALID <= 1;
             s_axi_control_RDATA <= s_axi_control_ARADDR == 0 ? {29'b0, !running, done, running}
                 : s_axi_control_ARADDR == 12 ? interrupt
-                : s_axi_control_ARADDR == 'hA0 ? faults
-                : s_axi_control_ARADDR == 'h100 ? cycles : 0;
+                : s_axi_control_ARADDR == `STUB_FAULTS ? faults
+                : s_axi_control_ARADDR == `STUB_CYCLES ? cycles : 0;
             if (s_axi_control_ARADDR == 0) done <= 0;
         end else if (s_axi_control_RREADY) s_axi_control_RVALID <= 0;
 

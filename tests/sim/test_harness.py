@@ -20,7 +20,8 @@ DEFAULT = Emission()
 
 
 def build(trace: str | None = None, emission: Emission = DEFAULT) -> Harness:
-    offsets = {"ENTRY": "entry", "WEIGHTS": "weights_base", "INPUT": "input_base", "OUTPUT": "output_base"}
+    offsets = {"ENTRY": "entry", "WEIGHTS": "weights_base", "INPUT": "input_base", "OUTPUT": "output_base",
+               "FAULTS": "error_code", "CYCLES": "cycles"}  # fmt: skip
     defines = "".join(f"`define STUB_{name} {BY_NAME[key].offset}\n" for name, key in offsets.items())
     stub = Path(__file__).with_name("stub.v").read_text()
     stub = re.sub(r"\bhwgen_(?=ram|accelerator)", f"{emission.prefix}hwgen_", stub)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from functools import reduce
 from operator import or_
 
@@ -18,7 +17,7 @@ from hwgen.rtl.control.protocol import PROTOCOL, BlockProtocol
 __all__ = ["Control"]
 
 BUS = "s_axi_control"
-#: Pairs of words from which a read picks one at first.
+#: Registers from which a read picks one at first.
 GROUP = 4
 
 
@@ -108,29 +107,25 @@ class Control(wiring.Component):
                 m.d.comb += getattr(self, f"{register.name}_clear").eq(written[register.name] & bus.write_strobe[0])
 
     def _reads(self, m: Module, protocol: BlockProtocol, bus: LiteSlave) -> None:
-        """A word in as many short steps as the bus waits: which pair of words is meant; it, of its group; of all
-        groups; the word. So no net goes to more than a pair's bits, and they may lie far apart."""
-        constants = {name: Const(value, 64) for name, value in self._constants().items()}
-        pairs: defaultdict[int, list[Value]] = defaultdict(lambda: [Const(0, 32)] * 2)
-        for register in self.registers:
-            if register.name in PROTOCOL:
+        """A word in as many short steps as the bus waits: which register is meant; it, of its group; of all groups; the
+        word. So no net goes to more than a register's bits, and they may lie far apart. Each register has a pair of
+        words to itself; those of one word come last, so that their groups have no upper one."""
+        values = self._constants()
+        choices, counted = [], []
+        for register in sorted(self.registers, key=lambda one: -one.words):
+            name = register.name
+            if name in PROTOCOL:
                 continue
-            value = constants[register.name] if register.name in constants else getattr(self, register.name)
-            for word in range(register.words):
-                pair, half = divmod(register.offset // 4 + word, 2)
-                pairs[pair][half] = value[32 * word :][:32]
-        groups: defaultdict[int, list[Value]] = defaultdict(list)
-        counted = []
-        for pair, words in pairs.items():
-            meant = Signal(name=f"pair{pair}_meant")
-            m.d.sync += meant.eq(bus.read_address[1:] == pair)
-            groups[pair // GROUP].append(Mux(meant, Cat(words[0] | Const(0, 32), words[1]), 0))
-            if 8 * pair in (BY_NAME[name].offset for name in COUNTERS):
+            meant = Signal(name=f"{name}_meant")
+            m.d.sync += meant.eq(bus.read_address[1:] == register.offset // 8)
+            value = Const(values[name], register.bits) if name in values else getattr(self, name)
+            choices.append(Mux(meant, value, 0))
+            if name in COUNTERS:
                 counted.append(meant)
         picked = []
-        for group, choices in groups.items():
-            picked.append(Signal(64, name=f"group{group}", reset_less=True))
-            m.d.sync += picked[-1].eq(reduce(or_, choices))
+        for first in range(0, len(choices), GROUP):
+            picked.append(Signal(64, name=f"group{first // GROUP}", reset_less=True))
+            m.d.sync += picked[-1].eq(reduce(or_, choices[first : first + GROUP]))
         pair_read = Signal(64, reset_less=True)
         m.d.sync += pair_read.eq(reduce(or_, picked))
         shown = self._words(m, bus, pair_read, Cat(counted).any())
@@ -143,9 +138,10 @@ class Control(wiring.Component):
 
     def _words(self, m: Module, bus: LiteSlave, pair: Value, counted: Value) -> list[Value]:
         """The word of `pair` that is read, the others as zero; the upper one of a counter may have been `kept`."""
-        upper, of, kept = Signal(32, reset_less=True), Signal.like(bus.read_address), Signal()
+        at = bus.read_address[1:]
+        upper, of, kept = Signal(32, reset_less=True), Signal.like(at), Signal()
         counter, low, high, again = (Signal(name=name) for name in ("counter", "low", "high", "again"))
-        mine = kept & (of == bus.read_address)
+        mine = bus.read_address[0] & kept & (of == at)
         m.d.sync += [
             counter.eq(counted),
             low.eq(~bus.read_address[0]),
@@ -155,5 +151,5 @@ class Control(wiring.Component):
         with m.If(bus.read & again):
             m.d.sync += kept.eq(0)
         with m.If(bus.read & low & counter):
-            m.d.sync += [upper.eq(pair[32:]), of.eq(bus.read_address | 1), kept.eq(1)]
+            m.d.sync += [upper.eq(pair[32:]), of.eq(at), kept.eq(1)]
         return [Mux(low, pair[:32], 0), Mux(high, pair[32:], 0), Mux(again, upper, 0)]
