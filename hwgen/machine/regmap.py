@@ -181,26 +181,26 @@ REGISTERS: tuple[Register, ...] = (
     Register("output_size", 0x68, 32, "rw", "bytes of the output region"),
     Register("entry", 0x70, 32, "rw", "byte offset of the task's first instruction in the program region"),
     Register("batch", 0x78, 32, "rw", "images to process one after another"),
-    Register("input_stride", 0x80, 32, "rw", "bytes from one image's input to the next, multiple of 64"),
-    Register("output_stride", 0x88, 32, "rw", "bytes from one image's output to the next, multiple of 64"),
-    Register("watchdog", 0x90, 32, "rw", "cycles an image may take, 0: off; may be written while it runs"),
+    Register("magic", 0x80, 32, "const", "the letters HWGN, first letter in the low byte"),
+    Register("version", 0x88, 32, "const", "version of this map and of the instruction set"),
+    Register("input_stride", 0x90, 32, "rw", "bytes from one image's input to the next, multiple of 64"),
+    Register("output_stride", 0x98, 32, "rw", "bytes from one image's output to the next, multiple of 64"),
+    Register("watchdog", 0xA0, 32, "rw", "cycles an image may take, 0: off; may be written while it runs"),
     *(
-        Register(f"weights_base{port}", 0x90 + 16 * port, 64, "rw", f"the same for weight port {port}'s share, "
+        Register(f"weights_base{port}", 0xA0 + 16 * port, 64, "rw", f"the same for weight port {port}'s share, "
                  f"m_axi_gmem{port + 1}", weight_port=port)
         for port in (1, 2, 3)
     ),
-    Register("magic", 0x100, 32, "const", "the letters HWGN, first letter in the low byte"),
-    Register("version", 0x108, 32, "const", "version of this map and of the instruction set"),
-    Register("shape", 0x110, 32, "const", "array shape", (
+    Register("shape", 0x100, 32, "const", "array shape", (
         Bits("t", 0, 8, "token rows"), Bits("c", 8, 8, "output channels"), Bits("k", 16, 8, "lanes of a dot product"),
     )),
-    Register("buses", 0x118, 32, "const", "bus widths in bits", (
+    Register("buses", 0x108, 32, "const", "bus widths in bits", (
         Bits("gmem0", 0, 12, "data width of m_axi_gmem0, and of each other weight port"),
         Bits("weight_ports", 12, 4, "number of weight ports"), Bits("gmem1", 16, 16, "data width of m_axi_gmem1"),
     )),
-    Register("build_hash", 0x120, 64, "const", "hash of the configuration the accelerator was generated from"),
-    Register("error_code", 0x130, 8, "clear", "why the last run stopped, 0: it ended normally; stays until a start"),
-    Register("error_index", 0x138, 16, "ro", "number of the instruction that was at fault, cleared with it"),
+    Register("build_hash", 0x110, 64, "const", "hash of the configuration the accelerator was generated from"),
+    Register("error_code", 0x120, 8, "clear", "why the last run stopped, 0: it ended normally; stays until a start"),
+    Register("error_index", 0x128, 16, "ro", "number of the instruction that was at fault, cleared with it"),
     Register("cycles", 0x200, 48, "ro", "clock cycles from start to done"),
     Register("array_busy", 0x210, 48, "ro", "cycles in which the array took a step"),
     Register("stall_weights", 0x220, 48, "ro", "no step: weights have not arrived"),
