@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import hwgen
+from hwgen import hls
 from hwgen.common.errors import HwgenError
 from hwgen.common.templates import templates
 from hwgen.compiler import Compiled, compile_model
@@ -59,6 +60,12 @@ class Build:
         return (self.path / "rtl" / "hwgen_accelerator.v").read_text()
 
     @property
+    def hls(self) -> dict[str, str]:
+        """The C++ that is synthesized, file name → text; none without this backend."""
+        home = self.path / hls.FOLDER / hls.SOURCES
+        return {path.name: path.read_text("utf-8") for path in sorted(home.glob("*"))}
+
+    @property
     def header(self) -> str:
         return (self.path / "include" / "hwgen_regs.h").read_text()
 
@@ -90,6 +97,9 @@ def build(config: Path, output: Path, *, force: bool = False, progress: Progress
         write_driver(directory, number, project.emission.top)
         fixed = templates()
         shutil.copytree(fixed / "harness", directory / "harness")
+        if "hls" in project.config.backends:
+            say("write C++ for Vitis HLS")
+            hls.write(directory, project.params, number, project.emission.top, hls.Depth())
         (directory / "tests").mkdir()
         shutil.copy(fixed / "output" / "tests" / "test_accelerator.py", directory / "tests")
         _write(directory / "README.md", _readme(fixed / "output" / "README.md", project, number))
@@ -305,7 +315,7 @@ def _manifest(project: Project, number: int, directory: Path) -> dict[str, Any]:
     return {
         "format": FORMAT, "version": VERSION, "versions": versions, "build_hash": f"0x{number:016x}",
         "parameters": project.params.as_dict(), "rtl": project.emission.as_dict(),
-        "batch": project.config.batch, "clear": project.config.clear,
+        "batch": project.config.batch, "clear": project.config.clear, "backends": project.config.backends,
         "config_sha256": _sha256(project.path), "models": models,
         "files": {path.relative_to(directory).as_posix(): _sha256(path) for path in files},
     }  # fmt: skip

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from hwgen import compiler
@@ -88,6 +88,16 @@ def _auto(value: object) -> object:
     return {} if value == "auto" else value
 
 
+Backend = Literal["amaranth", "hls"]
+
+
+def _backends(value: list[Backend]) -> list[Backend]:
+    """The RTL is in every build: drivers, scripts and simulations rest on it."""
+    if "amaranth" not in value or len(set(value)) < len(value):
+        raise PydanticCustomError("backends", "[amaranth] or [amaranth, hls]")
+    return value
+
+
 class Config(Strict):
     """The whole of `config.yaml`; paths are relative to it."""
 
@@ -100,6 +110,7 @@ class Config(Strict):
     buffers: Annotated[Buffers, BeforeValidator(_auto)] = Buffers()
     batch: Annotated[int, Field(ge=1, le=MAX_BATCH)] = 1
     clear: bool = False  #: with a program that clears the buffers
+    backends: Annotated[list[Backend], AfterValidator(_backends)] = ["amaranth"]
     images: str | None = None
     device: str | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from golden.model import Golden
 from hwgen.build import Build
 from hwgen.common.errors import COMMAND_LINE, HwgenError
 from hwgen.compiler.layout import div_up
+from hwgen.estimate.cycles import estimate
 from hwgen.evaluate.quality import quality
 from hwgen.machine import regmap
 from hwgen.machine.isa import BYTES
@@ -22,6 +23,8 @@ from hwgen.machine.params import HwParams
 from hwgen.network.macs import macs
 from sim.compare import Difference, compare_arrays
 from sim.harness import Job, JobResult, Probe, Timing, build_harness
+from sim.hls import HEADERS, CSimulation, Loop, build_hls
+from sim.ports import weight_ports
 from sim.probes import Probes, batch_tensors
 
 __all__ = ["Report", "TaskReport", "load_images", "simulate"]
@@ -84,6 +87,8 @@ class Report:
     timing: Timing
     tasks: dict[str, TaskReport]
     seconds: float = 0.0
+    loops: dict[str, Loop] = field(default_factory=dict)  #: of C-simulation, all runs together
+    rtl_cycles: dict[str, float] = field(default_factory=dict)  #: beside them, per task: of an image, by the cycle model
     note: str | None = None  #: what could not be compared, and why
 
     @property
@@ -95,6 +100,7 @@ class Report:
             "engine": self.engine, "parameters": self.params.as_dict(), "macs_per_cycle": self.params.macs,
             "latency": self.timing.latency, "stall_percent": self.timing.stall_percent,
             "seconds": round(self.seconds, 2), "note": self.note,
+            "loops": {name: asdict(loop) for name, loop in sorted(self.loops.items())}, "rtl_cycles": self.rtl_cycles,
             "tasks": {name: task.as_dict(self.params) for name, task in self.tasks.items()},
         }  # fmt: skip
 
@@ -149,8 +155,8 @@ def simulate(
     A build for batches gets as many images per run; the last ones are filled up with the last image.
 
     labels: per task the classes [images, rows], for the accuracy. With `probe`, all intermediate tensors are compared,
-    not only the outputs; without debug ports that cannot be. engine: harness, cocotb or icarus (cocotb, too); trace:
-    where to write a waveform, a name that ends with .vcd or, for the harness only, .fst; Icarus writes none.
+    not only the outputs; without debug ports that cannot be. engine: harness, cocotb, icarus (cocotb, too), hls
+    (C-simulation, whose cycles are iterations of loops); trace: where to write a waveform, a name that ends with .vcd or, for the harness only, .fst; Icarus writes none.
 
     Raises SimulationError when the hardware hangs or breaks a rule; differences are in the report.
     """
@@ -163,9 +169,10 @@ def simulate(
     start = time.monotonic()
     harness = _engine(build, engine, trace, say)
     timing = timing or Timing()
-    probe = probe and build.emission.debug
+    seen = engine == "hls" or build.emission.debug
+    probe = probe and seen
     report = Report(build.params, engine, timing, {name: TaskReport(name, macs(build.model, name)) for name in chosen})
-    report.note = None if build.emission.debug else UNSEEN
+    report.note = None if seen else UNSEEN
     golden = Golden(build.model)
     probes = {name: Probes(build, name) for name in chosen} if probe else {}
     batch = build.compiled.batch
@@ -183,6 +190,11 @@ def simulate(
     for name, wanted in (labels or {}).items():
         if name in report.tasks:
             report.tasks[name].accuracy = quality(np.array(report.tasks[name].outputs), wanted).accuracy
+    if isinstance(harness, CSimulation):
+        report.loops, compiled = harness.loops, build.compiled
+        for name in chosen:
+            guess = estimate(compiled, name, build.params, latency=timing.latency)
+            report.rtl_cycles[name] = guess.cycles / compiled.batch
     report.seconds = time.monotonic() - start
     return report
 
@@ -201,6 +213,8 @@ def _engine(build: Build, name: str, trace: Path | None, say: Progress) -> Engin
         return build_harness(
             build.verilog, header=build.header, sources=sources, emission=build.emission, trace=kind, on_line=on_line
         )
+    if name == "hls":
+        return _c_simulation(build, trace, on_line)
     if name == "icarus":
         from sim.icarus import build_icarus
 
@@ -210,6 +224,19 @@ def _engine(build: Build, name: str, trace: Path | None, say: Progress) -> Engin
     from sim.cocotb_run import build_cocotb  # needs the extra `sim`
 
     return build_cocotb(build.verilog, top=top, trace=trace is not None, on_line=on_line)
+
+
+def _c_simulation(build: Build, trace: Path | None, on_line: Callable[[str], None]) -> Engine:
+    if trace is not None:
+        raise HwgenError(COMMAND_LINE, "--trace", expected="--engine harness or cocotb", found="hls")
+    if not build.hls:
+        raise HwgenError(
+            str(build.path), expected="a build with the sources for Vitis HLS", found="no directory `hls`",
+            mend="write `backends: [amaranth, hls]` into config.yaml and build it again",
+        )  # fmt: skip
+    headers = {name: (build.path / "harness" / name).read_text() for name in HEADERS}
+    main = (build.path / "hls" / "csim" / "main.cpp").read_text()
+    return build_hls(build.hls, main, headers, ports=weight_ports(build.verilog), on_line=on_line)
 
 
 def _run(

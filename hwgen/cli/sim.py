@@ -14,11 +14,12 @@ from hwgen.cli.tables import show_report
 
 
 class Engine(enum.StrEnum):
-    """What runs the Verilog."""
+    """What runs the Verilog, or the C++ in its place."""
 
     HARNESS = "harness"
     COCOTB = "cocotb"
     ICARUS = "icarus"
+    HLS = "hls"
 
 
 def sim(
@@ -29,7 +30,8 @@ def sim(
     model: Annotated[str | None, typer.Option(help="Name of the model, where the build has several.")] = None,
     images: Annotated[int, typer.Option(min=1, help="How many images.")] = 4,
     engine: Annotated[
-        Engine, typer.Option(help="harness: fast C++; cocotb: slow, AXI models of cocotbext-axi; icarus: these with X.")
+        Engine, typer.Option(help="harness: fast C++; cocotb: slow, AXI models of cocotbext-axi; icarus: these with X; "
+                              "hls: C-simulation of the sources for Vitis HLS.")
     ] = Engine.HARNESS,
     trace: Annotated[
         bool, typer.Option("--trace", help="Write a waveform: OUT/trace.fst, or trace.vcd where FST is not to be had.")

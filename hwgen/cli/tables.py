@@ -43,7 +43,8 @@ def show_predictions(found: Sequence[Prediction], limit: int = 20) -> None:
 
 def show_report(result: dict[str, Any], console: Console = out) -> None:
     """The table of `hwgen sim`."""
-    simulator = "Icarus" if result["engine"] == "icarus" else "Verilator"
+    hls = result["engine"] == "hls"
+    simulator = {"icarus": "Icarus", "hls": "C-simulation"}.get(result["engine"], "Verilator")
     table = Table("", *result["tasks"], title=f"{simulator} against the golden model")
     tasks = result["tasks"].values()
 
@@ -57,12 +58,16 @@ def show_report(result: dict[str, Any], console: Console = out) -> None:
     row("tensors compared", lambda t: str(t["tensors_compared"]))
     if any(t["accuracy"] is not None for t in tasks):
         row("accuracy", lambda t: "-" if t["accuracy"] is None else f"{t['accuracy']:.2%}")
-    row("cycles per image", lambda t: f"{t['cycles_per_image']['mean']:,.0f}")
+    row("iterations per image" if hls else "cycles per image", lambda t: f"{t['cycles_per_image']['mean']:,.0f}")
     row("MACs per image", lambda t: f"{t['macs_per_image']:,}")
     row("array utilization", lambda t: f"{t['array_utilization']:.1%}")
     for name in next(iter(tasks))["counters"]:
+        if hls and not any(task["counters"][name] for task in tasks):
+            continue  # of the RTL only
         table.add_row(name, *(f"{task['counters'][name]:,.0f}" for task in tasks))
     console.print(table)
+    if hls:
+        show_loops(result, console)
     if result["note"]:
         show_note(result["note"], console)
     for task in tasks:
@@ -70,6 +75,28 @@ def show_report(result: dict[str, Any], console: Console = out) -> None:
             console.print(
                 f"[red]first difference:[/] {escape(task['first_difference'])}", soft_wrap=True, highlight=False
             )
+
+
+def show_loops(result: dict[str, Any], console: Console = out) -> None:
+    """Iterations of C-simulation's loops: what Vitis HLS would take at II = 1, the latency of each loop not counted."""
+    loops = result["loops"]
+    images = sum(task["images"] for task in result["tasks"].values())
+    table = Table("loop", "entered", "iterations", title="Per image, mean of all tasks")
+    units = {name: loop for name, loop in loops.items() if name.startswith("unit.")}
+    others = {name: loop for name, loop in loops.items() if name not in units}
+    for name, loop in sorted(others.items(), key=lambda item: -item[1]["iterations"]):
+        table.add_row(name, f"{loop['entered'] / images:,.1f}", f"{loop['iterations'] / images:,.0f}")
+    console.print(table)
+    took = {name.removeprefix("unit."): loop["iterations"] / images for name, loop in units.items()}
+    cycles = sum(
+        cycles * result["tasks"][name]["images"] for name, cycles in result["rtl_cycles"].items()
+    ) / images  # fmt: skip
+    beside = ", ".join(f"{name} {took[name]:,.0f}" for name in sorted(took) if name not in ("engine", "end"))
+    console.print(
+        f"engine: {took['engine']:,.0f} iterations, {took['engine'] / cycles:.1%} of the {cycles:,.0f} cycles that the "
+        f"cycle model has for the RTL; one after another come also: {beside}, fetch "
+        f"{loops['sequencer.fetch']['iterations'] / images:,.0f}", soft_wrap=True, highlight=False,
+    )  # fmt: skip
 
 
 def show_network(imported: Imported, console: Console = out) -> None:

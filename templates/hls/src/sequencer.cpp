@@ -41,6 +41,20 @@ fetch:
     return f;
 }
 
+const char* unit_of(const Instruction& f) {
+#pragma HLS inline
+    switch (f.op()) {
+        case MATMUL:
+        case ATTENTION: return "engine";
+        case NORM: return "norm";
+        case ROUTE: return "router";
+        case GATHER:
+        case MEAN: return "mover";
+        case END: return "end";
+        default: return "data";
+    }
+}
+
 // Iterations that an instruction takes; with what it moves, which is counted if it runs.
 Count cost_of(const Instruction& f, Row rows, Results& r, bool runs) {
 #pragma HLS inline
@@ -118,6 +132,7 @@ instructions:
         const Count cost = cost_of(f, rows, r, false);
         if (a.watchdog != 0 && run.image_cycles + cost > a.watchdog) return WATCHDOG;
         run.image_cycles += cost_of(f, rows, r, true);
+        trips("unit", unit_of(f), ap_uint<47>(cost - INSTRUCTION_BEATS).to_uint64());
         if (f.op() == END) return NONE;
         execute(HWGEN_WEIGHT_ARGUMENTS, gmem1, a, f, rows, run, b);
         run.progress.kept = kept_after(f, run.progress.kept);
