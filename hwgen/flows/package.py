@@ -9,6 +9,7 @@ import numpy as np
 from hwgen.compiler import Compiled
 from hwgen.flows import fusesoc, vivado
 from hwgen.flows.design import Design, ports_of
+from hwgen.flows.vectors import vectors
 from hwgen.flows.vivado_synth import Vivado
 from hwgen.machine.devices import Board, find
 from hwgen.machine.params import HwParams
@@ -35,7 +36,8 @@ def write(
     fpga, clock = (target.device, target.clock) if isinstance(target, Board) else (target, CLOCK)
     design = Design(top, VERILOG, fpga, clock, ports_of((build / VERILOG).read_text(), top), params, build_hash)
     vivado.write(build, design)
-    fusesoc.write(build, design, model, compiled, _images(build / "images.npz", model, compiled.batch))
+    run = vectors(params, model, compiled, _images(build / "images.npz", model, compiled.batch))
+    fusesoc.write(build, design, run)
 
 
 def _images(path: Path, model: Description, batch: int) -> np.ndarray:
