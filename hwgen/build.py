@@ -59,6 +59,11 @@ class Build:
         return (self.path / "rtl" / "hwgen_accelerator.v").read_text()
 
     @property
+    def hls(self) -> dict[str, str]:
+        """Text of each HLS source, by file name; none in a build without them."""
+        return {path.name: path.read_text() for path in sorted((self.path / "hls" / "src").glob("*"))}
+
+    @property
     def header(self) -> str:
         return (self.path / "include" / "hwgen_regs.h").read_text()
 

@@ -1,4 +1,4 @@
-"""The folders `hls/vitis/` and `hls/tb/` of a build with HLS sources: scripts and configurations for Vitis, a testbench."""
+"""The folders `hls/vitis/` and `hls/tb/` of a build with HLS sources: scripts for Vitis, a testbench and its data."""
 
 from __future__ import annotations
 

@@ -224,7 +224,7 @@ proc do_csynth_design {options words} {
     check_includes csynth_design $H(sources)
     set found 0
     foreach path [dict keys $H(sources)] {
-        set found [expr {$found || [regexp "extern \"C\" void $H(top)\\(\[^;]*\\{" [read_file $path]]}]
+        set found [expr {$found || [regexp "extern \"C\" void $H(top)\\(\[^;]*\\x7b" [read_file $path]]}]
     }
     if {!$found} {
         fail "csynth_design: no source has the function $H(top)"
