@@ -61,7 +61,7 @@ class Build:
     @property
     def hls(self) -> dict[str, str]:
         """Text of each HLS source, by file name; none in a build without them."""
-        return {path.name: path.read_text() for path in sorted((self.path / "hls" / "src").glob("*"))}
+        return {path.name: path.read_text() for path in sorted((self.path / "hls" / "src").glob("*.*"))}
 
     @property
     def header(self) -> str:

@@ -32,14 +32,14 @@ Named = TypeVar("Named", bound=Target)
 
 def write(build: Path, design: Design, run: Vectors) -> None:
     """Write `hls/vitis/` and `hls/tb/` into the directory `build`, which has the sources in `hls/src`."""
-    bench = _bench(design.params, run)
-    for name, data in bench.items():
+    for name, data in _bench(design.params, run).items():
         _write(build / BENCH / name, data)
     shutil.copy(templates() / "hls" / "tb" / "tb.cpp", build / BENCH)
     sources = sorted(path.name for path in (build / SOURCES).glob("*.cpp"))
+    bench = sorted(path.name for path in (build / BENCH).iterdir())
     kernel = packaged(design)
     facts = {"target": design, "name": kernel.top, "vlnv": kernel.vlnv}
-    texts = synthesis(design, sources, sorted([*bench, "tb.cpp"]))
+    texts = synthesis(design, sources, bench)
     texts["kernel.xml"] = kernel_xml(kernel)
     texts["link.cfg"] = render("vitis/link.cfg", links=_links(design), **facts)
     for name in ("package_xo.tcl", "README.md"):
