@@ -58,8 +58,8 @@ def kernel_sources(p: HwParams, top: str) -> dict[str, str]:
 
 @cache
 def hls_run(p: HwParams) -> tuple[Compiled, Vectors]:
-    """A small model with several tasks, and its runs of two images each."""
-    model = random_description(3)
+    """A small model whose tasks have outputs of different sizes, and its runs of two images each."""
+    model = random_description(2)
     compiled = compile_model(model, p, batch=2)
     return compiled, vectors(p, model, compiled, random_images(model, 2, 1))
 

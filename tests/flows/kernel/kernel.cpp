@@ -1,5 +1,5 @@
 // In place of a kernel: writes what it should from the files of the testbench, or, as STUB_KERNEL says, something else:
-// byte, error, accepts, stray, nothing.
+// byte, error, accepts, writes, stray, nothing.
 #include "kernel.h"
 
 #include <cstdlib>
@@ -37,8 +37,8 @@ void hwgen::run(const Memory& memory, Registers& registers) {
     registers.cycles = 1234;
     if (does == "stray") bytes[registers.input_base] ^= 1;
     if (registers.entry >= registers.program_size) {
-        if (does == "accepts") bytes[registers.output_base] = 0;
-        else registers.error_code = tb::ENTRY_ERROR;
+        if (does != "accepts") registers.error_code = tb::ENTRY_ERROR;
+        if (does == "writes") bytes[registers.output_base] = 0;
         return;
     }
     for (const tb::Task& task : tb::TASKS) {
