@@ -22,7 +22,7 @@ from hwgen.compiler import Compiled, compile_model
 from hwgen.compiler.packing import port_images
 from hwgen.config import Project, load_project
 from hwgen.driver import write_driver
-from hwgen.flows import package
+from hwgen.flows import package, vitis
 from hwgen.machine.emission import Emission
 from hwgen.machine.interfaces import masters, numbered, weight_files, weight_numbers
 from hwgen.machine.params import HwParams
@@ -99,7 +99,8 @@ def build(config: Path, output: Path, *, force: bool = False, progress: Progress
         shutil.copytree(fixed / "harness", directory / "harness")
         if "hls" in project.config.backends:
             say("write C++ for Vitis HLS")
-            hls.write(directory, project.params, number, project.emission.top, hls.Depth())
+            depth = hls.Depth(*vitis.memory_beats(project.params, compiled[0]))
+            hls.write(directory, project.params, number, project.emission.top, depth)
         (directory / "tests").mkdir()
         shutil.copy(fixed / "output" / "tests" / "test_accelerator.py", directory / "tests")
         _write(directory / "README.md", _readme(fixed / "output" / "README.md", project, number))

@@ -1,4 +1,4 @@
-"""What a command was given, a configuration or a build: its parameters, its Verilog, which other ones would do.
+"""What a command was given, a configuration or a build: its parameters, its sources, which other ones would do.
 
 Tested by tests/cli/test_synth.py.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import log2
 from pathlib import Path
@@ -35,6 +35,16 @@ class Source:
     verilog: Callable[[], str]
     top: str  #: its top module
     resized: Callable[[int, int, int, int | None], HwParams]
+    files: dict[str, str] = field(default_factory=dict)  #: the HLS sources that a build has, file name → text
+
+    def hls(self) -> dict[str, str]:
+        """The HLS sources; raises HwgenError if there are none."""
+        if not self.files:
+            raise HwgenError(
+                self.where, expected="a build with HLS sources", found="none in it",
+                mend="write `backends: [amaranth, hls]` into the configuration and build it",
+            )  # fmt: skip
+        return self.files
 
     def advice(self, device: Device) -> str:
         """What to write into the configuration so that the device has enough, by the estimate."""
@@ -102,4 +112,4 @@ def of_build(made: Build) -> Source:
         return sized
 
     found = find_device(device, str(config), "device") if device else None
-    return Source(str(made.path), made.params, found, lambda: made.verilog, made.emission.top, resized)
+    return Source(str(made.path), made.params, found, lambda: made.verilog, made.emission.top, resized, made.hls)

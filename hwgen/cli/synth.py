@@ -16,6 +16,7 @@ from hwgen.cli.console import out, progress_bars, progress_steps, write_json
 from hwgen.cli.tables import show_warning
 
 if TYPE_CHECKING:
+    from hwgen.cli.source import Source
     from hwgen.flows.flow import Report
     from hwgen.machine.devices import Device
 
@@ -25,7 +26,7 @@ REPORT = "report.json"
 
 def synth(
     path: Annotated[Path, typer.Argument(help="A config.yaml, or a directory written by `hwgen build`.")],
-    flow: Annotated[str, typer.Option(help="yosys, nextpnr-ecp5, nextpnr-nexus, ...")] = "yosys",
+    flow: Annotated[str, typer.Option(help="yosys, nextpnr-ecp5, nextpnr-nexus, vivado, vitis.")] = "yosys",
     device: Annotated[
         str | None, typer.Option(help="Device or board; default: `device` of the configuration, else the flow's.")
     ] = None,
@@ -50,16 +51,15 @@ def synth(
     source = open_source(path)
     target = flow_device(chosen, device or (source.device.name if source.device else None))
     check_device(source.params, target, source.where)
+    hls = source.hls() if chosen.hls else {}
     chosen.tools()
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(new_directory(output, REPORT, force=force)) if output else None
-        with progress_steps() as say:
-            say("generate Verilog")
-            verilog = source.verilog()
+        verilog = "" if chosen.hls else _verilog(source)
         with progress_bars() as progress:
             report = chosen.run(Job(
                 verilog, source.top, target, progress, jobs=jobs or os.cpu_count() or 1, mhz=mhz,
-                seeds=tuple(range(1, seeds + 1)),
+                seeds=tuple(range(1, seeds + 1)), hls=hls,
             ))  # fmt: skip
         result = _result(report, target)
         if directory is not None:
@@ -73,6 +73,12 @@ def synth(
         show_warning(f"{missing}: {source.advice(target)}")
     if output is not None:
         out.print(f"written: {escape(str(output))}", soft_wrap=True, highlight=False)
+
+
+def _verilog(source: Source) -> str:
+    with progress_steps() as say:
+        say("generate Verilog")
+        return source.verilog()
 
 
 def _result(report: Report, target: Device) -> dict[str, Any]:

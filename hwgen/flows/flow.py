@@ -1,4 +1,4 @@
-"""What a synthesis flow is: Verilog and a device in, counts of resources and clocks out.
+"""What a synthesis flow is: Verilog or HLS sources, and a device in, counts of resources and clocks out.
 
 A flow is a file here with a class that has the members of `Flow`, a line in `registry.py`, and its scripts under
 templates/flows. Tools are found and run by `tools.py`, which keeps what they made by content, so that an interrupted
@@ -7,7 +7,7 @@ or repeated run goes on where it was. Tested by tests/flows/test_registry.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,7 +34,8 @@ class ModuleUsage:
 class Job:
     """What is to be synthesized, for which device; `say` is told the progress, up to `jobs` tools run at a time.
 
-    `seeds` are of the placer, `mhz` is the clock asked for; a flow that places nothing ignores both.
+    `seeds` are of the placer, `mhz` is the clock asked for; a flow that places nothing ignores both. Of Verilog and HLS
+    sources there is what the flow takes.
     """
 
     verilog: str
@@ -45,6 +46,7 @@ class Job:
     seeds: tuple[int, ...] = (1,)
     mhz: float | None = None
     parts: tuple[str, ...] = ()  #: modules that are to have rows of their own, by the end of their names
+    hls: Mapping[str, str] = field(default_factory=dict)  #: file name → text
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Report:
 
 
 class Flow(Protocol):
-    """One way from Verilog to figures."""
+    """One way from an accelerator to figures."""
 
     @property
     def name(self) -> str: ...  #: of `--flow`
@@ -84,6 +86,8 @@ class Flow(Protocol):
     def families(self) -> tuple[str, ...]: ...  #: of the devices it can map to
     @property
     def device(self) -> str: ...  #: where none is named
+    @property
+    def hls(self) -> bool: ...  #: whether it takes HLS sources, not Verilog
 
     def tools(self) -> list[Tool]:
         """What it runs; raises HwgenError (expected, found, mend) if one is missing."""

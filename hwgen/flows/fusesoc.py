@@ -6,17 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 import hwgen
-from golden.model import Golden
-from hwgen.compiler import Compiled
 from hwgen.flows.design import DEBUG, Design
 from hwgen.flows.render import render
+from hwgen.flows.vectors import TaskRun, Vectors
 from hwgen.machine.emission import TOP
 from hwgen.machine.interfaces import weight_files
-from hwgen.network.description import Description
 
 __all__ = ["FOLDER", "write"]
 
@@ -34,21 +29,19 @@ class Region:
     file: str = ""
 
 
-def write(build: Path, design: Design, model: Description, compiled: Compiled, images: NDArray[np.uint8]) -> None:
-    """Write TOP.core and `fusesoc/` into the directory `build`: every task of the model runs on the images, uint8
-    [batch, height, width, channels], and must give what the golden model does."""
+def write(build: Path, design: Design, run: Vectors) -> None:
+    """Write TOP.core and `fusesoc/` into the directory `build`."""
     home = build / FOLDER
     home.mkdir()
-    golden = Golden(model)
-    (home / "input.bin").write_bytes(compiled.pack_input(images))
-    for task in compiled.entries:
-        (home / _expected(task)).write_bytes(golden.run(images, task).output.astype("<i2").tobytes())
+    (home / "input.bin").write_bytes(run.input)
+    for task in run.tasks:
+        (home / _expected(task)).write_bytes(task.expected)
     weights = weight_files(design.params)
-    (home / "jobs.txt").write_text(_jobs(compiled, weights))
+    (home / "jobs.txt").write_text(_jobs(run, weights))
     header = f"V{TOP}.h" if design.top != TOP else ""
     core = render(
         "fusesoc/accelerator.core", design=design, version=hwgen.__version__, header=header, weights=weights,
-        expected=[_expected(task) for task in compiled.entries],
+        expected=[_expected(task) for task in run.tasks],
         debug=any(port.name.startswith(DEBUG) for port in design.ports),
     )  # fmt: skip
     (build / f"{design.top}.core").write_text(core)
@@ -57,24 +50,20 @@ def write(build: Path, design: Design, model: Description, compiled: Compiled, i
         (home / header).write_text(render("fusesoc/prefixed.h", design=design))
 
 
-def _expected(task: str) -> str:
-    return f"expected_{task}.bin"
+def _expected(task: TaskRun) -> str:
+    return f"expected_{task.name}.bin"
 
 
-def _jobs(compiled: Compiled, files: Sequence[str]) -> str:
+def _jobs(run: Vectors, files: Sequence[str]) -> str:
     """The job file of the harness; see `read_jobs` in templates/harness/jobs.h."""
-    shares = [(file, len(compiled.weights) // len(files)) for file in files]
-    tasks = compiled.output_bytes
-    placed = _placed([("program.bin", len(compiled.program)), ("input.bin", compiled.input_bytes), *shares,
-                      *(("", size) for size in tasks.values())])  # fmt: skip
+    shares = [(file, len(share)) for file, share in zip(files, run.weights, strict=True)]
+    placed = _placed([("program.bin", len(run.program)), ("input.bin", len(run.input)), *shares,
+                      *(("", task.size) for task in run.tasks)])  # fmt: skip
     program, data, *others = placed
-    outputs = dict(zip(tasks, others[len(files) :], strict=True))
-    shapes = compiled.output_shapes
     return render(
         "fusesoc/jobs.txt", origin=ORIGIN, bytes=placed[-1].base + placed[-1].size + GUARD - ORIGIN, program=program,
-        input=data, weights=others[: len(files)], outputs=outputs, entries=compiled.entries, expected=_expected,
-        row_bytes={task: 2 * columns for task, (_, columns) in shapes.items()},
-        pitch={task: outputs[task].size // (rows * compiled.batch) for task, (rows, _) in shapes.items()},
+        input=data, weights=others[: len(files)], runs=list(zip(run.tasks, others[len(files) :], strict=True)),
+        expected=_expected,
     )  # fmt: skip
 
 

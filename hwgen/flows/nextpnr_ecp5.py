@@ -23,6 +23,7 @@ class NextpnrEcp5:
     name = "nextpnr-ecp5"
     families = ("ecp5",)
     device = "lfe5u-85f"
+    hls = False
 
     def tools(self) -> list[Tool]:
         return [find_tool(name) for name in ("yosys", "nextpnr-ecp5", "ecppack")]

@@ -26,6 +26,7 @@ class NextpnrNexus:
     name = "nextpnr-nexus"
     families = ("nexus",)
     device = "lifcl-40"
+    hls = False
 
     def tools(self) -> list[Tool]:
         return [find_tool(name) for name in ("yosys", "nextpnr-nexus", "prjoxide")]

@@ -1,4 +1,4 @@
-"""What a build has for other tools: `vivado/`, the FuseSoC core."""
+"""What a build has for other tools: `vivado/`, the FuseSoC core, what belongs to HLS sources."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from hwgen.compiler import Compiled
-from hwgen.flows import fusesoc, vivado
+from hwgen.flows import fusesoc, vitis, vivado
 from hwgen.flows.design import Design, ports_of
+from hwgen.flows.vectors import vectors
 from hwgen.flows.vivado_synth import Vivado
 from hwgen.machine.devices import Board, find
 from hwgen.machine.params import HwParams
@@ -28,14 +29,18 @@ def write(
     build: Path, *, top: str, params: HwParams, build_hash: int, device: str | None, model: Description,
     compiled: Compiled,
 ) -> None:  # fmt: skip
-    """Into a build's directory that has the Verilog with the module `top`, program, weights and perhaps images."""
+    """Into a build's directory that has the Verilog with the module `top`, program, weights, perhaps images and HLS
+    sources."""
     target = find(device or DEVICE)
     if not isinstance(target, Board) and target.family not in Vivado.families:
         target = find(DEVICE)  # the scripts are there all the same, for a part that Vivado has
     fpga, clock = (target.device, target.clock) if isinstance(target, Board) else (target, CLOCK)
     design = Design(top, VERILOG, fpga, clock, ports_of((build / VERILOG).read_text(), top), params, build_hash)
     vivado.write(build, design)
-    fusesoc.write(build, design, model, compiled, _images(build / "images.npz", model, compiled.batch))
+    run = vectors(params, model, compiled, _images(build / "images.npz", model, compiled.batch))
+    fusesoc.write(build, design, run)
+    if (build / vitis.SOURCES).is_dir():
+        vitis.write(build, design, run)
 
 
 def _images(path: Path, model: Description, batch: int) -> np.ndarray:

@@ -6,13 +6,14 @@ from hwgen.common.errors import COMMAND_LINE, HwgenError
 from hwgen.flows.flow import Flow
 from hwgen.flows.nextpnr_ecp5 import NextpnrEcp5
 from hwgen.flows.nextpnr_nexus import NextpnrNexus
+from hwgen.flows.vitis_hls import Vitis
 from hwgen.flows.vivado_synth import Vivado
 from hwgen.flows.yosys import Yosys
 from hwgen.machine.devices import Device, find_device
 
 __all__ = ["FLOWS", "find_flow", "flow_device"]
 
-FLOWS: dict[str, Flow] = {flow.name: flow for flow in (Yosys(), NextpnrEcp5(), NextpnrNexus(), Vivado())}
+FLOWS: dict[str, Flow] = {flow.name: flow for flow in (Yosys(), NextpnrEcp5(), NextpnrNexus(), Vivado(), Vitis())}
 
 
 def find_flow(name: str) -> Flow:

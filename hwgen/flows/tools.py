@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 
 
 def step(tool: Tool, arguments: Sequence[str], inputs: Mapping[str, str], results: Sequence[str]) -> Path:
-    """The directory with what `tool` makes of files `inputs` (name → contents): `results` beside them, and log.txt.
+    """The directory with what `tool` makes of files `inputs` (path → contents): `results` beside them, and log.txt.
 
     It is run there, in the user's cache, unless it has been run on the same contents before. The directory appears when
     the tool has ended well. Otherwise: HwgenError with the last lines of what it said.
@@ -39,6 +39,7 @@ def step(tool: Tool, arguments: Sequence[str], inputs: Mapping[str, str], result
                 inside = Path(work) / "step"
                 inside.mkdir()
                 for name, text in inputs.items():
+                    (inside / name).parent.mkdir(parents=True, exist_ok=True)
                     (inside / name).write_text(text, "utf-8")
                 code = _run([str(tool.program), *arguments], inside)
                 missing = [name for name in results if not (inside / name).exists()]

@@ -35,6 +35,7 @@ class Vivado:
     name = "vivado"
     families = ("xcup", "xc7")
     device = "xczu9eg"
+    hls = False
 
     def tools(self) -> list[Tool]:
         program = shutil.which("vivado")

@@ -30,6 +30,7 @@ class Yosys:
     name = "yosys"
     families = ("xcup", "xc7", "ecp5", "nexus")
     device = "xczu9eg"
+    hls = False
 
     def tools(self) -> list[Tool]:
         return [find_tool("yosys")]

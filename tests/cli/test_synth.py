@@ -24,7 +24,7 @@ class Pretended:
 
     def __init__(self, bitstream: Path) -> None:
         self.core = Usage(dsp=10, lut=1000, ff=2000, bram36=1.5)
-        self.bitstream, self.fails, self.jobs = bitstream, False, []
+        self.bitstream, self.fails, self.hls, self.jobs = bitstream, False, False, []
 
     def tools(self) -> list[Any]:
         return []
@@ -82,6 +82,33 @@ def test_a_build(hwgen, project, flow):
     assert flow.jobs[0].verilog == (project / "out" / "rtl" / "hwgen_accelerator.v").read_text()
     assert [job.top for job in flow.jobs] == [f"my_{TOP}"] * 2
     assert f"module my_{TOP}(" in flow.jobs[1].verilog
+
+
+def test_hls_sources_of_a_build(hwgen, refused, project, flow):
+    """Go to a flow that takes them, and no Verilog; without them nothing is begun."""
+    flow.hls = True
+    hwgen("build", project / "config.yaml", "-o", project / "out")
+    mend = "write `backends: [amaranth, hls]` into the configuration and build it"
+    for source in ("config.yaml", "out"):
+        refused(str(project / source), "a build with HLS sources", mend,
+                args=("synth", project / source, "--flow", "pretended", "-o", project / "fpga"))  # fmt: skip
+    sources = project / "out" / "hls" / "src"
+    sources.mkdir(parents=True)
+    (sources / "kernel.h").write_text("// h\n")
+    (sources / "kernel.cpp").write_text("// cpp\n")
+    code, out, _ = hwgen("synth", project / "out", "--flow", "pretended")
+    assert code == 0 and "xck26" in out
+    (job,) = flow.jobs
+    assert (job.verilog, job.hls) == ("", {"kernel.cpp": "// cpp\n", "kernel.h": "// h\n"})
+
+
+def test_vitis_is_missing(hwgen, refused, project, monkeypatch, tmp_path_factory):
+    hwgen("build", project / "config.yaml", "-o", project / "out")
+    (project / "out/hls/src").mkdir(parents=True)
+    (project / "out/hls/src/kernel.cpp").write_text("")
+    monkeypatch.setenv("PATH", str(tmp_path_factory.mktemp("empty")))
+    arguments = ("synth", project / "out", "--flow", "vitis")
+    refused("vitis\n", "vitis_hls -f hls/vitis/run_hls.tcl steps=csynth", args=arguments)
 
 
 def test_other_machines_are_as_the_build(hwgen, project):

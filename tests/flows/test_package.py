@@ -1,5 +1,7 @@
 """What `hwgen build` writes for other tools."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from hwgen.flows import package
 from hwgen.machine.devices import boards, devices
 from hwgen.machine.emission import TOP
 from hwgen.machine.params import HwParams
-from tests.flows.helpers import BUILD_HASH, VERILOG
+from tests.flows.helpers import BUILD_HASH, VERILOG, kernel_sources
 from tests.hollow import hollow_verilog
 from tests.random_model import random_description, random_images
 
@@ -22,7 +24,7 @@ def written(tmp_path):
 
     def write(device, images=None):
         path = tmp_path / VERILOG
-        path.parent.mkdir()
+        path.parent.mkdir(parents=True)
         path.write_text(hollow_verilog(PARAMS))
         if images is not None:
             np.savez(tmp_path / "images.npz", images=images)
@@ -44,6 +46,20 @@ def test_device_and_clock(written, name, part, period):
     build = written(name)
     assert f"set part [argument 0 {part}]" in (build / "vivado/synth.tcl").read_text()
     assert f"-period {period} " in (build / "vivado/clock.xdc").read_text()
+
+
+def test_hls_sources(written, tmp_path):
+    """What Vitis needs is there if they are, with the same images and outputs as the simulation of the Verilog."""
+    build = written("kv260")
+    assert not (build / "hls").exists()
+    shutil.rmtree(build)
+    for name, text in kernel_sources(PARAMS, TOP).items():
+        (tmp_path / "hls/src").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "hls/src" / name).write_text(text)
+    home = written("kv260") / "hls"
+    assert f"part={boards()['kv260'].device.part}\n" in (home / "vitis/hls_config.cfg").read_text()
+    for file in (tmp_path / "fusesoc").glob("*.bin"):
+        assert (home / "tb" / file.with_suffix(".dat").name).read_bytes() == file.read_bytes()
 
 
 def test_images_of_the_configuration(written):

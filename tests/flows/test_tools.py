@@ -44,6 +44,12 @@ def test_a_step_is_run_once(tmp_path: Path, kept: Path) -> None:
     assert len({home, *others}) == 4 == len(directories(kept))
 
 
+def test_files_of_a_step_may_be_in_folders(tmp_path: Path, kept: Path) -> None:
+    joiner = tool(tmp_path, "cat a/x.txt a/b/x.txt > out.txt")
+    home = step(joiner, [], {"a/b/x.txt": "2", "a/x.txt": "1"}, ["out.txt"])
+    assert (home / "out.txt").read_text() == "12"
+
+
 def test_a_tool_that_fails_half_way(tmp_path: Path, kept: Path) -> None:
     failing = tool(tmp_path, "echo half > out.txt; seq 1 40; echo ERROR: out of memory >&2; exit 3")
     with pytest.raises(HwgenError) as error:

@@ -101,6 +101,7 @@ set COMMANDS {
     write_hw_platform {-fixed -force -include_bit -include_sim_content -minimal -hw -hw_emu} {} 0 1
     ipx::package_project {-import_files -force} {-root_dir -vendor -library -taxonomy -module -set_current} 0 0
     ipx::current_core {} {} 0 1
+    ipx::open_core {} {-set_current} 1 1
     ipx::infer_bus_interface {} {} 3 3
     ipx::associate_bus_interfaces {-remove} {-busif -clock -reset} 1 1
     ipx::get_bus_interfaces {-regexp -nocase} {-filter -of_objects} 0 1

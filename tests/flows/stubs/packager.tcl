@@ -2,7 +2,7 @@
 set AXI_SUFFIX {_(AW|W|B|AR|R)(VALID|READY|ADDR|DATA|RESP|LEN|SIZE|BURST|ID|LOCK|CACHE|PROT|QOS|REGION|STRB|LAST|USER)$}
 # root: directory; busifs: name → {kind mode parameters clock reset map}; registers: name → properties, ...
 namespace eval do_ipx {}
-array set CORE {root "" busifs {} maps {} done {}}
+array set CORE {root "" opened 0 busifs {} maps {} done {}}
 # Properties that may be set, by kind of object.
 array set SETTABLE {
     core {NAME VERSION DISPLAY_NAME DESCRIPTION VENDOR LIBRARY TAXONOMY CORE_REVISION SDX_KERNEL SDX_KERNEL_TYPE}
@@ -77,6 +77,10 @@ proc do_ipx::current_core {options words} {
         fail "ipx::current_core: nothing is packaged"
     }
     return core:ip
+}
+proc do_ipx::open_core {options words} {
+    read_component [file dirname [lindex $words 0]]
+    array set ::CORE [list root [file dirname [lindex $words 0]] opened 1 busifs {} maps {} done {}]
 }
 proc do_ipx::infer_bus_interface {options words} {
     global S CORE
@@ -225,12 +229,16 @@ proc check_block {block} {
     }
 }
 proc do_ipx::save_core {options words} {
-    foreach needed {xgui checksums checked} {
-        if {$needed ni $::CORE(done)} {
+    global CORE
+    foreach needed [expr {$CORE(opened) ? {checksums checked} : {xgui checksums checked}}] {
+        if {$needed ni $CORE(done)} {
             fail "ipx::save_core: before the core is ready ($needed)"
         }
     }
-    write_file [file join $::CORE(root) component.xml] [core_xml]
+    if {!$CORE(opened)} {
+        write_file [file join $CORE(root) component.xml] [core_xml]
+    }
+    set CORE(saved) 1
 }
 
 proc element {name text} {
@@ -325,7 +333,7 @@ proc do_package_xo {options words} {
         }
     }
     set ip [read_component [dict get $options -ip_directory]]
-    if {![info exists ::P(core:ip,SDX_KERNEL)] || !$::P(core:ip,SDX_KERNEL)} {
+    if {![info exists ::CORE(saved)] || ![info exists ::P(core:ip,SDX_KERNEL)] || !$::P(core:ip,SDX_KERNEL)} {
         fail "package_xo: the IP is not a kernel"
     }
     set kernel [read_file [dict get $options -kernel_xml]]
