@@ -74,7 +74,8 @@ def build_hls(
     version = subprocess.run([compiler, "-dumpfullversion"], capture_output=True, text=True, check=False).stdout
     texts = {**sources, **headers, "main.cpp": main}
     # HLS pragmas mean nothing to g++.
-    options = ["-std=c++17", "-Wno-unknown-pragmas", *(["-O1", *SANITIZERS] if sanitize else ["-O3", "-march=native"])]
+    options = ["-std=c++17", "-DHWGEN_CSIM", "-Wno-unknown-pragmas"]
+    options += ["-O1", *SANITIZERS] if sanitize else ["-O3", "-march=native"]
     if integers is not None:
         options += ["-DHWGEN_XILINX_TYPES", "-isystem", str(integers)]
 

@@ -100,7 +100,8 @@ class Report:
             "engine": self.engine, "parameters": self.params.as_dict(), "macs_per_cycle": self.params.macs,
             "latency": self.timing.latency, "stall_percent": self.timing.stall_percent,
             "seconds": round(self.seconds, 2), "note": self.note,
-            "loops": {name: asdict(loop) for name, loop in sorted(self.loops.items())}, "rtl_cycles": self.rtl_cycles,
+            "loops": {name: asdict(loop) for name, loop in sorted(self.loops.items())},
+            "rtl_cycles": self.rtl_cycles,
             "tasks": {name: task.as_dict(self.params) for name, task in self.tasks.items()},
         }  # fmt: skip
 
@@ -156,7 +157,8 @@ def simulate(
 
     labels: per task the classes [images, rows], for the accuracy. With `probe`, all intermediate tensors are compared,
     not only the outputs; without debug ports that cannot be. engine: harness, cocotb, icarus (cocotb, too), hls
-    (C-simulation, whose cycles are iterations of loops); trace: where to write a waveform, a name that ends with .vcd or, for the harness only, .fst; Icarus writes none.
+    (C-simulation, whose cycles are iterations of loops); trace: where to write a waveform, a name that ends with .vcd
+    or, for the harness only, .fst; Icarus and C-simulation write none.
 
     Raises SimulationError when the hardware hangs or breaks a rule; differences are in the report.
     """

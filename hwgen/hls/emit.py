@@ -1,4 +1,4 @@
-"""The C++ of an accelerator: fixed kernels, and parameters, tables, instructions and registers rendered from our tables.
+"""The C++ of an accelerator: fixed kernels; parameters, tables, instructions and registers rendered from our tables.
 
 Tested by tests/hls/test_emit.py.
 """
@@ -42,10 +42,10 @@ def sources(p: HwParams, build_hash: int = 0, top: str = TOP, depth: Depth = Dep
     facts = _facts(p, build_hash, top, depth)
     texts = {}
     for path in sorted(home.iterdir()):
-        name = path.name.removesuffix(SUFFIX)
-        texts[name] = (
-            filled.get_template(f"{SOURCES}/{path.name}").render(facts) if path.name != name else path.read_text("utf-8")
-        )
+        if path.suffix == SUFFIX:
+            texts[path.stem] = filled.get_template(f"{SOURCES}/{path.name}").render(facts)
+        else:
+            texts[path.name] = path.read_text("utf-8")
     return texts
 
 

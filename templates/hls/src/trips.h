@@ -1,11 +1,12 @@
-// What only C-simulation counts and checks: iterations of loops, addresses. Nothing of it is synthesized.
+// What hwgen's C-simulation (csim/main.cpp) counts and checks: iterations of loops, addresses. Nothing of it is
+// synthesized, nor is it in the tool's own simulation.
 #pragma once
 
 #include <cstdint>
 
 namespace hwgen {
 
-#if defined(__SYNTHESIS__)
+#if !defined(HWGEN_CSIM)
 inline void trips(const char*, const char*, std::uint64_t) {}
 inline void executed(int) {}
 template <int DEPTH, class Index>
