@@ -2,7 +2,8 @@
 // Vitis takes its own header, so only what the two have in common belongs into a kernel. Differences:
 //   - a result of more than 64 bits does not compile: narrow the operands first;
 //   - `range` and `[]` only read; a bit or a range out of bounds aborts;
-//   - where Xilinx's simulation and arithmetic disagree, the operands that show it abort: see `comparable`, `divisible`.
+//   - where Xilinx's simulation and arithmetic disagree, the operands that show it abort (`comparable`, `divisible`).
+// Xilinx's simulation warns of `&=`, `|=` and `^=` with operands of different widths: cast the right one.
 #pragma once
 
 #include <cassert>
@@ -184,19 +185,20 @@ private:
 };
 
 // An operator of an Int and a native integer, from the one of two Ints.
-#define HWGEN_NATIVE(Op)                                             \
-    template <int N, bool S, class T, class I = detail::Of<T>>       \
-    constexpr auto operator Op(Int<N, S> a, T b) {                   \
-        return a Op I(b);                                            \
-    }                                                                \
-    template <class T, int N, bool S, class I = detail::Of<T>>       \
-    constexpr auto operator Op(T a, Int<N, S> b) {                   \
-        return I(a) Op b;                                            \
+#define HWGEN_RIGHT(Op)                                          \
+    template <int N, bool S, class T, class I = detail::Of<T>>   \
+    constexpr auto operator Op(Int<N, S> a, T b) {               \
+        return a Op I(b);                                        \
     }
-#define HWGEN_NATIVE_ASSIGNMENT(Op)                                  \
-    template <int N, bool S, class T, class I = detail::Of<T>>       \
-    constexpr Int<N, S>& operator Op(Int<N, S>& a, T b) {            \
-        return a Op I(b);                                            \
+#define HWGEN_LEFT(Op)                                           \
+    template <class T, int N, bool S, class I = detail::Of<T>>   \
+    constexpr auto operator Op(T a, Int<N, S> b) {               \
+        return I(a) Op b;                                        \
+    }
+#define HWGEN_ASSIGNMENT(Op)                                     \
+    template <int N, bool S, class T, class I = detail::Of<T>>   \
+    constexpr Int<N, S>& operator Op(Int<N, S>& a, T b) {        \
+        return a Op I(b);                                        \
     }
 
 // The result's type holds every result, so it is computed there and nothing is cut; an assignment wraps.
@@ -211,8 +213,9 @@ private:
         using Modular = detail::Modular<N>;                                                                     \
         return a = Int<N, S>::wrap(Modular(a.V) Op Modular(b.V));                                               \
     }                                                                                                           \
-    HWGEN_NATIVE(Op)                                                                                            \
-    HWGEN_NATIVE_ASSIGNMENT(Op##=)
+    HWGEN_RIGHT(Op)                                                                                             \
+    HWGEN_LEFT(Op)                                                                                              \
+    HWGEN_ASSIGNMENT(Op##=)
 
 HWGEN_ARITHMETIC(*, Product)
 HWGEN_ARITHMETIC(+, Sum)
@@ -276,6 +279,7 @@ constexpr bool less(Int<N, S> a, Int<M, R> b) {
 
 }  // namespace detail
 
+// Xilinx cuts the quotient of a native dividend to the divisor's width: make the dividend an Int.
 #define HWGEN_DIVISION(Op, Result, function)                                                        \
     template <int N, bool S, int M, bool R>                                                         \
     constexpr typename detail::Widths<N, S, M, R>::Result operator Op(Int<N, S> a, Int<M, R> b) {   \
@@ -285,8 +289,10 @@ constexpr bool less(Int<N, S> a, Int<M, R> b) {
     constexpr Int<N, S>& operator Op##=(Int<N, S>& a, Int<M, R> b) {                                \
         return a = Int<N, S>::wrap(detail::function(a, b));                                         \
     }                                                                                               \
-    HWGEN_NATIVE(Op)                                                                                \
-    HWGEN_NATIVE_ASSIGNMENT(Op##=)
+    template <class T, int N, bool S, class I = detail::Of<T>>                                      \
+    constexpr auto operator Op(T, Int<N, S>) = delete;                                              \
+    HWGEN_RIGHT(Op)                                                                                 \
+    HWGEN_ASSIGNMENT(Op##=)
 
 HWGEN_DIVISION(/, Quotient, quotient)
 HWGEN_DIVISION(%, Remainder, remainder)
@@ -296,7 +302,8 @@ HWGEN_DIVISION(%, Remainder, remainder)
     constexpr bool operator Op(Int<N, S> a, Int<M, R> b) {     \
         return expression;                                     \
     }                                                          \
-    HWGEN_NATIVE(Op)
+    HWGEN_RIGHT(Op)                                            \
+    HWGEN_LEFT(Op)
 
 HWGEN_COMPARISON(==, detail::equal(a, b))
 HWGEN_COMPARISON(!=, !detail::equal(a, b))
@@ -305,8 +312,9 @@ HWGEN_COMPARISON(>, detail::less(b, a))
 HWGEN_COMPARISON(<=, !detail::less(b, a))
 HWGEN_COMPARISON(>=, !detail::less(a, b))
 
-#undef HWGEN_NATIVE
-#undef HWGEN_NATIVE_ASSIGNMENT
+#undef HWGEN_RIGHT
+#undef HWGEN_LEFT
+#undef HWGEN_ASSIGNMENT
 #undef HWGEN_ARITHMETIC
 #undef HWGEN_DIVISION
 #undef HWGEN_COMPARISON
