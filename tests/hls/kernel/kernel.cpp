@@ -1,0 +1,62 @@
+// One of everything that kernels may do: the lint accepts it, and finds each mistake that is made in it.
+#include "kernel.h"
+
+constexpr int twice(int n) { return 2 * n; }
+
+template <int N>
+static int dot(const ap_int<8>* a, const ap_int<8>* b) {
+#pragma HLS inline
+    ap_int<32> sum = 0;
+terms:
+    for (int i = 0; i < N; i++) {
+#pragma HLS unroll
+        sum += a[i] * b[i];
+    }
+    return sum.to_int();
+}
+
+static ap_uint<64> sum_of(const ap_uint<64>* words) {
+#pragma HLS pipeline II=1
+    ap_uint<64> sum = 0;
+eight:
+    for (int i = 0; i < 8; i++) {
+        sum += words[i];
+    }
+    return sum;
+}
+
+static void load(const ap_uint<64>* memory, int count, stream<ap_uint<64>>& out) {
+words:
+    for (int i = 0; i < count; i++) {
+#pragma HLS pipeline II=1
+#pragma HLS loop_tripcount min=1 max=LANES
+        out.write(memory[i]);
+    }
+}
+
+static void eat(stream<ap_uint<64>>& in, int count, ap_uint<64>* out) {
+    ap_uint<64> table[LANES];
+#pragma HLS bind_storage variable=table type=ram_2p impl=uram
+#pragma HLS array_partition variable=table type=complete dim=1
+tiles:
+    for (int t = 0; t < count; t += LANES) {
+#pragma HLS loop_tripcount max=8
+    lanes:
+        for (int i = 0; i < twice(LANES) / 2; i++) {
+#pragma HLS pipeline II=1
+            table[i] = in.read();
+            out[t + i] = table[i];
+            if (table[i] == 3) break;
+        }
+    }
+}
+
+extern "C" void top(const ap_uint<64>* memory, ap_uint<64>* out, int count, const ap_int<8>* a) {
+#pragma HLS interface mode=m_axi port=memory offset=slave bundle=gmem0 max_read_burst_length=64
+#pragma HLS interface mode=s_axilite port=return
+#pragma HLS dataflow
+    stream<ap_uint<64>> words("words");
+#pragma HLS stream variable=words depth=16
+    load(memory, count, words);
+    eat(words, count + sum_of(memory).to_int() + dot<4>(a, a), out);
+}
