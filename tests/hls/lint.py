@@ -126,7 +126,7 @@ def check_recursion(source: Source) -> None:
 def lint(directory: Path) -> list[str]:
     """`file:line: text` for every mistake in the directory's *.cpp and what they include of it for synthesis."""
     findings: set[tuple[Path, int, str]] = set()
-    for path in sorted(directory.glob("*.cpp")):
+    for path in sorted(directory.resolve().glob("*.cpp")):
         source = Source(path)
         find_directives(source)
         check_recursion(source)

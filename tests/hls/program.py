@@ -15,6 +15,8 @@ from clang.cindex import Cursor, CursorKind, Type, TypeKind
 from hwgen.common.templates import templates
 
 STUBS = Path(__file__).parent / "stubs"
+#: Stand-ins of Xilinx's headers: not for synthesis, nor are they made to be.
+SIMULATION = ("integers.h", "stream.h")
 FUNCTIONS = {CursorKind.FUNCTION_DECL, CursorKind.CXX_METHOD, CursorKind.FUNCTION_TEMPLATE, CursorKind.CONSTRUCTOR,
              CursorKind.DESTRUCTOR, CursorKind.CONVERSION_FUNCTION}  # fmt: skip
 VARIABLES = {CursorKind.VAR_DECL, CursorKind.PARM_DECL, CursorKind.FIELD_DECL}
@@ -110,8 +112,10 @@ def inside(cursor: Cursor, line: int) -> bool:
 def constant(part: Cursor, loop: Cursor | None = None) -> bool:
     """An expression without variables but the loop's own; a type's name or a call of a constexpr function is none."""
     for one in part.walk_preorder():
-        if one.kind == CursorKind.MEMBER_REF_EXPR and (one.referenced is None or one.referenced.kind in VARIABLES):
-            return False
+        if one.kind == CursorKind.MEMBER_REF_EXPR:
+            # In a template a name of its argument's, `Sizes::TERMS`, is one too.
+            if one.referenced is not None or {".", "->"} & {token.spelling for token in one.get_tokens()}:
+                return False
         if one.kind != CursorKind.DECL_REF_EXPR or one.referenced is None:
             continue
         seen = one.referenced
@@ -135,8 +139,8 @@ class Source:
     def __init__(self, path: Path) -> None:
         self.findings: set[tuple[Path, int, str]] = set()
         self.directory = path.parent
-        flags = ["-xc++", "-std=c++17", "-D__SYNTHESIS__", f"-I{STUBS}", f"-I{path.parent}",
-                 f"-I{templates() / 'hls/src'}", f"-isystem{gcc_headers()}", "-Wno-unknown-pragmas"]  # fmt: skip
+        flags = ["-xc++", "-std=c++17", "-D__SYNTHESIS__", f"-I{STUBS}", f"-I{templates() / 'hls/src'}",
+                 f"-isystem{gcc_headers()}"]  # fmt: skip
         self.unit = cindex.Index.create().parse(str(path), flags)
         for one in self.unit.diagnostics:
             if one.severity >= cindex.Diagnostic.Error:
@@ -144,14 +148,21 @@ class Source:
         self.functions: dict[str, Function] = {}
         self.globals: set[str] = set()
         for cursor in self.unit.cursor.get_children():
-            if cursor.location.file and Path(cursor.location.file.name).parent == self.directory:
+            if cursor.location.file and self.own(Path(cursor.location.file.name)):
                 self.collect(cursor)
-        included = {Path(one.include.name) for one in self.unit.get_includes()}
-        files = {path, *(file for file in included if file.parent == self.directory)}
-        self.text = {file: active(file.read_text()) for file in files}
+        self.text = {path: active(path.read_text())}
+        for one in self.unit.get_includes():
+            file, includer = Path(one.include.name), Path(one.source.name)
+            if self.own(file):
+                self.text[file] = active(file.read_text())
+            elif file.name in SIMULATION and self.own(includer):
+                self.report(includer, one.location.line, f"{file.name} is for simulation only")
 
     def report(self, file: Path, line: int, text: str) -> None:
         self.findings.add((file, line, text))
+
+    def own(self, file: Path) -> bool:
+        return file.parent == self.directory and file.name not in SIMULATION
 
     def collect(self, cursor: Cursor) -> None:
         """The functions and names of a declaration outside of functions; what it is made of is looked at too."""
@@ -178,6 +189,8 @@ class Source:
 
     def look(self, cursor: Cursor) -> None:
         """What may not be there at all."""
+        if cursor.location.file is None:
+            return
         file, line, kind = Path(cursor.location.file.name), cursor.location.line, cursor.kind
         spelling = cursor.type.get_canonical().spelling
         if kind in FUNCTIONS:

@@ -100,6 +100,17 @@ def test_what_does_not_compile(tmp_path: Path, text: str, message: str) -> None:
     assert message in done.stderr
 
 
+def test_comparisons_are_right_without_assertions(tmp_path: Path) -> None:
+    source = tmp_path / "right.cpp"
+    source.write_text(f"""{HEADERS}
+static_assert(ap_int<64>(-1) != ap_uint<64>(~0ull) && ap_int<64>(-1) < ap_uint<64>(0) && ap_uint<64>(~0ull) > -1);
+static_assert(ap_int<32>(-1) != ap_uint<32>(~0u) && ap_int<8>(-1) < ap_uint<32>(0) && ap_uint<32>(~0u) > -1);
+static_assert(ap_uint<16>(200) / ap_int<8>(-3) == -66 && ap_uint<8>(200) % ap_int<8>(-3) == 2);
+int main() {{}}
+""")
+    compile_cpp(source, "-DNDEBUG", "-Wall", "-Wextra", "-Werror")
+
+
 def test_what_kernels_rely_on(tmp_path: Path) -> None:
     """Compact, constant where the operands are, trivial, and a stream that keeps its order while it grows."""
     source = tmp_path / "relied.cpp"

@@ -27,6 +27,7 @@ HEADER = "#include <hls_stream.h>\n"
 PORT = "#pragma HLS interface mode=m_axi port=memory offset=slave bundle=gmem0 max_read_burst_length=64"
 STORE = "#pragma HLS bind_storage variable=table type=ram_2p impl=uram"
 SPLIT = "#pragma HLS array_partition variable=table type=complete dim=1"
+SUMS = "        for (int i = 0; i < Sizes::TERMS; i++) {\n"
 UNROLLED = "variable bound, but it is unrolled: by its pragma or by a pipeline around it"
 SHAPE = "not of the shape for (T i = a; i < bound; i++ or i += c)"
 
@@ -43,6 +44,7 @@ MISTAKES = [
     (HEADER, f"{HEADER}#include <string>\n@static std::string all;\n", "std::basic_string"),
     (HEADER, f"{HEADER}#include <cstdlib>\n@inline void leak() {{ malloc(3); }}\n", "malloc"),
     (CONSTANT, f"{CONSTANT}\n@struct Base {{ virtual void run() {{}} }};", "virtual"),
+    (HEADER, f'{HEADER}@#include "stream.h"\n', "stream.h is for simulation only"),
     (TABLE, f"{TABLE} throw 3;", "throw"),
     (TABLE, f"{TABLE} try {{}} catch (int) {{}}", "try"),
     (TABLE, f"{TABLE} int (*f)(int) = twice;", "function pointer"),
@@ -61,6 +63,8 @@ MISTAKES = [
     (TILES + LANES, TILES + LANES + "--t;\n", "its body assigns 't'"),
     (FOR + PIPELINE + TRIPS, FOR + PIPELINE, "variable bound without loop_tripcount"),
     (TILES.split("    lanes")[0], TILES.split("#")[0], "variable bound without loop_tripcount"),
+    (SUMS, SUMS.replace("Sizes::TERMS", "used"), "variable bound without loop_tripcount"),
+    (SUMS, SUMS.replace("Sizes::TERMS", "Sizes().last"), "variable bound without loop_tripcount"),
     (LANES, LANES.replace("#pragma HLS pipeline II=1\n", ""), "innermost loop without pipeline II=1"),
     (LANES, LANES.replace("pipeline II=1", "pipeline off"), "innermost loop without pipeline II=1"),
     (LANES, LANES.replace("II=1", "II=2"), "pipeline without II=1"),
