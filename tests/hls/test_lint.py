@@ -128,9 +128,17 @@ def test_a_mistake_is_found(tmp_path: Path, old: str, new: str, finding: str) ->
     assert lint(tmp_path) == [f"{place}: {finding}"]
 
 
+def test_recursion_through_another_function_is_found(tmp_path: Path) -> None:
+    pair = "int odd(int n);\n@inline int even(int n) { return odd(n); }\ninline int odd(int n) { return even(n - 1); }"
+    place = mistaken(tmp_path, CONSTANT, f"{CONSTANT}\n{pair}")
+    first, second = lint(tmp_path)
+    assert first == f"{place}: recursion of 'even'"
+    assert second.endswith("recursion of 'odd'")
+
+
 def test_what_is_for_simulation_only_may_be_anything(tmp_path: Path) -> None:
     block = "\n#ifndef __SYNTHESIS__\nwhile (count > 3) count--;\n#pragma HLS nonsense\n#endif\n"
-    mistaken(tmp_path, TABLE, f"{TABLE} // float x; while (1);{block}")
+    mistaken(tmp_path, TABLE, f"{TABLE} // float x; while (1);{block}/*\n#pragma HLS nonsense\n*/\n")
     assert lint(tmp_path) == []
 
 
