@@ -13,8 +13,8 @@ from tests.paths import ROOT
 
 #: Where the sources of `tests/` are: the rooms of hwgen are its rooms too, the others are rooms themselves.
 PACKAGES = ("hwgen", "golden", "sim", "bench")
-#: Rooms of the machine as a whole; at the top, tests of the tree itself.
-WHOLE = ("system",)
+#: Rooms of the machine as a whole and of `templates/hls`; at the top, tests of the tree itself.
+WHOLE = ("system", "hls")
 TREE = ("test_docs", "test_layers", "test_rooms")
 TEST = re.compile(r"\btests/[\w/]+\.py")
 COVERED = re.compile(r"Tested\s+by\s+tests/[\w/]+\.py")
