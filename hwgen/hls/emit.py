@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from amaranth.utils import ceil_log2
+
 from hwgen.common.templates import environment, templates
 from hwgen.machine import tables
 from hwgen.machine.emission import TOP
@@ -64,7 +66,7 @@ def _facts(p: HwParams, build_hash: int, top: str, depth: Depth) -> dict[str, An
     results = [one for one in found if one.access != "rw"]
     return {
         "p": p, "align": ALIGN, "activation_entries": tables.ACTIVATION_ENTRIES, "magic": MAGIC, "version": VERSION,
-        "build_hash": build_hash, "top": top, "bytes": BYTES,
+        "build_hash": build_hash, "top": top, "bytes": BYTES, "power": lambda value: 1 << ceil_log2(value),
         "tables": [("EXP", 13, tables.EXP), ("GATE_EXP", 16, tables.GATE_EXP), ("RSQRT", 16, tables.RSQRT)],
         "enums": [
             ("Op", [(op.name, op.value) for op in Op]),

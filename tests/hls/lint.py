@@ -113,26 +113,29 @@ def closure(functions: dict[str, Function], start: Iterable[str]) -> set[str]:
     return found
 
 
-def check_recursion(source: Source) -> None:
+def check_recursion(source: Source, functions: dict[str, Function]) -> None:
+    """functions: of all files, whose calls may lead back here."""
     for name, function in source.functions.items():
         reached, todo = set(), set(function.calls)
         while todo:
             reached |= todo
-            todo = {more for one in todo if one in source.functions for more in source.functions[one].calls} - reached
+            todo = {more for one in todo if one in functions for more in functions[one].calls} - reached
         if name in reached:
             source.report(function.file, function.cursor.location.line, f"recursion of {function.cursor.spelling!r}")
 
 
 def lint(directory: Path) -> list[str]:
     """`file:line: text` for every mistake in the directory's *.cpp and what they include of it for synthesis."""
-    findings: set[tuple[Path, int, str]] = set()
-    for path in sorted(directory.resolve().glob("*.cpp")):
-        source = Source(path)
+    sources = [Source(path) for path in sorted(directory.resolve().glob("*.cpp"))]
+    for source in sources:
         find_directives(source)
-        check_recursion(source)
-        loops = {name for name, one in source.functions.items()
-                 if not one.pipelined and any(not loop.unrolled for loop in one.loops)}  # fmt: skip
-        sequential = closure(source.functions, loops)
+    functions = {name: one for source in sources for name, one in source.functions.items()}  # call each other
+    loops = {name for name, one in functions.items()
+             if not one.pipelined and any(not loop.unrolled for loop in one.loops)}  # fmt: skip
+    sequential = closure(functions, loops)
+    findings: set[tuple[Path, int, str]] = set()
+    for source in sources:
+        check_recursion(source, functions)
         for function in source.functions.values():
             check_labels(source, function)
             for loop in function.loops:

@@ -215,9 +215,9 @@ void trips(const char* function, const char* label, std::uint64_t iterations) {
     loop.iterations += iterations;
 }
 
-void outside(const char* memory, std::uint64_t index, int depth) {
+void outside(std::uint64_t index, int depth) {
     if (violation.empty())
-        violation = "word " + std::to_string(index) + " of " + memory + ", which has " + std::to_string(depth);
+        violation = "word " + std::to_string(index) + " of a memory of " + std::to_string(depth);
 }
 
 void executed(int index) {

@@ -52,7 +52,7 @@ void array(Count steps, stream<Step>& in, stream<Accumulators>& rows) {
 #pragma HLS array_partition variable=accumulator dim=1 type=complete
 #pragma HLS array_partition variable=shadow dim=1 type=complete
     ap_uint<8> pending = 0;  // rows that have not left
-    trips("array", "steps", steps);
+    HWGEN_TRIPS("array", "steps", steps);
 steps:
     for (Count i = 0; i < steps; i++) {
 #pragma HLS pipeline II=1
@@ -61,7 +61,7 @@ steps:
         if (pending != 0) {
             rows.write(shadow[0]);
         shift:
-            for (int t = 0; t + 1 < T; t++) {
+            for (int t = 0; t < T - 1; t++) {
 #pragma HLS unroll
                 shadow[t] = shadow[t + 1];
             }

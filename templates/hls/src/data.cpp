@@ -17,7 +17,7 @@ Count beats_of(ap_uint<32> bytes) {
 void read_beats(const DataBeat* gmem1, std::uint64_t address, ap_uint<32> bytes, stream<DataBeat>& beats) {
     const Count count = beats_of(bytes);
     const std::uint64_t first = address / DATA_BYTES;
-    trips("data", "read", count);
+    HWGEN_TRIPS("data", "read", count);
 beats:
     for (Count i = 0; i < count; i++) {
 #pragma HLS pipeline II=1
@@ -62,7 +62,7 @@ image:
         const Row row = p.row_of_patches + p.patch;
         const Address word = channel / C;
         const Address address =
-            within<Y_DEPTH>(Address(f.d_base() + row / T * f.d_stride() + word / PARTS), "Y");
+            within<Y_DEPTH>(Address(f.d_base() + row / T * f.d_stride() + word / PARTS));
     lanes:
         for (int c = 0; c < C; c++) {
 #pragma HLS unroll
@@ -88,7 +88,7 @@ image:
             }
         }
     }
-    trips("data", "image", pieces.to_uint64());
+    HWGEN_TRIPS("data", "image", pieces.to_uint64());
 }
 
 StreamWord with_unit(StreamWord word, int unit, const DataBeat& beat, int place) {
@@ -108,7 +108,7 @@ void unload(const Instruction& f, stream<DataBeat>& beats, XBuffer& x, NormTable
     Address address = f.d_base();
     DataBeat beat;
     StreamWord word;
-    trips("data", "load", count);
+    HWGEN_TRIPS("data", "load", count);
 load:
     for (Count i = 0; i < count; i++) {
 #pragma HLS pipeline II=1
@@ -119,8 +119,8 @@ load:
         unit++;
         if (unit == WORD_UNITS) {
             unit = 0;
-            if (f.dest() == TO_X) x[within<X_DEPTH>(address, "X")] = word;
-            else table[within<TABLE_DEPTH>(address, "table")] = word;
+            if (f.dest() == TO_X) x[within<X_DEPTH>(address)] = word;
+            else table[within<TABLE_DEPTH>(address)] = word;
             address++;
         }
     }
@@ -128,7 +128,7 @@ load:
 
 void unload_activation(stream<DataBeat>& beats, ActivationTable& activation) {
     DataBeat beat;
-    trips("data", "activation", ACTIVATION_ENTRIES);
+    HWGEN_TRIPS("data", "activation", ACTIVATION_ENTRIES);
 entries:
     for (int i = 0; i < ACTIVATION_ENTRIES; i++) {
 #pragma HLS pipeline II=1
@@ -161,9 +161,9 @@ void load_activation(const DataBeat* gmem1, std::uint64_t address, const Instruc
 StreamWord stored(const Instruction& f, const XBuffer& x, const RowBuffer& y, Row row, ap_uint<16> tile) {
 #pragma HLS inline
     if (f.source() == FROM_X)
-        return x[within<X_DEPTH>(Address(f.a_base() + (row - f.row_begin()) * f.a_stride() + tile), "X")];
+        return x[within<X_DEPTH>(Address(f.a_base() + (row - f.row_begin()) * f.a_stride() + tile))];
     const Address address = within<Y_DEPTH>(
-        Address(f.a_base() + (row / T - f.row_begin() / T) * f.a_stride() + tile / PARTS), "Y");
+        Address(f.a_base() + (row / T - f.row_begin() / T) * f.a_stride() + tile / PARTS));
     const OperandWord word = y[(row % T).to_uint()][(tile % PARTS).to_uint()][address];
     StreamWord out;
 lanes:
@@ -181,7 +181,7 @@ void collect(const Instruction& f, const XBuffer& x, const RowBuffer& y, stream<
     ap_uint<16> tile = 0;
     DataBeat beat;
     StreamWord word;
-    trips("data", "store", count);
+    HWGEN_TRIPS("data", "store", count);
 store:
     for (Count i = 0; i < count; i++) {
 #pragma HLS pipeline II=1
@@ -216,7 +216,7 @@ void write_beats(DataBeat* gmem1, std::uint64_t address, ap_uint<32> bytes, stre
     const Count count = bytes / DATA_BYTES;
     const int rest = (bytes % DATA_BYTES).to_int();
     const std::uint64_t first = address / DATA_BYTES;
-    trips("data", "write", count);
+    HWGEN_TRIPS("data", "write", count);
 beats:
     for (Count i = 0; i < count; i++) {
 #pragma HLS pipeline II=1

@@ -18,10 +18,9 @@ Mode mode_of(const Instruction& f) {
 
 // A C-word of a row, as a banked buffer has it.
 template <int BANKS, int DEPTH, class Word>
-void put(Word (&buffer)[BANKS][PARTS][DEPTH], Address base, Address stride, Row row, Address word, const Logit out[C],
-         const char* name) {
+void put(Word (&buffer)[BANKS][PARTS][DEPTH], Address base, Address stride, Row row, Address word, const Logit out[C]) {
 #pragma HLS inline
-    const Address address = within<DEPTH>(Address(base + row / BANKS * stride + word / PARTS), name);
+    const Address address = within<DEPTH>(Address(base + row / BANKS * stride + word / PARTS));
 lanes:
     for (int c = 0; c < C; c++) {
 #pragma HLS unroll
@@ -31,7 +30,7 @@ lanes:
 
 void put_stream(const Instruction& f, XBuffer& x, Row row, Address word, const Logit out[C]) {
 #pragma HLS inline
-    const Address address = within<X_DEPTH>(Address(f.d_base() + row * f.d_stride() + word), "X");
+    const Address address = within<X_DEPTH>(Address(f.d_base() + row * f.d_stride() + word));
     const StreamWord old = x[address];
     StreamWord sum;
 lanes:
@@ -57,7 +56,7 @@ void matmul(const Pass& pass, const Section& s, stream<Accumulators>& rows, stre
     Row row = row_first;
     ap_uint<16> place = 0, tile = 0;  // of the row in its tile of all rows; output tile
     const ap_uint<16> height = s.row_tiles * T;
-    trips("drain", "matmul", count);
+    HWGEN_TRIPS("drain", "matmul", count);
 matmul:
     for (Count i = 0; i < count; i++) {
 #pragma HLS pipeline II=1
@@ -67,19 +66,19 @@ matmul:
         const Accumulators sums = rows.read();
         if (row >= pass.row_begin && row < pass.row_end) {
             const int entry = (f.expert() * QUEUE_STRIDE + row).to_int();
-            const QueueEntry queued = queue[f.scatter() ? within<QUEUE_DEPTH>(entry, "queues") : 0];
+            const QueueEntry queued = queue[f.scatter() ? within<QUEUE_DEPTH>(entry) : 0];
             const Row target = f.scatter() ? Row(queued.token) : row;
             const Address word = f.d_word() + tile;
             Logit out[C];
             r.factor = queued.weight;
             postprocess(sums, p, r, table, out);
             switch (f.dest()) {
-                case TO_Y: put<T, Y_DEPTH>(y, f.d_base(), f.d_stride(), target, word, out, "Y"); break;
-                case TO_H: put<T, H_DEPTH>(h, f.d_base(), f.d_stride(), target, word, out, "H"); break;
-                case TO_K: put<C, K_DEPTH>(keys, f.d_base(), f.d_stride(), target, word, out, "K"); break;
+                case TO_Y: put<T, Y_DEPTH>(y, f.d_base(), f.d_stride(), target, word, out); break;
+                case TO_H: put<T, H_DEPTH>(h, f.d_base(), f.d_stride(), target, word, out); break;
+                case TO_K: put<C, K_DEPTH>(keys, f.d_base(), f.d_stride(), target, word, out); break;
                 case TO_V: {
                     const Address address =
-                        within<V_DEPTH>(Address(f.d_base() + target / K * f.d_stride() + word), "V");
+                        within<V_DEPTH>(Address(f.d_base() + target / K * f.d_stride() + word));
                 value_lanes:
                     for (int c = 0; c < C; c++) {
 #pragma HLS unroll
@@ -88,7 +87,7 @@ matmul:
                     break;
                 }
                 case TO_LOGITS: {
-                    const int address = within<LOGIT_DEPTH>((target * GATE_STRIDE + word).to_int(), "logits");
+                    const int address = within<LOGIT_DEPTH>((target * GATE_STRIDE + word).to_int());
                 logit_lanes:
                     for (int c = 0; c < GATE_LANES; c++) {
 #pragma HLS unroll
@@ -128,14 +127,14 @@ parameters:
     Address tile = 0;
     Stream most[T];
 #pragma HLS array_partition variable=most dim=1 type=complete
-    trips("drain", "scores", count);
+    HWGEN_TRIPS("drain", "scores", count);
 scores:
     for (Count i = 0; i < count; i++) {
 #pragma HLS pipeline II=1
 #pragma HLS loop_tripcount min=8 max=10000
         Logit out[C];
         postprocess(rows.read(), p, r, table, out);
-        const Address address = within<SCORE_DEPTH>(Address(ap_uint<16>(tile / PARTS) * 2 + s.half), "scores");
+        const Address address = within<SCORE_DEPTH>(Address(ap_uint<16>(tile / PARTS) * 2 + s.half));
         Stream maximum = tile == 0 ? Stream(-32768) : most[t];
     lanes:
         for (int c = 0; c < C; c++) {
@@ -173,7 +172,7 @@ parameters:
     Sums total;
     ap_uint<8> t = 0;
     Address tile = 0;
-    trips("drain", "context", count);
+    HWGEN_TRIPS("drain", "context", count);
 context:
     for (Count i = 0; i < count; i++) {
 #pragma HLS pipeline II=1
@@ -185,7 +184,7 @@ context:
         postprocess(rows.read(), p, r, table, out);
         const Row row = s.first_group * T + t;
         if (row >= pass.row_begin && row < pass.row_end)
-            put<T, Y_DEPTH>(y, f.d_base(), f.d_stride(), row, Address(f.d_word() + tile), out, "Y");
+            put<T, Y_DEPTH>(y, f.d_base(), f.d_stride(), row, Address(f.d_word() + tile), out);
         t++;
         if (t == T) {
             t = 0;

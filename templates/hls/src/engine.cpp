@@ -117,7 +117,7 @@ void engine(HWGEN_WEIGHT_PARAMETERS, const std::uint64_t shares[WEIGHT_PORTS], c
     const ap_uint<17> words = f.k_steps() + PARAM_WORDS;
     if (row_end <= row_begin) return;  // an empty queue
     const Row passes = attention ? Row(tiles + 1) : Row(1);
-    trips("engine", "passes", passes.to_uint64());
+    HWGEN_TRIPS("engine", "passes", passes.to_uint64());
 passes:
     for (Row number = 0; number < passes; number++) {
 #pragma HLS loop_tripcount min=1 max=64

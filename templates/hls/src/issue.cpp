@@ -17,10 +17,9 @@ Slice slice_of(ap_uint<16> step) {
 
 // A step's lanes of the rows that a word address names, one in each bank.
 template <int BANKS, int DEPTH, class Word, class Lane>
-void lanes_of(const Word (&buffer)[BANKS][PARTS][DEPTH], Address base, const Slice& slice, Lane lanes[BANKS][K],
-              const char* name) {
+void lanes_of(const Word (&buffer)[BANKS][PARTS][DEPTH], Address base, const Slice& slice, Lane lanes[BANKS][K]) {
 #pragma HLS inline
-    const Address address = within<DEPTH>(Address(base + slice.word), name);
+    const Address address = within<DEPTH>(Address(base + slice.word));
 banks:
     for (int bank = 0; bank < BANKS; bank++) {
 #pragma HLS unroll
@@ -92,7 +91,7 @@ void matmul(const Pass& pass, const RowBuffer& y, const HBuffer& h, Ring& ring, 
     ap_uint<4> parameter_word = 0;
     Parameters p;
     bool in_parameters = true;
-    trips("issue", "matmul", count);
+    HWGEN_TRIPS("issue", "matmul", count);
 matmul:
     for (Count i = 0; i < count; i++) {
 #pragma HLS pipeline II=1
@@ -129,8 +128,8 @@ matmul:
             out.last = step + 1 == s.steps;
             if (out.valid) {
                 const Slice slice = slice_of(step);
-                if (f.source() == FROM_Y) lanes_of<T, Y_DEPTH>(y, base, slice, out.a, "Y");
-                else lanes_of<T, H_DEPTH>(h, base, slice, out.a, "H");
+                if (f.source() == FROM_Y) lanes_of<T, Y_DEPTH>(y, base, slice, out.a);
+                else lanes_of<T, H_DEPTH>(h, base, slice, out.a);
                 unpack(word, out.b);
             }
             steps.write(out);
@@ -153,25 +152,29 @@ void scores_of(const Pass& pass, const Section& s, const HBuffer& h, const KeyBu
     const Count count = issue_iterations(s);
     const Address base = f.a_base() + ap_uint<16>(s.first_group - pass.row_begin / T) * f.a_stride();
     Address key_base = f.k_base();
-    ap_uint<16> step = 0;
-    trips("issue", "scores", count);
+    const ap_uint<16> idle = s.period - s.steps;  // in front: so a period's last step is its end, whatever comes next
+    ap_uint<16> step = 0, waited = 0;
+    HWGEN_TRIPS("issue", "scores", count);
 scores:
     for (Count i = 0; i < count; i++) {
 #pragma HLS pipeline II=1
 #pragma HLS loop_tripcount min=8 max=10000
         Step out;
-        out.valid = step < s.steps;
+        out.valid = waited == idle;
         out.first = step == 0;
-        out.last = step + 1 == s.steps;
+        out.last = out.valid && step + 1 == s.steps;
         if (out.valid) {
             const Slice slice = slice_of(step);
-            lanes_of<T, H_DEPTH>(h, base, slice, out.a, "H");
-            lanes_of<C, K_DEPTH>(keys, key_base, slice, out.b, "K");
+            lanes_of<T, H_DEPTH>(h, base, slice, out.a);
+            lanes_of<C, K_DEPTH>(keys, key_base, slice, out.b);
+            step++;
+        } else {
+            waited++;
         }
         steps.write(out);
-        step++;
-        if (step == s.period) {
+        if (out.last) {
             step = 0;
+            waited = 0;
             key_base += f.k_stride();
         }
     }
@@ -183,23 +186,24 @@ void context_of(const Pass& pass, const Section& s, const ValueBuffer& values, c
     const Count count = issue_iterations(s);
     const Row first_key = pass.row_begin % W, end_key = first_key + (pass.row_end - pass.row_begin);
     Sums total;
-    ap_uint<16> step = 0, tile = 0;
+    const ap_uint<16> idle = s.period - s.steps;
+    ap_uint<16> step = 0, waited = 0, tile = 0;
     Address value_base = f.v_base();
-    trips("issue", "context", count);
+    HWGEN_TRIPS("issue", "context", count);
 context:
     for (Count i = 0; i < count; i++) {
 #pragma HLS pipeline II=1
 #pragma HLS loop_tripcount min=8 max=10000
         Step out;
-        out.valid = step < s.steps;
+        out.valid = waited == idle;
         out.first = step == 0;
-        out.last = step + 1 == s.steps;
+        out.last = out.valid && step + 1 == s.steps;
         if (out.valid) {
             Slice slice = slice_of(step);
             slice.word = Address(slice.word * 2) + s.half;  // the halves' words take turns
             Stream score[T][K];
-            lanes_of<T, SCORE_DEPTH>(scores, Address(0), slice, score, "scores");
-            const Address address = within<V_DEPTH>(Address(value_base + tile), "V");
+            lanes_of<T, SCORE_DEPTH>(scores, Address(0), slice, score);
+            const Address address = within<V_DEPTH>(Address(value_base + tile));
         rows:
             for (int t = 0; t < T; t++) {
 #pragma HLS unroll
@@ -225,12 +229,15 @@ context:
                 }
             }
             if (out.last && tile == 0) sums.write(total);
+            step++;
+            value_base += f.v_stride();
+        } else {
+            waited++;
         }
         steps.write(out);
-        step++;
-        value_base += f.v_stride();
-        if (step == s.period) {
+        if (out.last) {
             step = 0;
+            waited = 0;
             value_base = f.v_base();
             tile++;
         }

@@ -16,10 +16,10 @@ ap_uint<6> leading_zeros(ap_uint<52> value) {
 #pragma HLS inline
     ap_uint<6> zeros = 0;
     bool found = false;
-pairs:  // rounded down to even
-    for (int bit = 50; bit >= 0; bit -= 2) {
+pairs:  // of bits from the top: rounded down to even
+    for (int pair = 0; pair < 26; pair++) {
 #pragma HLS unroll
-        found = found || value[bit + 1] || value[bit];
+        found = found || value[51 - 2 * pair] || value[50 - 2 * pair];
         if (!found) zeros += 2;
     }
     return zeros;
@@ -45,12 +45,12 @@ void measure(const Instruction& f, const XBuffer& x, stream<StreamWord>& words, 
     ap_uint<16> tile = 0;
     ap_int<32> sum = 0;
     ap_uint<47> squares = 0;
-    trips("layernorm", "measure", count);
+    HWGEN_TRIPS("layernorm", "measure", count);
 measure:
     for (Count i = 0; i < count; i++) {
 #pragma HLS pipeline II=1
 #pragma HLS loop_tripcount min=24 max=10000
-        const StreamWord word = x[within<X_DEPTH>(Address(base + tile), "X")];
+        const StreamWord word = x[within<X_DEPTH>(Address(base + tile))];
         ap_int<22> total = 0;
         ap_uint<37> square = 0;
     lanes:
@@ -78,7 +78,7 @@ void scale(const Instruction& f, const NormTable& table, stream<StreamWord>& wor
     Statistics s;
     Row row = f.row_begin();
     ap_uint<16> tile = 0;
-    trips("layernorm", "scale", count);
+    HWGEN_TRIPS("layernorm", "scale", count);
 scale:
     for (Count i = 0; i < count; i++) {
 #pragma HLS pipeline II=1
@@ -88,7 +88,7 @@ scale:
         const int at = first + 4 * tile.to_int();
         const StreamWord low = table[at], high = table[at + 1], gamma = table[at + 2];
         const Address address =
-            within<Y_DEPTH>(Address(f.d_base() + row / T * f.d_stride() + tile / PARTS), "Y");
+            within<Y_DEPTH>(Address(f.d_base() + row / T * f.d_stride() + tile / PARTS));
     lanes:
         for (int c = 0; c < C; c++) {
 #pragma HLS unroll

@@ -11,14 +11,14 @@ void gather(const Instruction& f, Row rows, const Queue& queue, const RowBuffer&
     const Count count = mover_iterations(f, rows);
     Row row = 0;
     ap_uint<16> tile = 0;
-    trips("mover", "gather", count);
+    HWGEN_TRIPS("mover", "gather", count);
 gather:
     for (Count i = 0; i < count; i++) {
 #pragma HLS pipeline II=1
 #pragma HLS loop_tripcount min=0 max=10000
         const Row token = queue[(f.expert() * QUEUE_STRIDE + row).to_uint()].token;
-        const Address from = within<Y_DEPTH>(Address(f.a_base() + token / T * f.a_stride() + tile / PARTS), "Y");
-        const Address to = within<H_DEPTH>(Address(f.d_base() + row / T * f.d_stride() + tile / PARTS), "H");
+        const Address from = within<Y_DEPTH>(Address(f.a_base() + token / T * f.a_stride() + tile / PARTS));
+        const Address to = within<H_DEPTH>(Address(f.d_base() + row / T * f.d_stride() + tile / PARTS));
         const int part = (tile % PARTS).to_int();
         h[(row % T).to_uint()][part][to] = y[(token % T).to_uint()][part][from];
         tile++;
@@ -37,14 +37,14 @@ void mean(const Instruction& f, const RowBuffer& y, HBuffer& h) {
     ap_uint<16> tile = 0;
     ap_int<26> sum[C];
 #pragma HLS array_partition variable=sum dim=1 type=complete
-    trips("mover", "mean", count);
+    HWGEN_TRIPS("mover", "mean", count);
 mean:
     for (Count i = 0; i < count; i++) {
 #pragma HLS pipeline II=1
 #pragma HLS loop_tripcount min=24 max=10000
         const Address from =
-            within<Y_DEPTH>(Address(f.a_base() + (row / T - first_group) * f.a_stride() + tile / PARTS), "Y");
-        const Address to = within<H_DEPTH>(Address(f.d_base() + tile / PARTS), "H");
+            within<Y_DEPTH>(Address(f.a_base() + (row / T - first_group) * f.a_stride() + tile / PARTS));
+        const Address to = within<H_DEPTH>(Address(f.d_base() + tile / PARTS));
         const int part = (tile % PARTS).to_int();
         const OperandWord word = y[(row % T).to_uint()][part][from];
         OperandWord out;

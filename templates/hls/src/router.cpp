@@ -37,8 +37,9 @@ places:
         before[k] = ranking.taken[k] && ranking.logit[k] >= logit;
     }
 moves:
-    for (int k = MAX_TOPK - 1; k >= 0; k--) {
+    for (int place = 0; place < MAX_TOPK; place++) {
 #pragma HLS unroll
+        const int k = MAX_TOPK - 1 - place;  // from the end: each takes from the one in front of it
         const bool mine = !before[k] && (k == 0 || before[k > 0 ? k - 1 : 0]);
         if (mine) {
             ranking.logit[k] = logit;
@@ -58,12 +59,12 @@ void choose(const Instruction& f, const LogitBuffer& logits, stream<Choice>& cho
     Ranking ranking;
     Row row = f.row_begin();
     ap_uint<9> expert = 0;
-    trips("router", "choose", count);
+    HWGEN_TRIPS("router", "choose", count);
 choose:
     for (Count i = 0; i < count; i++) {
 #pragma HLS pipeline II=1
 #pragma HLS loop_tripcount min=16 max=10000
-        const int address = within<LOGIT_DEPTH>((row * GATE_STRIDE + expert / GATE_LANES).to_int(), "logits");
+        const int address = within<LOGIT_DEPTH>((row * GATE_STRIDE + expert / GATE_LANES).to_int());
         const Logit logit = logits[address].lane[(expert % GATE_LANES).to_uint()];
         if (expert == 0) {
         none:
@@ -108,7 +109,7 @@ void weigh(const Instruction& f, stream<Choice>& choices, stream<Weighing>& weig
     Weighing weighing;
     ap_uint<9> expert = 0;
     ap_uint<24> sum = 0;
-    trips("router", "weigh", count);
+    HWGEN_TRIPS("router", "weigh", count);
 weigh:
     for (Count i = 0; i < count; i++) {
 #pragma HLS pipeline II=1
@@ -146,7 +147,7 @@ void enqueue(const Instruction& f, stream<Weighing>& weighings, Queue& queue, Co
             counts[e] = 0;
         }
     }
-    trips("router", "enqueue", count);
+    HWGEN_TRIPS("router", "enqueue", count);
 enqueue:
     for (Count i = 0; i < count; i++) {
 #pragma HLS pipeline II=1

@@ -21,7 +21,7 @@ constexpr int INSTRUCTION_BEATS = INSTRUCTION_BYTES > DATA_BYTES ? INSTRUCTION_B
 
 Instruction fetch(const DataBeat* gmem1, std::uint64_t address) {
     Instruction f;
-    trips("sequencer", "fetch", INSTRUCTION_BEATS);
+    HWGEN_TRIPS("sequencer", "fetch", INSTRUCTION_BEATS);
 fetch:
     for (int beat = 0; beat < INSTRUCTION_BEATS; beat++) {
 #pragma HLS pipeline II=1
@@ -31,9 +31,9 @@ fetch:
 #pragma HLS unroll
             ap_uint<32> value = 0;
         bytes:
-            for (int byte = 3; byte >= 0; byte--) {
+            for (int byte = 0; byte < 4; byte++) {
 #pragma HLS unroll
-                value = (value << 8) | ap_uint<32>(data.byte[4 * word + byte]);
+                value |= ap_uint<32>(data.byte[4 * word + byte]) << (8 * byte);
             }
             f.word[beat * (DATA_BYTES / 4) + word] = value;
         }
@@ -41,8 +41,8 @@ fetch:
     return f;
 }
 
+#if defined(HWGEN_CSIM)
 const char* unit_of(const Instruction& f) {
-#pragma HLS inline
     switch (f.op()) {
         case MATMUL:
         case ATTENTION: return "engine";
@@ -54,6 +54,7 @@ const char* unit_of(const Instruction& f) {
         default: return "data";
     }
 }
+#endif
 
 // Iterations that an instruction takes; with what it moves, which is counted if it runs.
 Count cost_of(const Instruction& f, Row rows, Results& r, bool runs) {
@@ -132,11 +133,11 @@ instructions:
         const Count cost = cost_of(f, rows, r, false);
         if (a.watchdog != 0 && run.image_cycles + cost > a.watchdog) return WATCHDOG;
         run.image_cycles += cost_of(f, rows, r, true);
-        trips("unit", unit_of(f), ap_uint<47>(cost - INSTRUCTION_BEATS).to_uint64());
+        HWGEN_TRIPS("unit", unit_of(f), ap_uint<47>(cost - INSTRUCTION_BEATS).to_uint64());
         if (f.op() == END) return NONE;
         execute(HWGEN_WEIGHT_ARGUMENTS, gmem1, a, f, rows, run, b);
         run.progress.kept = kept_after(f, run.progress.kept);
-        executed(i.to_int());
+        HWGEN_EXECUTED(i.to_int());
     }
     run.index = count;
     return PROGRAM_RANGE;

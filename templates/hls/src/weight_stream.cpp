@@ -71,7 +71,7 @@ ports:
 #pragma HLS unroll
         first[port] = command.address[port] / PORT_BYTES;
     }
-    trips("read_weights", "beats", count);
+    HWGEN_TRIPS("read_weights", "beats", count);
 beats:
     for (Count i = 0; i < count; i++) {
 #pragma HLS pipeline II=1
@@ -97,7 +97,7 @@ void widen(const WeightCommand& command, stream<PortsBeat>& beats, stream<RingWo
     ap_uint<7> piece = 0, part = 0;  // of the beat, of the word
     ap_uint<24> left = parameters;   // parts of a kind: a tile's parameters, then its weights
     bool in_weights = false, second = false;
-    trips("widen", "parts", count);
+    HWGEN_TRIPS("widen", "parts", count);
 parts:
     for (Count i = 0; i < count; i++) {
 #pragma HLS pipeline II=1
