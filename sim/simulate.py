@@ -88,7 +88,7 @@ class Report:
     tasks: dict[str, TaskReport]
     seconds: float = 0.0
     loops: dict[str, Loop] = field(default_factory=dict)  #: of C-simulation, all runs together
-    rtl_cycles: dict[str, float] = field(default_factory=dict)  #: beside them, per task: of an image, by the cycle model
+    rtl_cycles: dict[str, float] = field(default_factory=dict)  #: beside them, of an image, by the cycle model
     note: str | None = None  #: what could not be compared, and why
 
     @property

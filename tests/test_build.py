@@ -51,7 +51,8 @@ def test_output_directory(config, tmp_path):
     for name in (
         "rtl/hwgen_accelerator.v", "rtl/waivers.vlt", "include/hwgen_regs.h", "harness/main.cpp", "harness/jobs.h",
         "harness/dram.h", "harness/memory.h", "harness/serve.h", "harness/harness.vlt",
-        "driver/python/hwgen_driver/accelerator.py", "driver/c/src/hwgen.c", "program.bin", "weights.bin", "memory_map.json", "model/model.yaml",
+        "driver/python/hwgen_driver/accelerator.py",
+        "driver/c/src/hwgen.c", "program.bin", "weights.bin", "memory_map.json", "model/model.yaml",
         "config.yaml", "tests/test_accelerator.py", "README.md",
         "hwgen_accelerator.core", "fusesoc/jobs.txt", "vivado/synth.tcl", "vivado/ip/component.xml",
         "model/weights.safetensors", "images.npz", "models/other/program.bin", "models/other/model/model.yaml",

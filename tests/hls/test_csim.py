@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from hwgen.machine.isa import BYTES, OPCODES, Op, encode
+from hwgen.machine.isa import BY_NAME, BYTES, OPCODES, Op, encode
 from hwgen.machine.regmap import Error
 from sim.harness import Disturbance, Job, SimulationError
 from tests.hls.helpers import c_simulation
@@ -114,3 +115,66 @@ def store(**fields: int) -> bytes:
 def test_error_codes(code, options, error, index):
     result = run(code, **options)
     assert (Error(result.error), result.error_index) == (error, index)
+
+
+def test_an_address_outside_of_a_buffer_is_found():
+    """What the RTL would read or write there is anything; a compiler that does it is wrong."""
+    with pytest.raises(SimulationError, match="word 65535 of a memory of"):
+        run(store(a_base=0xFFFF) + END)
+
+
+@pytest.mark.parametrize("options", [{"fault": (0, 1)}, {"disturbance": Disturbance(stop=5)}], ids=["fault", "stop"])
+def test_what_has_no_bus_is_refused(options):
+    with pytest.raises(SimulationError, match="C-simulation has no bus"):
+        run(END, **options)
+
+
+def spoilt(work: Work, count: int) -> list[bytes]:
+    """Programs of one instruction: the compiler's, with a field changed, or a bit that it does not read."""
+    rng = np.random.default_rng(1)
+    of_op: dict[Op, list] = {}
+    for task in work.tasks:
+        for one in work.compiled.instructions[task]:
+            of_op.setdefault(one.op, []).append(one)
+    programs = []
+    for _ in range(count):
+        op = list(of_op)[rng.integers(len(of_op))]
+        instr = of_op[op][rng.integers(len(of_op[op]))]
+        fields = dict(instr.fields)
+        names = [name for name in OPCODES[op][1] if name != "slack"]
+        if names and rng.random() < 0.9:
+            name = names[rng.integers(len(names))]
+            most = (1 << BY_NAME[name].bits) - 1
+            value = fields.get(name, 0)
+            anywhere = int(rng.integers(most + 1))
+            near = [0, 1, most, value + 1, max(value, 1) - 1, 2 * value, anywhere, anywhere & ~255, 1 << 20]
+            fields[name] = min(int(rng.choice(near)), most)
+        code = bytearray(encode(op, **fields))
+        if rng.random() < 0.1:
+            code[rng.integers(BYTES) * rng.integers(2)] ^= 1 << rng.integers(8)
+        programs.append(bytes(code) + END)
+    return programs
+
+
+def test_what_is_refused_is_what_the_rtl_refuses():
+    """Code and index; what is let through here must not be an error there, but of time."""
+    work = SMALL.works(1)[0]
+    weights, image, late = work.compiled.weights, work.input(0), (Error.WATCHDOG, Error.NONE)
+    programs = [work.compiled.program.ljust(-(-len(work.compiled.program) // BYTES) * BYTES, b"\0") + code
+                for code in spoilt(work, 400)]  # fmt: skip
+    entry = len(programs[0]) - 2 * BYTES
+
+    def jobs(watchdog: int) -> list[Job]:
+        return [Job(entry, image, 4 * LINE, memory=(code, weights), watchdog=watchdog) for code in programs]
+
+    rtl = [Error(result.error) for result in harness(work.p).run(jobs(3000), program=b"", weights=b"")]
+    found = []
+    for job in jobs(1):  # an instruction that may run would take longer
+        result = c_simulation(work.p).run([job], program=b"", weights=b"")[0]
+        found.append(Error(result.error))
+    assert [ours if ours not in late else "runs" for ours in found] == [
+        theirs if theirs not in late else "runs" for theirs in rtl
+    ]
+    refused = {code for code in found if code not in late}
+    assert refused >= {Error.FIELD, Error.OPCODE, Error.PROGRAM_RANGE, Error.OUTPUT_RANGE, Error.INPUT_RANGE,
+                       Error.NOT_FETCHED}  # fmt: skip
