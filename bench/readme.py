@@ -1,4 +1,4 @@
-"""Writes what was measured into README.md and docs/results.md, from bench/{results,tokens,synth,fidelity}.json:
+"""Writes what was measured into README.md and docs/results.md, from the JSON files beside this one:
 
 python -m bench.readme
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.fidelity import RESULTS as FIDELITY
+from bench.hls import RESULTS as HLS
 from bench.run import RESULTS, SYNTHESIS, TOKENS
 from bench.synth import SPEED_GRADE
 
@@ -67,7 +68,7 @@ def reference_machine(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row["memory_latency"] == LATENCY and all(row[name] == base[name] for name in same)]
 
 
-def short_text(rows: Sequence[Row], tokens: Sequence[Row], synthesis: Sequence[Row], fidelity: Sequence[Row]) -> str:
+def short_text(rows: Sequence[Row], tokens: Sequence[Row], fidelity: Sequence[Row]) -> str:
     """The README's tables: each network's first task on the reference machine, and against whom; a trained network."""
     mine = reference_machine(rows)
     lines = []
@@ -150,8 +151,8 @@ def placed(synthesis: Sequence[Row]) -> str:
     return "\n".join(
         paragraph(
             f"{row['what']}, {shape(row)}, placed and routed (`python -m bench.synth --ecp5`): {row['mhz']} MHz at "
-            f"speed grade {SPEED_GRADE} (wanted: 100; one seed of the placer, and edits that should not matter moved "
-            f"it between 81 and 100), {row['lut']:,} LUT, {row['ff']:,} FF, {row['dsp']} multipliers, "
+            f"speed grade {SPEED_GRADE}, the median of {len(row['fmax'])} seeds of the placer, {min(row['fmax'])} to "
+            f"{max(row['fmax'])} (wanted: 100), {row['lut']:,} LUT, {row['ff']:,} FF, {row['dsp']} multipliers, "
             f"{row['bram18']} block RAMs."
         )
         for row in synthesis
@@ -159,8 +160,24 @@ def placed(synthesis: Sequence[Row]) -> str:
     )
 
 
-def long_text(rows: Sequence[Row], tokens: Sequence[Row], synthesis: Sequence[Row], fidelity: Sequence[Row]) -> str:
-    """All of `make bench`, `bench.tokens`, `bench.synth` and `bench.fidelity`."""
+def c_simulation(hls: Sequence[Row]) -> str:
+    """Iterations by unit beside the RTL's cycles."""
+    units = list(dict.fromkeys(unit for row in hls for unit in row["iterations"] if unit != "engine"))
+    heads = "model, task", "seconds per image", "RTL's cycle model", "engine", "of the RTL"
+    return table((*heads, *units), (
+        (
+            f"{row['model']}, {row['task']}", row["seconds_per_image"], f"{row['rtl_cycles']:,}",
+            f"{row['iterations']['engine']:,}", f"{row['iterations']['engine'] / row['rtl_cycles']:.1%}",
+            *(f"{row['iterations'].get(unit, 0):,}" for unit in units),
+        )
+        for row in hls
+    ))  # fmt: skip
+
+
+def long_text(
+    rows: Sequence[Row], tokens: Sequence[Row], synthesis: Sequence[Row], fidelity: Sequence[Row], hls: Sequence[Row]
+) -> str:  # fmt: skip
+    """All of `make bench`, `bench.tokens`, `bench.synth`, `bench.hls` and `bench.fidelity`."""
     trained, released = ([row for row in fidelity if row["network"] == one] for one in (TRAINED, RELEASED))
     return "\n\n".join((
         "## Full-size models: `make bench`",
@@ -189,6 +206,16 @@ def long_text(rows: Sequence[Row], tokens: Sequence[Row], synthesis: Sequence[Ro
         "Yosys for UltraScale+:",
         resources(synthesis),
         placed(synthesis),
+        "## The same machine as C++ for Vitis HLS: `python -m bench.hls`",
+        paragraph(
+            f"C-simulation on one core, bit for bit, compiled in {max(row['compile_seconds'] for row in hls)} s at "
+            "most; and the iterations of its loops, which is what it would take at II = 1 but for the latency of each "
+            "loop. The engine is the array's loops, next to the cycles that the cycle model has for the RTL, where "
+            "units work side by side. Here they take turns: all others come on top, and under `weights` what an "
+            "instruction waits for its own, as none are read ahead. A small network's engine waits in the RTL, too. "
+            "What it means: [the second backend](hls.md)."
+        ),
+        c_simulation(hls),
         "## Faithful to trained networks: `python -m bench.fidelity`",
         paragraph(
             "The integer network, as golden model and hardware compute it, against the float one. DINOv2 ViT-S/14 (the "
@@ -211,8 +238,13 @@ def filled(page: Path) -> str:
     """The page with the part between its marks replaced."""
     before, rest = page.read_text("utf-8").split(BEGIN)
     after = rest.split(END, 1)[1]
-    measured = [json.loads(path.read_text()) for path in (RESULTS, TOKENS, SYNTHESIS, FIDELITY)]
-    text = {README: short_text, RESULTS_PAGE: long_text}[page](*measured)
+    rows, tokens, synthesis, fidelity, hls = (
+        json.loads(path.read_text()) for path in (RESULTS, TOKENS, SYNTHESIS, FIDELITY, HLS)
+    )
+    if page == README:
+        text = short_text(rows, tokens, fidelity)
+    else:
+        text = long_text(rows, tokens, synthesis, fidelity, hls)
     return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
 
 

@@ -88,7 +88,7 @@ void run_pass(HWGEN_WEIGHT_PARAMETERS, const Pass& pass, Buffers& b) {
 }  // namespace
 
 EngineCost engine_cost(const Instruction& f, Row rows) {
-    EngineCost cost{0, 0, 0, 0};
+    EngineCost cost{0, 0, 0, 0, 0};
     if (f.op() == MATMUL) {
         const Row row_end = f.use_queue() ? rows : Row(f.row_end());
         const Section s = matmul_section(f, f.row_begin(), row_end);
@@ -96,8 +96,9 @@ EngineCost engine_cost(const Instruction& f, Row rows) {
         if (f.use_queue() && rows == 0) return cost;
         cost.steps = ap_uint<32>(s.tiles * s.row_tiles) * s.steps;
         cost.weight_bytes = ap_uint<33>(weight_beats(command)) * ap_uint<9>(WEIGHT_BYTES);
-        cost.iterations = larger_of(larger_of(issue_iterations(s), drained_rows(s)),
-                                    larger_of(weight_beats(command), weight_parts(command)));
+        cost.iterations = larger_of(issue_iterations(s), drained_rows(s));
+        const Count reading = larger_of(weight_beats(command), weight_parts(command));
+        if (reading > cost.iterations) cost.waiting = reading - cost.iterations;
     } else {
         const Row tiles = groups(f.row_begin(), f.row_end());
         const Section scores = scores_section(f, 0, false), context = context_section(f, 0, false);

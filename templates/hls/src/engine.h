@@ -13,9 +13,10 @@ struct EngineState {
     ap_uint<1> half;        // of the score buffer, for the next query tile
 };
 
-// What an instruction of the engine takes, in iterations at II = 1, and what it moves.
+// What an instruction of the engine takes, in iterations at II = 1, and what it moves. `waiting`: iterations in which its
+// weights are still read and widened when all else is done; those of the next instruction are not read meanwhile.
 struct EngineCost {
-    Count iterations, steps, weight_bytes, kv_bytes;
+    Count iterations, waiting, steps, weight_bytes, kv_bytes;
 };
 
 // `rows`: of the expert's queue, if the instruction uses it.

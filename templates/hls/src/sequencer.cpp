@@ -54,19 +54,28 @@ const char* unit_of(const Instruction& f) {
         default: return "data";
     }
 }
+
+// An instruction's iterations, its wait for weights apart.
+void count_unit(const Instruction& f, Row rows, Count cost) {
+    const std::uint64_t all = cost.to_uint64() - INSTRUCTION_BEATS;
+    const bool engine = f.op() == MATMUL || f.op() == ATTENTION;
+    const std::uint64_t waiting = engine ? engine_cost(f, rows).waiting.to_uint64() : 0;
+    trips("unit", unit_of(f), all - waiting);
+    if (waiting) trips("unit", "weights", waiting);
+}
 #endif
 
 // Iterations that an instruction takes; with what it moves, which is counted if it runs.
 Count cost_of(const Instruction& f, Row rows, Results& r, bool runs) {
 #pragma HLS inline
-    EngineCost engine{0, 0, 0, 0};
+    EngineCost engine{0, 0, 0, 0, 0};
     DataCost data{0, 0, 0};
     Count iterations = INSTRUCTION_BEATS;
     switch (f.op()) {
         case MATMUL:
         case ATTENTION:
             engine = engine_cost(f, rows);
-            iterations += engine.iterations;
+            iterations += engine.iterations + engine.waiting;
             break;
         case NORM: iterations += layernorm_iterations(f); break;
         case ROUTE: iterations += router_iterations(f); break;
@@ -133,7 +142,9 @@ instructions:
         const Count cost = cost_of(f, rows, r, false);
         if (a.watchdog != 0 && run.image_cycles + cost > a.watchdog) return WATCHDOG;
         run.image_cycles += cost_of(f, rows, r, true);
-        HWGEN_TRIPS("unit", unit_of(f), ap_uint<47>(cost - INSTRUCTION_BEATS).to_uint64());
+#if defined(HWGEN_CSIM)
+        count_unit(f, rows, cost);
+#endif
         if (f.op() == END) return NONE;
         execute(HWGEN_WEIGHT_ARGUMENTS, gmem1, a, f, rows, run, b);
         run.progress.kept = kept_after(f, run.progress.kept);
