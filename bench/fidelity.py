@@ -81,7 +81,7 @@ def measure_dinov2(methods: list[str], say: Say) -> Iterator[Row]:
         "image_size": {"height": module.SIZE, "width": module.SIZE}, "heads": 6, "normalize": normalize,
         "activation": "gelu",
     })  # fmt: skip
-    network = load(files.checkpoint, "timm", settings).network(np.float32)
+    network = load(files.checkpoint, "timm", settings).network()
     task = network.model.tasks[0].name
     unseen = images["unseen"]
     wanted = network.run(unseen, task)
@@ -123,7 +123,7 @@ def complete(folder: Path) -> Path:
 def measure_edge_moe(folder: Path, methods: list[str], say: Say) -> Iterator[Row]:
     """Worst task: tokens behind the last layer, and tokens that get the same experts in the last layer with some."""
     imported: Imported = load(complete(folder), "edge-moe", Overrides(image_size=ImageSize(height=128, width=256)))
-    network = imported.network(np.float32)
+    network = imported.network()
     photographs = dinov2().photographs()
     calibration, unseen = (wide(photographs[part]) for part in ("calibration", "unseen"))
     seen = calibrate(network, calibration, say, Options())

@@ -90,6 +90,10 @@ def points() -> Iterator[Point]:
     yield Point(machine(4, 4, 2, 64, 128, max_experts=32, max_tokens=512))
     yield Point(machine(2, 8, 8, 128, 64), held_back=True)
     yield Point(machine(8, 8, 4, 128, 128, **EDGE), held_back=True)
+    yield Point(machine(4, 8, 4, 128, 64, weight_ports=2))
+    yield Point(machine(2, 4, 4, 256, 64, weight_ports=4))
+    large = EDGE | {"x_depth": 8192, "ultra_ram": True}
+    yield Point(machine(4, 8, 8, 256, 128, weight_ports=4, **large), held_back=True)
     yield Point(machine(4, 16, 8, 256, 128))
     yield Point(machine(4, 8, 8, 128, 128, multiplier_bits=18, max_experts=8), held_back=True)
     yield Point(machine(2, 4, 16, 512, 64, max_experts=64, x_depth=8192), held_back=True)

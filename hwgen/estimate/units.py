@@ -35,7 +35,8 @@ def features(unit: str, p: HwParams) -> dict[str, float]:
         "issue": {"row bits": p.row_bits},
         REST: {"t·word": t * word, "c·word": c * word, "c·k": c * k, "c": c, "data bus": p.data_bus},
         BESIDE: {"weight bus": p.weight_bus, "ring": 8 * p.ring_bytes, "data bus": p.data_bus,
-                 "queue": p.instruction_queue},
+                 "queue": p.instruction_queue, "other ports": p.weight_ports - 1,
+                 "lanes": p.weight_bus if p.weight_ports > 1 else 0},
     }  # fmt: skip
     return {"1": 1, **grows[unit]}
 
