@@ -1,9 +1,9 @@
 """Float forward of a multi-task MoE ViT checkpoint, with taps for calibration.
 
-Checkpoint layout (.npz; weights are [out, in]): `embed.w/.b`, `cls` and `dist` [1, D] (class and distillation token,
-where there are any), `pos` [N, D]; a layer: `lN.n1.g/.b`, `lN.qkv.w/.b` (q, k, v stacked; a head is a contiguous
-slice), `lN.proj.w/.b`, `lN.n2.g/.b`, then `lN.fc1`, `lN.fc2` or `lN.eE.fc1`, `lN.eE.fc2` with `lN.gateT` [experts, D]
-for task number T; `nf.g/.b` before heads with `norm: true`; `headT.w/.b`.
+Checkpoint layout (.npz; weights are [out, in]): `embed.w/.b`, `cls` and `dist` [1, D], `reg` [registers, D] (class,
+distillation and register tokens, where there are any), `pos` [N, D]; a layer: `lN.n1.g/.b`, `lN.qkv.w/.b` (q, k, v
+stacked; a head is a contiguous slice), `lN.proj.w/.b`, `lN.n2.g/.b`, then `lN.fc1`, `lN.fc2` or `lN.eE.fc1`,
+`lN.eE.fc2` with `lN.gateT` [experts, D] for task number T; `nf.g/.b` before heads with `norm: true`; `headT.w/.b`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def expected_checkpoint(model: Model) -> dict[str, tuple[int, ...]]:
 
     linear("embed", dim, model.patch_size)
     shapes["pos"] = (model.tokens, dim)
-    shapes.update(dict.fromkeys(prefix_names(model), (1, dim)))
+    shapes.update({name: (rows, dim) for name, rows in prefix_tokens(model).items()})
     for index, layer in enumerate(model.layers):
         name, mlp = f"l{index}", layer.mlp
         norm(f"{name}.n1")
@@ -59,9 +59,10 @@ def expected_checkpoint(model: Model) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def prefix_names(model: Model) -> list[str]:
-    """Checkpoint names of the tokens in front of the patches, in order."""
-    return ["cls", "dist"][: model.prefix]
+def prefix_tokens(model: Model) -> dict[str, int]:
+    """Checkpoint names of the tokens in front of the patches, in order, and how many each has."""
+    counts = {"cls": int(model.class_token), "dist": int(model.distillation_token), "reg": model.register_tokens}
+    return {name: count for name, count in counts.items() if count}
 
 
 def mlp_names(name: str, layer: Layer) -> list[str]:
@@ -140,7 +141,8 @@ class FloatModel:
         patches = grid.transpose(0, 1, 3, 2, 4, 5).reshape(len(images), model.patches, -1)
         tap("pixels", patches)
         x = self._linear("embed", patches)
-        tokens = [np.broadcast_to(self.tensors[name], (len(images), 1, model.dim)) for name in prefix_names(model)]
+        tokens = [np.broadcast_to(self.tensors[name], (len(images), count, model.dim))
+                  for name, count in prefix_tokens(model).items()]  # fmt: skip
         x = np.concatenate([*tokens, x], 1) + self.tensors["pos"]
         tap("embed", x)
         return x

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from hwgen.network.description import Description, MoeMlp, check, table_arrays
-from hwgen.network.floatmodel import FloatModel, mlp_names, prefix_names
+from hwgen.network.floatmodel import FloatModel, mlp_names, prefix_tokens
 from hwgen.quantize.calibrate import Statistics
 from hwgen.quantize.fixed import multiplier
 from hwgen.quantize.options import Options
@@ -162,8 +162,8 @@ class Converter:
         grid = Grid(step=1 / std, centre=np.zeros(len(std)))
         self._linear("embed", self.source["embed.w"], self.source["embed.b"], grid, self.s_x, "pixels", mean)
         position = self.source["pos"].copy()
-        for row, token in enumerate(prefix_names(model)):
-            position[row] += self.source[token][0]
+        if model.prefix:
+            position[: model.prefix] += np.concatenate([self.source[token] for token in prefix_tokens(model)])
         self.tensors["position"] = np.clip(np.rint(position / self.s_x), -32768, 32767).astype(np.int16)
 
     def _attention(self, index: int) -> None:

@@ -190,7 +190,7 @@ def run(description: Description, image: list[list[list[int]]], task_name: str) 
     """All tensors of one image by the names of docs/description.md, without a batch axis."""
     model, t = description.model, description.tensors
     rows = patches(image, model.patch.height, model.patch.width)
-    prefix = int(model.class_token) + int(model.distillation_token)
+    prefix = int(model.class_token) + int(model.distillation_token) + model.register_tokens
     position = t["position"].tolist()
     x = [*position[:prefix], *added(position[prefix:], linear(t, "embed", rows))]
     rows = [[0] * model.patch_size] * prefix + rows

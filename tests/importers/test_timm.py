@@ -115,7 +115,16 @@ def test_no_position_of_the_class_token(tmp_path: Path) -> None:
     path = saved(model, tmp_path)
     assert "the size of 15 patches, or of 16 (no_embed_class), which the checkpoint" in message(path)
     imported = load(path, overrides=told(image_size=ImageSize(height=32, width=32)))
-    assert imported.notes[0] == "no position embedding of the class token (no_embed_class)"
+    assert imported.notes[0] == "no position embedding of the tokens before the patches (no_embed_class)"
+    assert_same(imported, model)
+
+
+@pytest.mark.parametrize("changes", [{}, {"no_embed_class": True}, {"class_token": False, "global_pool": "avg"}])
+def test_register_tokens(tmp_path: Path, changes: dict[str, Any]) -> None:
+    model = vit(reg_tokens=3, **changes)
+    overrides = told(image_size=ImageSize(height=32, width=32), pooling=changes.get("global_pool", "token"))
+    structure = (imported := load(saved(model, tmp_path), overrides=overrides)).model
+    assert (structure.register_tokens, structure.prefix) == (3, 3 + changes.get("class_token", True))
     assert_same(imported, model)
 
 
@@ -168,7 +177,6 @@ def message(path: Path, overrides: Overrides | None = None) -> str:
 @pytest.mark.parametrize(
     ("changes", "tensor"),
     [
-        ({"reg_tokens": 2, "no_embed_class": True}, "reg_token"),
         ({"qk_norm": True}, "blocks.0.attn.q_norm.weight"),
         ({"pre_norm": True}, "norm_pre.weight"),
         ({"mlp_layer": timm.layers.SwiGLU}, "blocks.0.mlp.fc1_g.weight"),

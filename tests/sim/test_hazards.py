@@ -33,6 +33,13 @@ def test_random_models(seed, shape, batch):
 
 
 @pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("seed, shape", [(104 + number, SHAPES[number % len(SHAPES)]) for number in range(16)])
+def test_what_few_networks_have(seed, shape, batch):
+    desc = random_description(seed)
+    check(desc, auto_params([desc], *shape, batch=batch), batch)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("class_token", [True, False])
 def test_every_head(class_token, batch):
     desc = random_description(40, class_token=class_token, tasks=HEADS[not class_token :])

@@ -62,6 +62,13 @@ def test_batches(seed, shape):
     check(desc, shape, random_images(desc, 3, seed), batch=3)
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("seed, shape", [(104 + number, SHAPES[number % len(SHAPES)]) for number in range(24)])
+def test_what_few_networks_have(seed, shape, batch):
+    desc = random_description(seed)
+    check(desc, shape, random_images(desc, batch, seed), batch)
+
+
 @pytest.mark.parametrize("gain", [0.05, 6.0])
 def test_saturating_and_vanishing_models(gain):
     for seed in range(4):

@@ -16,6 +16,8 @@ MAX_DIM = 2047
 MAX_INPUTS = 65535
 #: Largest number of tokens: ⌊2^24 / Σp⌋ must not become zero.
 MAX_TOKENS = 65535
+#: Most register tokens.
+MAX_REGISTERS = 64
 #: How far the residual stream's fraction bits may fall at an addition.
 MAX_FALL = 3
 
@@ -101,6 +103,8 @@ class Model(Strict):
     class_token: bool
     #: Distilled DeiT's second token, behind the class token.
     distillation_token: bool = False
+    #: Behind class token and distillation token.
+    register_tokens: Annotated[int, Field(ge=0, le=MAX_REGISTERS)] = 0
     #: Of the residual stream: after the embedding, then per layer after attention and after the MLP; or one for all.
     residual_fraction_bits: StreamBits
     layers: Annotated[list[Layer], Field(min_length=1)]
@@ -116,8 +120,8 @@ class Model(Strict):
 
     @property
     def prefix(self) -> int:
-        """Number of tokens in front of the patches: class token and distillation token."""
-        return int(self.class_token) + int(self.distillation_token)
+        """Number of tokens in front of the patches: class token, distillation token, register tokens."""
+        return int(self.class_token) + int(self.distillation_token) + self.register_tokens
 
     @property
     def tokens(self) -> int:
