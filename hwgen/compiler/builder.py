@@ -40,7 +40,8 @@ class Builder(Emitter):
         self.kept: list[Matrix] = []  #: whose weights the stages before keep
         self.query_tiles = 0  #: of the attentions so far; they take turns in the halves of the score buffer
         self.first_tiles = 1  #: of the first block of a norm with nothing before it
-        self.norms = [f"layers.{index}.norm{n}" for index in range(len(self.model.layers)) for n in (1, 2)]
+        self.norms = ["norm_pre"] * self.model.norm_pre
+        self.norms += [f"layers.{index}.norm{n}" for index in range(len(self.model.layers)) for n in (1, 2)]
         if task.rescale:
             self.norms.append(f"tasks.{task.name}.rescale")
         if task.norm:

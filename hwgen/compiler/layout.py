@@ -220,6 +220,8 @@ class Layout:
 
         q, proj = words(model.dim, self.attn_channels), words(self.attn_used, model.dim)
         yield from (q, proj, words(model.patch_size, model.dim) + q)
+        if model.norm_pre:
+            yield words(model.dim, model.dim) + q
         for layer in model.layers:
             if isinstance(layer.mlp, MoeMlp):
                 yield proj + words(model.dim, layer.mlp.experts)

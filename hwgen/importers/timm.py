@@ -47,6 +47,8 @@ def embedding(source: Source, draft: Draft) -> int:
     dim = len(kernel)
     draft.beside.check_width(dim, source.where)
     draft.conv(kernel, source.take_or_zeros("patch_embed.proj.bias", dim))
+    if "norm_pre.weight" in source:
+        take_norm(source, draft, "pre", "norm_pre")
     prefix = 0
     for name, token in (("cls", "cls_token"), ("dist", "dist_token"), ("reg", "reg_token")):
         if token in source:

@@ -1,9 +1,10 @@
 """Float forward of a multi-task MoE ViT checkpoint, with taps for calibration.
 
 Checkpoint layout (.npz; weights are [out, in]): `embed.w/.b`, `cls` and `dist` [1, D], `reg` [registers, D] (class,
-distillation and register tokens, where there are any), `pos` [N, D]; a layer: `lN.n1.g/.b`, `lN.qkv.w/.b` (q, k, v
-stacked; a head is a contiguous slice), `lN.proj.w/.b`, `lN.n2.g/.b`, then `lN.fc1`, `lN.fc2` or `lN.eE.fc1`,
-`lN.eE.fc2` with `lN.gateT` [experts, D] for task number T; `nf.g/.b` before heads with `norm: true`; `headT.w/.b`.
+distillation and register tokens, where there are any), `pos` [N, D], `pre.g/.b` with `norm_pre`; a layer: `lN.n1.g/.b`,
+`lN.qkv.w/.b` (q, k, v stacked; a head is a contiguous slice), `lN.proj.w/.b`, `lN.n2.g/.b`, then `lN.fc1`, `lN.fc2` or
+`lN.eE.fc1`, `lN.eE.fc2` with `lN.gateT` [experts, D] for task number T; `nf.g/.b` before heads with `norm: true`;
+`headT.w/.b`.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ def expected_checkpoint(model: Model) -> dict[str, tuple[int, ...]]:
     linear("embed", dim, model.patch_size)
     shapes["pos"] = (model.tokens, dim)
     shapes.update({name: (rows, dim) for name, rows in prefix_tokens(model).items()})
+    if model.norm_pre:
+        norm("pre")
     for index, layer in enumerate(model.layers):
         name, mlp = f"l{index}", layer.mlp
         norm(f"{name}.n1")
@@ -133,7 +136,7 @@ class FloatModel:
         return self.head(task, x, tap)
 
     def embed(self, images: np.ndarray, tap: Tap = _unseen) -> np.ndarray:
-        """Tokens [B, N, D] of images uint8 [B, H, W, C]."""
+        """The residual stream [B, N, D] in front of the first layer, of images uint8 [B, H, W, C]."""
         model = self.model
         patch, rows = model.patch, model.image.height // model.patch.height
         pixels = (images.astype(self.dtype) - self.mean) / self.std
@@ -145,6 +148,10 @@ class FloatModel:
                   for name, count in prefix_tokens(model).items()]  # fmt: skip
         x = np.concatenate([*tokens, x], 1) + self.tensors["pos"]
         tap("embed", x)
+        if model.norm_pre:
+            x = self._norm("pre", x)
+            tap("norm_pre", x)
+            tap("stream", x)
         return x
 
     def layer(self, index: int, x: np.ndarray, task: int, tap: Tap = _unseen) -> np.ndarray:

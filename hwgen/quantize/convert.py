@@ -19,7 +19,7 @@ from hwgen.quantize.pooling import pooling
 from hwgen.quantize.ranges import bounds, channel_bounds, peak, peaks, rule
 from hwgen.quantize.second_order import fit_scales, round_second_order
 from hwgen.quantize.steps import Grid, post_norm, query_key, value_context
-from hwgen.quantize.stream import EXTREMES, HEADROOM, stream_bits
+from hwgen.quantize.stream import EXTREMES, HEADROOM, fraction_bits, stream_bits
 from hwgen.quantize.weights import round_weights
 
 LOG2E = math.log2(math.e)
@@ -43,11 +43,15 @@ class Converter:
         self.effective: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self.stream_bits = stream_bits(network.model, seen)
         self.s_x = 2.0 ** -self.stream_bits[0]
+        #: Of the embedding, which is the residual stream if no norm lies between.
+        self.s_embed = 2.0 ** -fraction_bits(seen["embed"]) if network.model.norm_pre else self.s_x
 
     def description(self) -> Description:
         """All tensors, checked."""
         model = self.network.model
         self._embed()
+        if model.norm_pre:
+            self._norm_pre()
         for index, layer in enumerate(model.layers):
             self._attention(index)
             self.s_x = 2.0 ** -self.stream_bits[2 + 2 * index]
@@ -126,11 +130,15 @@ class Converter:
         s_in: the step of its input, if not the residual stream's
         """
         grid = self._post_norm(name, inputs, readers)
+        self._layernorm(name, source, grid, s_in or self.s_x)
+        return grid
+
+    def _layernorm(self, name: str, source: str, grid: Grid, s_in: float) -> None:
+        """A LayerNorm from inputs of this step to codes of this grid."""
         gamma, beta = self.source[f"{source}.g"], self.source[f"{source}.b"]
         self._affine(name, gamma / 1024 / grid.step, (beta - grid.centre) / grid.step)  # xhat has ten fraction bits
-        eps = float(self.network.eps) * self.network.model.dim**2 / (s_in or self.s_x) ** 2
+        eps = float(self.network.eps) * len(gamma) ** 2 / s_in**2
         self.tensors[f"{name}.eps"] = np.array([max(1, round(eps))], np.int64)
-        return grid
 
     def _post_norm(self, name: str, inputs: str, readers: list[str]) -> Grid:
         """The grid of an int8 tensor whose channels may be scaled by what precedes, and back by the next weights."""
@@ -160,11 +168,21 @@ class Converter:
         repeat = model.patch.height * model.patch.width
         mean, std = np.tile(network.mean, repeat).astype(np.float64), np.tile(network.std, repeat).astype(np.float64)
         grid = Grid(step=1 / std, centre=np.zeros(len(std)))
-        self._linear("embed", self.source["embed.w"], self.source["embed.b"], grid, self.s_x, "pixels", mean)
+        self._linear("embed", self.source["embed.w"], self.source["embed.b"], grid, self.s_embed, "pixels", mean)
         position = self.source["pos"].copy()
         if model.prefix:
             position[: model.prefix] += np.concatenate([self.source[token] for token in prefix_tokens(model)])
-        self.tensors["position"] = np.clip(np.rint(position / self.s_x), -32768, 32767).astype(np.int16)
+        self.tensors["position"] = np.clip(np.rint(position / self.s_embed), -32768, 32767).astype(np.int16)
+
+    def _norm_pre(self) -> None:
+        """Nine bits between the embedding and the stream: each channel has a step and a centre of its own, whatever the
+        options, as its only reader has a factor and a bias for it."""
+        dim = self.network.model.dim
+        low, high = channel_bounds(self.seen["norm_pre"], rule(self.options, "norm_pre")[0])
+        grid = Grid(step=(high - low) / 510, centre=(low + high) / 2)
+        self._layernorm("norm_pre", "pre", grid, self.s_embed)
+        self._linear("stream", np.eye(dim), np.zeros(dim), grid, self.s_x, None)
+        self.scales |= {"embed": self.s_embed, "norm_pre": float(grid.step.max())}
 
     def _attention(self, index: int) -> None:
         model, name, source, seen = self.network.model, f"layers.{index}", f"l{index}", self.seen

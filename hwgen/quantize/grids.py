@@ -28,6 +28,9 @@ class _Grids:
         self.tensors, self.scales, model = description.tensors, description.model.scales, description.model
         stream = [_uniform(model.dim, 2.0**-bits) for bits in model.stream_bits]
         self.found = {"embed": stream[0]}
+        if model.norm_pre:
+            self.found = {"embed": _uniform(model.dim, self.scales["embed"]), "stream": stream[0],
+                          "norm_pre": self._norm("norm_pre", "pre")}  # fmt: skip
         for index, layer in enumerate(model.layers):
             name = f"layers.{index}"
             self._attention(name, f"l{index}")

@@ -103,6 +103,10 @@ class RandomWeights:
         position = rng.normal(0, 0.6 * self.unit * self.channels, (model.tokens, dim))
         self.tensors["position"] = np.clip(np.rint(position), -32768, 32767).astype(np.int16)
         self.variance = (0.5**2 + 0.6**2) * self.unit**2
+        if model.norm_pre:
+            self.norm("norm_pre")
+            self.linear("stream", dim, dim, ROW, 0.8 * self.unit * self.channels)
+            self.variance = (0.8 * self.unit) ** 2
         for index, layer in enumerate(model.layers):
             name = f"layers.{index}"
             self.norm(f"{name}.norm1")

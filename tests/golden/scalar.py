@@ -195,6 +195,9 @@ def run(description: Description, image: list[list[list[int]]], task_name: str) 
     x = [*position[:prefix], *added(position[prefix:], linear(t, "embed", rows))]
     rows = [[0] * model.patch_size] * prefix + rows
     out: dict[str, Any] = {"patches": rows, "embed": x}
+    if model.norm_pre:
+        out["norm_pre"] = norm(t, "norm_pre", x)
+        x = out["stream"] = saturated(linear(t, "stream", out["norm_pre"]), 16)
     bits = model.residual_fraction_bits
     bits = bits if isinstance(bits, list) else [bits] * (2 * len(model.layers) + 1)
     for i, layer in enumerate(model.layers):

@@ -41,6 +41,8 @@ def test_shapes_and_types(seed: int) -> None:
         result = Golden(description).run(random_images(description, b, seed), task.name, keep=True)
         tensors = result.tensors
         want: dict[str, tuple] = {"patches": (np.uint8, n, model.patch_size), "embed": (np.int16, n, d)}
+        if model.norm_pre:
+            want |= {"norm_pre": (np.int16, n, d), "stream": (np.int16, n, d)}
         for i, layer in enumerate(model.layers):
             mlp = layer.mlp
             of_layer: dict[str, tuple] = dict.fromkeys(("q", "context"), (np.int16, n, a))

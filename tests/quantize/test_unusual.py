@@ -34,3 +34,11 @@ def test_register_tokens(usual: dict[str, float]) -> None:
     found = noise(register_tokens=4)
     assert found.keys() == usual.keys()
     assert all(found[name] > usual[name] - 1.5 for name in usual), (found, usual)
+
+
+def test_norm_before_the_layers(usual: dict[str, float]) -> None:
+    """Nine bits, as behind every norm; what follows has no more than that of the stream."""
+    found = noise(norm_pre=True)
+    assert found.keys() == usual.keys() | {"norm_pre", "stream"}
+    assert found["norm_pre"] > usual["layers.0.norm1"] - 2 and found["stream"] > found["norm_pre"] - 0.5
+    assert all(found[name] > usual[name] - 4 for name in usual), (found, usual)

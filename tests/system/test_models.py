@@ -8,6 +8,7 @@ import pytest
 
 from hwgen.compiler import auto_params
 from hwgen.config import load_project
+from hwgen.estimate.cycles import estimate
 from hwgen.machine.isa import Op
 from hwgen.machine.tables import ACTIVATIONS
 from sim.harness import Job, Probe, SimulationError, Timing
@@ -64,6 +65,7 @@ POOLED = {
 UNUSUAL = {
     "registers": POOLED | {"distillation_token": False, "register_tokens": 5, "tasks": [
         {"name": "label", "head": "mean", "outputs": 9, "norm": True}]},
+    "norm before the blocks": POOLED | {"norm_pre": True},
 }  # fmt: skip
 #: Of three models with one, two and three layers, up to eight experts, with and without a class token.
 SMALL = HARDWARE[1]
@@ -135,7 +137,11 @@ def test_tokens_and_means(hardware):
 def test_what_few_networks_have(kind):
     desc, p = random_description(1, **UNUSUAL[kind]), HARDWARE[0].works(1)[0].p
     images = random_images(desc, 3, seed=1)
-    assert_same(harness(p), in_turns([Work(desc, p, images, 3), Work(desc, p, images[:1])], 1))
+    runs = in_turns([Work(desc, p, images, 3), Work(desc, p, images[:1])], 1)
+    timing = Timing(latency=20, stall_percent=0)
+    for (work, task, _), result in zip(runs, assert_same(harness(p), runs, timing), strict=True):
+        guess = estimate(work.compiled, task, p, latency=timing.latency)
+        assert guess.cycles == pytest.approx(result.cycles, rel=0.05)
 
 
 def test_very_slow_memory():

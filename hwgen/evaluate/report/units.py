@@ -21,6 +21,9 @@ def unit_errors(description: Description, task: str, run: Mapping[str, Any]) -> 
     on all codes."""
     found: dict[str, dict[str, Error]] = {unit: {} for unit in UNITS}
     stream = "embed"
+    if description.model.norm_pre:
+        found["layernorm"]["norm_pre"] = _layernorm(description, "norm_pre", run["embed"], run["norm_pre"])
+        stream = "stream"
     for index, layer in enumerate(description.model.layers):
         name = f"layers.{index}"
         for norm, source in ((f"{name}.norm1", stream), (f"{name}.norm2", f"{name}.attn")):

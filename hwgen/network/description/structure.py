@@ -105,7 +105,10 @@ class Model(Strict):
     distillation_token: bool = False
     #: Behind class token and distillation token.
     register_tokens: Annotated[int, Field(ge=0, le=MAX_REGISTERS)] = 0
-    #: Of the residual stream: after the embedding, then per layer after attention and after the MLP; or one for all.
+    #: A LayerNorm between the embedding and the first layer: its output is the residual stream.
+    norm_pre: bool = False
+    #: Of the residual stream: in front of the first layer, then per layer after attention and after the MLP; or one for
+    #: all.
     residual_fraction_bits: StreamBits
     layers: Annotated[list[Layer], Field(min_length=1)]
     tasks: Annotated[list[Task], Field(min_length=1)]
@@ -135,7 +138,7 @@ class Model(Strict):
 
     @property
     def stream_bits(self) -> tuple[int, ...]:
-        """Fraction bits of the residual stream: after the embedding, then per layer after attention and after MLP."""
+        """Fraction bits of the residual stream: in front of the layers, in each after attention and after MLP."""
         bits = self.residual_fraction_bits
         return tuple(bits) if isinstance(bits, list) else (bits,) * (1 + 2 * len(self.layers))
 

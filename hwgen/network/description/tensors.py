@@ -85,6 +85,9 @@ def _tensors(model: Model) -> Iterator[tuple[str, TensorSpec]]:
     dim, attn = model.dim, model.attn_dim
     yield from _linear("embed", dim, model.patch_size)
     yield "position", _spec("int16", (model.tokens, dim))
+    if model.norm_pre:
+        yield from _affine("norm_pre", dim, eps=True)
+        yield from _linear("stream", dim, dim)
     for index, layer in enumerate(model.layers):
         name = f"layers.{index}"
         yield from _affine(f"{name}.norm1", dim, eps=True)
