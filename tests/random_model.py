@@ -48,7 +48,8 @@ def _extras(seed: int) -> dict[str, Any]:
     if seed < EXTRAS_FROM:
         return {}
     rng = np.random.default_rng((seed, 5))
-    return {"register_tokens": int(rng.choice([0, 0, 1, 4, 9])), "norm_pre": bool(rng.random() < 0.4)}
+    return {"register_tokens": int(rng.choice([0, 0, 1, 4, 9])), "norm_pre": bool(rng.random() < 0.4),
+            "qk_norm": bool(rng.random() < 0.4)}  # fmt: skip
 
 
 def small_description(**overrides: Any) -> Description:

@@ -232,6 +232,7 @@ class Draft:
             "dim": self.dim, "heads": heads[0], "head_dim": heads[1],
             **{key: name in self.tensors for key, name in (("class_token", "cls"), ("distillation_token", "dist"))},
             "register_tokens": len(self.tensors.get("reg", ())), "norm_pre": "pre.g" in self.tensors,
+            "qk_norm": "l0.qn.g" in self.tensors,
             "residual_fraction_bits": 0, "layers": layers, "tasks": tasks,
         }  # fmt: skip
         model = parse_model(structure, self.where)

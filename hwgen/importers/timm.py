@@ -86,6 +86,9 @@ def attention(source: Source, draft: Draft, index: int) -> None:
     _scaled(source, draft, f"l{index}.proj", f"{block}.attn.proj", f"{block}.ls1.gamma")
     for part, norm in (("n1", "norm1"), ("n2", "norm2")):
         take_norm(source, draft, f"l{index}.{part}", f"{block}.{norm}")
+    for part in "qk" if f"{block}.attn.q_norm.weight" in source else "":
+        norm = f"{block}.attn.{part}_norm"
+        take_norm(source, draft, f"l{index}.{part}n", norm, source.size(f"{norm}.weight", 0))
 
 
 def dense_mlp(source: Source, draft: Draft, index: int) -> dict[str, Any]:
@@ -108,14 +111,15 @@ def _scaled(source: Source, draft: Draft, name: str, linear: str, gamma: str) ->
     draft.linear(name, weight, bias)
 
 
-def take_norm(source: Source, draft: Draft, name: str, norm: str) -> None:
-    """A LayerNorm."""
-    gamma = source.take(f"{norm}.weight", draft.dim)
+def take_norm(source: Source, draft: Draft, name: str, norm: str, width: int | None = None) -> None:
+    """A LayerNorm of tokens, or of so many channels."""
+    width = width or draft.dim
+    gamma = source.take(f"{norm}.weight", width)
     if f"{norm}.bias" not in source:
-        raise HwgenError(source.where, f"{norm}.bias", expected=f"float [{draft.dim}], the bias of a LayerNorm",
+        raise HwgenError(source.where, f"{norm}.bias", expected=f"float [{width}], the bias of a LayerNorm",
                          found="no such tensor, as of an RMSNorm, which is not supported yet",
                          mend="if it is a LayerNorm without bias, save zeros by this name")  # fmt: skip
-    draft.norm(name, gamma, source.take(f"{norm}.bias", draft.dim))
+    draft.norm(name, gamma, source.take(f"{norm}.bias", width))
 
 
 def _pooled_head(draft: Draft, class_token: bool, fc_norm: bool) -> str:

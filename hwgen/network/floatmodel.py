@@ -2,9 +2,9 @@
 
 Checkpoint layout (.npz; weights are [out, in]): `embed.w/.b`, `cls` and `dist` [1, D], `reg` [registers, D] (class,
 distillation and register tokens, where there are any), `pos` [N, D], `pre.g/.b` with `norm_pre`; a layer: `lN.n1.g/.b`,
-`lN.qkv.w/.b` (q, k, v stacked; a head is a contiguous slice), `lN.proj.w/.b`, `lN.n2.g/.b`, then `lN.fc1`, `lN.fc2` or
-`lN.eE.fc1`, `lN.eE.fc2` with `lN.gateT` [experts, D] for task number T; `nf.g/.b` before heads with `norm: true`;
-`headT.w/.b`.
+`lN.qkv.w/.b` (q, k, v stacked; a head is a contiguous slice), `lN.qn.g/.b` and `lN.kn.g/.b` [head_dim] with `qk_norm`,
+`lN.proj.w/.b`, `lN.n2.g/.b`, then `lN.fc1`, `lN.fc2` or `lN.eE.fc1`, `lN.eE.fc2` with `lN.gateT` [experts, D] for task
+number T; `nf.g/.b` before heads with `norm: true`; `headT.w/.b`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def expected_checkpoint(model: Model) -> dict[str, tuple[int, ...]]:
     def linear(name: str, outputs: int, inputs: int) -> None:
         shapes.update({f"{name}.w": (outputs, inputs), f"{name}.b": (outputs,)})
 
-    def norm(name: str) -> None:
-        shapes.update({f"{name}.g": (dim,), f"{name}.b": (dim,)})
+    def norm(name: str, width: int = dim) -> None:
+        shapes.update({f"{name}.g": (width,), f"{name}.b": (width,)})
 
     linear("embed", dim, model.patch_size)
     shapes["pos"] = (model.tokens, dim)
@@ -47,6 +47,8 @@ def expected_checkpoint(model: Model) -> dict[str, tuple[int, ...]]:
         name, mlp = f"l{index}", layer.mlp
         norm(f"{name}.n1")
         linear(f"{name}.qkv", 3 * attn, dim)
+        for part in "qk" if model.qk_norm else "":
+            norm(f"{name}.{part}n", model.head_dim)
         linear(f"{name}.proj", dim, attn)
         norm(f"{name}.n2")
         if isinstance(mlp, MoeMlp):
@@ -108,8 +110,8 @@ class FloatModel:
 
         Names are those of docs/description.md; `pixels` are the patches, normalised, `layers.i.pre` and
         `layers.i.expert.e.pre` what the activation function takes. k is tapped without its bias, which the hardware
-        drops. `T.norm` holds only the tokens the head reads. A tensor of many images comes in
-        several parts.
+        drops; with `qk_norm`, without what its norm adds. `T.norm` holds only the tokens the head reads. A tensor of
+        many images comes in several parts.
         """
         number = [t.name for t in self.model.tasks].index(task)
         seen = tap or _unseen
@@ -178,10 +180,17 @@ class FloatModel:
         y = self._norm(f"l{index}.n1", x)
         tap(f"{name}.norm1", y)
         parts = np.split(self._linear(f"l{index}.qkv", y), 3, axis=-1)
-        parts[1] = parts[1] - self.tensors[f"l{index}.qkv.b"][model.attn_dim : 2 * model.attn_dim]
+        shape = (*y.shape[:2], model.heads, model.head_dim)
+        constant = self.tensors[f"l{index}.qkv.b"][model.attn_dim : 2 * model.attn_dim]
+        if model.qk_norm:
+            for number, part in enumerate("qk"):
+                tap(f"{name}.{part}_proj", parts[number])
+                normed = self._norm(f"l{index}.{part}n", parts[number].reshape(shape))
+                parts[number] = normed.reshape(*y.shape[:2], model.attn_dim)
+            constant = np.tile(self.tensors[f"l{index}.kn.b"], model.heads)
+        parts[1] = parts[1] - constant
         for part, value in zip("qkv", parts, strict=True):
             tap(f"{name}.{part}", value)
-        shape = (*y.shape[:2], model.heads, model.head_dim)
         q, k, v = (part.reshape(shape).transpose(0, 2, 1, 3) for part in parts)
         context = softmax(q @ k.swapaxes(-1, -2) / self.dtype(np.sqrt(model.head_dim))) @ v
         context = context.transpose(0, 2, 1, 3).reshape(*y.shape[:2], model.attn_dim)

@@ -189,17 +189,37 @@ class Converter:
         grid = self._norm(f"{name}.norm1", f"{source}.n1", f"{name}.norm1", [f"{source}.qkv.w"])
         weights = dict(zip("qkv", np.split(self.source[f"{source}.qkv.w"], 3), strict=True))
         biases = dict(zip("qkv", np.split(self.source[f"{source}.qkv.b"], 3), strict=True))
-        q, k = query_key(seen[f"{name}.q"], seen[f"{name}.k"], weights["k"] @ grid.centre, self.options)
+        if model.qk_norm:
+            q, k = self._head_norms(index, grid, weights, biases)
+        else:
+            q, k = query_key(seen[f"{name}.q"], seen[f"{name}.k"], weights["k"] @ grid.centre, self.options)
+            self._linear(f"{name}.attn.q", weights["q"], biases["q"], grid, q.step, f"{name}.norm1")
+            self._linear(f"{name}.attn.k", weights["k"], None, grid, k.step, f"{name}.norm1")
         v, context = value_context(seen[f"{name}.v"], seen[f"{name}.context"], self.options)
-        for part, out, bias in (("q", q, biases["q"]), ("k", k, None), ("v", v, biases["v"] - v.centre)):
-            self._linear(f"{name}.attn.{part}", weights[part], bias, grid, out.step, f"{name}.norm1")
-            self.scales[f"{name}.{part}"] = float(out.step.max())
+        self._linear(f"{name}.attn.v", weights["v"], biases["v"] - v.centre, grid, v.step, f"{name}.norm1")
+        self.scales |= {f"{name}.{part}": float(out.step.max()) for part, out in (("q", q), ("k", k), ("v", v))}
         score = float(q.step[0] * k.step[0]) / math.sqrt(model.head_dim) * LOG2E * 32  # five fraction bits
         self._scaling(f"{name}.attn.score", score)
         self._scaling(f"{name}.attn.context", float(v.step[0] / context.step[0]) / 256)  # R is 2^24 / Σp, and >> 16
         self.scales[f"{name}.context"] = float(context.step.max())
         proj = self.source[f"{source}.proj.w"], self.source[f"{source}.proj.b"]
         self._linear(f"{name}.attn.proj", *proj, context, 2.0 ** -self.stream_bits[1 + 2 * index], f"{name}.context")
+
+    def _head_norms(
+        self, index: int, grid: Grid, weights: Mapping[str, np.ndarray], biases: Mapping[str, np.ndarray]
+    ) -> tuple[Grid, Grid]:
+        """q and k through int16 and a LayerNorm, the same for all heads. What it adds to k cancels in the softmax."""
+        model, name, source, seen = self.network.model, f"layers.{index}", f"l{index}", self.seen
+        none = np.zeros(model.attn_dim)
+        found = query_key(seen[f"{name}.q"], seen[f"{name}.k"], none, self.options, model.heads)
+        for part, codes in zip("qk", found, strict=True):
+            step = HEADROOM * peak(seen[f"{name}.{part}_proj"], EXTREMES) / 32767
+            self._linear(f"{name}.attn.{part}", weights[part], biases[part], grid, step, f"{name}.norm1")
+            beta = self.source[f"{source}.{part}n.b"]
+            head = Grid(step=codes.step[: model.head_dim], centre=beta if part == "k" else np.zeros(len(beta)))
+            self._layernorm(f"{name}.attn.{part}_norm", f"{source}.{part}n", head, step)
+            self.scales |= {f"{name}.{part}_proj": step, f"{name}.attn.{part}_norm": float(head.step.max())}
+        return found
 
     def _mlp(self, name: str, source: str, grid: Grid, inputs: str, hidden: str) -> None:
         fc1, fc2 = ((self.source[f"{source}.{part}.w"], self.source[f"{source}.{part}.b"]) for part in ("fc1", "fc2"))

@@ -50,6 +50,8 @@ def test_shapes_and_types(seed: int) -> None:
             of_layer |= {"norm1": (np.int16, n, d), "norm2": (np.int16, n, d)}
             of_layer |= {"score": (np.int16, model.heads, n, n), "prob": (np.uint8, model.heads, n, n)}
             of_layer |= {"attn": (np.int16, n, d), "mlp": (np.int16, n, d)}
+            if model.qk_norm:
+                of_layer |= dict.fromkeys(("q_proj", "k_proj"), (np.int16, n, a))
             if mlp.kind == "dense":
                 of_layer["hidden"] = (np.int16, n, mlp.hidden)
             else:

@@ -41,7 +41,9 @@ def assert_same(imported: Imported, model: Any) -> None:
         found = np.mean(outputs, 0)[:, 0] if name == "output" else seen[name]
         if name == "embed" and imported.model.norm_pre:  # what enters the first block
             found = seen["stream"]
-        if name.endswith(".k"):  # the quantizer drops k's bias, which cancels in the softmax
+        if imported.model.qk_norm and name.endswith((".q", ".k")):
+            found = seen[f"{name}_proj"]
+        elif name.endswith(".k"):  # the quantizer drops k's bias, which cancels in the softmax
             found = found + network.tensors[f"l{name.split('.')[1]}.qkv.b"][attn : 2 * attn]
         assert np.abs(found - value).max() <= 1e-4 * np.abs(value).max(), name
     assert len(wanted) == 2 + 9 * len(imported.model.layers)
@@ -128,6 +130,13 @@ def test_norm_before_the_blocks(tmp_path: Path) -> None:
     assert_same(imported, model)
 
 
+def test_normalised_q_and_k(tmp_path: Path) -> None:
+    model = vit(qk_norm=True)
+    imported = load(saved(model, tmp_path), overrides=told())
+    assert imported.model.qk_norm
+    assert_same(imported, model)
+
+
 @pytest.mark.parametrize("changes", [{}, {"no_embed_class": True}, {"class_token": False, "global_pool": "avg"}])
 def test_register_tokens(tmp_path: Path, changes: dict[str, Any]) -> None:
     model = vit(reg_tokens=3, **changes)
@@ -186,7 +195,6 @@ def message(path: Path, overrides: Overrides | None = None) -> str:
 @pytest.mark.parametrize(
     ("changes", "tensor"),
     [
-        ({"qk_norm": True}, "blocks.0.attn.q_norm.weight"),
         ({"mlp_layer": timm.layers.SwiGLU}, "blocks.0.mlp.fc1_g.weight"),
         ({"global_pool": "map"}, "attn_pool.latent"),
     ],

@@ -42,3 +42,11 @@ def test_norm_before_the_layers(usual: dict[str, float]) -> None:
     assert found.keys() == usual.keys() | {"norm_pre", "stream"}
     assert found["norm_pre"] > usual["layers.0.norm1"] - 2 and found["stream"] > found["norm_pre"] - 0.5
     assert all(found[name] > usual[name] - 4 for name in usual), (found, usual)
+
+
+def test_normalised_q_and_k(usual: dict[str, float]) -> None:
+    found = noise(qk_norm=True)
+    projected = {f"layers.{index}.{part}_proj" for index in range(2) for part in "qk"}
+    assert found.keys() == usual.keys() | projected
+    assert all(found[name] > usual["layers.0.q"] - 1.5 for name in projected)
+    assert all(found[name] > usual[name] - 2 for name in usual), (found, usual)

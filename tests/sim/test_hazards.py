@@ -56,6 +56,14 @@ def test_means_in_front_of_a_norm(batch, shape):
     check(desc, auto_params([desc], *shape, batch=batch), batch)
 
 
+@pytest.mark.parametrize("shape", [(2, 4, 1), (64, 2, 1), (4, 2, 32), (4, 8, 8)])
+@pytest.mark.parametrize("heads, head_dim", [(5, 1), (3, 3), (1, 17)])
+def test_normalised_heads(heads, head_dim, shape):
+    """Products that reach into the next head, which the LayerNorm unit writes meanwhile."""
+    desc = random_description(45, qk_norm=True, heads=heads, head_dim=head_dim, dim=6)
+    check(desc, auto_params([desc], *shape, batch=2), 2)
+
+
 @pytest.mark.parametrize("weight_depth", [512, 4096])
 @pytest.mark.parametrize("model", ["edge_moe", "deit_tiny", "mnist_m3vit"])
 def test_examples(model, weight_depth):

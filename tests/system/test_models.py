@@ -65,6 +65,7 @@ POOLED = {
 UNUSUAL = {
     "registers": POOLED | {"distillation_token": False, "register_tokens": 5, "tasks": [
         {"name": "label", "head": "mean", "outputs": 9, "norm": True}]},
+    "normalised q and k": POOLED | {"qk_norm": True, "head_dim": 5, "tasks": POOLED["tasks"][:1]},
     "norm before the blocks": POOLED | {"norm_pre": True},
 }  # fmt: skip
 #: Of three models with one, two and three layers, up to eight experts, with and without a class token.

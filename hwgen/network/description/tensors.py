@@ -92,8 +92,11 @@ def _tensors(model: Model) -> Iterator[tuple[str, TensorSpec]]:
         name = f"layers.{index}"
         yield from _affine(f"{name}.norm1", dim, eps=True)
         yield from _linear(f"{name}.attn.q", attn, dim)
-        yield from _linear(f"{name}.attn.k", attn, dim, bias=False)
+        yield from _linear(f"{name}.attn.k", attn, dim, bias=model.qk_norm)
         yield from _linear(f"{name}.attn.v", attn, dim)
+        if model.qk_norm:
+            yield from _affine(f"{name}.attn.q_norm", model.head_dim, eps=True)
+            yield from _affine(f"{name}.attn.k_norm", model.head_dim, eps=True)
         yield from _scaling(f"{name}.attn.score")
         yield from _scaling(f"{name}.attn.context")
         yield from _linear(f"{name}.attn.proj", dim, attn)
