@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from golden.fixed import sat9, sat16
 from golden.layernorm import Norm
 from golden.linear import Linear, Scale
+from golden.pooling import MapPool
 
 #: Heads that read one token, and which.
 TOKENS = {"class_token": 0, "distillation_token": 1}
-HEADS = (*TOKENS, "mean", "mean_norm", "every_token", "none")
+HEADS = (*TOKENS, "mean", "mean_norm", "map", "every_token", "none")
 
 
 def mean_tokens(y: NDArray[np.int16], scale: Scale) -> NDArray[np.int16]:
@@ -51,7 +52,7 @@ class Head:
     """One task's head.
 
     `norm` is its LayerNorm or rescale, `mean` is set for `kind` "mean", `pool` for "mean_norm", `linear` for all but
-    "none". `prefix` tokens are in front of the patches.
+    "none" (and for "map" if there is one), `map` for "map". `prefix` tokens are in front of the patches.
     """
 
     kind: str
@@ -60,10 +61,15 @@ class Head:
     norm: Norm | None
     mean: Scale | None
     linear: Linear | None
+    map: MapPool | None = None
 
     @classmethod
-    def load(cls, tensors: Mapping[str, NDArray], name: str, *, kind: str, norm: bool, prefix: int) -> Head:
-        """Take `name.norm`, `.rescale`, `.mean`, `.pool` and `.head`, as far as the kind has them."""
+    def load(
+        cls, tensors: Mapping[str, NDArray], name: str, *, kind: str, norm: bool, prefix: int, heads: int = 1,
+        activation: str = "",
+    ) -> Head:  # fmt: skip
+        """Take `name.norm`, `.rescale`, `.mean`, `.pool`, `.map` and `.head`, as far as the kind has them; `heads` and
+        `activation` are those of the kind "map"."""
         if kind not in HEADS:
             raise ValueError(f"head must be one of {', '.join(HEADS)}, not {kind!r}")
         plain = kind == "none" and not norm
@@ -73,13 +79,14 @@ class Head:
             pool=Pool.load(tensors, name) if kind == "mean_norm" else None,
             norm=None if plain else Norm.load(tensors, f"{name}.norm" if norm else f"{name}.rescale"),
             mean=Scale.load(tensors, f"{name}.mean") if kind == "mean" else None,
-            linear=None if kind == "none" else Linear.load(tensors, f"{name}.head"),
+            linear=Linear.load(tensors, f"{name}.head") if f"{name}.head.weight" in tensors else None,
+            map=MapPool.load(tensors, f"{name}.map", heads=heads, activation=activation) if kind == "map" else None,
         )
 
     def __call__(self, x: NDArray[np.int16]) -> dict[str, NDArray]:
         """`output` int16 [B, rows, outputs] of the last residual x int16 [B, N, D].
 
-        rows: 1 (one token, mean), patches (every_token) or N (none, where outputs is D). Also, -255..255,
+        rows: 1 (one token, mean, map), patches (every_token) or N (none, where outputs is D). Also, -255..255,
         `norm` [B, N, D] (after a pool [B, 1, D]), `mean` [B, 1, D] and those of `Pool`, where the head has them.
         """
         out: dict[str, NDArray] = {}
@@ -90,10 +97,17 @@ class Head:
             out["output"] = x
             return out
         y = out["norm"] = self.norm(x)
+        if self.map is not None:
+            out |= self.map(y, self.prefix)
+            if self.linear is None:
+                out["output"] = out["mlp"]
+                return out
         if self.linear is None:
             out["output"] = y
             return out
-        if self.kind in TOKENS:
+        if self.map is not None:
+            rows = out["map_rescale"]
+        elif self.kind in TOKENS:
             rows = y[:, TOKENS[self.kind]][:, None]
         elif self.mean is not None:
             rows = out["mean"] = mean_tokens(y[:, self.prefix :], self.mean)

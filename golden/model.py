@@ -87,7 +87,15 @@ class Golden:
             for i, layer in enumerate(model.layers)
         ]
         self._heads = {
-            task.name: Head.load(tensors, f"tasks.{task.name}", kind=task.head, norm=task.norm, prefix=model.prefix)
+            task.name: Head.load(
+                tensors,
+                f"tasks.{task.name}",
+                kind=task.head,
+                norm=task.norm,
+                prefix=model.prefix,
+                heads=model.heads,
+                activation=task.mlp.activation if task.mlp else "",
+            )
             for task in model.tasks
         }
 

@@ -48,8 +48,12 @@ def _extras(seed: int) -> dict[str, Any]:
     if seed < EXTRAS_FROM:
         return {}
     rng = np.random.default_rng((seed, 5))
+    pooled = {"name": "pooled", "head": "map", "norm": bool(rng.random() < 0.7),
+              "mlp": {"kind": "dense", "hidden": int(rng.integers(6, 60)),
+                      "activation": str(rng.choice(list(ACTIVATIONS)))},
+              **({"outputs": int(rng.integers(2, 70))} if rng.random() < 0.6 else {})}  # fmt: skip
     return {"register_tokens": int(rng.choice([0, 0, 1, 4, 9])), "norm_pre": bool(rng.random() < 0.4),
-            "qk_norm": bool(rng.random() < 0.4)}  # fmt: skip
+            "qk_norm": bool(rng.random() < 0.4), **({"pooled": pooled} if rng.random() < 0.5 else {})}  # fmt: skip
 
 
 def small_description(**overrides: Any) -> Description:
@@ -83,6 +87,10 @@ def _structure(rng: np.random.Generator, overrides: dict[str, Any]) -> dict[str,
         tasks.append({"name": name, "head": head, "norm": bool(rng.random() < 0.6)})
         if head != "none":
             tasks[-1]["outputs"] = draw(2, 19)
+    pooled = overrides.get("pooled")
+    if pooled is not None:
+        tasks[-1] = pooled
+        overrides = {key: value for key, value in overrides.items() if key != "pooled"}
     structure: dict[str, Any] = {
         "format": "hwgen-model", "version": 2, "name": "random", "weights": "weights.safetensors",
         "image": image, "patch": patch, "dim": draw(5, 40), "heads": draw(1, 3), "head_dim": draw(5, 24),

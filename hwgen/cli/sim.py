@@ -50,7 +50,7 @@ def sim(
     made = load_build(output, model)
     data, labels = load_images(made, images)
     known = (
-        {t.name: labels[:, None] for t in made.model.model.tasks if t.head not in ("every_token", "none")}
+        {t.name: labels[:, None] for t in made.model.model.tasks if t.head != "every_token" and t.outputs}
         if labels is not None
         else {}
     )

@@ -13,7 +13,7 @@ from hwgen.compiler.layout import div_up
 from hwgen.compiler.ring import Made
 from hwgen.machine.isa import Dest
 
-__all__ = ["attention"]
+__all__ = ["Part", "attend", "attention", "head_range", "keys_of"]
 
 #: Heads of q that are copied before the first of k is normalised, which has to wait for the last projection.
 AHEAD = 2
@@ -33,11 +33,11 @@ def attention(b: Builder, layer: int, activation: str) -> None:
     if b.model.qk_norm:
         _normalised(b, name, activation)
     else:
-        q = Part(b, name, "q")
+        q = Part(b, f"{name}.attn", name, "q")
         b.norm(q.matrix, q)
         b.load_activation(activation)
-        Part(b, name, "k")(*b.all, True)
-        Part(b, name, "v")(*b.all, True)
+        for part in "kv":
+            Part(b, f"{name}.attn", name, part)(*b.all, True)
     for image in range(layout.batch):
         for head in range(b.model.heads):
             _head(b, name, image, head)
@@ -45,9 +45,9 @@ def attention(b: Builder, layer: int, activation: str) -> None:
 
 
 class Part:
-    """Emits q, k or v of a block of rows; `raw`: as int16, in front of a norm."""
+    """Emits q, k or v of a block of rows, by `weights`.q, .k or .v; `raw`: as int16, in front of a norm."""
 
-    def __init__(self, b: Builder, name: str, part: str, raw: bool = False) -> None:
+    def __init__(self, b: Builder, weights: str, name: str, part: str, raw: bool = False) -> None:
         layout = b.layout
         self.b, self.tensor = b, f"{name}.{part}" + "_proj" * raw
         self.dest, self.area = {
@@ -55,7 +55,7 @@ class Part:
         }[part] if not raw else (Dest.X, layout.raw)  # fmt: skip
         self.channels = layout.raw_channels if raw else layout.head_channels
         width = layout.raw.stride * b.p.c if raw else layout.attn_used if part == "v" else layout.attn_channels
-        self.matrix = b.matrix(f"{name}.attn.{part}", outputs=(self.channels, width))
+        self.matrix = b.matrix(f"{weights}.{part}", outputs=(self.channels, width))
 
     def __call__(self, begin: int, end: int, last: bool) -> None:
         rows = begin, end
@@ -76,16 +76,16 @@ def _normalised(b: Builder, name: str, activation: str) -> None:
         for head in range(model.heads):
             word, last = head * layout.head_pitch // b.p.c, part == "k" and head == model.heads - 1
             b.matmul(copy, f"{name}.{part} head {head}", source, dest, target, b.all, last=last, words=(word, word))
-            channels = range(head * layout.head_pitch, head * layout.head_pitch + model.head_dim)
-            b.probe(f"{name}.{part}", target, b.all, channels, column=head * model.head_dim)
+            b.probe(f"{name}.{part}", target, b.all, head_range(b, head), column=head * model.head_dim)
             yield
 
-    q = Part(b, name, "q", raw=True)
+    weights = f"{name}.attn"
+    q = Part(b, weights, name, "q", raw=True)
     b.norm(q.matrix, q)
-    Part(b, name, "v")(*b.all, True)
+    Part(b, weights, name, "v")(*b.all, True)
     for _ in b.head_norms(layout.context):
         pass
-    Part(b, name, "k", raw=True)(*b.all, True)
+    Part(b, weights, name, "k", raw=True)(*b.all, True)
     queries, keys = copies("q", layout.context, Dest.H, layout.q), copies("k", layout.normed_keys, Dest.K, layout.k)
     norms = b.head_norms(layout.normed_keys)
     # Keys wider than the norms reach into the queries.
@@ -100,23 +100,44 @@ def _normalised(b: Builder, name: str, activation: str) -> None:
             next(keys)
 
 
-def _head(b: Builder, name: str, image: int, head: int) -> None:
-    model, layout, t, word = b.model, b.layout, b.p.t, b.p.word
-    score, context = f"{name}.attn.score", f"{name}.attn.context"
+def attend(b: Builder, weights: str, name: str, image: int, head: int, skip: int = 0) -> tuple[range, int]:
+    """The instruction for a head of an image, but for its first tokens; its query tiles, and the half of the score
+    buffer the first of them takes."""
+    model, layout, t = b.model, b.layout, b.p.t
+    score, context = f"{weights}.score", f"{weights}.context"
     instruction = f"{name}.context head {head}" + f" of image {image}" * (layout.batch > 1)
-    begin, end = image * model.tokens, (image + 1) * model.tokens
+    begin, end = image * model.tokens + skip, (image + 1) * model.tokens
     tiles = range(begin // t, div_up(end, t))
     first_half = b.query_tiles % 2
     b.query_tiles += len(tiles)
     b.emit(engine.attention(
-        layout, instruction, image, head, first_half,
+        layout, instruction, image, head, first_half, skip,
         score_mult=b.value(f"{score}.mult"), score_shift=b.value(f"{score}.shift"),
         out_mult=b.value(f"{context}.mult"), out_shift=b.value(f"{context}.shift"),
     ))  # fmt: skip
-    channels = range(head * layout.head_pitch, head * layout.head_pitch + model.head_dim)
-    b.probe(f"{name}.context", layout.context, (begin, end), channels, column=head * model.head_dim)
-    # The last two query tiles: the scores of earlier ones were overwritten. The words of the halves alternate.
-    keys = [key // word * 2 * word + key % word for key in range(begin % word, begin % word + model.tokens)]
+    return tiles, first_half
+
+
+def keys_of(b: Builder, image: int, skip: int = 0) -> list[int]:
+    """Where the scores of an image's keys lie in a row of the buffer: the words of the halves alternate."""
+    tokens, word = b.model.tokens, b.p.word
+    first = (image * tokens + skip) % word
+    return [key // word * 2 * word + key % word for key in range(first, first + tokens - skip)]
+
+
+def head_range(b: Builder, head: int) -> range:
+    """Channels of a head in Y."""
+    first = head * b.layout.head_pitch
+    return range(first, first + b.model.head_dim)
+
+
+def _head(b: Builder, name: str, image: int, head: int) -> None:
+    model, layout, t = b.model, b.layout, b.p.t
+    begin, end = image * model.tokens, (image + 1) * model.tokens
+    tiles, first_half = attend(b, f"{name}.attn", name, image, head)
+    b.probe(f"{name}.context", layout.context, (begin, end), head_range(b, head), column=head * model.head_dim)
+    # The last two query tiles: the scores of earlier ones were overwritten.
+    keys = keys_of(b, image)
     for tile in tiles[-2:]:
         half, rows = (first_half + tile - tiles[0]) % 2, (max(tile * t, begin), min((tile + 1) * t, end))
         b.probe(f"{name}.score", Area("SCORE", half, 0), rows, keys, head=head,

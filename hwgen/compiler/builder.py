@@ -36,6 +36,8 @@ class Builder(Emitter):
         self.desc, self.model = layout.desc, layout.desc.model
         self.ring = Ring(layout.p.weight_depth)
         self.all, self.dim, self.x = (0, layout.rows), range(self.model.dim), layout.x(layout.dim_words)
+        #: Of an image's tokens the one whose place attention pooling takes.
+        self.patch = range(self.model.prefix, self.model.prefix + 1)
         self.before: list[Stage] = []
         self.kept: list[Matrix] = []  #: whose weights the stages before keep
         self.query_tiles = 0  #: of the attentions so far; they take turns in the halves of the score buffer
@@ -47,6 +49,8 @@ class Builder(Emitter):
             self.norms.append(f"tasks.{task.name}.rescale")
         if task.norm:
             self.norms.append(f"tasks.{task.name}.norm")
+        if task.head == "map":
+            self.norms += [f"tasks.{task.name}.map.{part}" for part in ("norm", "rescale")[: 1 + bool(task.outputs)]]
         self._next_norm = 0
         self._activation = ""  #: whose table was loaded
 
@@ -97,13 +101,13 @@ class Builder(Emitter):
     def norm(
         self, matrix: Matrix | None = None, use: Emit | None = None, *, behind: Emit | None = None,
         behind_cycles: int = 0, tensor: str = "", tokens: range | None = None, rows: int = 0,
-        whole: bool = False,
+        whole: bool = False, dense: bool = False,
     ) -> None:  # fmt: skip
         """The next norm, between what was left for it and its `use`, a matmul by `matrix`.
 
         behind: what works on the results of `use`, in so many cycles per row tile. tensor: if not named as its weights.
         tokens: those wanted of each image, if not all; the norm's rows are dense. rows: the first of X, if not all.
-        whole: `use` comes in one piece.
+        whole: `use` comes in one piece. dense: the tensor has these rows only.
         """
         rows = rows or self.layout.batch * len(tokens or range(self.model.tokens))
         earlier = self.before[-1].blocks if self.before else []
@@ -117,7 +121,7 @@ class Builder(Emitter):
                 rows, self.p.t, first=max(self.first_tiles, self._least), produce=self.p.t * self.layout.dim_words,
                 consume=max(matrix.tiles * matrix.k_steps, behind_cycles), latency=NORM_LATENCY,
             )  # fmt: skip
-        stages = [*self.before, self._norm_stage(tensor, blocks, tokens)]
+        stages = [*self.before, self._norm_stage(tensor, blocks, tokens, dense)]
         uses = uses if keeps else [(0, rows)]
         if use and behind:
             used = Stage(uses, use, stages[-1], behind=0)
@@ -135,7 +139,7 @@ class Builder(Emitter):
     def _row_blocks(self, rows: int) -> list[Span]:
         return row_blocks(rows, self.p.t, self._least)
 
-    def _norm_stage(self, tensor: str, blocks: list[Span], tokens: range | None) -> Stage:
+    def _norm_stage(self, tensor: str, blocks: list[Span], tokens: range | None, dense: bool) -> Stage:
         number, fields = self._take_norm()
         weights, count = self.norms[number], self.model.tokens
         tokens = tokens or range(self.layout.rows)  # all: images do not matter
@@ -150,7 +154,7 @@ class Builder(Emitter):
                 rows = max(begin, image * len(tokens)), min(end, (image + 1) * len(tokens))
                 first = x_row(rows[0])
                 self.emit(units.norm(self.layout, tensor or weights, rows, first, number % 2, **fields))
-                self.probe(tensor or weights, self.layout.norm, rows, self.dim, tensor_row=first)
+                self.probe(tensor or weights, self.layout.norm, rows, self.dim, tensor_row=rows[0] if dense else first)
             if begin == 0:
                 self._load_norm(number + 1)
 

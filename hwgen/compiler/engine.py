@@ -60,12 +60,14 @@ def matmul(
     )  # fmt: skip
 
 
-def attention(layout: Layout, name: str, image: int, head: int, first_half: int, **fields: int) -> Draft:
+def attention(
+    layout: Layout, name: str, image: int, head: int, first_half: int, skip: int = 0, **fields: int
+) -> Draft:
     """One head of one image: queries, keys and values to context. `first_half`: of the score buffer, for the first
-    query tile. `fields`: multipliers and shifts."""
+    query tile. `skip`: first tokens left out. `fields`: multipliers and shifts."""
     p, model = layout.p, layout.desc.model
     q, k, v, context = layout.q, layout.k, layout.v, layout.context
-    rows = begin, end = image * model.tokens, (image + 1) * model.tokens
+    rows = begin, end = image * model.tokens + skip, (image + 1) * model.tokens
     first = begin // p.word * p.word  # of the keys
     word, tile = head * layout.head_pitch // p.word, head * layout.head_pitch // p.c
     k_steps, tiles = div_up(model.head_dim, p.k), layout.words(model.head_dim)

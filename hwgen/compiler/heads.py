@@ -8,6 +8,7 @@ from __future__ import annotations
 from hwgen.compiler import units
 from hwgen.compiler.areas import Area
 from hwgen.compiler.builder import Builder
+from hwgen.compiler.pooling import pool
 from hwgen.compiler.schedule import pipeline
 from hwgen.machine.isa import Dest
 
@@ -22,10 +23,12 @@ def head(b: Builder) -> None:
         tokens = tokens[:1]
     elif task.head == "distillation_token":
         tokens = tokens[1:2]
-    elif task.head != "none":
+    elif task.head not in ("none", "map"):
         tokens = tokens[b.model.prefix :]
     norm, output = f"{task.name}.norm", f"{task.name}.output"
     rows, area, words, channels = layout.batch * len(tokens), b.x, layout.dim_words, b.dim
+    if task.mlp is not None:
+        area, rows = pool(b, task.mlp), layout.batch
     if task.outputs is not None:
         channels = range(task.outputs)
         words = layout.words(task.outputs)
@@ -34,7 +37,10 @@ def head(b: Builder) -> None:
         def linear(begin: int, end: int, last: bool) -> None:
             b.matmul(matrix, output, layout.norm, Dest.X, area, (begin, end), last=last)
 
-        if task.head == "mean_norm":
+        if task.head == "map":
+            b.norm(matrix, linear, tensor=f"{task.name}.map_rescale", tokens=b.patch, whole=words > layout.dim_words,
+                   dense=True)
+        elif task.head == "mean_norm":
             rows = layout.batch
             _pool(b, tokens)
             b.norm(matrix, linear, tensor=norm, rows=rows, whole=True)
@@ -47,10 +53,10 @@ def head(b: Builder) -> None:
         else:
             # Outputs take the place of the residual stream: from the front, while later rows of it are still needed.
             b.norm(matrix, linear, tensor=norm, tokens=tokens, whole=words > layout.dim_words)
-    elif task.norm:
+    elif task.norm and task.mlp is None:
         b.norm(tensor=norm, tokens=tokens)
         area = layout.norm
-    else:
+    elif task.mlp is None:
         pipeline(*b.before)
     b.emit(units.store(layout, output, area, rows, words))
     b.probe(output, area, (0, rows), channels)

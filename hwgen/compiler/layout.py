@@ -12,7 +12,7 @@ from amaranth.utils import ceil_log2
 from hwgen.common.errors import HwgenError
 from hwgen.compiler.areas import Area
 from hwgen.machine.params import ALIGN, HwParams
-from hwgen.network.description import Description, MoeMlp, Task
+from hwgen.network.description import DenseMlp, Description, MoeMlp, Task
 
 __all__ = ["Layout", "auto_params", "buffer_needs", "check_fits", "div_up", "dot_steps", "stored_words"]
 
@@ -186,6 +186,15 @@ class Layout:
         front = 2 * self.groups * self.dim_stride if isinstance(mlp, MoeMlp) else 0
         return self.banked("H", self.stride(mlp.hidden), front)
 
+    @property
+    def pooled(self) -> Area:
+        """What attention pooling makes of an image, in the place of its first patch."""
+        model = self.desc.model
+        return Area("X", model.prefix * self.dim_words, model.tokens * self.dim_words)
+
+    def pooled_hidden(self, mlp: DenseMlp) -> Area:
+        return self.banked("H", self.stride(mlp.hidden))
+
     def mean(self, image: int) -> Area:
         return self.banked("H", self.dim_stride, image * self.dim_stride)
 
@@ -228,6 +237,10 @@ class Layout:
                 yield "max_experts", mlp.experts, f"{name}: experts"
                 yield "max_topk", mlp.top_k, f"{name}: top_k"
         for task in model.tasks:
+            if task.mlp is not None:
+                depth = div_up(self.batch, p.t) * self.pooled_hidden(task.mlp).stride
+                yield "h_depth", depth, f"{task.name}: hidden"
+                yield self._ring(f"{task.name} fc2", task.mlp.hidden)
             if task.head in ("mean", "mean_norm"):
                 yield "h_depth", self.batch * self.dim_stride, f"{task.name}: mean"
             if task.outputs is not None:

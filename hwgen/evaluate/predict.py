@@ -42,8 +42,8 @@ class Prediction:
 
     @property
     def dense(self) -> bool:
-        """There are several rows per image."""
-        return self.task.head in ("every_token", "none")
+        """There are several rows per image, or features."""
+        return self.task.head == "every_token" or self.task.outputs is None
 
     def summary(self, image: int) -> dict[str, Any]:
         """Of one image: `top` pairs of class and score, highest first; `values` of a single output; of a dense head

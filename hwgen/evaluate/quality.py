@@ -48,7 +48,7 @@ def task_labels(model: Model, labels: Mapping[str, np.ndarray] | None, where: st
     for name, array in (labels or {}).items():
         tasks = [task for task in model.tasks if task.name == name]
         if name == ANY_TASK:
-            tasks = [task for task in model.tasks if task.head not in ("every_token", "none")]
+            tasks = [task for task in model.tasks if task.head != "every_token" and task.outputs]
         elif not tasks:
             raise HwgenError(where, f"labels_{name}", expected="a task of the model", found=repr(name),
                              mend=f"its tasks are {', '.join(task.name for task in model.tasks)}")  # fmt: skip

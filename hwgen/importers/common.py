@@ -223,8 +223,8 @@ class Draft:
         """`image`: height and width; `heads`: number and width."""
         if self.missing:
             raise self.ask(*self.missing.pop())
-        for layer in layers:
-            layer["mlp"]["activation"] = activation
+        for one in (*layers, *(task for task in tasks if "mlp" in task)):
+            one["mlp"]["activation"] = activation
         structure = {
             "format": "hwgen-model", "version": 2, "name": self._name(), "weights": WEIGHTS_FILE,
             "image": {"height": image[0], "width": image[1], "channels": self.channels},

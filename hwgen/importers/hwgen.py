@@ -61,15 +61,20 @@ def _tasks(source: Source, draft: Draft) -> list[dict[str, Any]]:
     """One for each gate or head; what several heads read must be said."""
     norm = "nf.g" in source
     number = 1
-    while f"head{number}.w" in source or any(name.endswith(f".gate{number}") for name in source.names()):
+    while (
+        f"head{number}.w" in source or f"map{number}.q" in source
+        or any(name.endswith(f".gate{number}") for name in source.names())
+    ):  # fmt: skip
         number += 1
     choices = draft.overrides.tasks
     if number > 1 and (choices is None or any(choice.head is None for choice in choices)):
         raise draft.ask("--tasks NAME:HEAD,...", f"names and kinds of heads of {number} tasks")
-    heads = ["class_token" if "cls" in source else "mean"] * number
-    return [
-        {"name": f"task{task}", "head": head, "norm": norm, "outputs": source.size(f"head{task}.w", 0)}
-        if f"head{task}.w" in source
-        else {"name": f"task{task}", "head": "none", "norm": norm}
-        for task, head in enumerate(heads)
-    ]
+    found: list[dict[str, Any]] = []
+    for task in range(number):
+        found.append({"name": f"task{task}", "head": "none", "norm": norm})
+        if f"head{task}.w" in source:
+            head = "class_token" if "cls" in source else "mean"
+            found[-1] |= {"head": head, "outputs": source.size(f"head{task}.w", 0)}
+        if f"map{task}.q" in source:
+            found[-1] |= {"head": "map", "mlp": {"kind": "dense", "hidden": source.size(f"map{task}.fc1.w", 0)}}
+    return found

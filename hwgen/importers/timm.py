@@ -139,11 +139,35 @@ def _pooled_head(draft: Draft, class_token: bool, fc_norm: bool) -> str:
     return "class_token" if pooling == "token" else "mean_norm" if fc_norm else "mean"
 
 
+def _attention_pool(source: Source, draft: Draft) -> dict[str, Any]:
+    """timm's AttentionPoolLatent with one latent, and the head behind it, if there is one."""
+    dim, name = draft.dim, "attn_pool"
+    query = source.take(f"{name}.latent", 1, 1, dim)[0, 0]
+    if f"{name}.q.weight" in source:
+        query = source.take(f"{name}.q.weight", dim, dim) @ query + source.take_or_zeros(f"{name}.q.bias", dim)
+    draft.tensors["map0.q"] = query
+    for ours, theirs, outputs in (("kv", "kv", 2 * dim), ("proj", "proj", dim), ("fc1", "mlp.fc1", ANY),
+                                  ("fc2", "mlp.fc2", dim)):  # fmt: skip
+        weight = source.take(f"{name}.{theirs}.weight", outputs, ANY)
+        draft.linear(f"map0.{ours}", weight, source.take_or_zeros(f"{name}.{theirs}.bias", len(weight)))
+    take_norm(source, draft, "map0.n", f"{name}.norm")
+    task = {"name": "classify", "head": "map", "norm": True,
+            "mlp": {"kind": "dense", "hidden": len(draft.tensors["map0.fc1.w"])}}  # fmt: skip
+    if "head.weight" in source:
+        weight = source.take("head.weight", ANY, dim)
+        draft.linear("head0", weight, source.take_or_zeros("head.bias", len(weight)))
+        return task | {"outputs": len(weight)}
+    draft.notes.append("no head: what attention pooling makes of the tokens is the output")
+    return task | {"name": "features"}
+
+
 def _heads(source: Source, draft: Draft) -> list[dict[str, Any]]:
     """Final norm and heads: the class token's, the mean's, both of a distilled DeiT, or none."""
     pooled = "fc_norm.weight" in source
     if pooled or "norm.weight" in source or "head.weight" in source:
         take_norm(source, draft, "nf", "fc_norm" if pooled else "norm")
+    if "attn_pool.latent" in source:
+        return [_attention_pool(source, draft)]
     single = "dist" not in draft.tensors and "head.weight" in source
     heads = [("classify", "head", _pooled_head(draft, "cls" in draft.tensors, pooled) if single else "class_token")]
     if "dist" in draft.tensors:

@@ -4,7 +4,8 @@ Checkpoint layout (.npz; weights are [out, in]): `embed.w/.b`, `cls` and `dist` 
 distillation and register tokens, where there are any), `pos` [N, D], `pre.g/.b` with `norm_pre`; a layer: `lN.n1.g/.b`,
 `lN.qkv.w/.b` (q, k, v stacked; a head is a contiguous slice), `lN.qn.g/.b` and `lN.kn.g/.b` [head_dim] with `qk_norm`,
 `lN.proj.w/.b`, `lN.n2.g/.b`, then `lN.fc1`, `lN.fc2` or `lN.eE.fc1`, `lN.eE.fc2` with `lN.gateT` [experts, D] for task
-number T; `nf.g/.b` before heads with `norm: true`; `headT.w/.b`.
+number T; `nf.g/.b` before heads with `norm: true`; `headT.w/.b`. With `head: map` task T has `mapT.q` [A] (its constant
+query), `mapT.kv`, `mapT.proj`, `mapT.n`, `mapT.fc1`, `mapT.fc2`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from hwgen.common.errors import HwgenError
-from hwgen.network.description import Layer, Model, MoeMlp
+from hwgen.network.description import DenseMlp, Layer, Model, MoeMlp
 
 Tap = Callable[[str, np.ndarray], None]
 
@@ -59,6 +60,14 @@ def expected_checkpoint(model: Model) -> dict[str, tuple[int, ...]]:
     if any(task.norm for task in model.tasks):
         norm("nf")
     for index, task in enumerate(model.tasks):
+        if task.mlp is not None:
+            name = f"map{index}"
+            shapes[f"{name}.q"] = (attn,)
+            linear(f"{name}.kv", 2 * attn, dim)
+            linear(f"{name}.proj", dim, attn)
+            norm(f"{name}.n")
+            linear(f"{name}.fc1", task.mlp.hidden, dim)
+            linear(f"{name}.fc2", dim, task.mlp.hidden)
         if task.outputs is not None:
             linear(f"head{index}", task.outputs, dim)
     return shapes
@@ -221,7 +230,7 @@ class FloatModel:
             x = x[:, :1]
         elif task.head == "distillation_token":
             x = x[:, 1:2]
-        elif task.head != "none":
+        elif task.head not in ("none", "map"):
             x = x[:, self.model.prefix :]
         if task.head == "mean_norm":
             tap(f"{task.name}.rescale", x)
@@ -233,9 +242,36 @@ class FloatModel:
         if task.head == "mean":
             x = x.mean(1, keepdims=True)
             tap(f"{task.name}.mean", x)
-        if task.head != "none":
+        if task.mlp is not None:
+            x = self._pool(number, task.mlp, x, tap)
+        if task.outputs is not None:
             x = self._linear(f"head{number}", x)
         tap(f"{task.name}.output", x)
+        return x
+
+
+    def _pool(self, number: int, mlp: DenseMlp, y: np.ndarray, tap: Tap) -> np.ndarray:
+        """Attention pooling of tokens y [B, N, D] to [B, 1, D]: a constant query on the patches, an MLP with a
+        residual."""
+        model, name, task = self.model, f"map{number}", self.model.tasks[number].name
+        k, v = np.split(self._linear(f"{name}.kv", y), 2, axis=-1)
+        k = k - self.tensors[f"{name}.kv.b"][: model.attn_dim]
+        q = np.broadcast_to(self.tensors[f"{name}.q"], (len(y), 1, model.attn_dim))
+        for part, value in zip("qkv", (q, k, v), strict=True):
+            tap(f"{task}.{part}", value)
+        shape = len(y), -1, model.heads, model.head_dim
+        q, k, v = (one.reshape(shape).swapaxes(1, 2) for one in (q, k[:, model.prefix :], v[:, model.prefix :]))
+        context = softmax(q @ k.swapaxes(-1, -2) / self.dtype(np.sqrt(model.head_dim))) @ v
+        context = context.swapaxes(1, 2).reshape(len(y), 1, model.attn_dim)
+        tap(f"{task}.context", context)
+        x = self._linear(f"{name}.proj", context)
+        tap(f"{task}.proj", x)
+        y = self._norm(f"{name}.n", x)
+        tap(f"{task}.map_norm", y)
+        hidden = ACTIVATIONS[mlp.activation](self._linear(f"{name}.fc1", y))
+        tap(f"{task}.hidden", hidden)
+        x = x + self._linear(f"{name}.fc2", hidden)
+        tap(f"{task}.mlp", x)
         return x
 
 

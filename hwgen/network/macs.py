@@ -2,7 +2,8 @@
 
 Counted are the products of weights and of attention (scores and PV) that the mathematics needs: every token of the
 residual stream, attention over all tokens, `top_k` experts per token, and the head's rows (`every_token`: the patches;
-all others: one). One multiply and one add is one MAC. Norms, means, softmax, GELU and requantization count nothing.
+all others: one; attention pooling: one query). One multiply and one add is one MAC. Norms, means, softmax, GELU and
+requantization count nothing.
 
 Tested by tests/compiler/test_program.py.
 """
@@ -26,6 +27,9 @@ def macs(desc: Description, task: str) -> int:
         else:
             total += n * dim * 2 * layer.mlp.hidden
     chosen = _task(desc, task)
+    if chosen.mlp is not None:
+        attn, keys = model.attn_dim, model.patches
+        total += 2 * keys * dim * attn + 2 * keys * attn + attn * dim + 2 * dim * chosen.mlp.hidden
     if chosen.outputs is not None:
         total += model.output_shape(chosen)[0] * chosen.outputs * dim
     return total

@@ -94,10 +94,12 @@ def structure(config: QuantizeConfig, tensors: Mapping[str, np.ndarray], where: 
         mlp = {"kind": "moe", "experts": rows(f"{name}.gate0"), "hidden": rows(f"{name}.e0.fc1.w"),
                "activation": activation}  # fmt: skip
         layers.append({"mlp": {**mlp, **config.moe.model_dump()}})
-    tasks = [
-        task.model_dump() | ({} if task.head == "none" else {"outputs": rows(f"head{number}.w")})
-        for number, task in enumerate(config.tasks)
-    ]
+    tasks = [task.model_dump() for task in config.tasks]
+    for number, one in enumerate(tasks):
+        if one["head"] == "map":
+            one["mlp"] = {"kind": "dense", "hidden": rows(f"map{number}.fc1.w"), "activation": activation}
+        if one["head"] not in ("none", "map") or (one["head"] == "map" and f"head{number}.w" in tensors):
+            one["outputs"] = rows(f"head{number}.w")
     shared = config.model_dump(include={"name", "image", "patch", "heads", "head_dim", "class_token"})
     if config.distillation_token:
         shared["distillation_token"] = True

@@ -198,12 +198,17 @@ class Converter:
         v, context = value_context(seen[f"{name}.v"], seen[f"{name}.context"], self.options)
         self._linear(f"{name}.attn.v", weights["v"], biases["v"] - v.centre, grid, v.step, f"{name}.norm1")
         self.scales |= {f"{name}.{part}": float(out.step.max()) for part, out in (("q", q), ("k", k), ("v", v))}
-        score = float(q.step[0] * k.step[0]) / math.sqrt(model.head_dim) * LOG2E * 32  # five fraction bits
-        self._scaling(f"{name}.attn.score", score)
-        self._scaling(f"{name}.attn.context", float(v.step[0] / context.step[0]) / 256)  # R is 2^24 / Σp, and >> 16
+        self._softmax(f"{name}.attn", q, k, v, context)
         self.scales[f"{name}.context"] = float(context.step.max())
         proj = self.source[f"{source}.proj.w"], self.source[f"{source}.proj.b"]
         self._linear(f"{name}.attn.proj", *proj, context, 2.0 ** -self.stream_bits[1 + 2 * index], f"{name}.context")
+
+    def _softmax(self, name: str, q: Grid, k: Grid, v: Grid, context: Grid) -> None:
+        """Its two factors."""
+        head_dim = self.network.model.head_dim
+        score = float(q.step[0] * k.step[0]) / math.sqrt(head_dim) * LOG2E * 32  # five fraction bits
+        self._scaling(f"{name}.score", score)
+        self._scaling(f"{name}.context", float(v.step[0] / context.step[0]) / 256)  # R is 2^24 / Σp, and >> 16
 
     def _head_norms(
         self, index: int, grid: Grid, weights: Mapping[str, np.ndarray], biases: Mapping[str, np.ndarray]
@@ -241,7 +246,7 @@ class Converter:
     def _task(self, number: int) -> None:
         task, patches = self.network.model.tasks[number], self.network.model.patches
         name, inputs = f"tasks.{task.name}", f"{task.name}.norm"
-        readers = [] if task.head == "none" else [f"head{number}.w"]
+        readers = {"none": [], "map": [f"map{number}.kv.w"]}.get(task.head, [f"head{number}.w"])
         if task.norm:
             s_in = self._pool(task.name) if task.head == "mean_norm" else None
             grid = self._norm(f"{name}.norm", "nf", inputs, readers, s_in)
@@ -256,10 +261,43 @@ class Converter:
             factor = float((peaks(self.seen[inputs], EXTREMES, grid.centre) / grid.step).max()) / 255
             self._scaling(f"{name}.mean", 1 / (patches * factor))
             grid = Grid(step=grid.step * factor, centre=grid.centre)
+        if task.head == "map":
+            grid, inputs = self._map(number, grid), f"{task.name}.mlp"
+            if task.outputs is None:
+                return
         s_out = HEADROOM * peak(self.seen[f"{task.name}.output"], EXTREMES) / 32767
         head = self.source[f"head{number}.w"], self.source[f"head{number}.b"]
         self._linear(f"{name}.head", *head, grid, s_out, inputs)
         self.scales[f"{name}.output"] = s_out
+
+    def _map(self, number: int, grid: Grid) -> Grid:
+        """Attention pooling of codes of this grid; returns that of what its result is rescaled to for a head."""
+        model, seen = self.network.model, self.seen
+        task = model.tasks[number]
+        name, source, tapped = f"tasks.{task.name}.map", f"map{number}", task.name
+        weights, biases = (np.split(self.source[f"{source}.kv.{part}"], 2) for part in "wb")
+        q, k = query_key(seen[f"{tapped}.q"], seen[f"{tapped}.k"], weights[0] @ grid.centre, self.options)
+        v, context = value_context(seen[f"{tapped}.v"], seen[f"{tapped}.context"], self.options)
+        self.tensors[f"{name}.q"] = np.clip(np.rint(self.source[f"{source}.q"] / q.step), -255, 255).astype(np.int16)
+        self._linear(f"{name}.k", weights[0], None, grid, k.step, f"{tapped}.norm")
+        self._linear(f"{name}.v", weights[1], biases[1] - v.centre, grid, v.step, f"{tapped}.norm")
+        self._softmax(name, q, k, v, context)
+        # x is int16 with one step, in front of the MLP and behind it.
+        ends = [peak(seen[f"{tapped}.{part}"], EXTREMES) for part in ("proj", "mlp")]
+        self.s_x = HEADROOM * max(ends) / 32767
+        proj = self.source[f"{source}.proj.w"], self.source[f"{source}.proj.b"]
+        self._linear(f"{name}.proj", *proj, context, self.s_x, f"{tapped}.context")
+        y = self._norm(f"{name}.norm", f"{source}.n", f"{tapped}.map_norm", [f"{source}.fc1.w"])
+        self._mlp(f"{name}.mlp", source, y, f"{tapped}.map_norm", f"{tapped}.hidden")
+        self.scales |= {f"{name}.{part}": float(one.step.max()) for part, one in zip("qkv", (q, k, v), strict=True)}
+        self.scales |= {f"{name}.x": self.s_x, f"tasks.{tapped}.output": self.s_x}
+        low, high = channel_bounds(seen[f"{tapped}.mlp"], EXTREMES)
+        made = Grid(step=(high - low) / 510, centre=(low + high) / 2)
+        if task.outputs is not None:
+            self._affine(f"{name}.rescale", self.s_x / made.step, -made.centre / made.step)
+            self.scales[f"{name}.rescale"] = float(made.step.max())
+        self.s_x = 2.0 ** -self.stream_bits[-1]
+        return made
 
     def _pool(self, task: str) -> float:
         """The mean in front of a norm; returns its step."""

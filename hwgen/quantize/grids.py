@@ -42,7 +42,7 @@ class _Grids:
             else:
                 self._hidden(f"{name}.hidden", f"{name}.mlp")
             self.found |= {f"{name}.attn": stream[2 * index + 1], f"{name}.mlp": stream[2 * index + 2]}
-        for task in model.tasks:
+        for number, task in enumerate(model.tasks):
             name, last = f"tasks.{task.name}", stream[-1]
             if task.head == "mean_norm":
                 self.found[f"{task.name}.rescale"] = self._affine(f"{name}.rescale", last.step, last.centre)
@@ -54,6 +54,9 @@ class _Grids:
             if task.head == "mean":
                 factor = model.patches * self._ratio(f"{name}.mean")
                 self.found[f"{task.name}.mean"] = Grid(step=last.step / factor, centre=last.centre)
+            if task.head == "map":
+                self._map(number, task.name, last)
+                last = self.found[f"{task.name}.mlp"]
             if task.outputs is not None:
                 last = _uniform(task.outputs, self.scales[f"{name}.output"])
             self.found[f"{task.name}.output"] = last
@@ -66,18 +69,36 @@ class _Grids:
             if part in "qk" and self.model.qk_norm:
                 self._head_norm(name, source, part)
                 continue
-            linear = f"{name}.attn.{part}"
-            codes = self.tensors[f"{linear}.weight"].astype(np.float64)
-            squares = (codes**2).sum(1)
-            # The scale of the rounded weights, by least squares.
-            scale = (weight * norm.step * codes).sum(1) / np.maximum(squares, 1)
-            step = np.where(squares > 0, scale / self._ratio(linear), self.scales[f"{name}.{part}"])
-            centre = bias + weight @ norm.centre - self.tensors[f"{linear}.bias"] * scale
+            made = self._products(f"{name}.attn.{part}", weight, bias, norm, self.scales[f"{name}.{part}"])
             if part == "q":  # its codes have none; what is left is the rounded weights' mean error, which the bias took
-                centre = np.zeros(len(step))
-            self.found[f"{name}.{part}"] = Grid(step=step, centre=centre)
+                made = Grid(step=made.step, centre=np.zeros(len(made.step)))
+            self.found[f"{name}.{part}"] = made
         v = self.found[f"{name}.v"]
         self.found[f"{name}.context"] = Grid(step=v.step / 256 / self._ratio(f"{name}.attn.context"), centre=v.centre)
+
+    def _products(self, name: str, weight: np.ndarray, bias: np.ndarray, inputs: Grid, usual: float) -> Grid:
+        """Of a linear layer's outputs; `usual`: the step of a channel of zeros."""
+        codes = self.tensors[f"{name}.weight"].astype(np.float64)
+        squares = (codes**2).sum(1)
+        # The scale of the rounded weights, by least squares.
+        scale = (weight * inputs.step * codes).sum(1) / np.maximum(squares, 1)
+        step = np.where(squares > 0, scale / self._ratio(name), usual)
+        return Grid(step=step, centre=bias + weight @ inputs.centre - self.tensors[f"{name}.bias"] * scale)
+
+    def _map(self, number: int, task: str, norm: Grid) -> None:
+        """Attention pooling of tokens of this grid."""
+        name, source, model = f"tasks.{task}.map", f"map{number}", self.model
+        weights, biases = (np.split(self.source[f"{source}.kv.{part}"], 2) for part in "wb")
+        biases[0] = np.zeros(len(biases[0]))  # k is tapped without
+        for part, weight, bias in zip("kv", weights, biases, strict=True):
+            usual = self.scales[f"{name}.{part}"]
+            self.found[f"{task}.{part}"] = self._products(f"{name}.{part}", weight, bias, norm, usual)
+        v = self.found[f"{task}.v"]
+        self.found[f"{task}.context"] = Grid(step=v.step / 256 / self._ratio(f"{name}.context"), centre=v.centre)
+        stream = _uniform(model.dim, self.scales[f"{name}.x"])
+        self.found |= {f"{task}.proj": stream, f"{task}.mlp": stream}
+        self.found[f"{task}.map_norm"] = self._norm(f"{name}.norm", f"{source}.n")
+        self._hidden(f"{task}.hidden", f"{name}.mlp")
 
     def _head_norm(self, name: str, source: str, part: str) -> None:
         """q or k in front of its norm and behind it; k is tapped without what the norm adds."""

@@ -29,6 +29,13 @@ def checkpoint_rows(model: Model) -> dict[str, tuple[str, slice]]:
         for expert in range(layer.mlp.experts):
             for part in ("fc1", "fc2"):
                 found[f"{name}.moe.experts.{expert}.{part}"] = f"{source}.e{expert}.{part}", whole
+    for number, task in enumerate(model.tasks):
+        if task.mlp is not None:
+            name, source = f"tasks.{task.name}.map", f"map{number}"
+            for part, rows in (("k", slice(width)), ("v", slice(width, 2 * width))):
+                found[f"{name}.{part}"] = f"{source}.kv", rows
+            found[f"{name}.proj"] = f"{source}.proj", whole
+            found |= {f"{name}.mlp.{part}": (f"{source}.{part}", whole) for part in ("fc1", "fc2")}
     heads = [number for number, task in enumerate(model.tasks) if task.outputs is not None]
     found |= {f"tasks.{model.tasks[number].name}.head": (f"head{number}", whole) for number in heads}
     return found

@@ -146,6 +146,11 @@ class RandomWeights:
             if task.head == "mean_norm":
                 self.linear(f"{name}.pool", dim, dim, spread, 0.5 * self.unit * self.channels)
                 spread = ROW
+            if task.mlp is not None:
+                self.pool(f"{name}.map", task.mlp, context)
+                if task.outputs is not None:
+                    self.affine(f"{name}.map.rescale", ROW / (1200 * self.channels), 1.0)
+                spread = ROW
             if task.outputs is not None:
                 self.linear(f"{name}.head", task.outputs, dim, spread, OUTPUT)
 
@@ -194,6 +199,19 @@ class RandomWeights:
         self.affine(name, ROW * np.sqrt(np.mean(self.channels**2)) / self.channels, 2.0**-10)
         eps = self.rng.choice([1e-6, 1e-5]) * self.model.dim**2 * (2 * self.unit) ** 2
         self.tensors[f"{name}.eps"] = np.array([max(1, round(eps))], np.int64)
+
+    def pool(self, name: str, mlp: DenseMlp, context: float) -> None:
+        """Attention pooling; what it adds up has a deviation of some thousand steps."""
+        model = self.model
+        q = np.clip(np.rint(self.rng.normal(0, ROW, model.attn_dim)), -255, 255)
+        self.tensors[f"{name}.q"] = q.astype(np.int16)
+        for part in "kv":
+            self.linear(f"{name}.{part}", model.attn_dim, model.dim, ROW, COLUMN, bias=part != "k")
+        self.scaling(f"{name}.score", self.rng.uniform(1, 2.5) * 32 / (np.sqrt(model.head_dim) * ROW * COLUMN))
+        self.scaling(f"{name}.context", context * self.rng.uniform(1, 2) * ROW / COLUMN / 256)
+        self.linear(f"{name}.proj", model.dim, model.attn_dim, 0.7 * ROW, 1000 * self.channels)
+        self.norm(f"{name}.norm")
+        self.mlp(f"{name}.mlp", mlp, 700 * self.channels)
 
     def mlp(self, name: str, mlp: DenseMlp | MoeMlp, spread_out: np.ndarray) -> None:
         """fc1, activation and fc2; the zero point and the mean above it are folded into fc2's bias."""

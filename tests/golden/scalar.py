@@ -173,7 +173,34 @@ def means(t: dict[str, Any], name: str, rows: Matrix) -> Matrix:
     return [[sat9(rnd(sum(c) * mult, shift)) for c in zip(*rows, strict=True)]]
 
 
-def head(t: dict[str, Any], task: Any, prefix: int, x: Matrix) -> dict[str, Any]:
+def pooled(t: dict[str, Any], name: str, kind: str, heads: int, y: Matrix, prefix: int) -> dict[str, Any]:
+    """Attention pooling: every query is the constant one, of which there is one row."""
+    q = t[f"{name}.q"].tolist()
+    k, v = (saturated(linear(t, f"{name}.{part}", y), 8) for part in "kv")
+    scale = {p: (int(t[f"{name}.{p}.mult"][0]), int(t[f"{name}.{p}.shift"][0])) for p in ("score", "context")}
+    out: dict[str, Any] = {"q": [q], "k": k, "v": v, "score": [], "prob": [], "context": [[]]}
+    d = len(q) // heads
+    for first in range(0, len(q), d):
+        part = slice(first, first + d)
+        mult, shift = scale["score"]
+        score = [sat(rnd(dot(q[part], row[part]) * mult, shift), 16) for row in k[prefix:]]
+        p = prob(score)
+        mult, shift = scale["context"]
+        m = 2**24 // sum(p) * mult // 65536
+        for c in range(first, first + d):
+            out["context"][0].append(sat9(rnd(dot(p, [row[c] for row in v[prefix:]]) * m, shift)))
+        out["score"].append([score])
+        out["prob"].append([p])
+    x = out["proj"] = saturated(linear(t, f"{name}.proj", out["context"]), 16)
+    out["map_norm"] = norm(t, f"{name}.norm", x)
+    out["hidden"] = hidden(t, f"{name}.mlp", kind, out["map_norm"])
+    out["mlp"] = added(x, linear(t, f"{name}.mlp.fc2", out["hidden"]))
+    if f"{name}.rescale.gamma" in t:
+        out["map_rescale"] = norm(t, f"{name}.rescale", out["mlp"])
+    return out
+
+
+def head(t: dict[str, Any], task: Any, prefix: int, x: Matrix, heads: int) -> dict[str, Any]:
     name = f"tasks.{task.name}"
     if task.head == "none":
         y = norm(t, f"{name}.norm", x) if task.norm else x
@@ -187,6 +214,11 @@ def head(t: dict[str, Any], task: Any, prefix: int, x: Matrix) -> dict[str, Any]
         return found | {"output": saturated(linear(t, f"{name}.head", y), 16)}
     y = norm(t, f"{name}.{'norm' if task.norm else 'rescale'}", x)
     out: dict[str, Any] = {"norm": y}
+    if task.head == "map":
+        out |= pooled(t, f"{name}.map", task.mlp.activation, heads, y, prefix)
+        if task.outputs is None:
+            return out | {"output": out["mlp"]}
+        return out | {"output": saturated(linear(t, f"{name}.head", out["map_rescale"]), 16)}
     rows = {"class_token": y[:1], "distillation_token": y[1:2]}.get(task.head, y[prefix:])
     if task.head == "mean":
         rows = out["mean"] = means(t, f"{name}.mean", rows)
@@ -222,4 +254,4 @@ def run(description: Description, image: list[list[list[int]]], task_name: str) 
         out |= {f"{name}.{key}": value for key, value in found.items()}
         x = found["mlp"]
     task = next(task for task in model.tasks if task.name == task_name)
-    return out | {f"{task_name}.{key}": value for key, value in head(t, task, prefix, x).items()}
+    return out | {f"{task_name}.{key}": value for key, value in head(t, task, prefix, x, model.heads).items()}

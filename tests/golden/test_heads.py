@@ -16,9 +16,11 @@ from tests.random_model import random_description
 def test_head(kind: str, prefix: int, norm: bool) -> None:
     norm |= kind == "mean_norm"
     task = {"name": "a", "head": kind, "norm": norm} | ({} if kind == "none" else {"outputs": 7})
+    task |= {"mlp": {"kind": "dense", "hidden": 9}} if kind == "map" else {}
     description = random_description(5, class_token=prefix > 0, distillation_token=prefix > 1, tasks=[task])
     model = description.model
-    head = Head.load(description.tensors, "tasks.a", kind=kind, norm=norm, prefix=prefix)
+    head = Head.load(description.tensors, "tasks.a", kind=kind, norm=norm, prefix=prefix,
+                     heads=model.heads, activation="gelu")  # fmt: skip
     x = np.random.default_rng(0).normal(0, 2000, (2, model.tokens, model.dim)).astype(np.int16)
     x[0, 0], x[1, -1] = 32767, -32768
     got = head(x)
@@ -26,7 +28,7 @@ def test_head(kind: str, prefix: int, norm: bool) -> None:
     rows, outputs = {"every_token": (model.patches, 7), "none": (model.tokens, model.dim)}.get(kind, (1, 7))
     assert got["output"].shape == (2, rows, outputs)
     for b in range(2):
-        want = scalar.head(description.tensors, model.tasks[0], prefix, x[b].tolist())
+        want = scalar.head(description.tensors, model.tasks[0], prefix, x[b].tolist(), model.heads)
         assert {name: tensor[b].tolist() for name, tensor in got.items()} == want
 
 

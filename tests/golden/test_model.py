@@ -61,6 +61,15 @@ def test_shapes_and_types(seed: int) -> None:
             want |= {f"layers.{i}.{part}": spec for part, spec in of_layer.items()}
         if task.norm or task.head != "none":
             want[f"{task.name}.norm"] = (np.int16, n, d)
+        if task.mlp is not None:
+            of_task: dict[str, tuple] = dict.fromkeys(("k", "v"), (np.int8, n, a))
+            of_task |= dict.fromkeys(("q", "context"), (np.int16, 1, a))
+            of_task |= {"score": (np.int16, model.heads, 1, model.patches),
+                        "prob": (np.uint8, model.heads, 1, model.patches)}  # fmt: skip
+            of_task |= dict.fromkeys(("proj", "map_norm", "mlp"), (np.int16, 1, d))
+            of_task |= {"map_rescale": (np.int16, 1, d)} if task.outputs else {}
+            of_task["hidden"] = (np.int16, 1, task.mlp.hidden)
+            want |= {f"{task.name}.{part}": spec for part, spec in of_task.items()}
         if task.head == "mean":
             want[f"{task.name}.mean"] = (np.int16, 1, d)
         rows = {"every_token": model.patches, "none": n}.get(task.head, 1)

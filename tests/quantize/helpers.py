@@ -114,7 +114,7 @@ def write_random_network(directory: Path, seed: int, **overrides: Any) -> Path:
         **model.model_dump(include={"image", "patch", "heads", "head_dim", "class_token"}),
         "normalize": {"mean": [100.0, 120.0, 140.0][:channels], "std": [60.0, 70.0, 50.0][:channels]},
         "layer_norm_eps": 1e-6, "moe": {"top_k": 2, "gate": "topk_softmax"},
-        "tasks": [task.model_dump(exclude={"outputs"}) for task in model.tasks],
+        "tasks": [task.model_dump(include={"name", "head", "norm"}) for task in model.tasks],
     }  # fmt: skip
     path = directory / "quantize.yaml"
     path.write_text(yaml.safe_dump(config))

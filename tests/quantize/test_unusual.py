@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.quantize.helpers import decibels, quantized, random_network
+from golden.model import Golden
+from hwgen.evaluate.predict import output_step
+from hwgen.evaluate.report import report
+from hwgen.importers import ImageSize, Normalize, Overrides, TaskChoice, load
+from hwgen.quantize import float_network, quantize
+from tests.quantize.helpers import decibels, quantized, random_network, write_random_network
 from tests.random_model import random_images
 
 SIZES: dict[str, Any] = {
@@ -50,3 +57,39 @@ def test_normalised_q_and_k(usual: dict[str, float]) -> None:
     assert found.keys() == usual.keys() | projected
     assert all(found[name] > usual["layers.0.q"] - 1.5 for name in projected)
     assert all(found[name] > usual[name] - 2 for name in usual), (found, usual)
+
+
+@pytest.mark.parametrize("outputs", [{}, {"outputs": 20}])
+def test_attention_pooling(usual: dict[str, float], outputs: dict[str, int]) -> None:
+    mlp = {"kind": "dense", "hidden": 96, "activation": "gelu"}
+    found = noise(tasks=[{"name": "a", "head": "map", "norm": True, "mlp": mlp} | outputs])
+    pooled = {f"a.{part}" for part in ("norm", "k", "v", "context", "proj", "map_norm", "hidden", "mlp")}
+    assert found.keys() == usual.keys() | pooled
+    for name in pooled - {"a.norm", "a.k"}:  # where the query is near zero, k has wide steps
+        like = {"proj": "attn", "map_norm": "norm2"}.get(name[2:], name[2:])
+        assert found[name] > usual[f"layers.1.{like}"] - 4, (name, found)
+    assert found["a.output"] > usual["a.output"] - 2, found
+
+
+def test_from_a_checkpoint_file(tmp_path: Path) -> None:
+    """All of it at once, with a search for four bits: structure by quantize.yaml and by the shapes; and the report."""
+    mlp = {"kind": "dense", "hidden": 96, "activation": "gelu"}
+    tasks = [{"name": "a", "head": "map", "norm": True, "mlp": mlp, "outputs": 7}]
+    path = write_random_network(tmp_path, 5, **(SIZES | {"tasks": tasks, "patch": {"height": 4, "width": 4}}),
+                                register_tokens=3, norm_pre=True, qk_norm=True)  # fmt: skip
+    path.write_text(path.read_text() + "options: {mean_bits: 6}\n")
+    description, network = quantize(path), float_network(path)
+    assert any(name.startswith("tasks.a.map.") for name in description.model.weight_bits)
+    images = random_images(description, 16, 9)
+    wanted = network.run(images, "a")
+    found = Golden(description).run(images, "a").output * output_step(description, description.model.tasks[0])
+    assert 10 * np.log10((wanted**2).mean() / ((found - wanted) ** 2).mean()) > 20
+    result = report(network, description, images[:2]).as_dict()
+    assert {"norm_pre", "stream", "layers.0.q_proj", "a.map_norm", "a.mlp"} <= result["tensors"].keys()
+    given = Overrides(
+        heads=3, normalize=Normalize(mean=[0.0] * 3, std=[1.0] * 3), image_size=ImageSize(height=24, width=32),
+        tasks=[TaskChoice(name="a", head="map")],
+    )  # fmt: skip
+    read = load(tmp_path / "float.npz", overrides=given).model
+    same = {"register_tokens", "norm_pre", "qk_norm", "tasks", "tokens"}
+    assert all(getattr(read, key) == getattr(description.model, key) for key in same)

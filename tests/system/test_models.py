@@ -66,6 +66,9 @@ UNUSUAL = {
     "registers": POOLED | {"distillation_token": False, "register_tokens": 5, "tasks": [
         {"name": "label", "head": "mean", "outputs": 9, "norm": True}]},
     "normalised q and k": POOLED | {"qk_norm": True, "head_dim": 5, "tasks": POOLED["tasks"][:1]},
+    "attention pooling": POOLED | {"tasks": [
+        {"name": "features", "head": "map", "norm": True, "mlp": {"kind": "dense", "hidden": 11, "activation": "silu"}},
+        {"name": "label", "head": "map", "norm": False, "mlp": {"kind": "dense", "hidden": 7}, "outputs": 9}]},
     "norm before the blocks": POOLED | {"norm_pre": True},
 }  # fmt: skip
 #: Of three models with one, two and three layers, up to eight experts, with and without a class token.

@@ -144,7 +144,7 @@ class _Comparison:
         """Of a task: noise of the outputs, agreement of the classes, with labels the metrics of both models."""
         wanted, found = (np.concatenate(parts) for parts in zip(*self.outputs[task.name], strict=True))
         result: dict[str, Any] = {"sqnr_db": self.tensors[task.name][f"{task.name}.output"].sqnr}
-        if task.head != "none" and task.outputs != 1:
+        if task.outputs not in (None, 1):
             result["same_class_share"] = float((wanted.argmax(-1) == found.argmax(-1)).mean())
         if labels is not None:
             result |= {"float": metrics(wanted, labels), "integer": metrics(found, labels)}

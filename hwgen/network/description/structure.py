@@ -31,7 +31,7 @@ StreamBits = Annotated[
 ]
 #: Those of `hwgen.machine.tables.ACTIVATIONS`.
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "silu", "hardswish", "relu"]
-HeadKind = Literal["class_token", "distillation_token", "mean", "mean_norm", "every_token", "none"]
+HeadKind = Literal["class_token", "distillation_token", "mean", "mean_norm", "map", "every_token", "none"]
 
 
 class Image(Strict):
@@ -75,12 +75,14 @@ class Layer(Strict):
 
 
 class Task(Strict):
-    """One task: its head and whether a final LayerNorm precedes it. `outputs` is None for `head: none` only."""
+    """One task: its head and whether a final LayerNorm precedes it. `outputs` is None for `head: none`, and for `map`
+    if what it pools is the output; only this one has an MLP."""
 
     name: Name
     head: HeadKind
     outputs: Count | None = None
     norm: bool
+    mlp: DenseMlp | None = None
 
     @property
     def rescale(self) -> bool:
@@ -164,7 +166,9 @@ class Model(Strict):
         """What a task's int16 outputs are once multiplied with `output_scale`: as the float network gives it."""
         if self.output_scale(task) is None:
             return "no scale known"
-        return "token features" if task.head == "none" else "logits or values"
+        if task.outputs is None:
+            return "token features" if task.head == "none" else "pooled features"
+        return "logits or values"
 
 
 def check_structure(model: Model, where: str) -> None:
@@ -208,7 +212,11 @@ def check_structure(model: Model, where: str) -> None:
         if task.head == "none" and task.outputs is not None:
             raise HwgenError(where, f"{key}.outputs", expected="no `outputs` with `head: none`",
                              found=str(task.outputs), mend="remove `outputs` or choose another head")
-        if task.head != "none" and task.outputs is None:
+        if (task.head == "map") != (task.mlp is not None):
+            found = f"{'one' if task.mlp else 'none'} with `head: {task.head}`"
+            raise HwgenError(where, f"{key}.mlp", expected="an MLP with `head: map`, and only there", found=found,
+                             mend="add `mlp: {kind: dense, hidden: ...}`" if task.mlp is None else "remove `mlp`")
+        if task.head not in ("none", "map") and task.outputs is None:
             raise HwgenError(where, f"{key}.outputs", expected=f"the number of outputs of the {task.head} head",
                              found="no such key", mend="add `outputs`")
 

@@ -32,7 +32,8 @@ class TensorSpec:
 
 def table_arrays(model: Model) -> dict[str, np.ndarray]:
     """The tables as the tensors `tables.*` a description must carry: the hardware's, and those of its activations."""
-    kinds = sorted({layer.mlp.activation for layer in model.layers})
+    mlps = [*(layer.mlp for layer in model.layers), *(task.mlp for task in model.tasks if task.mlp)]
+    kinds = sorted({mlp.activation for mlp in mlps})
     return {f"tables.{kind}": np.array(tables.ACTIVATIONS[kind], np.uint8) for kind in kinds} | {
         "tables.exp": np.array(tables.EXP, np.uint16),
         "tables.rsqrt": np.array(tables.RSQRT, np.uint16),
@@ -81,6 +82,17 @@ def _mlp(name: str, dim: int, hidden: int) -> Iterator[tuple[str, TensorSpec]]:
     yield from _linear(f"{name}.fc2", dim, hidden)
 
 
+def _pool(name: str, dim: int, attn: int, hidden: int) -> Iterator[tuple[str, TensorSpec]]:
+    yield f"{name}.q", _spec("int16", (attn,), -255, 255)
+    yield from _linear(f"{name}.k", attn, dim, bias=False)
+    yield from _linear(f"{name}.v", attn, dim)
+    yield from _scaling(f"{name}.score")
+    yield from _scaling(f"{name}.context")
+    yield from _linear(f"{name}.proj", dim, attn)
+    yield from _affine(f"{name}.norm", dim, eps=True)
+    yield from _mlp(f"{name}.mlp", dim, hidden)
+
+
 def _tensors(model: Model) -> Iterator[tuple[str, TensorSpec]]:
     dim, attn = model.dim, model.attn_dim
     yield from _linear("embed", dim, model.patch_size)
@@ -119,6 +131,10 @@ def _tensors(model: Model) -> Iterator[tuple[str, TensorSpec]]:
             yield from _scaling(f"{name}.mean")
         if task.head == "mean_norm":
             yield from _linear(f"{name}.pool", dim, dim)
+        if task.mlp is not None:
+            yield from _pool(f"{name}.map", dim, attn, task.mlp.hidden)
+            if task.outputs is not None:
+                yield from _affine(f"{name}.map.rescale", dim, eps=False)
         if task.outputs is not None:
             yield from _linear(f"{name}.head", task.outputs, dim)
     for table, values in table_arrays(model).items():

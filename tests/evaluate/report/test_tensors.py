@@ -32,10 +32,11 @@ def test_limits_are_those_of_the_golden_model() -> None:
     """Loud models saturate every kind of tensor at its ends; nothing lies beyond."""
     low, high = dict.fromkeys(LIMITS, 0), dict.fromkeys(LIMITS, 0)
     tasks = [{"name": "a", "head": "mean_norm", "norm": True, "outputs": 5},
-             {"name": "b", "head": "mean", "norm": True, "outputs": 5}]  # fmt: skip
+             {"name": "b", "head": "mean", "norm": True, "outputs": 5},
+             {"name": "c", "head": "map", "norm": True, "mlp": {"kind": "dense", "hidden": 9}}]  # fmt: skip
     for seed in range(4):
         desc = random_description(seed, gain=300.0, tasks=tasks, norm_pre=seed > 1, qk_norm=seed % 2 > 0)
-        for task in "ab":
+        for task in "abc":
             run = Golden(desc).run(random_images(desc, 2, seed), task, keep=True).tensors
             for name, tensor in run.items():
                 kind = name.rpartition(".")[2]

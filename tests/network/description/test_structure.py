@@ -96,6 +96,10 @@ KINDS = "'gelu', 'gelu_tanh', 'quick_gelu', 'silu', 'hardswish' or 'relu'"
         ("tasks.0.head", "distillation_token", message(
             "tasks.0.head", "a head that needs no distillation token, or `distillation_token: true`",
             "'distillation_token' with `distillation_token: false`", "use mean, every_token or none")),
+        ("tasks.0.head", "map", message("tasks.0.mlp", "an MLP with `head: map`, and only there",
+                                        "none with `head: map`", "add `mlp: {kind: dense, hidden: ...}`")),
+        ("tasks.0.mlp", {"kind": "dense", "hidden": 5}, message(
+            "tasks.0.mlp", "an MLP with `head: map`, and only there", "one with `head: class_token`", "remove `mlp`")),
         ("tasks.1.head", "mean_norm", message("tasks.1.norm", "true with `head: mean_norm`", "false",
                                               "use the head `mean` if nothing is to be normalized")),
         ("tasks.2.outputs", 3, message("tasks.2.outputs", "no `outputs` with `head: none`", "3",
