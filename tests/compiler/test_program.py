@@ -221,6 +221,9 @@ def test_macs_by_hand():
     assert macs(desc, "digit") == body + d * 10
     assert macs(desc, "area") == body + d * 3
     assert macs(desc, "map") == body + 6 * d * 11
+    pooled = {"name": "pool", "head": "map", "norm": True, "mlp": {"kind": "dense", "hidden": 9}, "outputs": 4}
+    desc = random_description(0, **FIXED | {"tasks": [pooled]})
+    assert macs(desc, "pool") == body + 2 * 6 * d * a + 2 * 6 * a + a * d + 2 * d * 9 + 4 * d
 
 
 @pytest.mark.parametrize("shape", [(2, 2, 1), (4, 8, 8), (8, 4, 16)])
