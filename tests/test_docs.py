@@ -90,7 +90,7 @@ def test_what_the_front_page_finds_is_there(what: str) -> None:
     [
         ("the rounding rule", "golden/fixed.py", "ties towards +infinity"),
         ("the opcode table", "hwgen/machine/isa.py", "OPCODES: dict[Op"),
-        ("the place where K's bias is dropped", "hwgen/quantize/convert.py", '("k", k, None)'),
+        ("the place where K's bias is dropped", "hwgen/quantize/convert.py", 'weights["k"], None, grid'),
         ("the FIFO used everywhere", "hwgen/rtl/common/gearbox.py", "class ShiftQueue"),
         ("the message for a buffer that is too small", "hwgen/compiler/layout.py", "too small by"),
     ],
