@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hwgen.common.templates import templates
+from hwgen.hls import sources
+from hwgen.machine.params import HwParams
 
 pytest.importorskip("clang", reason="needs libclang: pip install hwgen[dev]")
 
@@ -142,8 +143,13 @@ def test_what_is_for_simulation_only_may_be_anything(tmp_path: Path) -> None:
     assert lint(tmp_path) == []
 
 
-def test_the_sources_are_in_order() -> None:
-    sources = templates() / "hls/src"
-    if list(sources.glob("*.j2")):
-        pytest.skip("completed by rendering: the lint of a rendered directory is a test of its own")
-    assert lint(sources) == []
+@pytest.mark.parametrize(
+    "p",
+    [HwParams(), HwParams(t=2, c=4, k=1, weight_bus=64, data_bus=512, weight_ports=2, multiplier_bits=18),
+     HwParams(t=4, c=4, k=16, weight_bus=512, data_bus=64, weight_ports=4)],
+    ids=lambda p: f"{p.weight_ports} ports",
+)  # fmt: skip
+def test_the_sources_are_in_order(tmp_path: Path, p: HwParams) -> None:
+    for name, text in sources(p).items():
+        (tmp_path / name).write_text(text)
+    assert lint(tmp_path) == []
