@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from hwgen.compiler.layout import div_up, dot_steps
 from hwgen.compiler.packing import pack_linear, spread
 from hwgen.machine.isa import BY_NAME
@@ -22,13 +24,24 @@ Channels = tuple[Sequence[int], int]
 
 @dataclass(frozen=True)
 class Matrix:
-    """Weights and parameters of a linear layer on one accelerator, its channels spread to where buffers have them."""
+    """Weights and parameters of a linear layer on one accelerator, its channels spread to where buffers have them.
+
+    window: of the outputs, only these channels, for a further window of theirs. continued: input channels that come
+    again behind the others, as further windows whose operands begin at -255.
+    """
 
     desc: Description
     p: HwParams
-    name: str
+    linear: str
     outputs: Channels | None = None
     inputs: Channels | None = None
+    window: tuple[int, ...] | None = None
+    continued: tuple[int, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Its name in ring and region: a window's is not the layer's."""
+        return self.linear if self.window is None else f"{self.linear} of {','.join(map(str, self.window))}"
 
     @property
     def tiles(self) -> int:
@@ -41,7 +54,7 @@ class Matrix:
     @property
     def narrow(self) -> bool:
         """The weights are packed two to a byte in DRAM."""
-        return self.name in self.desc.model.weight_bits
+        return self.linear in self.desc.model.weight_bits
 
     @property
     def words(self) -> int:
@@ -49,15 +62,23 @@ class Matrix:
         return self.tiles * (self.p.param_words + self.k_steps)
 
     def pack(self) -> bytes:
-        weight, *parameters = (self.desc.tensors[f"{self.name}.{part}"] for part in ("weight", "bias", "mult", "shift"))
+        parts = ("weight", "bias", "mult", "shift")
+        weight, bias, mult, shift = (self.desc.tensors[f"{self.linear}.{part}"] for part in parts)
+        if self.window is not None:
+            weight, bias, mult, shift = (array[list(self.window)] for array in (weight, bias, mult, shift))
+        if self.continued:
+            again = weight[:, list(self.continued)]
+            weight, bias = np.hstack([weight, again]), bias + 255 * again.sum(1, dtype=np.int32)
         if self.inputs:
             weight = spread(weight, *self.inputs, axis=1)
         if self.outputs:
-            weight, *parameters = (spread(array, *self.outputs) for array in (weight, *parameters))
-        return pack_linear(self.p, weight, *parameters, narrow=self.narrow)
+            weight, bias, mult, shift = (spread(array, *self.outputs) for array in (weight, bias, mult, shift))
+        return pack_linear(self.p, weight, bias, mult, shift, narrow=self.narrow)
 
     def _size(self, axis: int, channels: Channels | None) -> int:
-        return channels[1] if channels else self.desc.tensors[f"{self.name}.weight"].shape[axis]
+        if channels is None and axis == 0 and self.window is not None:
+            return len(self.window)
+        return channels[1] if channels else self.desc.tensors[f"{self.linear}.weight"].shape[axis]
 
 
 @dataclass
@@ -74,14 +95,14 @@ class Ring:
 
     def use(self, matrix: Matrix, last: bool) -> tuple[bool, int]:
         """Whether the matrix is to be fetched, and where it lies; `last`: it leaves."""
-        fetch = matrix.name not in self.kept
+        fetch = matrix.key not in self.kept
         offset = 0
         for name, words in self.kept.items():
-            if name == matrix.name:
+            if name == matrix.key:
                 break
             offset += words
-        self.kept[matrix.name] = matrix.words
+        self.kept[matrix.key] = matrix.words
         if last:
-            assert offset == 0, f"{matrix.name} cannot leave before {next(iter(self.kept))}"
-            del self.kept[matrix.name]
+            assert offset == 0, f"{matrix.key} cannot leave before {next(iter(self.kept))}"
+            del self.kept[matrix.key]
         return fetch, offset

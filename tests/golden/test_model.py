@@ -47,7 +47,8 @@ def test_shapes_and_types(seed: int) -> None:
             of_layer |= {"score": (np.int16, model.heads, n, n), "prob": (np.uint8, model.heads, n, n)}
             of_layer |= {"attn": (np.int16, n, d), "mlp": (np.int16, n, d)}
             if mlp.kind == "dense":
-                of_layer["hidden"] = (np.int16, n, mlp.hidden)
+                count = description.tensors.get(f"layers.{i}.mlp.activation.windows")
+                of_layer["hidden"] = (np.int16, n, mlp.hidden if count is None else int(count.sum()))
             else:
                 of_layer["logits"] = (np.int32, n, mlp.experts)
                 of_layer |= dict.fromkeys(("experts", "weights"), (np.int32, n, mlp.top_k))

@@ -51,7 +51,7 @@ void matmul(const Pass& pass, const Section& s, stream<Accumulators>& rows, stre
     Requantization r;
     r.mode = mode_of(f);
     r.use_factor = f.scatter();
-    r.activation = {f.act_mult(), f.act_shift(), Operand(f.act_zero())};
+    r.activation = {f.act_mult(), f.act_shift(), ap_int<12>(f.act_zero())};
     Parameters p;
     Row row = row_first;
     ap_uint<16> place = 0, tile = 0;  // of the row in its tile of all rows; output tile
