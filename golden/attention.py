@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.fixed import add16, matmul, sat8, sat9, sat16
+from golden.layernorm import Norm
 from golden.linear import Linear, Scale
 from hwgen.machine.tables import EXP
 
@@ -46,7 +47,8 @@ def weigh(p: NDArray[np.uint8], v: NDArray[np.int8], scale: Scale) -> NDArray[np
 class Attention:
     """Parameters of one attention layer; `q`, `k`, `v` map D to heads*head_dim channels, `proj` maps back.
 
-    `shift` is what the residual stream is shifted by where the output is added.
+    `shift` is what the residual stream is shifted by where the output is added. With `q_norm` and `k_norm` [head_dim] q
+    and k are int16 first, of which each head is normalised.
     """
 
     heads: int
@@ -57,6 +59,8 @@ class Attention:
     context: Scale
     proj: Linear
     shift: int = 0
+    q_norm: Norm | None = None
+    k_norm: Norm | None = None
 
     @classmethod
     def load(cls, tensors: Mapping[str, NDArray], name: str, heads: int, shift: int = 0) -> Attention:
@@ -70,21 +74,35 @@ class Attention:
             context=Scale.load(tensors, f"{name}.context"),
             proj=Linear.load(tensors, f"{name}.proj"),
             shift=shift,
+            q_norm=Norm.load(tensors, f"{name}.q_norm") if f"{name}.q_norm.gamma" in tensors else None,
+            k_norm=Norm.load(tensors, f"{name}.k_norm") if f"{name}.k_norm.gamma" in tensors else None,
         )
 
     def __call__(self, x: NDArray[np.int16], y: NDArray[np.int16]) -> dict[str, NDArray]:
         """All tensors of the layer for residual x int16 [B, N, D] and its LayerNorm y -255..255 [B, N, D].
 
         Returns q and context -255..255, k and v int8 [B, N, A], score int16 and prob uint8 [B, heads, N, N], attn
-        (the new residual) int16 [B, N, D].
+        (the new residual) int16 [B, N, D]; with norms also q_proj and k_proj int16 [B, N, A].
         """
-        q, k, v = sat9(self.q(y)), sat8(self.k(y)), sat8(self.v(y))
+        out: dict[str, NDArray] = {}
+        if self.q_norm and self.k_norm:
+            out = {"q_proj": sat16(self.q(y)), "k_proj": sat16(self.k(y))}
+            q = self._merge(self.q_norm(self._split(out["q_proj"])))
+            k = sat8(self._merge(self.k_norm(self._split(out["k_proj"]))).astype(np.int64))
+        else:
+            q, k = sat9(self.q(y)), sat8(self.k(y))
+        v = sat8(self.v(y))
         score = sat16(self.score(matmul(self._split(q), self._split(k))))
         prob = probabilities(score)
-        context = weigh(prob, self._split(v), self.context).swapaxes(1, 2).reshape(q.shape)
+        context = self._merge(weigh(prob, self._split(v), self.context))
         attn = add16(x, sat16(self.proj(context)), self.shift)
-        return {"q": q, "k": k, "v": v, "score": score, "prob": prob, "context": context, "attn": attn}
+        return out | {"q": q, "k": k, "v": v, "score": score, "prob": prob, "context": context, "attn": attn}
 
     def _split(self, a: NDArray[np.signedinteger]) -> NDArray[np.signedinteger]:
         """[B, N, A] to [B, heads, N, head_dim]: heads are contiguous slices of the channels."""
         return a.reshape(*a.shape[:2], self.heads, -1).swapaxes(1, 2)
+
+    @staticmethod
+    def _merge(a: NDArray[np.signedinteger]) -> NDArray[np.signedinteger]:
+        """[B, heads, N, head_dim] to [B, N, A]."""
+        return a.swapaxes(1, 2).reshape(len(a), a.shape[2], -1)

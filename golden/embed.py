@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from golden.fixed import add16, sat16
+from golden.layernorm import Norm
 from golden.linear import Linear
 
 
@@ -31,3 +35,21 @@ def embed(patches: NDArray[np.uint8], linear: Linear, position: NDArray[np.int16
     x = add16(position, sat16(linear(patches)))
     x[:, :prefix] = position[:prefix]
     return x
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormPre:
+    """A LayerNorm in front of the first layer, and the linear layer that brings it back to int16."""
+
+    norm: Norm
+    stream: Linear
+
+    @classmethod
+    def load(cls, tensors: Mapping[str, NDArray]) -> NormPre:
+        """Take `norm_pre` and `stream` of a description."""
+        return cls(norm=Norm.load(tensors, "norm_pre"), stream=Linear.load(tensors, "stream"))
+
+    def __call__(self, x: NDArray[np.int16]) -> dict[str, NDArray]:
+        """`norm_pre` -255..255 and `stream`, the residual stream int16, both [B, N, D], of the embedding x int16."""
+        y = self.norm(x)
+        return {"norm_pre": y, "stream": sat16(self.stream(y))}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.attention import Attention
-from golden.embed import embed, patchify
+from golden.embed import NormPre, embed, patchify
 from golden.heads import Head
 from golden.layernorm import Norm
 from golden.linear import Linear
@@ -62,6 +62,7 @@ class Golden:
         self.model = model
         self._embed = Linear.load(tensors, "embed")
         self._position = tensors["position"]
+        self._norm_pre = NormPre.load(tensors) if model.norm_pre else None
         names = [task.name for task in model.tasks]
         shifts = [before - after for before, after in pairwise(model.stream_bits)]
         self._layers = [
@@ -115,6 +116,9 @@ class Golden:
         patches = patchify(images, model.patch.height, model.patch.width, model.prefix)
         x = embed(patches, self._embed, self._position, model.prefix)
         tensors: dict[str, Any] = {"patches": patches, "embed": x}
+        if self._norm_pre:
+            tensors |= self._norm_pre(x)
+            x = tensors["stream"]
         for i, layer in enumerate(self._layers):
             out = layer(x, task)
             tensors |= {f"layers.{i}.{name}": tensor for name, tensor in out.items()}

@@ -13,6 +13,8 @@ from hwgen.quantize.synthetic import RandomWeights, synthetic_images
 
 random_images = synthetic_images
 
+#: Smaller seeds draw the same networks as ever: tests choose them for what they are.
+EXTRAS_FROM = 100
 #: Of `small_description`.
 TASKS = [
     {"name": "digit", "head": "class_token", "outputs": 5, "norm": True},
@@ -27,19 +29,21 @@ def random_description(
     """A random, valid description; the same arguments always give the same one.
 
     `overrides` fix keys of `model.yaml` (`dim=24`, `layers=[{"mlp": {...}}]`, `tasks=[...]`, `image={...}`); the rest
-    is drawn. `gain` multiplies every target spread: above 4 most tensors saturate, near 0 most are zero.
+    is drawn, with seeds from EXTRAS_FROM on also what few networks have. `gain` multiplies every target spread: above 4
+    most tensors saturate, near 0 most are zero.
     windows: of the hidden channels, for layers that say there are more than one; None: they are drawn.
     narrow: share of the linear layers with weights of four bits; None: in half of the models some or all.
     """
     rng = np.random.default_rng(seed)
-    model = parse_model(_structure(rng, overrides), f"random_description({seed})")
+    extras = _extras(seed) | overrides
+    model = parse_model(_structure(rng, extras), f"random_description({seed})")
     bits = np.random.default_rng((seed, 4))  # others than the weights' own
     share = float(bits.choice([0, 0, 0.5, 1])) if narrow is None else narrow
     names = [name.removesuffix(".weight") for name in expected_tensors(model) if name.endswith(".weight")]
     if "weight_bits" not in overrides:
         model = model.model_copy(update={"weight_bits": {name: 4 for name in names if bits.random() < share}})
     tensors = RandomWeights(rng, model, gain).tensors
-    drawn = np.random.default_rng((seed, 5))
+    drawn = np.random.default_rng((seed, 6))
     if "layers" not in overrides:
         model = with_windows(model, drawn)
     for index, layer in enumerate(model.layers):
@@ -68,6 +72,15 @@ def window_tensors(
     count[rng.integers(mlp.hidden)] = mlp.windows
     shift = np.maximum(tensors[f"{name}.shift"].astype(int) - 1, 0).astype(np.uint8)
     return {f"{name}.windows": (count if windows is None else windows).astype(np.uint8), f"{name}.shift": shift}
+
+
+def _extras(seed: int) -> dict[str, Any]:
+    """Keys of `model.yaml` that only some networks have, from random numbers of their own."""
+    if seed < EXTRAS_FROM:
+        return {}
+    rng = np.random.default_rng((seed, 5))
+    return {"register_tokens": int(rng.choice([0, 0, 1, 4, 9])), "norm_pre": bool(rng.random() < 0.4),
+            "qk_norm": bool(rng.random() < 0.4)}  # fmt: skip
 
 
 def small_description(**overrides: Any) -> Description:

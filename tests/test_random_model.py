@@ -35,6 +35,14 @@ def test_random_descriptions_are_valid_deterministic_and_lively(start: int) -> N
             assert len(np.unique(tensors[f"{task.name}.output"])) > 3, seed
 
 
+def test_what_few_networks_have_is_drawn() -> None:
+    models = [random_description(seed).model for seed in range(100, 140)]
+    assert {model.register_tokens for model in models} == {0, 1, 4, 9}
+    assert {model.norm_pre for model in models} == {model.qk_norm for model in models} == {False, True}
+    usual = [random_description(seed).model for seed in range(40)]
+    assert not any(model.register_tokens or model.norm_pre or model.qk_norm for model in usual)
+
+
 def test_overrides_and_gain() -> None:
     description = random_description(7, dim=24, class_token=False, image={"height": 9, "width": 8, "channels": 1})
     assert (description.model.dim, description.model.tokens) == (24, description.model.patches)

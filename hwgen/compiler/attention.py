@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
+
 from hwgen.compiler import engine
 from hwgen.compiler.areas import Access, Area
 from hwgen.compiler.builder import Builder
 from hwgen.compiler.layout import div_up
-from hwgen.compiler.schedule import Emit
+from hwgen.compiler.ring import Made
 from hwgen.machine.isa import Dest
 
 __all__ = ["attention"]
+
+#: Heads of q that are copied before the first of k is normalised, which has to wait for the last projection.
+AHEAD = 2
 
 
 def attention(b: Builder, layer: int, activation: str) -> None:
@@ -17,31 +24,80 @@ def attention(b: Builder, layer: int, activation: str) -> None:
     of its `activation` is loaded beside."""
     name, layout = f"layers.{layer}", b.layout
     proj = b.matrix(f"{name}.attn.proj", inputs=(layout.head_channels, layout.attn_used))
-    matrices = {
-        part: b.matrix(f"{name}.attn.{part}", outputs=(layout.head_channels, channels))
-        for part, channels in (("q", layout.attn_channels), ("k", layout.attn_channels), ("v", layout.attn_used))
-    }
-
-    def linear(part: str, dest: Dest, area: Area) -> Emit:
-        def emit(begin: int, end: int, last: bool) -> None:
-            b.matmul(matrices[part], f"{name}.{part}", layout.norm, dest, area, (begin, end), last=last)
-            b.probe(f"{name}.{part}", area, (begin, end), layout.head_channels)
-
-        return emit
 
     def project(begin: int, end: int, last: bool) -> None:
         b.matmul(proj, f"{name}.attn", layout.context, Dest.X_ADD, b.x, (begin, end), last=last,
                  fields=b.adding(2 * layer))
         b.probe(f"{name}.attn", b.x, (begin, end), b.dim)
 
-    b.norm(matrices["q"], linear("q", Dest.H, layout.q))
-    b.load_activation(activation)
-    linear("k", Dest.K, layout.k)(*b.all, True)
-    linear("v", Dest.V, layout.v)(*b.all, True)
+    if b.model.qk_norm:
+        _normalised(b, name, activation)
+    else:
+        q = Part(b, name, "q")
+        b.norm(q.matrix, q)
+        b.load_activation(activation)
+        Part(b, name, "k")(*b.all, True)
+        Part(b, name, "v")(*b.all, True)
     for image in range(layout.batch):
         for head in range(b.model.heads):
             _head(b, name, image, head)
     b.adds(proj, project)
+
+
+class Part:
+    """Emits q, k or v of a block of rows; `raw`: as int16, in front of a norm."""
+
+    def __init__(self, b: Builder, name: str, part: str, raw: bool = False) -> None:
+        layout = b.layout
+        self.b, self.tensor = b, f"{name}.{part}" + "_proj" * raw
+        self.dest, self.area = {
+            "q": (Dest.H, layout.q), "k": (Dest.K, layout.k), "v": (Dest.V, layout.v),
+        }[part] if not raw else (Dest.X, layout.raw)  # fmt: skip
+        self.channels = layout.raw_channels if raw else layout.head_channels
+        width = layout.raw.stride * b.p.c if raw else layout.attn_used if part == "v" else layout.attn_channels
+        self.matrix = b.matrix(f"{name}.attn.{part}", outputs=(self.channels, width))
+
+    def __call__(self, begin: int, end: int, last: bool) -> None:
+        rows = begin, end
+        self.b.matmul(self.matrix, self.tensor, self.b.layout.norm, self.dest, self.area, rows, last=last)
+        self.b.probe(self.tensor, self.area, rows, self.channels)
+
+
+def _normalised(b: Builder, name: str, activation: str) -> None:
+    """q and k by way of X and, head by head, the LayerNorm unit; copies bring them from Y to where attention reads.
+
+    The unit works on q beside the projections of v and k, on k beside the copies of q.
+    """
+    layout, model = b.layout, b.model
+    copy = Made(b.desc, b.p, f"copy of {model.head_dim} channels", (range(model.head_dim), layout.head_pitch),
+                weight=np.eye(model.head_dim, dtype=np.int8), bias=np.zeros(model.head_dim, np.int32))  # fmt: skip
+
+    def copies(part: str, source: Area, dest: Dest, target: Area) -> Iterator[None]:
+        for head in range(model.heads):
+            word, last = head * layout.head_pitch // b.p.c, part == "k" and head == model.heads - 1
+            b.matmul(copy, f"{name}.{part} head {head}", source, dest, target, b.all, last=last, words=(word, word))
+            channels = range(head * layout.head_pitch, head * layout.head_pitch + model.head_dim)
+            b.probe(f"{name}.{part}", target, b.all, channels, column=head * model.head_dim)
+            yield
+
+    q = Part(b, name, "q", raw=True)
+    b.norm(q.matrix, q)
+    Part(b, name, "v")(*b.all, True)
+    for _ in b.head_norms(layout.context):
+        pass
+    Part(b, name, "k", raw=True)(*b.all, True)
+    queries, keys = copies("q", layout.context, Dest.H, layout.q), copies("k", layout.normed_keys, Dest.K, layout.k)
+    norms = b.head_norms(layout.normed_keys)
+    # Keys wider than the norms reach into the queries.
+    ahead = AHEAD if layout.attn_stride <= layout.dim_stride else model.heads
+    for step in range(model.heads + ahead + 1):
+        if step < model.heads:
+            next(queries)
+        if ahead <= step < model.heads + ahead:
+            next(norms)
+            b.load_activation(activation)  # behind the next norm's parameters, which it would hold up
+        if step > ahead:
+            next(keys)
 
 
 def _head(b: Builder, name: str, image: int, head: int) -> None:

@@ -5,7 +5,7 @@ Tested by tests/compiler/test_program.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from hwgen.compiler import engine, units
 from hwgen.compiler.areas import Area, Span
@@ -13,8 +13,8 @@ from hwgen.compiler.emit import Emitter
 from hwgen.compiler.layout import Layout, div_up
 from hwgen.compiler.packing import Block, Region, pack_norm
 from hwgen.compiler.ring import Channels, Matrix, Ring
-from hwgen.compiler.windows import WINDOW
 from hwgen.compiler.schedule import Emit, Stage, growing_blocks, in_two, pipeline, row_blocks
+from hwgen.compiler.windows import WINDOW
 from hwgen.machine.isa import BY_NAME, Dest
 from hwgen.network.description import Task
 
@@ -41,7 +41,9 @@ class Builder(Emitter):
         self.kept: list[Matrix] = []  #: whose weights the stages before keep
         self.query_tiles = 0  #: of the attentions so far; they take turns in the halves of the score buffer
         self.first_tiles = 1  #: of the first block of a norm with nothing before it
-        self.norms = [f"layers.{index}.norm{n}" for index in range(len(self.model.layers)) for n in (1, 2)]
+        self.norms = ["norm_pre"] * self.model.norm_pre
+        parts = ("norm1", *("attn.q_norm", "attn.k_norm") * self.model.qk_norm, "norm2")
+        self.norms += [f"layers.{index}.{part}" for index in range(len(self.model.layers)) for part in parts]
         if task.rescale:
             self.norms.append(f"tasks.{task.name}.rescale")
         if task.norm:
@@ -77,14 +79,15 @@ class Builder(Emitter):
 
     def matmul(
         self, matrix: Matrix, name: str, source: Area, dest: Dest, target: Area, rows: Span | None = None, *,
-        last: bool = True, expert: int | None = None, fields: Mapping[str, int] | None = None,
+        last: bool = True, expert: int | None = None, words: Span = (0, 0), fields: Mapping[str, int] | None = None,
     ) -> None:  # fmt: skip
-        """`last`: no later block uses the matrix; else it stays in the ring, if the ring has room for it."""
+        """`last`: no later block uses the matrix; else it stays in the ring, if the ring has room for it. `words`: the
+        first C-words in the rows of `source` and of `target`."""
         last = last or not self.ring.holds(matrix)
         fetch, offset = self.ring.use(matrix, last)
         block = self.weights.add(matrix.key, matrix.pack) if fetch else Block(0, 0)
         self.emit(engine.matmul(
-            self.layout, matrix, name, source, dest, target, rows, expert, keep=not last, ring_offset=offset,
+            self.layout, matrix, name, source, dest, target, rows, expert, words, keep=not last, ring_offset=offset,
             narrow=fetch and matrix.narrow, offset=block.offset, bytes=block.bytes, **(fields or {}),
         ))  # fmt: skip
 
@@ -136,16 +139,9 @@ class Builder(Emitter):
         return row_blocks(rows, self.p.t, self._least)
 
     def _norm_stage(self, tensor: str, blocks: list[Span], tokens: range | None) -> Stage:
-        number, count = self._next_norm, self.model.tokens
-        weights = self.norms[number]
-        self._next_norm += 1
+        number, fields = self._take_norm()
+        weights, count = self.norms[number], self.model.tokens
         tokens = tokens or range(self.layout.rows)  # all: images do not matter
-        statistics = f"{weights}.eps" in self.desc.tensors
-        eps = self.value(f"{weights}.eps") if statistics else 0
-        fields = {
-            "statistics": statistics, "norm_shift": self.value(f"{weights}.shift"), "eps_high": eps >> 32,
-            "eps_low": eps & 0xFFFFFFFF,
-        }  # fmt: skip
 
         def x_row(row: int) -> int:
             return row // len(tokens) * count + tokens[row % len(tokens)]
@@ -163,6 +159,28 @@ class Builder(Emitter):
 
         source = self.before[-1] if self.before else None
         return Stage(blocks, emit, source, source_rows=lambda end: x_row(end - 1) + 1)
+
+    def _take_norm(self) -> tuple[int, dict[str, int]]:
+        """The next norm's number, and how it is done."""
+        number = self._next_norm
+        self._next_norm += 1
+        weights = self.norms[number]
+        statistics = f"{weights}.eps" in self.desc.tensors
+        eps = self.value(f"{weights}.eps") if statistics else 0
+        return number, {
+            "statistics": statistics, "norm_shift": self.value(f"{weights}.shift"), "eps_high": eps >> 32,
+            "eps_low": eps & 0xFFFFFFFF,
+        }  # fmt: skip
+
+    def head_norms(self, target: Area) -> Iterator[None]:
+        """The next norm, of what waits in `raw`: a step emits the next head's."""
+        number, fields = self._take_norm()
+        for head in range(self.model.heads):
+            name = f"{self.norms[number]} head {head}"
+            self.emit(units.head_norm(self.layout, name, target, head, number % 2, **fields))
+            if head == 0:
+                self._load_norm(number + 1)
+            yield
 
     def _load_norm(self, number: int) -> None:
         """Parameters of a norm, ahead of it: the norm before it uses the other half of the table."""

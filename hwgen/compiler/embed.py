@@ -24,7 +24,8 @@ PIECES, LATER_PIECES = 8, 2
 
 
 def embed(b: Builder) -> None:
-    """Position table and patches of all images, then the embedding: left for the first norm."""
+    """Position table and patches of all images, then the embedding: left for the first norm. With one in front of the
+    layers: that, too, and what makes the residual stream of it."""
     model, layout, p = b.model, b.layout, b.p
     matrix = b.matrix("embed")
     keeps = b.ring.holds(matrix)
@@ -67,6 +68,19 @@ def embed(b: Builder) -> None:
             done = whole
     loads = Stage(list(pieces), load)
     b.before, b.kept = [loads, Stage(blocks, multiply, loads)], [matrix] if keeps else []
+    if model.norm_pre:
+        _norm_pre(b)
+
+
+def _norm_pre(b: Builder) -> None:
+    stream = b.matrix("stream")
+
+    def multiply(begin: int, end: int, last: bool) -> None:
+        b.matmul(stream, "stream", b.layout.norm, Dest.X, b.x, (begin, end), last=last)
+        b.probe("stream", b.x, (begin, end), b.dim)
+
+    b.norm()
+    b.adds(stream, multiply)
 
 
 def _pieces(b: Builder) -> dict[Span, Span]:

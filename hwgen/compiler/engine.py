@@ -19,9 +19,10 @@ SCORES = Area("SCORE")
 
 def matmul(
     layout: Layout, matrix: Matrix, name: str, source: Area, dest: Dest, target: Area, rows: Span | None,
-    expert: int | None, **fields: int,
+    expert: int | None, words: Span = (0, 0), **fields: int,
 ) -> Draft:
-    """`source` times the matrix to `target`: of `rows`, or of the expert's queue. `fields`: the others."""
+    """`source` times the matrix to `target`: of `rows`, or of the expert's queue. `words`: the first C-words in rows of
+    both. `fields`: the others."""
     p, k_steps, tiles = layout.p, matrix.k_steps, matrix.tiles
     begin, end = rows or (0, 0)
     everything = (0, layout.rows)
@@ -29,23 +30,27 @@ def matmul(
     # Of a queue's rows nothing is known: the times of a single row tile are the least.
     row_tiles = div_up(end, p.t) - begin // p.t if rows else 1
     tile_of = [row // p.t - begin // p.t if rows else 0 for row in range(*reach)]
-    words = div_up(k_steps * p.k, p.c)
+    count, (first, target_first) = div_up(k_steps * p.k, p.c), words
     read = Access(
-        source, reach, (0, words), [tile * k_steps for tile in tile_of], [word * p.c // p.k for word in range(words)]
-    )
+        source, reach, (first, first + count), [tile * k_steps for tile in tile_of],
+        [word * p.c // p.k for word in range(count)],
+    )  # fmt: skip
     left = [(tiles - 1 - word) * row_tiles * k_steps for word in range(tiles)]
     if fields.get("scatter"):
         write = Access(target, everything, (0, tiles), [0] * layout.rows, left)
     else:
-        write = Access(target, reach, (0, tiles), [(row_tiles - 1 - tile) * k_steps for tile in tile_of], left)
+        filled = target_first, target_first + tiles
+        write = Access(target, reach, filled, [(row_tiles - 1 - tile) * k_steps for tile in tile_of], left)
     fields |= {
-        "dest": dest, "source": source.source, "a_base": source.at(begin), "a_stride": source.stride,
-        "row_begin": begin, "row_end": end, "k_steps": k_steps, "tiles": tiles,
+        "dest": dest, "source": source.source, "a_base": source.at(begin) + first // source.parts,
+        "a_stride": source.stride, "row_begin": begin, "row_end": end, "k_steps": k_steps, "tiles": tiles,
     }  # fmt: skip
     if expert is not None:
         fields |= {"use_queue": 1, "expert": expert}
     if dest != Dest.LOGITS:
         fields |= {"d_base": target.base, "d_stride": target.stride}
+    if target_first:
+        fields["d_word"] = target_first
     reads = [read] if expert is None else [read, QUEUES]
     if fields.get("activate"):
         reads.append(Access(ACTIVATION, (0, 1), (0, 1)))

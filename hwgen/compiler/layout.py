@@ -103,6 +103,17 @@ class Layout:
         return tuple(h * self.head_pitch + i for h in range(model.heads) for i in range(model.head_dim))
 
     @property
+    def raw_words(self) -> int:
+        """C-words of a head of q or k in X, in front of its norm."""
+        return self.words(self.desc.model.head_dim)
+
+    @cached_property
+    def raw_channels(self) -> tuple[int, ...]:
+        """Channel there of each of the heads·head_dim attention channels."""
+        model, pitch = self.desc.model, self.raw_words * self.p.c
+        return tuple(h * pitch + i for h in range(model.heads) for i in range(model.head_dim))
+
+    @property
     def image_stride(self) -> int:
         """Bytes from one image to the next in the input region."""
         image = self.desc.model.image
@@ -125,6 +136,16 @@ class Layout:
     def context(self) -> Area:
         """Beside the norms: those of some rows are made while the context of others is read."""
         return self.banked("Y", self.attn_stride, self.groups * self.dim_stride)
+
+    @property
+    def raw(self) -> Area:
+        """q, then k, in front of their norms: behind the residual stream."""
+        return Area("X", self.rows * self.dim_words, self.desc.model.heads * self.raw_words)
+
+    @property
+    def normed_keys(self) -> Area:
+        """In the place of the norms, which nobody needs by then; the queries' is that of the context."""
+        return self.banked("Y", self.attn_stride)
 
     def patches(self, image: int) -> Area:
         """Two images take turns. Behind the norms, as those of one image meet the patches of others; the only image's
@@ -202,6 +223,12 @@ class Layout:
         yield self._ring("embed", model.patch_size)
         yield self._ring("attn.q", model.dim)
         yield self._ring("attn.proj", self.attn_used)
+        if model.qk_norm:
+            yield "norm_depth", self.raw_words, "head_dim"
+            yield "x_depth", self.raw.base + n * self.raw.stride, "queries in front of their norm"
+            beyond = max(0, dot_steps(p, model.head_dim) * p.k - self.head_pitch)
+            yield "y_depth", self.context.base + self.groups * self.attn_stride + div_up(beyond, p.word), "queries"
+            yield self._ring("copies of heads", model.head_dim)
         for index, layer in enumerate(model.layers):
             name, mlp, hidden = f"layers.{index}", layer.mlp, self.hidden(index)
             depth = hidden.base + self.groups * hidden.stride
@@ -228,8 +255,11 @@ class Layout:
         def words(inputs: int, outputs: int) -> int:
             return self.words(outputs) * (params + dot_steps(self.p, inputs))
 
-        q, proj = words(model.dim, self.attn_channels), words(self.attn_used, model.dim)
+        channels = self.raw.stride * self.p.c if model.qk_norm else self.attn_channels
+        q, proj = words(model.dim, channels), words(self.attn_used, model.dim)
         yield from (q, proj, words(model.patch_size, model.dim) + q)
+        if model.norm_pre:
+            yield words(model.dim, model.dim) + q
         for index, layer in enumerate(model.layers):
             if isinstance(layer.mlp, MoeMlp):
                 yield proj + words(model.dim, layer.mlp.experts)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hwgen.compiler.layout import div_up, dot_steps
 from hwgen.compiler.packing import pack_linear, spread
@@ -16,7 +17,7 @@ from hwgen.machine.isa import BY_NAME
 from hwgen.machine.params import HwParams
 from hwgen.network.description import Description
 
-__all__ = ["Channels", "Matrix", "Ring"]
+__all__ = ["Channels", "Made", "Matrix", "Ring"]
 
 #: Where heads are padded: the buffer channel of each channel, and the number of buffer channels.
 Channels = tuple[Sequence[int], int]
@@ -62,13 +63,7 @@ class Matrix:
         return self.tiles * (self.p.param_words + self.k_steps)
 
     def pack(self) -> bytes:
-        parts = ("weight", "bias", "mult", "shift")
-        weight, bias, mult, shift = (self.desc.tensors[f"{self.linear}.{part}"] for part in parts)
-        if self.window is not None:
-            weight, bias, mult, shift = (array[list(self.window)] for array in (weight, bias, mult, shift))
-        if self.continued:
-            again = weight[:, list(self.continued)]
-            weight, bias = np.hstack([weight, again]), bias + 255 * again.sum(1, dtype=np.int32)
+        weight, bias, mult, shift = self._tensors()
         if self.inputs:
             weight = spread(weight, *self.inputs, axis=1)
         if self.outputs:
@@ -76,9 +71,34 @@ class Matrix:
         return pack_linear(self.p, weight, bias, mult, shift, narrow=self.narrow)
 
     def _size(self, axis: int, channels: Channels | None) -> int:
-        if channels is None and axis == 0 and self.window is not None:
-            return len(self.window)
-        return channels[1] if channels else self.desc.tensors[f"{self.linear}.weight"].shape[axis]
+        return channels[1] if channels else self._tensors()[0].shape[axis]
+
+    def _tensors(self) -> tuple[NDArray, ...]:
+        """weight, bias, mult, shift."""
+        parts = ("weight", "bias", "mult", "shift")
+        weight, bias, mult, shift = (self.desc.tensors[f"{self.linear}.{part}"] for part in parts)
+        if self.window is not None:
+            weight, bias, mult, shift = (array[list(self.window)] for array in (weight, bias, mult, shift))
+        if self.continued:
+            again = weight[:, list(self.continued)]
+            weight, bias = np.hstack([weight, again]), bias + 255 * again.sum(1, dtype=np.int32)
+        return weight, bias, mult, shift
+
+
+@dataclass(frozen=True)
+class Made(Matrix):
+    """One that the description has no tensors for: `weight` int8 [out, in], `bias` int32 [out], sums as they are."""
+
+    weight: NDArray[np.int8] = field(kw_only=True)
+    bias: NDArray[np.int32] = field(kw_only=True)
+
+    @property
+    def narrow(self) -> bool:
+        return False
+
+    def _tensors(self) -> tuple[NDArray, ...]:
+        count = len(self.bias)
+        return self.weight, self.bias, np.ones(count, np.uint16), np.zeros(count, np.uint8)
 
 
 @dataclass

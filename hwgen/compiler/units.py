@@ -14,8 +14,8 @@ from hwgen.machine import isa
 from hwgen.machine.isa import Dest, Op
 
 __all__ = [
-    "ACTIVATION", "QUEUES", "READS_Y", "WRITES_Y", "Draft", "gather", "load_activation", "load_norm", "load_x", "mean",
-    "norm", "patches", "route", "store",
+    "ACTIVATION", "QUEUES", "READS_Y", "WRITES_Y", "Draft", "gather", "head_norm", "load_activation", "load_norm",
+    "load_x", "mean", "norm", "patches", "route", "store",
 ]  # fmt: skip
 
 UNIT_OF = {op: unit for unit, ops in isa.UNITS.items() for op in ops}
@@ -83,11 +83,31 @@ def norm(layout: Layout, name: str, rows: Span, x_row: int, half: int, **fields:
     """Rows of X from `x_row` on to `rows` of the norm area. `fields`: how."""
     x, y, words = layout.x(layout.dim_words), layout.norm, (0, layout.dim_words)
     fields |= {
-        "table": half, "a_base": x.at(x_row), "a_stride": x.stride, "row_begin": rows[0], "row_end": rows[1],
-        "tiles": layout.dim_words, "d_base": y.base, "d_stride": y.stride, "dim": layout.desc.model.dim,
+        "a_base": x.at(x_row), "row_begin": rows[0], "row_end": rows[1], "d_base": y.base,
+        "dim": layout.desc.model.dim,
     }  # fmt: skip
-    reads = Access(x, (x_row, x_row + rows[1] - rows[0]), words), Access(TABLE, (half, half + 1), (0, 1))
-    return Draft(Op.NORM, name, fields, reads=reads, writes=(Access(y, rows, words),), ports=WRITES_Y)
+    read = Access(x, (x_row, x_row + rows[1] - rows[0]), words)
+    return _norm(name, read, Access(y, rows, words), half, fields)
+
+
+def head_norm(layout: Layout, name: str, target: Area, head: int, half: int, **fields: int) -> Draft:
+    """A head of all rows of what is in front of its norm. `fields`: how."""
+    x, rows, words, place = layout.raw, (0, layout.rows), layout.raw_words, head * layout.head_pitch // layout.p.c
+    fields |= {
+        "a_base": x.base + head * words, "row_end": layout.rows, "d_base": target.base + place // target.parts,
+        "dim": layout.desc.model.head_dim,
+    }  # fmt: skip
+    read = Access(x, rows, (head * words, (head + 1) * words))
+    return _norm(name, read, Access(target, rows, (place, place + words)), half, fields)
+
+
+def _norm(name: str, read: Access, write: Access, half: int, fields: dict[str, int]) -> Draft:
+    fields |= {
+        "table": half, "a_stride": read.area.stride, "tiles": read.words[1] - read.words[0],
+        "d_stride": write.area.stride,
+    }  # fmt: skip
+    reads = read, Access(TABLE, (half, half + 1), (0, 1))
+    return Draft(Op.NORM, name, fields, reads=reads, writes=(write,), ports=WRITES_Y)
 
 
 def route(layout: Layout, name: str, rows: Span, experts: int, **fields: int) -> Draft:

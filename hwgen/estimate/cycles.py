@@ -302,7 +302,8 @@ class _Walk:
 
     def _load(self, f: dict[str, int], start: float) -> float:
         kind = "parameters" if f["dest"] == Dest.NORM else "position"
-        return self._read(start, kind, f["bytes"], div_up(f["bytes"], 2 * self.p.c))
+        written = 1 if f["dest"] == Dest.ACTIVATION else 2 * self.p.c  # bytes in a cycle
+        return self._read(start, kind, f["bytes"], div_up(f["bytes"], written))
 
     def _image(self, f: dict[str, int], start: float) -> float:
         """A move ends with the beat, the patch's part of a pixel row, or the C-word."""

@@ -218,9 +218,9 @@ class Draft:
                              found=", ".join(task.name for task in given))  # fmt: skip
         return [task | choice.model_dump(exclude_none=True) for task, choice in zip(found, given, strict=True)]
 
-    def finish(self, *, prefix: int, image: tuple[int, int], heads: tuple[int, int], normalize: Normalize,
+    def finish(self, *, image: tuple[int, int], heads: tuple[int, int], normalize: Normalize,
                activation: str, layers: list[dict[str, Any]], tasks: list[dict[str, Any]]) -> Imported:  # fmt: skip
-        """`prefix`: tokens in front of the patches; `image`: height and width; `heads`: number and width."""
+        """`image`: height and width; `heads`: number and width."""
         if self.missing:
             raise self.ask(*self.missing.pop())
         for layer in layers:
@@ -230,7 +230,9 @@ class Draft:
             "image": {"height": image[0], "width": image[1], "channels": self.channels},
             "patch": {"height": self.patch[0], "width": self.patch[1]},
             "dim": self.dim, "heads": heads[0], "head_dim": heads[1],
-            "class_token": prefix > 0, **({"distillation_token": True} if prefix > 1 else {}),
+            **{key: name in self.tensors for key, name in (("class_token", "cls"), ("distillation_token", "dist"))},
+            "register_tokens": len(self.tensors.get("reg", ())), "norm_pre": "pre.g" in self.tensors,
+            "qk_norm": "l0.qn.g" in self.tensors,
             "residual_fraction_bits": 0, "layers": layers, "tasks": tasks,
         }  # fmt: skip
         model = parse_model(structure, self.where)

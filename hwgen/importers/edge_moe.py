@@ -45,7 +45,6 @@ def import_edge_moe(source: Source, draft: Draft) -> Imported:
         draft.notes.append(f"image {size.height}x{size.width}: {ROWS}x{COLUMNS} patches, as in the released model")
     names = [f"task{number}" for number in range(folder.gates)] or ["tokens"]
     return draft.finish(
-        prefix=1,
         image=draft.image_size(patches),
         heads=draft.heads(draft.dim, HEAD_DIM),
         normalize=draft.normalize(CHANNELS),

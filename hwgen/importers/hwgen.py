@@ -19,16 +19,15 @@ CHANNELS = (1, 3)
 
 def import_hwgen(source: Source, draft: Draft) -> Imported:
     """The network of a checkpoint without a structure file: square patches, task T reads `headT`."""
-    prefix = int("cls" in source) + int("dist" in source)
+    prefix = sum(source.size(token, 0) for token in ("cls", "dist", "reg") if token in source)
     draft.patch, draft.channels = _patch(source)
     layers: list[dict[str, Any]] = []
     while source.names(f"l{len(layers)}.*") or not layers:
         layers.append({"mlp": _mlp(source, draft, f"l{len(layers)}")})
-    tasks = draft.tasks(_tasks(source, draft, prefix))
+    tasks = draft.tasks(_tasks(source, draft))
     width, patches = source.size("l0.proj.w", 1), source.size("pos", 0) - prefix
     draft.tensors = source.take_all()
     return draft.finish(
-        prefix=prefix,
         image=draft.image_size(patches),
         heads=draft.heads(width),
         normalize=draft.normalize(draft.channels),
@@ -58,7 +57,7 @@ def _mlp(source: Source, draft: Draft, layer: str) -> dict[str, Any]:
     return moe(draft, experts, hidden, draft.overrides.gate)
 
 
-def _tasks(source: Source, draft: Draft, prefix: int) -> list[dict[str, Any]]:
+def _tasks(source: Source, draft: Draft) -> list[dict[str, Any]]:
     """One for each gate or head; what several heads read must be said."""
     norm = "nf.g" in source
     number = 1
@@ -67,7 +66,7 @@ def _tasks(source: Source, draft: Draft, prefix: int) -> list[dict[str, Any]]:
     choices = draft.overrides.tasks
     if number > 1 and (choices is None or any(choice.head is None for choice in choices)):
         raise draft.ask("--tasks NAME:HEAD,...", f"names and kinds of heads of {number} tasks")
-    heads = ["class_token" if prefix else "mean"] * number
+    heads = ["class_token" if "cls" in source else "mean"] * number
     return [
         {"name": f"task{task}", "head": head, "norm": norm, "outputs": source.size(f"head{task}.w", 0)}
         if f"head{task}.w" in source

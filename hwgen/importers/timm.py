@@ -12,8 +12,8 @@ from hwgen.importers.common import HALF, IMAGENET, Draft, Imported
 from hwgen.importers.source import ANY, Source
 
 KIND = "a plain Vision Transformer of timm"
-#: Tensors of variants whose other tensors would be refused for another reason: register tokens, SwiGLU.
-OTHERS = ("reg_token", "blocks.*.mlp.fc1_g.*")
+#: Tensors of variants whose other tensors would be refused for another reason: SwiGLU.
+OTHERS = ("blocks.*.mlp.fc1_g.*",)
 #: What timm's `global_pool` may be.
 POOLINGS = ("token", "avg")
 #: Heads of most of timm's networks, by their width.
@@ -35,25 +35,28 @@ def import_timm(source: Source, draft: Draft) -> Imported:
         index = len(layers)
         attention(source, draft, index)
         layers.append({"mlp": dense_mlp(source, draft, index)})
-    tasks = draft.tasks(_heads(source, draft, prefix))
+    tasks = draft.tasks(_heads(source, draft))
     source.finish(KIND)
     return finish(draft, prefix, layers, tasks, draft.activation())
 
 
 def embedding(source: Source, draft: Draft) -> int:
-    """Patch embedding, class and distillation token, positions; returns the number of tokens before the patches."""
+    """Patch embedding, class, distillation and register tokens, positions; returns the number of tokens before the
+    patches."""
     kernel = source.take("patch_embed.proj.weight", ANY, ANY, ANY, ANY)
     dim = len(kernel)
     draft.beside.check_width(dim, source.where)
     draft.conv(kernel, source.take_or_zeros("patch_embed.proj.bias", dim))
+    if "norm_pre.weight" in source:
+        take_norm(source, draft, "pre", "norm_pre")
     prefix = 0
-    for name, token in (("cls", "cls_token"), ("dist", "dist_token")):
+    for name, token in (("cls", "cls_token"), ("dist", "dist_token"), ("reg", "reg_token")):
         if token in source:
-            draft.tensors[name] = source.take(token, 1, 1, dim)[0]
-            prefix += 1
+            draft.tensors[name] = source.take(token, 1, ANY if name == "reg" else 1, dim)[0]
+            prefix += len(draft.tensors[name])
     position = source.take("pos_embed", 1, ANY, dim)[0]
     if _covers_patches_only(draft, len(position), prefix):
-        draft.notes.append("no position embedding of the class token (no_embed_class)")
+        draft.notes.append("no position embedding of the tokens before the patches (no_embed_class)")
         position = np.concatenate([np.zeros((prefix, dim), np.float32), position])
     draft.tensors["pos"] = position
     return prefix
@@ -83,6 +86,9 @@ def attention(source: Source, draft: Draft, index: int) -> None:
     _scaled(source, draft, f"l{index}.proj", f"{block}.attn.proj", f"{block}.ls1.gamma")
     for part, norm in (("n1", "norm1"), ("n2", "norm2")):
         take_norm(source, draft, f"l{index}.{part}", f"{block}.{norm}")
+    for part in "qk" if f"{block}.attn.q_norm.weight" in source else "":
+        norm = f"{block}.attn.{part}_norm"
+        take_norm(source, draft, f"l{index}.{part}n", norm, source.size(f"{norm}.weight", 0))
 
 
 def dense_mlp(source: Source, draft: Draft, index: int) -> dict[str, Any]:
@@ -105,14 +111,15 @@ def _scaled(source: Source, draft: Draft, name: str, linear: str, gamma: str) ->
     draft.linear(name, weight, bias)
 
 
-def take_norm(source: Source, draft: Draft, name: str, norm: str) -> None:
-    """A LayerNorm."""
-    gamma = source.take(f"{norm}.weight", draft.dim)
+def take_norm(source: Source, draft: Draft, name: str, norm: str, width: int | None = None) -> None:
+    """A LayerNorm of tokens, or of so many channels."""
+    width = width or draft.dim
+    gamma = source.take(f"{norm}.weight", width)
     if f"{norm}.bias" not in source:
-        raise HwgenError(source.where, f"{norm}.bias", expected=f"float [{draft.dim}], the bias of a LayerNorm",
+        raise HwgenError(source.where, f"{norm}.bias", expected=f"float [{width}], the bias of a LayerNorm",
                          found="no such tensor, as of an RMSNorm, which is not supported yet",
                          mend="if it is a LayerNorm without bias, save zeros by this name")  # fmt: skip
-    draft.norm(name, gamma, source.take(f"{norm}.bias", draft.dim))
+    draft.norm(name, gamma, source.take(f"{norm}.bias", width))
 
 
 def _pooled_head(draft: Draft, class_token: bool, fc_norm: bool) -> str:
@@ -132,14 +139,14 @@ def _pooled_head(draft: Draft, class_token: bool, fc_norm: bool) -> str:
     return "class_token" if pooling == "token" else "mean_norm" if fc_norm else "mean"
 
 
-def _heads(source: Source, draft: Draft, prefix: int) -> list[dict[str, Any]]:
+def _heads(source: Source, draft: Draft) -> list[dict[str, Any]]:
     """Final norm and heads: the class token's, the mean's, both of a distilled DeiT, or none."""
     pooled = "fc_norm.weight" in source
     if pooled or "norm.weight" in source or "head.weight" in source:
         take_norm(source, draft, "nf", "fc_norm" if pooled else "norm")
-    single = prefix < 2 and "head.weight" in source
-    heads = [("classify", "head", _pooled_head(draft, prefix > 0, pooled) if single else "class_token")]
-    if prefix == 2:
+    single = "dist" not in draft.tensors and "head.weight" in source
+    heads = [("classify", "head", _pooled_head(draft, "cls" in draft.tensors, pooled) if single else "class_token")]
+    if "dist" in draft.tensors:
         heads.append(("distill", "head_dist", "distillation_token"))
         draft.notes.append("distilled: the prediction is the mean of both tasks' logits")
     tasks: list[dict[str, Any]] = []
@@ -165,7 +172,6 @@ def finish(
     width = draft.tensors["l0.proj.w"].shape[1]
     usual = USUAL_HEADS.get(width)
     return draft.finish(
-        prefix=prefix,
         image=draft.image_size(len(draft.tensors["pos"]) - prefix),
         heads=draft.heads(width, hint=f" ({usual} in most of timm's)" if usual else ""),
         normalize=draft.normalize(draft.channels, hint=USUAL_PAIRS if draft.channels == 3 else ""),

@@ -1,9 +1,10 @@
 """Float forward of a multi-task MoE ViT checkpoint, with taps for calibration.
 
-Checkpoint layout (.npz; weights are [out, in]): `embed.w/.b`, `cls` and `dist` [1, D] (class and distillation token,
-where there are any), `pos` [N, D]; a layer: `lN.n1.g/.b`, `lN.qkv.w/.b` (q, k, v stacked; a head is a contiguous
-slice), `lN.proj.w/.b`, `lN.n2.g/.b`, then `lN.fc1`, `lN.fc2` or `lN.eE.fc1`, `lN.eE.fc2` with `lN.gateT` [experts, D]
-for task number T; `nf.g/.b` before heads with `norm: true`; `headT.w/.b`.
+Checkpoint layout (.npz; weights are [out, in]): `embed.w/.b`, `cls` and `dist` [1, D], `reg` [registers, D] (class,
+distillation and register tokens, where there are any), `pos` [N, D], `pre.g/.b` with `norm_pre`; a layer: `lN.n1.g/.b`,
+`lN.qkv.w/.b` (q, k, v stacked; a head is a contiguous slice), `lN.qn.g/.b` and `lN.kn.g/.b` [head_dim] with `qk_norm`,
+`lN.proj.w/.b`, `lN.n2.g/.b`, then `lN.fc1`, `lN.fc2` or `lN.eE.fc1`, `lN.eE.fc2` with `lN.gateT` [experts, D] for task
+number T; `nf.g/.b` before heads with `norm: true`; `headT.w/.b`.
 """
 
 from __future__ import annotations
@@ -34,16 +35,20 @@ def expected_checkpoint(model: Model) -> dict[str, tuple[int, ...]]:
     def linear(name: str, outputs: int, inputs: int) -> None:
         shapes.update({f"{name}.w": (outputs, inputs), f"{name}.b": (outputs,)})
 
-    def norm(name: str) -> None:
-        shapes.update({f"{name}.g": (dim,), f"{name}.b": (dim,)})
+    def norm(name: str, width: int = dim) -> None:
+        shapes.update({f"{name}.g": (width,), f"{name}.b": (width,)})
 
     linear("embed", dim, model.patch_size)
     shapes["pos"] = (model.tokens, dim)
-    shapes.update(dict.fromkeys(prefix_names(model), (1, dim)))
+    shapes.update({name: (rows, dim) for name, rows in prefix_tokens(model).items()})
+    if model.norm_pre:
+        norm("pre")
     for index, layer in enumerate(model.layers):
         name, mlp = f"l{index}", layer.mlp
         norm(f"{name}.n1")
         linear(f"{name}.qkv", 3 * attn, dim)
+        for part in "qk" if model.qk_norm else "":
+            norm(f"{name}.{part}n", model.head_dim)
         linear(f"{name}.proj", dim, attn)
         norm(f"{name}.n2")
         if isinstance(mlp, MoeMlp):
@@ -59,9 +64,10 @@ def expected_checkpoint(model: Model) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def prefix_names(model: Model) -> list[str]:
-    """Checkpoint names of the tokens in front of the patches, in order."""
-    return ["cls", "dist"][: model.prefix]
+def prefix_tokens(model: Model) -> dict[str, int]:
+    """Checkpoint names of the tokens in front of the patches, in order, and how many each has."""
+    counts = {"cls": int(model.class_token), "dist": int(model.distillation_token), "reg": model.register_tokens}
+    return {name: count for name, count in counts.items() if count}
 
 
 def mlp_names(name: str, layer: Layer) -> list[str]:
@@ -104,8 +110,8 @@ class FloatModel:
 
         Names are those of docs/description.md; `pixels` are the patches, normalised, `layers.i.pre` and
         `layers.i.expert.e.pre` what the activation function takes. k is tapped without its bias, which the hardware
-        drops. `T.norm` holds only the tokens the head reads. A tensor of many images comes in
-        several parts.
+        drops; with `qk_norm`, without what its norm adds. `T.norm` holds only the tokens the head reads. A tensor of
+        many images comes in several parts.
         """
         number = [t.name for t in self.model.tasks].index(task)
         seen = tap or _unseen
@@ -132,7 +138,7 @@ class FloatModel:
         return self.head(task, x, tap)
 
     def embed(self, images: np.ndarray, tap: Tap = _unseen) -> np.ndarray:
-        """Tokens [B, N, D] of images uint8 [B, H, W, C]."""
+        """The residual stream [B, N, D] in front of the first layer, of images uint8 [B, H, W, C]."""
         model = self.model
         patch, rows = model.patch, model.image.height // model.patch.height
         pixels = (images.astype(self.dtype) - self.mean) / self.std
@@ -140,9 +146,14 @@ class FloatModel:
         patches = grid.transpose(0, 1, 3, 2, 4, 5).reshape(len(images), model.patches, -1)
         tap("pixels", patches)
         x = self._linear("embed", patches)
-        tokens = [np.broadcast_to(self.tensors[name], (len(images), 1, model.dim)) for name in prefix_names(model)]
+        tokens = [np.broadcast_to(self.tensors[name], (len(images), count, model.dim))
+                  for name, count in prefix_tokens(model).items()]  # fmt: skip
         x = np.concatenate([*tokens, x], 1) + self.tensors["pos"]
         tap("embed", x)
+        if model.norm_pre:
+            x = self._norm("pre", x)
+            tap("norm_pre", x)
+            tap("stream", x)
         return x
 
     def layer(self, index: int, x: np.ndarray, task: int, tap: Tap = _unseen) -> np.ndarray:
@@ -169,10 +180,17 @@ class FloatModel:
         y = self._norm(f"l{index}.n1", x)
         tap(f"{name}.norm1", y)
         parts = np.split(self._linear(f"l{index}.qkv", y), 3, axis=-1)
-        parts[1] = parts[1] - self.tensors[f"l{index}.qkv.b"][model.attn_dim : 2 * model.attn_dim]
+        shape = (*y.shape[:2], model.heads, model.head_dim)
+        constant = self.tensors[f"l{index}.qkv.b"][model.attn_dim : 2 * model.attn_dim]
+        if model.qk_norm:
+            for number, part in enumerate("qk"):
+                tap(f"{name}.{part}_proj", parts[number])
+                normed = self._norm(f"l{index}.{part}n", parts[number].reshape(shape))
+                parts[number] = normed.reshape(*y.shape[:2], model.attn_dim)
+            constant = np.tile(self.tensors[f"l{index}.kn.b"], model.heads)
+        parts[1] = parts[1] - constant
         for part, value in zip("qkv", parts, strict=True):
             tap(f"{name}.{part}", value)
-        shape = (*y.shape[:2], model.heads, model.head_dim)
         q, k, v = (part.reshape(shape).transpose(0, 2, 1, 3) for part in parts)
         context = softmax(q @ k.swapaxes(-1, -2) / self.dtype(np.sqrt(model.head_dim))) @ v
         context = context.transpose(0, 2, 1, 3).reshape(*y.shape[:2], model.attn_dim)

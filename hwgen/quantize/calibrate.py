@@ -11,7 +11,9 @@ from hwgen.quantize.observers import Observer
 from hwgen.quantize.options import Options
 
 #: Histograms, where ranges need any, of the 8-bit tensors. GELU's outputs have one scale whatever the method.
-HISTOGRAMS = {"hidden": "tensor"} | dict.fromkeys(("norm1", "norm2", "norm", "q", "k", "v", "context"), "channel")
+HISTOGRAMS = {"hidden": "tensor"} | dict.fromkeys(
+    ("norm_pre", "norm1", "norm2", "norm", "q", "k", "v", "context"), "channel"
+)
 
 #: Inputs of linear layers, whose covariance second-order rounding asks for.
 INPUTS = ("pixels", "norm1", "norm2", "context", "hidden", "norm", "mean")

@@ -101,5 +101,11 @@ def structure(config: QuantizeConfig, tensors: Mapping[str, np.ndarray], where: 
     shared = config.model_dump(include={"name", "image", "patch", "heads", "head_dim", "class_token"})
     if config.distillation_token:
         shared["distillation_token"] = True
+    if "reg" in tensors:
+        shared["register_tokens"] = rows("reg")
+    if "pre.g" in tensors:
+        shared["norm_pre"] = True
+    if "l0.qn.g" in tensors:
+        shared["qk_norm"] = True
     constant = {"format": "hwgen-model", "version": 2, "weights": WEIGHTS_FILE, "residual_fraction_bits": 0}
     return parse_model({**constant, **shared, "dim": rows("embed.w"), "layers": layers, "tasks": tasks}, where)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from hwgen.network.description import Description, Layer, MoeMlp, check, table_arrays
-from hwgen.network.floatmodel import FloatModel, mlp_names, prefix_names
+from hwgen.network.floatmodel import FloatModel, mlp_names, prefix_tokens
 from hwgen.quantize.calibrate import Statistics
 from hwgen.quantize.fixed import multiplier
 from hwgen.quantize.options import Options
@@ -19,7 +19,7 @@ from hwgen.quantize.pooling import pooling
 from hwgen.quantize.ranges import bounds, channel_bounds, peak, peaks, round_up, rule
 from hwgen.quantize.second_order import fit_scales, round_second_order
 from hwgen.quantize.steps import Grid, post_norm, query_key, value_context
-from hwgen.quantize.stream import EXTREMES, HEADROOM, stream_bits
+from hwgen.quantize.stream import EXTREMES, HEADROOM, fraction_bits, stream_bits
 from hwgen.quantize.weights import round_weights
 
 LOG2E = math.log2(math.e)
@@ -27,7 +27,7 @@ LOG2E = math.log2(math.e)
 MAX_BIAS = 1 << 30
 #: Further windows of a layer's hidden channels are at most this part of these; a channel has as many as its largest
 #: value needs, with room for what unseen images bring.
-FURTHER, ROOM = 16, 1.25
+FURTHER, ROOM = 8, 1.1
 
 
 class Converter:
@@ -47,11 +47,15 @@ class Converter:
         self.effective: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self.stream_bits = stream_bits(network.model, seen)
         self.s_x = 2.0 ** -self.stream_bits[0]
+        #: Of the embedding, which is the residual stream if no norm lies between.
+        self.s_embed = 2.0 ** -fraction_bits(seen["embed"]) if network.model.norm_pre else self.s_x
 
     def description(self) -> Description:
         """All tensors, checked."""
         model = self.network.model
         self._embed()
+        if model.norm_pre:
+            self._norm_pre()
         for index, layer in enumerate(model.layers):
             self._attention(index)
             self.s_x = 2.0 ** -self.stream_bits[2 + 2 * index]
@@ -139,11 +143,15 @@ class Converter:
         s_in: the step of its input, if not the residual stream's
         """
         grid = self._post_norm(name, inputs, readers)
+        self._layernorm(name, source, grid, s_in or self.s_x)
+        return grid
+
+    def _layernorm(self, name: str, source: str, grid: Grid, s_in: float) -> None:
+        """A LayerNorm from inputs of this step to codes of this grid."""
         gamma, beta = self.source[f"{source}.g"], self.source[f"{source}.b"]
         self._affine(name, gamma / 1024 / grid.step, (beta - grid.centre) / grid.step)  # xhat has ten fraction bits
-        eps = float(self.network.eps) * self.network.model.dim**2 / (s_in or self.s_x) ** 2
+        eps = float(self.network.eps) * len(gamma) ** 2 / s_in**2
         self.tensors[f"{name}.eps"] = np.array([max(1, round(eps))], np.int64)
-        return grid
 
     def _post_norm(self, name: str, inputs: str, readers: list[str]) -> Grid:
         """The grid of an int8 tensor whose channels may be scaled by what precedes, and back by the next weights."""
@@ -173,28 +181,58 @@ class Converter:
         repeat = model.patch.height * model.patch.width
         mean, std = np.tile(network.mean, repeat).astype(np.float64), np.tile(network.std, repeat).astype(np.float64)
         grid = Grid(step=1 / std, centre=np.zeros(len(std)))
-        self._linear("embed", self.source["embed.w"], self.source["embed.b"], grid, self.s_x, "pixels", mean)
+        self._linear("embed", self.source["embed.w"], self.source["embed.b"], grid, self.s_embed, "pixels", mean)
         position = self.source["pos"].copy()
-        for row, token in enumerate(prefix_names(model)):
-            position[row] += self.source[token][0]
-        self.tensors["position"] = np.clip(np.rint(position / self.s_x), -32768, 32767).astype(np.int16)
+        if model.prefix:
+            position[: model.prefix] += np.concatenate([self.source[token] for token in prefix_tokens(model)])
+        self.tensors["position"] = np.clip(np.rint(position / self.s_embed), -32768, 32767).astype(np.int16)
+
+    def _norm_pre(self) -> None:
+        """Nine bits between the embedding and the stream: each channel has a step and a centre of its own, whatever the
+        options, as its only reader has a factor and a bias for it."""
+        dim = self.network.model.dim
+        low, high = channel_bounds(self.seen["norm_pre"], rule(self.options, "norm_pre")[0])
+        grid = Grid(step=(high - low) / 510, centre=(low + high) / 2)
+        self._layernorm("norm_pre", "pre", grid, self.s_embed)
+        self._linear("stream", np.eye(dim), np.zeros(dim), grid, self.s_x, None)
+        self.scales |= {"embed": self.s_embed, "norm_pre": float(grid.step.max())}
 
     def _attention(self, index: int) -> None:
         model, name, source, seen = self.network.model, f"layers.{index}", f"l{index}", self.seen
         grid = self._norm(f"{name}.norm1", f"{source}.n1", f"{name}.norm1", [f"{source}.qkv.w"])
         weights = dict(zip("qkv", np.split(self.source[f"{source}.qkv.w"], 3), strict=True))
         biases = dict(zip("qkv", np.split(self.source[f"{source}.qkv.b"], 3), strict=True))
-        q, k = query_key(seen[f"{name}.q"], seen[f"{name}.k"], weights["k"] @ grid.centre, self.options)
+        if model.qk_norm:
+            q, k = self._head_norms(index, grid, weights, biases)
+        else:
+            q, k = query_key(seen[f"{name}.q"], seen[f"{name}.k"], weights["k"] @ grid.centre, self.options)
+            self._linear(f"{name}.attn.q", weights["q"], biases["q"], grid, q.step, f"{name}.norm1")
+            self._linear(f"{name}.attn.k", weights["k"], None, grid, k.step, f"{name}.norm1")
         v, context = value_context(seen[f"{name}.v"], seen[f"{name}.context"], self.options)
-        for part, out, bias in (("q", q, biases["q"]), ("k", k, None), ("v", v, biases["v"] - v.centre)):
-            self._linear(f"{name}.attn.{part}", weights[part], bias, grid, out.step, f"{name}.norm1")
-            self.scales[f"{name}.{part}"] = float(out.step.max())
+        self._linear(f"{name}.attn.v", weights["v"], biases["v"] - v.centre, grid, v.step, f"{name}.norm1")
+        self.scales |= {f"{name}.{part}": float(out.step.max()) for part, out in (("q", q), ("k", k), ("v", v))}
         score = float(q.step[0] * k.step[0]) / math.sqrt(model.head_dim) * LOG2E * 32  # five fraction bits
         self._scaling(f"{name}.attn.score", score)
         self._scaling(f"{name}.attn.context", float(v.step[0] / context.step[0]) / 256)  # R is 2^24 / Σp, and >> 16
         self.scales[f"{name}.context"] = float(context.step.max())
         proj = self.source[f"{source}.proj.w"], self.source[f"{source}.proj.b"]
         self._linear(f"{name}.attn.proj", *proj, context, 2.0 ** -self.stream_bits[1 + 2 * index], f"{name}.context")
+
+    def _head_norms(
+        self, index: int, grid: Grid, weights: Mapping[str, np.ndarray], biases: Mapping[str, np.ndarray]
+    ) -> tuple[Grid, Grid]:
+        """q and k through int16 and a LayerNorm, the same for all heads. What it adds to k cancels in the softmax."""
+        model, name, source, seen = self.network.model, f"layers.{index}", f"l{index}", self.seen
+        none = np.zeros(model.attn_dim)
+        found = query_key(seen[f"{name}.q"], seen[f"{name}.k"], none, self.options, model.heads)
+        for part, codes in zip("qk", found, strict=True):
+            step = HEADROOM * peak(seen[f"{name}.{part}_proj"], EXTREMES) / 32767
+            self._linear(f"{name}.attn.{part}", weights[part], biases[part], grid, step, f"{name}.norm1")
+            beta = self.source[f"{source}.{part}n.b"]
+            head = Grid(step=codes.step[: model.head_dim], centre=beta if part == "k" else np.zeros(len(beta)))
+            self._layernorm(f"{name}.attn.{part}_norm", f"{source}.{part}n", head, step)
+            self.scales |= {f"{name}.{part}_proj": step, f"{name}.attn.{part}_norm": float(head.step.max())}
+        return found
 
     def _mlp(self, name: str, source: str, grid: Grid, inputs: str, hidden: str) -> None:
         fc1, fc2 = ((self.source[f"{source}.{part}.w"], self.source[f"{source}.{part}.b"]) for part in ("fc1", "fc2"))
@@ -211,7 +249,7 @@ class Converter:
 
     def _windows(self, index: int, hidden: str) -> None:
         """How many windows of 511 codes the hidden channels of a dense layer have: few reach far beyond the others, and
-        would set the step of all. The more windows, the finer the step, up to a sixteenth more channels for them."""
+        would set the step of all. The more windows, the finer the step, up to an eighth more channels for them."""
         low, high = bounds(self.seen[hidden], rule(self.options, "hidden")[0])
         limit = self.options.windows if self.options.ranges == "auto" else 1
         for windows in range(limit, 1, -1):

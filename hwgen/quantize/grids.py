@@ -26,8 +26,12 @@ class _Grids:
     def __init__(self, network: FloatModel, description: Description) -> None:
         self.source = {name: tensor.astype(np.float64) for name, tensor in network.tensors.items()}
         self.tensors, self.scales, model = description.tensors, description.model.scales, description.model
+        self.model = model
         stream = [_uniform(model.dim, 2.0**-bits) for bits in model.stream_bits]
         self.found = {"embed": stream[0]}
+        if model.norm_pre:
+            self.found = {"embed": _uniform(model.dim, self.scales["embed"]), "stream": stream[0],
+                          "norm_pre": self._norm("norm_pre", "pre")}  # fmt: skip
         for index, layer in enumerate(model.layers):
             name = f"layers.{index}"
             self._attention(name, f"l{index}")
@@ -59,6 +63,9 @@ class _Grids:
         weights, biases = (np.split(self.source[f"{source}.qkv.{part}"], 3) for part in "wb")
         biases[1] = np.zeros(len(biases[1]))  # k is tapped without
         for part, weight, bias in zip("qkv", weights, biases, strict=True):
+            if part in "qk" and self.model.qk_norm:
+                self._head_norm(name, source, part)
+                continue
             linear = f"{name}.attn.{part}"
             codes = self.tensors[f"{linear}.weight"].astype(np.float64)
             squares = (codes**2).sum(1)
@@ -71,6 +78,14 @@ class _Grids:
             self.found[f"{name}.{part}"] = Grid(step=step, centre=centre)
         v = self.found[f"{name}.v"]
         self.found[f"{name}.context"] = Grid(step=v.step / 256 / self._ratio(f"{name}.attn.context"), centre=v.centre)
+
+    def _head_norm(self, name: str, source: str, part: str) -> None:
+        """q or k in front of its norm and behind it; k is tapped without what the norm adds."""
+        model = self.model
+        self.found[f"{name}.{part}_proj"] = _uniform(model.attn_dim, self.scales[f"{name}.{part}_proj"])
+        made = self._norm(f"{name}.attn.{part}_norm", f"{source}.{part}n")
+        centre = made.centre - (self.source[f"{source}.kn.b"] if part == "k" else 0)
+        self.found[f"{name}.{part}"] = Grid(step=np.tile(made.step, model.heads), centre=np.tile(centre, model.heads))
 
     def _hidden(self, tensor: str, name: str) -> None:
         step = np.array([self.scales[f"{name}.hidden"]])

@@ -56,17 +56,21 @@ def post_norm(seen: Observer, weights: list[np.ndarray], options: Options, kind:
     return Grid(step=_covering(factor, ends), centre=centre)
 
 
-def query_key(q: Observer, k: Observer, offset: np.ndarray, options: Options) -> tuple[Grid, Grid]:
+def query_key(
+    q: Observer, k: Observer, offset: np.ndarray, options: Options, alike: int = 1
+) -> tuple[Grid, Grid]:
     """Grids of q and of k; `offset` is what k's codes lack.
 
-    Steps of q and k have the same product in every channel: a layer has one factor for its scores.
+    Steps of q and k have the same product in every channel: a layer has one factor for its scores. `alike`: heads that
+    have the same steps.
     """
     options, _ = rule(options, "q")
     if not options.equalize:
         channels = len(q.low)
         steps = [np.full(channels, peak(q, options) / ROW), np.full(channels, peak(k, options, offset) / COLUMN)]
     else:
-        ends = peaks(q, options) / ROW, peaks(k, options, offset) / COLUMN
+        each = peaks(q, options) / ROW, peaks(k, options, offset) / COLUMN
+        ends = [np.tile(end.reshape(alike, -1).max(0), alike) for end in each]
         ratio = np.sqrt(ends[0] / ends[1])
         product = np.sqrt((ends[0] * ends[1]).max())
         steps = [product * ratio, product / ratio]

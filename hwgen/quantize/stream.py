@@ -7,10 +7,11 @@ from itertools import accumulate
 
 from hwgen.network.description import MAX_FALL, Model, MoeMlp
 from hwgen.quantize.calibrate import Statistics
+from hwgen.quantize.observers import Observer
 from hwgen.quantize.options import Options
 from hwgen.quantize.ranges import peak
 
-__all__ = ["HEADROOM", "stream_bits"]
+__all__ = ["HEADROOM", "fraction_bits", "stream_bits"]
 
 #: Room above the calibrated maximum of what int16 carries.
 HEADROOM = 2.0
@@ -18,11 +19,17 @@ HEADROOM = 2.0
 EXTREMES = Options(ranges="minmax")
 
 
+def fraction_bits(seen: Observer) -> int:
+    """Of an int16 tensor."""
+    return min(15, max(0, math.floor(math.log2(32767 / (HEADROOM * peak(seen, EXTREMES))))))
+
+
 def stream_bits(model: Model, seen: Statistics) -> list[int]:
-    """After the embedding, then per layer after attention and after the MLP; they never rise (docs/numerics.md)."""
-    places = ["embed", *(f"layers.{i}.{at}" for i in range(len(model.layers)) for at in ("attn", "mlp"))]
-    bits = [math.floor(math.log2(32767 / (HEADROOM * peak(seen[name], EXTREMES)))) for name in places]
-    bits = [min(15, max(0, one)) for one in bits]
+    """In front of the first layer, then per layer after attention and after the MLP; they never rise
+    (docs/numerics.md)."""
+    places = ["stream" if model.norm_pre else "embed"]
+    places += [f"layers.{i}.{at}" for i in range(len(model.layers)) for at in ("attn", "mlp")]
+    bits = [fraction_bits(seen[name]) for name in places]
     falls = [MAX_FALL]
     for layer in model.layers:  # experts add to some tokens only: nothing may change there
         falls += [MAX_FALL, 0 if isinstance(layer.mlp, MoeMlp) else MAX_FALL]

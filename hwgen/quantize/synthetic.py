@@ -103,10 +103,20 @@ class RandomWeights:
         position = rng.normal(0, 0.6 * self.unit * self.channels, (model.tokens, dim))
         self.tensors["position"] = np.clip(np.rint(position), -32768, 32767).astype(np.int16)
         self.variance = (0.5**2 + 0.6**2) * self.unit**2
+        if model.norm_pre:
+            self.norm("norm_pre")
+            self.linear("stream", dim, dim, ROW, 0.8 * self.unit * self.channels)
+            self.variance = (0.8 * self.unit) ** 2
         for index, layer in enumerate(model.layers):
             name = f"layers.{index}"
             self.norm(f"{name}.norm1")
             for part, spread in (("q", ROW), ("k", COLUMN), ("v", COLUMN)):
+                if model.qk_norm and part != "v":
+                    self.linear(f"{name}.attn.{part}", model.attn_dim, dim, ROW, OUTPUT)
+                    self.affine(f"{name}.attn.{part}_norm", np.full(model.head_dim, spread), 2.0**-10)
+                    eps = max(1, round(1e-6 * (model.head_dim * OUTPUT) ** 2))
+                    self.tensors[f"{name}.attn.{part}_norm.eps"] = np.array([eps], np.int64)
+                    continue
                 self.linear(f"{name}.attn.{part}", model.attn_dim, dim, ROW, spread, bias=part != "k")
             spread = rng.uniform(1, 2.5) * 32  # log2 units, 5 fraction bits
             self.scaling(f"{name}.attn.score", spread / (np.sqrt(model.head_dim) * ROW * COLUMN))
@@ -169,10 +179,10 @@ class RandomWeights:
 
     def affine(self, name: str, factor: np.ndarray, unit: float) -> None:
         """gamma, beta and shift: out ≈ factor·x·(1 ± 0.2) + 0.2·ROW, x in steps of `unit`."""
-        gamma = factor * self.gain * unit * np.exp(self.rng.normal(0, 0.2, self.model.dim))
-        gamma *= self.rng.choice([1, -1], self.model.dim, p=[0.9, 0.1])
+        gamma = factor * self.gain * unit * np.exp(self.rng.normal(0, 0.2, len(factor)))
+        gamma *= self.rng.choice([1, -1], len(factor), p=[0.9, 0.1])
         shift = int(np.clip(14 - np.frexp(np.abs(gamma).max())[1], 0, 22))
-        beta = self.rng.normal(0, 0.2 * ROW, self.model.dim)
+        beta = self.rng.normal(0, 0.2 * ROW, len(factor))
         self.tensors |= {
             f"{name}.gamma": np.clip(np.rint(gamma * 2**shift), -32768, 32767).astype(np.int16),
             f"{name}.beta": np.rint(beta * 2**shift).astype(np.int32),

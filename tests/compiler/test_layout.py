@@ -36,9 +36,10 @@ def test_needs_by_hand():
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("name", ["x_depth", "y_depth", "h_depth", "k_depth", "v_depth", "max_tokens", "max_experts"])
 @pytest.mark.parametrize("shape", [(4, 8, 8), (2, 4, 16), (8, 8, 1)])
-def test_one_less_is_too_small(name, shape, batch):
+@pytest.mark.parametrize("kind", [{}, {"qk_norm": True, "heads": 3, "head_dim": 5}], ids=["usual", "qk_norm"])
+def test_one_less_is_too_small(name, shape, batch, kind):
     """The needs are tight: with one word less the compiler refuses, and the program leaves the buffer."""
-    desc = random_description(2, **SMALL)
+    desc = random_description(2, **SMALL | kind)
     for part in ("weight", "bias"):
         desc.tensors[f"layers.1.moe.gate.map.{part}"][:] = 0  # so that the first experts get every token
     need = buffer_needs(desc, HwParams(t=shape[0], c=shape[1], k=shape[2]), batch)

@@ -141,8 +141,15 @@ def route(logits: list[int], k: int, gate: str) -> tuple[list[int], list[int]]:
 
 
 def attention(t: dict[str, Any], name: str, heads: int, x: Matrix, y: Matrix, x_shift: int = 0) -> dict[str, Any]:
-    out: dict[str, Any] = {"q": operands(linear(t, f"{name}.q", y))}
-    out |= {part: saturated(linear(t, f"{name}.{part}", y), 8) for part in "kv"}
+    out: dict[str, Any] = {"v": saturated(linear(t, f"{name}.v", y), 8)}
+    if f"{name}.q_norm.gamma" in t:
+        for part, limit in (("q", sat9), ("k", lambda v: sat(v, 8))):
+            rows = out[f"{part}_proj"] = saturated(linear(t, f"{name}.{part}", y), 16)
+            d = len(rows[0]) // heads
+            each = [norm(t, f"{name}.{part}_norm", [row[h * d : (h + 1) * d] for row in rows]) for h in range(heads)]
+            out[part] = [[limit(v) for h in range(heads) for v in each[h][i]] for i in range(len(rows))]
+    else:
+        out |= {"q": operands(linear(t, f"{name}.q", y)), "k": saturated(linear(t, f"{name}.k", y), 8)}
     scale = {p: (int(t[f"{name}.{p}.mult"][0]), int(t[f"{name}.{p}.shift"][0])) for p in ("score", "context")}
     n, d = len(y), len(out["q"][0]) // heads
     out |= {"score": [], "prob": [], "context": [[] for _ in range(n)]}
@@ -205,11 +212,14 @@ def run(description: Description, image: list[list[list[int]]], task_name: str) 
     """All tensors of one image by the names of docs/description.md, without a batch axis."""
     model, t = description.model, description.tensors
     rows = patches(image, model.patch.height, model.patch.width)
-    prefix = int(model.class_token) + int(model.distillation_token)
+    prefix = int(model.class_token) + int(model.distillation_token) + model.register_tokens
     position = t["position"].tolist()
     x = [*position[:prefix], *added(position[prefix:], linear(t, "embed", rows))]
     rows = [[0] * model.patch_size] * prefix + rows
     out: dict[str, Any] = {"patches": rows, "embed": x}
+    if model.norm_pre:
+        out["norm_pre"] = norm(t, "norm_pre", x)
+        x = out["stream"] = saturated(linear(t, "stream", out["norm_pre"]), 16)
     bits = model.residual_fraction_bits
     bits = bits if isinstance(bits, list) else [bits] * (2 * len(model.layers) + 1)
     for i, layer in enumerate(model.layers):

@@ -17,7 +17,9 @@ def plain(value):
 
 
 # Gains far from 1 make most tensors saturate or vanish.
-@pytest.mark.parametrize(("seed", "gain"), [(s, 1.0) for s in range(12)] + [(12, 8.0), (13, 8.0), (14, 0.02)])
+@pytest.mark.parametrize(
+    ("seed", "gain"), [*((seed, 1.0) for seed in (*range(12), *range(100, 112))), (12, 8.0), (13, 8.0), (14, 0.02)]
+)
 def test_every_tensor(seed: int, gain: float) -> None:
     description = random_description(seed, gain=gain)
     images = random_images(description, 2, seed)
@@ -30,7 +32,7 @@ def test_every_tensor(seed: int, gain: float) -> None:
                 assert plain(got.tensors[name][b]) == want[name], name
 
 
-@pytest.mark.parametrize("seed", range(20, 26))
+@pytest.mark.parametrize("seed", [*range(20, 26), *range(120, 126)])
 def test_shapes_and_types(seed: int) -> None:
     description = random_description(seed)
     model = description.model
@@ -39,6 +41,8 @@ def test_shapes_and_types(seed: int) -> None:
         result = Golden(description).run(random_images(description, b, seed), task.name, keep=True)
         tensors = result.tensors
         want: dict[str, tuple] = {"patches": (np.uint8, n, model.patch_size), "embed": (np.int16, n, d)}
+        if model.norm_pre:
+            want |= {"norm_pre": (np.int16, n, d), "stream": (np.int16, n, d)}
         for i, layer in enumerate(model.layers):
             mlp = layer.mlp
             of_layer: dict[str, tuple] = dict.fromkeys(("q", "context"), (np.int16, n, a))
@@ -46,6 +50,8 @@ def test_shapes_and_types(seed: int) -> None:
             of_layer |= {"norm1": (np.int16, n, d), "norm2": (np.int16, n, d)}
             of_layer |= {"score": (np.int16, model.heads, n, n), "prob": (np.uint8, model.heads, n, n)}
             of_layer |= {"attn": (np.int16, n, d), "mlp": (np.int16, n, d)}
+            if model.qk_norm:
+                of_layer |= dict.fromkeys(("q_proj", "k_proj"), (np.int16, n, a))
             if mlp.kind == "dense":
                 count = description.tensors.get(f"layers.{i}.mlp.activation.windows")
                 of_layer["hidden"] = (np.int16, n, mlp.hidden if count is None else int(count.sum()))
@@ -79,7 +85,7 @@ def check_queues(tensors: dict, name: str, batch: int, tokens: int, mlp) -> None
             assert hidden.dtype == np.int16 and hidden.shape == (len(queue), mlp.hidden)
 
 
-@pytest.mark.parametrize("seed", [30, 31, 32])
+@pytest.mark.parametrize("seed", [30, 31, 130, 131])
 def test_batch_and_chunk_do_not_matter(seed: int) -> None:
     description = random_description(seed)
     images = random_images(description, 5, seed)

@@ -11,7 +11,7 @@ from sim.harness import Disturbance, Job, SimulationError
 from tests.hls.helpers import c_simulation
 from tests.random_model import random_description, random_images
 from tests.system.helpers import OFFSETS, Work, differences, harness, simulate
-from tests.system.test_models import HARDWARE, POOLED, SMALL, in_turns
+from tests.system.test_models import HARDWARE, POOLED, SMALL, UNUSUAL, in_turns
 
 #: Counters that mean the same in both backends.
 SAME = ("array_busy", "attention_busy", "kv_read_bytes", "instructions", "gmem1_write_bytes")
@@ -34,6 +34,14 @@ def test_random_models(hardware):
 def test_tokens_and_means():
     desc, p = random_description(1, **POOLED), SMALL.works(1)[0].p
     runs = in_turns([Work(desc, p, random_images(desc, 2, seed=1))])
+    assert not differences(runs, simulate(c_simulation(p), runs))
+
+
+def test_what_few_networks_have():
+    p = HARDWARE[0].works(1)[0].p
+    works = [Work(desc, p, random_images(desc, 3, seed=1), 3)
+             for desc in (random_description(1, **one) for one in UNUSUAL.values())]  # fmt: skip
+    runs = in_turns(works, 1)
     assert not differences(runs, simulate(c_simulation(p), runs))
 
 

@@ -39,7 +39,11 @@ def assert_same(imported: Imported, model: Any) -> None:
     attn = imported.model.attn_dim
     for name, value in wanted.items():
         found = np.mean(outputs, 0)[:, 0] if name == "output" else seen[name]
-        if name.endswith(".k"):  # the quantizer drops k's bias, which cancels in the softmax
+        if name == "embed" and imported.model.norm_pre:  # what enters the first block
+            found = seen["stream"]
+        if imported.model.qk_norm and name.endswith((".q", ".k")):
+            found = seen[f"{name}_proj"]
+        elif name.endswith(".k"):  # the quantizer drops k's bias, which cancels in the softmax
             found = found + network.tensors[f"l{name.split('.')[1]}.qkv.b"][attn : 2 * attn]
         assert np.abs(found - value).max() <= 1e-4 * np.abs(value).max(), name
     assert len(wanted) == 2 + 9 * len(imported.model.layers)
@@ -115,7 +119,30 @@ def test_no_position_of_the_class_token(tmp_path: Path) -> None:
     path = saved(model, tmp_path)
     assert "the size of 15 patches, or of 16 (no_embed_class), which the checkpoint" in message(path)
     imported = load(path, overrides=told(image_size=ImageSize(height=32, width=32)))
-    assert imported.notes[0] == "no position embedding of the class token (no_embed_class)"
+    assert imported.notes[0] == "no position embedding of the tokens before the patches (no_embed_class)"
+    assert_same(imported, model)
+
+
+def test_norm_before_the_blocks(tmp_path: Path) -> None:
+    model = vit(pre_norm=True)
+    imported = load(saved(model, tmp_path), overrides=told())
+    assert imported.model.norm_pre
+    assert_same(imported, model)
+
+
+def test_normalised_q_and_k(tmp_path: Path) -> None:
+    model = vit(qk_norm=True)
+    imported = load(saved(model, tmp_path), overrides=told())
+    assert imported.model.qk_norm
+    assert_same(imported, model)
+
+
+@pytest.mark.parametrize("changes", [{}, {"no_embed_class": True}, {"class_token": False, "global_pool": "avg"}])
+def test_register_tokens(tmp_path: Path, changes: dict[str, Any]) -> None:
+    model = vit(reg_tokens=3, **changes)
+    overrides = told(image_size=ImageSize(height=32, width=32), pooling=changes.get("global_pool", "token"))
+    structure = (imported := load(saved(model, tmp_path), overrides=overrides)).model
+    assert (structure.register_tokens, structure.prefix) == (3, 3 + changes.get("class_token", True))
     assert_same(imported, model)
 
 
@@ -168,9 +195,6 @@ def message(path: Path, overrides: Overrides | None = None) -> str:
 @pytest.mark.parametrize(
     ("changes", "tensor"),
     [
-        ({"reg_tokens": 2, "no_embed_class": True}, "reg_token"),
-        ({"qk_norm": True}, "blocks.0.attn.q_norm.weight"),
-        ({"pre_norm": True}, "norm_pre.weight"),
         ({"mlp_layer": timm.layers.SwiGLU}, "blocks.0.mlp.fc1_g.weight"),
         ({"global_pool": "map"}, "attn_pool.latent"),
     ],

@@ -23,6 +23,8 @@ from tests.random_model import random_description, random_images
 DENSE = {"mlp": {"kind": "dense", "hidden": 50}}
 MOE = {"mlp": {"kind": "moe", "experts": 5, "hidden": 30, "top_k": 2, "gate": "topk_softmax"}}
 MEAN = {"name": "a", "head": "mean", "outputs": 3, "norm": True}
+#: Tensors of a checkpoint that have tokens in their rows.
+TOKENS = ("pos", "cls", "dist", "reg")
 #: The trained example: its images with labels, and the methods of docs/quantization.md.
 EVALUATE = runpy.run_path(str(MNIST / "evaluate.py"))
 #: The first version's choices.
@@ -40,7 +42,7 @@ def random_network(seed: int, **structure: Any) -> FloatModel:
         elif len(shape) == 1:
             tensors[name] = rng.normal(0, 0.3, shape)
         else:
-            tensors[name] = rng.normal(0, 1, shape) * (0.4 if name in ("pos", "cls", "dist") else shape[1] ** -0.5)
+            tensors[name] = rng.normal(0, 1, shape) * (0.4 if name in TOKENS else shape[1] ** -0.5)
     channels = model.image.channels
     return FloatModel(model, tensors, eps=1e-6, mean=[120.0] * channels, std=[60.0] * channels, dtype=np.float64)
 
@@ -99,7 +101,7 @@ def write_random_network(directory: Path, seed: int, **overrides: Any) -> Path:
             values = rng.normal(1, 0.2, shape)
         elif len(shape) == 1:
             values = rng.normal(0, 0.1, shape)
-        elif name in ("pos", "cls", "dist"):
+        elif name in TOKENS:
             values = rng.normal(0, 0.4, shape)
         else:
             values = rng.normal(0, shape[1] ** -0.5, shape)

@@ -33,6 +33,13 @@ def test_random_models(seed, shape, batch):
 
 
 @pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("seed, shape", [(104 + number, SHAPES[number % len(SHAPES)]) for number in range(16)])
+def test_what_few_networks_have(seed, shape, batch):
+    desc = random_description(seed)
+    check(desc, auto_params([desc], *shape, batch=batch), batch)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("class_token", [True, False])
 def test_every_head(class_token, batch):
     desc = random_description(40, class_token=class_token, tasks=HEADS[not class_token :])
@@ -47,6 +54,14 @@ def test_means_in_front_of_a_norm(batch, shape):
              {"name": "b", "head": "distillation_token", "outputs": 5, "norm": True}]  # fmt: skip
     desc = random_description(44, dim=20, class_token=True, distillation_token=True, tasks=heads)
     check(desc, auto_params([desc], *shape, batch=batch), batch)
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 1), (64, 2, 1), (4, 2, 32), (4, 8, 8)])
+@pytest.mark.parametrize("heads, head_dim", [(5, 1), (3, 3), (1, 17)])
+def test_normalised_heads(heads, head_dim, shape):
+    """Products that reach into the next head, which the LayerNorm unit writes meanwhile."""
+    desc = random_description(45, qk_norm=True, heads=heads, head_dim=head_dim, dim=6)
+    check(desc, auto_params([desc], *shape, batch=2), 2)
 
 
 @pytest.mark.parametrize("weight_depth", [512, 4096])

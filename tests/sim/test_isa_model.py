@@ -62,6 +62,21 @@ def test_batches(seed, shape):
     check(desc, shape, random_images(desc, 3, seed), batch=3)
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("seed, shape", [(104 + number, SHAPES[number % len(SHAPES)]) for number in range(24)])
+def test_what_few_networks_have(seed, shape, batch):
+    desc = random_description(seed)
+    check(desc, shape, random_images(desc, batch, seed), batch)
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 1), (64, 2, 1), (4, 2, 32), (4, 8, 8)])
+@pytest.mark.parametrize("heads, head_dim", [(5, 1), (3, 3), (1, 17)])
+def test_normalised_heads(heads, head_dim, shape):
+    """Narrower than the parameters of a weight stream, where products reach into the next head; wider than a word."""
+    desc = random_description(45, qk_norm=True, heads=heads, head_dim=head_dim, dim=6)
+    check(desc, shape, random_images(desc, 2, 0), batch=2)
+
+
 @pytest.mark.parametrize("gain", [0.05, 6.0])
 def test_saturating_and_vanishing_models(gain):
     for seed in range(4):

@@ -8,6 +8,7 @@ import pytest
 
 from hwgen.compiler import auto_params
 from hwgen.config import load_project
+from hwgen.estimate.cycles import estimate
 from hwgen.machine.isa import Op
 from hwgen.machine.tables import ACTIVATIONS
 from sim.harness import Job, Probe, SimulationError, Timing
@@ -59,6 +60,13 @@ POOLED = {
     "tasks": [{"name": "pooled", "head": "mean_norm", "outputs": 9, "norm": True},
               {"name": "distilled", "head": "distillation_token", "outputs": 5, "norm": True}],
     "image": {"height": 4, "width": 6, "channels": 2}, "patch": {"height": 2, "width": 2}, "heads": 2, "head_dim": 6,
+}  # fmt: skip
+#: What few networks have, on the hardware of others.
+UNUSUAL = {
+    "registers": POOLED | {"distillation_token": False, "register_tokens": 5, "tasks": [
+        {"name": "label", "head": "mean", "outputs": 9, "norm": True}]},
+    "normalised q and k": POOLED | {"qk_norm": True, "head_dim": 5, "tasks": POOLED["tasks"][:1]},
+    "norm before the blocks": POOLED | {"norm_pre": True},
 }  # fmt: skip
 #: Of three models with one, two and three layers, up to eight experts, with and without a class token.
 SMALL = HARDWARE[1]
@@ -124,6 +132,17 @@ def test_tokens_and_means(hardware):
     desc, p = random_description(1, **POOLED), hardware.works(1)[0].p
     images = random_images(desc, 2 * hardware.batch, seed=1)
     assert_same(harness(p), in_turns([Work(desc, p, images, hardware.batch), Work(desc, p, images[:2])]))
+
+
+@pytest.mark.parametrize("kind", UNUSUAL)
+def test_what_few_networks_have(kind):
+    desc, p = random_description(1, **UNUSUAL[kind]), HARDWARE[0].works(1)[0].p
+    images = random_images(desc, 3, seed=1)
+    runs = in_turns([Work(desc, p, images, 3), Work(desc, p, images[:1])], 1)
+    timing = Timing(latency=20, stall_percent=0)
+    for (work, task, _), result in zip(runs, assert_same(harness(p), runs, timing), strict=True):
+        guess = estimate(work.compiled, task, p, latency=timing.latency)
+        assert guess.cycles == pytest.approx(result.cycles, rel=0.05)
 
 
 def test_very_slow_memory():

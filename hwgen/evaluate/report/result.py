@@ -18,7 +18,7 @@ from hwgen.evaluate.report.weights import Weights
 
 EXPERT = re.compile(r"\.expert\.\d+\.")
 #: Tensors of a layer and of a task, in the order of the computation.
-STAGES = ("norm1", "q", "k", "v", "context", "attn", "norm2", "pre", "hidden", "expert", "mlp")
+STAGES = ("norm1", "q_proj", "k_proj", "q", "k", "v", "context", "attn", "norm2", "pre", "hidden", "expert", "mlp")
 TASK_STAGES = ("rescale", "pool", "norm", "mean", "output")
 #: The part of the model that a linear layer belongs to.
 PART = re.compile(r"layers\.\d+\.(attn|mlp|moe\.gate|moe\.experts)|tasks\.[^.]+|embed")

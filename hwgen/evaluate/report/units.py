@@ -21,10 +21,18 @@ def unit_errors(description: Description, task: str, run: Mapping[str, Any]) -> 
     on all codes."""
     found: dict[str, dict[str, Error]] = {unit: {} for unit in UNITS}
     stream = "embed"
+    if description.model.norm_pre:
+        found["layernorm"]["norm_pre"] = _layernorm(description, "norm_pre", run["embed"], run["norm_pre"])
+        stream = "stream"
     for index, layer in enumerate(description.model.layers):
         name = f"layers.{index}"
         for norm, source in ((f"{name}.norm1", stream), (f"{name}.norm2", f"{name}.attn")):
             found["layernorm"][norm] = _layernorm(description, norm, run[source], run[norm])
+        if description.model.qk_norm:
+            for part in "qk":
+                inputs, codes = (heads(run[f"{name}.{one}"], description.model.heads) for one in (f"{part}_proj", part))
+                norm = f"{name}.attn.{part}_norm"
+                found["layernorm"][norm] = _layernorm(description, norm, inputs, codes, 255 if part == "q" else 127)
         exact = reference.probabilities(run[f"{name}.score"])
         found["softmax"][f"{name}.prob"] = measure(f"{name}.prob", run[f"{name}.prob"], exact)
         found["activation"] |= {error.case: error for error in _activations(description, name, layer)}
@@ -37,10 +45,16 @@ def unit_errors(description: Description, task: str, run: Mapping[str, Any]) -> 
     return found
 
 
-def _layernorm(description: Description, name: str, x: np.ndarray, found: np.ndarray) -> Error:
+def heads(tensor: np.ndarray, count: int) -> np.ndarray:
+    """[B, N, A] to [B, N, heads, head_dim]."""
+    return tensor.reshape(*tensor.shape[:2], count, -1)
+
+
+def _layernorm(description: Description, name: str, x: np.ndarray, found: np.ndarray, top: int = 255) -> Error:
+    """`top`: the largest code; int8's -128 is taken for -127."""
     gamma, beta, shift, eps = (description.tensors[f"{name}.{part}"] for part in ("gamma", "beta", "shift", "eps"))
     exact = reference.layernorm(x, gamma, beta, int(shift[0]), int(eps[0]))
-    return measure(name, found, np.clip(exact, -255, 255))
+    return measure(name, np.maximum(found, -top), np.clip(exact, -top, top))
 
 
 def _activations(description: Description, name: str, layer: Layer) -> Iterator[Error]:

@@ -18,6 +18,8 @@ MAX_INPUTS = 65535
 MAX_TOKENS = 65535
 #: Windows of a hidden channel: the zero point of the last one has twelve bits.
 MAX_WINDOWS = 4
+#: Most register tokens.
+MAX_REGISTERS = 64
 #: How far the residual stream's fraction bits may fall at an addition.
 MAX_FALL = 3
 
@@ -50,7 +52,7 @@ class Patch(Strict):
 
 
 class DenseMlp(Strict):
-    """fc2(activation(fc1(y))). Channels of the activation may have several windows of 511 codes, one above the other."""
+    """fc2(activation(fc1(y))). Channels of the activation may have several windows of codes, one above the other."""
 
     kind: Literal["dense"]
     hidden: Count
@@ -104,7 +106,14 @@ class Model(Strict):
     class_token: bool
     #: Distilled DeiT's second token, behind the class token.
     distillation_token: bool = False
-    #: Of the residual stream: after the embedding, then per layer after attention and after the MLP; or one for all.
+    #: Behind class token and distillation token.
+    register_tokens: Annotated[int, Field(ge=0, le=MAX_REGISTERS)] = 0
+    #: A LayerNorm between the embedding and the first layer: its output is the residual stream.
+    norm_pre: bool = False
+    #: q and k of each head pass a LayerNorm of their own, the same for all heads of a layer.
+    qk_norm: bool = False
+    #: Of the residual stream: in front of the first layer, then per layer after attention and after the MLP; or one for
+    #: all.
     residual_fraction_bits: StreamBits
     layers: Annotated[list[Layer], Field(min_length=1)]
     tasks: Annotated[list[Task], Field(min_length=1)]
@@ -119,8 +128,8 @@ class Model(Strict):
 
     @property
     def prefix(self) -> int:
-        """Number of tokens in front of the patches: class token and distillation token."""
-        return int(self.class_token) + int(self.distillation_token)
+        """Number of tokens in front of the patches: class token, distillation token, register tokens."""
+        return int(self.class_token) + int(self.distillation_token) + self.register_tokens
 
     @property
     def tokens(self) -> int:
@@ -134,7 +143,7 @@ class Model(Strict):
 
     @property
     def stream_bits(self) -> tuple[int, ...]:
-        """Fraction bits of the residual stream: after the embedding, then per layer after attention and after MLP."""
+        """Fraction bits of the residual stream: in front of the layers, in each after attention and after MLP."""
         bits = self.residual_fraction_bits
         return tuple(bits) if isinstance(bits, list) else (bits,) * (1 + 2 * len(self.layers))
 

@@ -87,12 +87,18 @@ def _tensors(model: Model) -> Iterator[tuple[str, TensorSpec]]:
     dim, attn = model.dim, model.attn_dim
     yield from _linear("embed", dim, model.patch_size)
     yield "position", _spec("int16", (model.tokens, dim))
+    if model.norm_pre:
+        yield from _affine("norm_pre", dim, eps=True)
+        yield from _linear("stream", dim, dim)
     for index, layer in enumerate(model.layers):
         name = f"layers.{index}"
         yield from _affine(f"{name}.norm1", dim, eps=True)
         yield from _linear(f"{name}.attn.q", attn, dim)
-        yield from _linear(f"{name}.attn.k", attn, dim, bias=False)
+        yield from _linear(f"{name}.attn.k", attn, dim, bias=model.qk_norm)
         yield from _linear(f"{name}.attn.v", attn, dim)
+        if model.qk_norm:
+            yield from _affine(f"{name}.attn.q_norm", model.head_dim, eps=True)
+            yield from _affine(f"{name}.attn.k_norm", model.head_dim, eps=True)
         yield from _scaling(f"{name}.attn.score")
         yield from _scaling(f"{name}.attn.context")
         yield from _linear(f"{name}.attn.proj", dim, attn)

@@ -66,6 +66,7 @@ KINDS = "'gelu', 'gelu_tanh', 'quick_gelu', 'silu', 'hardswish' or 'relu'"
          message("residual_fraction_bits.4", "4, as in front of the experts", "5")),
         ("layers.0.mlp.activation", "mish", message("layers.0.mlp.activation", KINDS, "'mish'")),
         ("layers.1.mlp.activation", "gelu_new", message("layers.1.mlp.activation", KINDS, "'gelu_new'")),
+        ("register_tokens", 65, message("register_tokens", "at most 64", "65")),
         ("layers", [], message("layers", "a list of at least 1", "[]")),
         ("layers", {}, message("layers", "a list", "{}")),
         ("image", 28, message("image", "a mapping", "28")),
@@ -161,3 +162,13 @@ def test_distillation_token(tmp_path: Path) -> None:
         "random_description(3): distillation_token\n  expected: false, or `class_token: true`\n"
         "  found:    true with `class_token: false`\n  mend:     it is token 1, behind the class token"
     )
+
+
+def test_register_tokens(tmp_path: Path) -> None:
+    """With and without a class token in front of them; not in the file where there are none."""
+    for class_token in (True, False):
+        desc = random_description(3, class_token=class_token, register_tokens=5)
+        assert (desc.model.prefix, desc.model.tokens) == (class_token + 5, class_token + 5 + desc.model.patches)
+        assert len(desc.tensors["position"]) == desc.model.tokens
+        assert load(save(desc, tmp_path / str(class_token))).model == desc.model
+    assert "register" not in save(small(), tmp_path / "without").read_text()
