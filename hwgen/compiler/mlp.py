@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hwgen.compiler import units
 from hwgen.compiler.builder import Builder
 from hwgen.compiler.layout import div_up
@@ -35,10 +33,9 @@ def dense(b: Builder, layer: int, mlp: DenseMlp) -> None:
         """Further windows, of all rows at once: they are few channels."""
         column = mlp.hidden
         for number, (group, positions) in enumerate(zip(windows.channels, windows.positions[1:], strict=True), 1):
-            area = replace(hidden, base=hidden.base + positions[0] // b.p.word)
             b.matmul(b.matrix(f"{name}.mlp.fc1", window=group), f"{name}.hidden window {number}", b.layout.norm, Dest.H,
-                     area, b.all, fields=b.activation(f"{name}.mlp", number))
-            b.probe(f"{name}.hidden", area, b.all, range(len(group)), column=column)
+                     hidden, b.all, words=(0, positions[0] // b.p.c), fields=b.activation(f"{name}.mlp", number))
+            b.probe(f"{name}.hidden", hidden, b.all, positions, column=column)
             column += len(group)
 
     def second(begin: int, end: int, last: bool) -> None:

@@ -39,8 +39,8 @@ def test_program() -> None:
     made = [one.fields for one in compiled.instructions[desc.model.tasks[0].name] if one.fields.get("activate")]
     zeros = list(dict.fromkeys(one["act_zero"] for one in made))
     assert zeros == [zero % 4096 for zero in (-200, -710, -1220)]
-    starts = [next(one["d_base"] for one in made if one["act_zero"] == zero) for zero in zeros]
-    assert [start - starts[0] for start in starts] == [0, 3, 4]
+    words = [next(one.get("d_word", 0) for one in made if one["act_zero"] == zero) for zero in zeros]
+    assert words == [0, 24 // p.c, 32 // p.c]
     fc2 = next(one for one in compiled.instructions[desc.model.tasks[0].name] if one.name == "layers.0.mlp")
     assert fc2.op == Op.MATMUL and fc2.fields["k_steps"] == 5
     plain = random_description(1, layers=[{"mlp": {"kind": "dense", "hidden": 33}}], **SHAPE)
