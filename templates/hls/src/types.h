@@ -99,12 +99,12 @@ struct QueueEntry {
 using Queue = QueueEntry[QUEUE_DEPTH];  // expert e's begin at e * QUEUE_STRIDE
 using Counts = ap_uint<ROW_BITS>[MAX_EXPERTS];
 
-// Arithmetic shift, ties towards +infinity.
+// Arithmetic shift, ties towards +infinity. The last bit shifted out, added to a one, carries: exact for every shift.
 template <int N>
 ap_int<N + 1> rshift(ap_int<N> value, ap_uint<6> shift) {
 #pragma HLS inline
-    const ap_uint<N> half = shift == 0 ? ap_uint<N>(0) : ap_uint<N>(ap_uint<N>(1) << (shift - 1));
-    return ap_int<N + 1>(value + half) >> shift;
+    const ap_int<N + 1> doubled = ap_int<N + 1>(value) << 1;
+    return ap_int<N + 2>((doubled >> shift) + 1) >> 1;
 }
 
 // The nearest value that BITS bits hold.
