@@ -86,10 +86,9 @@ using HBuffer = OperandWord[T][PARTS][H_DEPTH];
 using KeyBuffer = ByteWord[C][PARTS][K_DEPTH];
 using ValueBuffer = ByteWord[K][V_DEPTH];
 using ScoreBuffer = StreamWord[T][PARTS][SCORE_DEPTH];
-using Maxima = Stream[2][T];  // of the rows of the scores, a set for each half of the buffer
 using LogitBuffer = LogitWord[LOGIT_DEPTH];
 using Ring = RingWord[RING_DEPTH];
-using NormTable = StreamWord[TABLE_DEPTH];
+using NormTable = StreamWord[2 * TABLE_WORDS][4];  // of a word of channels: beta's low and high halves, gamma, nothing
 using ActivationTable = ap_uint<8>[C][ACTIVATION_ENTRIES];  // a copy for each lane
 
 struct QueueEntry {
