@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,12 +16,14 @@ __all__ = ["c_simulation", "vendor_integers"]
 
 @lru_cache
 def c_simulation(
-    p: HwParams, *, sanitize: bool = False, vendor: bool = False, mend: Callable[[dict[str, str]], None] | None = None
+    p: HwParams, *, sanitize: bool = False, vendor: bool = False, mutation: tuple[str, str, str] | None = None
 ) -> CSimulation:
-    """vendor: with Xilinx's integers; mend: changes the sources, to see what notices."""
+    """vendor: with Xilinx's integers; mutation: file of the sources, its text, and another one in its place."""
     texts = sources(p)
-    if mend is not None:
-        mend(texts)
+    if mutation is not None:
+        file, old, new = mutation
+        assert texts[file].count(old) == 1, f"{file} has {texts[file].count(old)} times: {old}"
+        texts[file] = texts[file].replace(old, new)
     home = templates()
     return build_hls(
         texts, (home / "hls" / "csim" / "main.cpp").read_text(),
