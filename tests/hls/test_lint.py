@@ -1,13 +1,10 @@
-"""The lint accepts a kernel in order and finds each mistake made in it; the sources are in order."""
+"""The lint accepts a kernel in order and finds each mistake made in it; for the sources, see test_kernels.py."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-
-from hwgen.hls import sources
-from hwgen.machine.params import HwParams
 
 pytest.importorskip("clang", reason="needs libclang: pip install hwgen[dev]")
 
@@ -140,16 +137,4 @@ def test_recursion_through_another_function_is_found(tmp_path: Path) -> None:
 def test_what_is_for_simulation_only_may_be_anything(tmp_path: Path) -> None:
     block = "\n#ifndef __SYNTHESIS__\nwhile (count > 3) count--;\n#pragma HLS nonsense\n#endif\n"
     mistaken(tmp_path, TABLE, f"{TABLE} // float x; while (1);{block}/*\n#pragma HLS nonsense\n*/\n")
-    assert lint(tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    "p",
-    [HwParams(), HwParams(t=2, c=4, k=1, weight_bus=64, data_bus=512, weight_ports=2, multiplier_bits=18),
-     HwParams(t=4, c=4, k=16, weight_bus=512, data_bus=64, weight_ports=4)],
-    ids=lambda p: f"{p.weight_ports} ports",
-)  # fmt: skip
-def test_the_sources_are_in_order(tmp_path: Path, p: HwParams) -> None:
-    for name, text in sources(p).items():
-        (tmp_path / name).write_text(text)
     assert lint(tmp_path) == []
