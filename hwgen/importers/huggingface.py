@@ -15,8 +15,8 @@ from hwgen.importers.stated import CONFIG
 from hwgen.importers.timm import import_timm
 
 SIGNS = (("*embeddings.patch_embeddings.projection.weight",), ("*embeddings.patch_embedding.weight",))
-#: What a network with a head calls the network without one.
-_BASE = r"(?:(?:vit|deit|dinov2|dinov2_with_registers|vit_msn|ijepa|vision_model)\.)*"
+#: What a network with a head calls the network without one: `vit.`, `dinov2.`, `vision_model.` and so on.
+_BASE = r"(?:\w+\.)*?"
 _EMBEDDINGS, _LAYER = _BASE + r"embeddings\.", _BASE + r"(?:encoder\.)?layers?\.(\d+)\."
 _BLOCK = r"blocks.\1."
 _POOLING = _BASE + r"head\.((?:probe|attention|layernorm|mlp)\b.*)"
@@ -39,8 +39,8 @@ RULES: tuple[Rule, ...] = (
     (_LAYER + r"mlp\.(?:weights_in|gate_proj)\.(\w+)", _BLOCK + r"mlp.w12.\2"),
     (_LAYER + r"layer_scale([12])\.lambda1", _BLOCK + r"ls\2.gamma"),
     (_LAYER + r"(attention\.attention\.relative_position_bias.*)", _BLOCK + r"attn.relative_position.\2"),
-    (_BASE + r"(?:layernorm|post_layernorm)\.(\w+)", r"norm.\1"),
     (_POOLING, r"attn_pool.\1"),
+    (_BASE + r"(?:layernorm|post_layernorm)\.(\w+)", r"norm.\1"),
     (r"(?:classifier|cls_classifier)\.(\w+)", r"head.\1"),
     (r"distillation_classifier\.(\w+)", r"head_dist.\1"),
     (r"visual_projection\.(\w+)", r"head.\1"),

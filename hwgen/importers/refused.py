@@ -81,5 +81,6 @@ def lacks(where: str, name: str, operator: str, found: str) -> HwgenError:
 def check_tensors(source: Source) -> None:
     """HwgenError if a tensor shows what the machine cannot do."""
     for pattern, operator in TENSORS:
-        for name in source.names(pattern):
+        # Those of a safetensors file come in any order.
+        for name in sorted(source.names(pattern), key=lambda name: (name.endswith(".bias"), name)):
             raise lacks(source.where, source.called(name), operator, f"a tensor {list(source.raw(name).shape)}")

@@ -17,6 +17,10 @@ from tests.importers.timm_models import MEAN, STD, pixels, timm  # torchvision c
 __all__ = ["difference", "hub_folder", "prediction", "random_images", "refusal", "timm"]
 
 
+#: Small networks gain nothing from threads, and lose where the machine is busy.
+torch.set_num_threads(1)
+
+
 def random_images(imported: Imported, count: int = 2, seed: int = 1) -> np.ndarray:
     image = imported.model.image
     shape = (count, image.height, image.width, image.channels)
