@@ -13,21 +13,19 @@ from hwgen.importers.refused import PREFIX_MEAN, lacks
 from hwgen.importers.source import Source
 from hwgen.importers.timm import import_timm
 
-SIGNS = (("to_patch_embedding.*", "transformer.layers.0.0.*"), ("patch_to_embedding.*", "transformer.layers.0.0.*"))
-#: Older versions wrap norm and layer once or twice.
-_ATTENTION = r"transformer\.layers\.(\d+)\.0\.(?:fn\.)*"
-_MLP, _BLOCK = r"transformer\.layers\.(\d+)\.1\.(?:fn\.)*", r"blocks.\1."
-_LINEAR = ("patch_to_embedding.weight", "to_patch_embedding.1.weight")
+SIGNS = (("to_patch_embedding.1.weight", "transformer.layers.0.0.*"),)
+_LINEAR = "to_patch_embedding.1.weight"
+_ATTENTION, _MLP, _BLOCK = r"transformer\.layers\.(\d+)\.0\.", r"transformer\.layers\.(\d+)\.1\.", r"blocks.\1."
 RULES: tuple[Rule, ...] = (
     (r"pos_embedding", "pos_embed", lambda tensor: tensor.reshape(1, -1, tensor.shape[-1])),
     (r"cls_token", "cls_token", lambda tensor: tensor.reshape(1, 1, -1)),
-    (r"(?:patch_to_embedding|to_patch_embedding\.1)\.(\w+)", r"patch_embed.proj.\1"),
+    (r"to_patch_embedding\.1\.(\w+)", r"patch_embed.proj.\1"),
     (_ATTENTION + r"norm\.(\w+)", _BLOCK + r"norm1.\2"),
-    (_ATTENTION + r"to_qkv\.(\w+)", _BLOCK + r"attn.qkv.\2"),
-    (_ATTENTION + r"to_out\.0\.(\w+)", _BLOCK + r"attn.proj.\2"),
+    (_ATTENTION + r"fn\.to_qkv\.(\w+)", _BLOCK + r"attn.qkv.\2"),
+    (_ATTENTION + r"fn\.to_out\.0\.(\w+)", _BLOCK + r"attn.proj.\2"),
     (_MLP + r"norm\.(\w+)", _BLOCK + r"norm2.\2"),
-    (_MLP + r"net\.0\.(\w+)", _BLOCK + r"mlp.fc1.\2"),
-    (_MLP + r"net\.3\.(\w+)", _BLOCK + r"mlp.fc2.\2"),
+    (_MLP + r"fn\.net\.0\.(\w+)", _BLOCK + r"mlp.fc1.\2"),
+    (_MLP + r"fn\.net\.3\.(\w+)", _BLOCK + r"mlp.fc2.\2"),
     (r"mlp_head\.0\.(\w+)", r"norm.\1"),
     (r"mlp_head\.1\.(\w+)", r"head.\1"),
 )
@@ -50,12 +48,9 @@ def import_lucidrains(source: Source, draft: Draft) -> Imported:
 
 def _patches(source: Source) -> tuple[Rule, ...]:
     """What makes a convolution of the linear layer, whose inputs are [row][column][channel]."""
-    name = next((name for name in _LINEAR if name in source), None)
-    if name is None:
-        return ()
-    (rows, columns), channels = square_patch(source, name)
+    (rows, columns), channels = square_patch(source, _LINEAR)
 
     def turn(weight: np.ndarray) -> np.ndarray:
         return weight.reshape(-1, rows, columns, channels).transpose(0, 3, 1, 2)
 
-    return ((re.escape(name), "patch_embed.proj.weight", turn),)
+    return ((re.escape(_LINEAR), "patch_embed.proj.weight", turn),)
