@@ -33,7 +33,7 @@ def prediction(imported: Imported, images: np.ndarray) -> np.ndarray:
     outputs = [network.run(images, task.name) for task in imported.model.tasks]
     names = [task.name for task in imported.model.tasks]
     found = np.sum(outputs, 0) if "classify_mean" in names else np.mean(outputs, 0)
-    return found[:, 0] if found.shape[1] == 1 else found
+    return found if imported.model.tasks[0].head == "none" else found[:, 0]
 
 
 def difference(imported: Imported, model: Any, mean: Any = MEAN, std: Any = STD) -> float:
