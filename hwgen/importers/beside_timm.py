@@ -1,4 +1,7 @@
-"""timm's `config.json`: architecture, what its checkpoint was trained with, arguments of the constructor."""
+"""timm's `config.json`: architecture, what its checkpoint was trained with, arguments of the constructor.
+
+Tested by tests/importers/test_beside.py.
+"""
 
 from __future__ import annotations
 

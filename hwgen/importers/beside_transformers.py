@@ -1,4 +1,4 @@
-"""transformers' `config.json` and `preprocessor_config.json`."""
+"""transformers' `config.json` and `preprocessor_config.json`. Tested by tests/importers/test_huggingface.py."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """A checkpoint's tensors by timm's names: what all formats of other names share.
 
 A format is a table of rules (pattern, timm's name, change of the array); q, k and v of their own are stacked.
+Tested by tests/importers/test_huggingface.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""What is known of a network from files beside its checkpoint, and where each of it was read."""
+"""What is known of a network from files beside its checkpoint, and where each of it was read.
+
+Tested by tests/importers/test_beside.py.
+"""
 
 from __future__ import annotations
 
