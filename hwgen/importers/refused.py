@@ -25,6 +25,7 @@ SUB_NORM = "a norm inside attention or MLP"
 TANH_LAYER = "a layer between the last norm and the head"
 RMS_NORM = "RMSNorm"
 PREFIX_MEAN = "a mean over class and patch tokens"
+PARALLEL = "attention and MLP side by side"
 WINDOWS = "attention in windows, and merging of patches"
 FRAMES = "tokens of several frames"
 
@@ -44,6 +45,8 @@ TENSORS = (
     ("blocks.*.mlp.norm.*", SUB_NORM),
     ("blocks.*.mlp.fc1_g.*", GATED),
     ("blocks.*.mlp.w12.*", GATED),
+    ("blocks.*.attns.*", PARALLEL),
+    ("blocks.*.in_proj.*", PARALLEL),
     ("blocks.*.attn.rope*", ROTARY),
     ("rope*", ROTARY),
     ("attn_pool.*", ATTENTION_POOLING),
@@ -80,6 +83,11 @@ def lacks(where: str, name: str, operator: str, found: str) -> HwgenError:
 
 def check_tensors(source: Source) -> None:
     """HwgenError if a tensor shows what the machine cannot do."""
+    for name in sorted(source.names("blocks.*.mlp.fc1.weight")):
+        behind = name.replace("fc1", "fc2")
+        if behind in source and source.raw(name).shape[0] == 2 * source.raw(behind).shape[-1]:
+            found = f"a tensor {list(source.raw(name).shape)}, two in one"
+            raise lacks(source.where, source.called(name), GATED, found)
     for pattern, operator in TENSORS:
         # Those of a safetensors file come in any order.
         for name in sorted(source.names(pattern), key=lambda name: (name.endswith(".bias"), name)):

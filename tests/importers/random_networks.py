@@ -47,7 +47,7 @@ MISSING_IN_TIMM: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"mlp_layer": timm.layers.GluMlp}, {"mlp_layer": "GluMlp"}, "model_args.mlp_layer"),
     ({"mlp_layer": timm.layers.GluMlp}, {}, "blocks.0.mlp.fc1.weight"),
     ({"block_fn": timm.models.vision_transformer.ResPostBlock}, {"block_fn": "ResPostBlock"}, "model_args.block_fn"),
-    ({"block_fn": timm.models.vision_transformer.ParallelThingsBlock}, {}, "blocks.0.attn.proj.weight"),
+    ({"block_fn": timm.models.vision_transformer.ParallelThingsBlock}, {}, "blocks.0.attns.0"),
     ({"scale_attn_norm": True}, {}, "blocks.0.attn.norm.weight"),
     ({"scale_mlp_norm": True}, {}, "blocks.0.mlp.norm.weight"),
     ({"embed_norm_layer": torch.nn.LayerNorm}, {}, "patch_embed.norm.weight"),

@@ -57,4 +57,6 @@ def test_refused(tmp_path: Path, name: str, tensor: str) -> None:
     sizes = {"img_size": 56 if "14" in name else 32, "depth": 1, "embed_dim": 32, "num_heads": 2}
     model = timm.create_model(name, pretrained=False, **sizes)
     timm.models.save_for_hf(model, tmp_path, safe_serialization=True)
-    assert refusal(tmp_path).startswith(f"DIR: {tensor}")
+    text = refusal(tmp_path)
+    assert text.startswith(f"DIR: {tensor}")
+    assert ": the machine has no operator for that\n" in text

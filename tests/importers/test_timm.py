@@ -187,11 +187,20 @@ def message(path: Path, overrides: Overrides | None = None) -> str:
         ({"qk_norm": True}, "blocks.0.attn.q_norm.weight", "normalised q and k"),
         ({"pre_norm": True}, "norm_pre.weight", "a norm between the embedding and the blocks"),
         ({"mlp_layer": timm.layers.SwiGLU}, "blocks.0.mlp.fc1_g.weight", "a gated MLP (SwiGLU)"),
-        ({"global_pool": "map"}, "attn_pool.latent", "attention pooling"),
+        ({"global_pool": "map"}, "attn_pool.kv.weight", "attention pooling"),
+        ({"mlp_layer": timm.layers.GluMlp}, "blocks.0.mlp.fc1.weight", "a gated MLP (SwiGLU)"),
+        (
+            {"block_fn": timm.models.vision_transformer.ParallelThingsBlock}, "blocks.0.attns.0.attn.proj.weight",
+            "attention and MLP side by side",
+        ),
+        (
+            {"block_fn": timm.models.vision_transformer.ParallelScalingBlock}, "blocks.0.in_proj.weight",
+            "attention and MLP side by side",
+        ),
         ({"scale_attn_norm": True}, "blocks.0.attn.norm.weight", "a norm inside attention or MLP"),
         ({"embed_norm_layer": torch.nn.LayerNorm}, "patch_embed.norm.weight", "a norm inside the patch embedding"),
     ],
-)
+)  # fmt: skip
 def test_other_variants_are_refused_by_tensor(
     tmp_path: Path, changes: dict[str, Any], tensor: str, operator: str
 ) -> None:
