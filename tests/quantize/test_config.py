@@ -8,8 +8,8 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from hwgen.common.errors import HwgenError
 from hwgen.cli import options
+from hwgen.common.errors import HwgenError
 from hwgen.importers import FORMATS
 from hwgen.quantize import quantize
 from hwgen.quantize.config import ImportConfig
