@@ -112,8 +112,8 @@ def quantize(
                                        top_k=top_k, gate=gate, activation=activation, layer_norm_eps=layer_norm_eps,
                                        pooling=pooling)  # fmt: skip
     methods: dict[str, Any] = {
-        "ranges": ranges and ranges.value, "percentile": percentile, "windows": windows, "repq": repq, "equalize": equalize,
-        "rounding": rounding and rounding.value,
+        "ranges": ranges and ranges.value, "percentile": percentile, "windows": windows, "repq": repq,
+        "equalize": equalize, "rounding": rounding and rounding.value,
         "weight_bits": options.parse_weight_bits(expert_bits, weight_bits or []), "mean_bits": mean_bits,
     }  # fmt: skip
     with progress_steps() as say, new_directory(output, description.MODEL_FILE, force=force) as directory:

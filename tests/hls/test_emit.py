@@ -159,7 +159,7 @@ def test_parameters(tmp_path: Path, p: HwParams) -> None:
         "PIECE_BYTES": p.piece_bytes, "NORM_DEPTH": p.norm_depth, "MAX_EXPERTS": p.max_experts,
         "MAX_TOPK": p.max_topk, "WEIGHT_ALIGN": p.weight_align, "MAX_BURST": p.max_burst,
         "ACTIVATION_ENTRIES": tables.ACTIVATION_ENTRIES, "PACKED": int(p.multiplier_bits == 27),
-        "MAGIC": MAGIC, "VERSION": VERSION, "BUILD_HASH": f"{HASH}u", "GATE_LANES": min(p.c, p.max_experts),
+        "MAGIC": MAGIC, "VERSION": VERSION, "GATE_LANES": min(p.c, p.max_experts),
         # Of the RTL's: docs/architecture.md, "Buffers".
         "TABLE_WORDS": {3: 4, 4096: 4096}[p.norm_depth], "GATE_STRIDE": {5: 2, 256: 32}[p.max_experts],
         "QUEUE_STRIDE": {37: 64, 4096: 4096}[p.max_tokens],
