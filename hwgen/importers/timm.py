@@ -55,6 +55,10 @@ def embedding(source: Source, draft: Draft) -> int:
     if _covers_patches_only(draft, len(position), prefix):
         draft.notes.append("no position embedding of the tokens before the patches (no_embed_class)")
         position = np.concatenate([np.zeros((prefix, dim), np.float32), position])
+    elif _leaves_registers_out(draft, len(position), prefix):
+        draft.notes.append("no position embedding of the register tokens, as in DINOv2's own code")
+        registers = len(draft.tensors["reg"])
+        position = np.insert(position, [prefix - registers] * registers, 0, axis=0)
     draft.tensors["pos"] = draft.positions(position, prefix)
     return prefix
 
@@ -73,6 +77,18 @@ def _covers_patches_only(draft: Draft, rows: int, prefix: int) -> bool:
         what = f"the size of {rows - prefix} patches, or of {rows} (no_embed_class)"
         raise draft.ask("--image-size HEIGHTxWIDTH", what)
     return True
+
+
+def _leaves_registers_out(draft: Draft, rows: int, prefix: int) -> bool:
+    """Whether the position embedding has rows for the class token and the patches only."""
+    registers = len(draft.tensors.get("reg", ()))
+    if not registers:
+        return False
+    for size in (draft.beside.values.get("image_size"), draft.asked_size):
+        patches = size and (size.height // draft.patch[0]) * (size.width // draft.patch[1])
+        if patches in (rows - prefix, rows - prefix + registers):
+            return bool(patches == rows - prefix + registers)
+    return _square(rows - prefix + registers) and not _square(rows - prefix)
 
 
 def _square(number: int) -> bool:

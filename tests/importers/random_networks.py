@@ -38,9 +38,6 @@ class Drawn:
 
 #: Of timm's constructor: arguments, how they are in `model_args`, and what shows them.
 MISSING_IN_TIMM: list[tuple[dict[str, Any], dict[str, Any], str]] = [
-    ({"reg_tokens": 3}, {"reg_tokens": 3}, "reg_token"),
-    ({"pre_norm": True}, {"pre_norm": True}, "norm_pre.weight"),
-    ({"qk_norm": True}, {}, "blocks.0.attn.q_norm.weight"),
     ({"norm_layer": timm.layers.RmsNorm}, {}, "blocks.0.norm1.bias"),
     ({"norm_layer": timm.layers.RmsNorm}, {"norm_layer": "rmsnorm"}, "model_args.norm_layer"),
     ({"mlp_layer": timm.layers.SwiGLU}, {}, "blocks.0.mlp.fc1_g.weight"),
@@ -74,7 +71,8 @@ def draw_timm(dice: random.Random, folder: Path) -> Drawn:
         "init_values": dice.choice([None, 0.4]), "no_embed_class": dice.random() < 0.3,
         "global_pool": dice.choice(["token", "avg"]) if class_token else "avg",
         "fc_norm": dice.choice([None, True, False]), "num_classes": dice.choice([5, 5, 0]),
-        "in_chans": dice.choice([3, 3, 1]),
+        "in_chans": dice.choice([3, 3, 1]), "reg_tokens": dice.choice([0, 0, 3]), "pre_norm": dice.random() < 0.2,
+        "qk_norm": dice.random() < 0.2,
     }  # fmt: skip
     named: set[str] = set()
     stated = {"num_heads": heads, "act_layer": act.replace("_", "") if act == "hard_swish" else act}
@@ -121,10 +119,9 @@ FAMILIES: list[tuple[str, str, dict[str, Any], str | None]] = [
     ("IJepaForImageClassification", "IJepaConfig", {}, None),
     ("SiglipForImageClassification", "SiglipConfig", {}, None),
     ("SiglipVisionModel", "SiglipVisionConfig", {"vision_use_head": False}, None),
+    ("CLIPVisionModelWithProjection", "CLIPVisionConfig", {}, None),
+    ("Dinov2WithRegistersModel", "Dinov2WithRegistersConfig", {}, None),
     ("SiglipVisionModel", "SiglipVisionConfig", {}, "head."),
-    ("CLIPVisionModel", "CLIPVisionConfig", {}, "pre_layrnorm.weight"),
-    ("CLIPVisionModelWithProjection", "CLIPVisionConfig", {}, "pre_layrnorm.weight"),
-    ("Dinov2WithRegistersModel", "Dinov2WithRegistersConfig", {}, "embeddings.register_tokens"),
     ("Dinov2Model", "Dinov2Config", {"use_swiglu_ffn": True}, "mlp"),
     ("BeitModel", "BeitConfig", {}, "model_type"),
     ("Data2VecVisionModel", "Data2VecVisionConfig", {}, "model_type"),
