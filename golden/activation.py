@@ -17,6 +17,8 @@ H_STEPS, G_STEPS = 1 << 7, 1 << 9
 H_MIN, H_MAX = -4096, 4095
 #: The table reaches to |x| = 8; the function is ReLU beyond.
 REACH = 1024
+#: Codes from a window of a channel's output to the next one.
+WINDOW = 510
 
 _CODES = np.arange(H_MIN, H_MAX + 1)
 
@@ -43,12 +45,13 @@ class Activation:
         """Take `name.mult`, `.shift` and `.zero` of a description."""
         return cls(kind=kind, **{part: scalar(tensors, f"{name}.{part}") for part in ("mult", "shift", "zero")})
 
-    def __call__(self, h: Int64 | Exact) -> NDArray[np.int16]:
-        """`sat9(rshift(g·M, S) + zero)`, -255..255, of pre-activations h (steps of 2^-7, clamped here)."""
+    def __call__(self, h: Int64 | Exact, window: int = 0) -> NDArray[np.int16]:
+        """`sat9(rshift(g·M, S) + zero - 510·window)`, -255..255, of pre-activations h (steps of 2^-7, clamped here)."""
         # Each of the 8192 codes has one result: finish the codes, not the tensor.
-        return self.codes()[(np.clip(h, H_MIN, H_MAX) - H_MIN).astype(np.int16)]
+        return self.codes(window)[(np.clip(h, H_MIN, H_MAX) - H_MIN).astype(np.int16)]
 
-    def codes(self) -> NDArray[np.int16]:
+    def codes(self, window: int = 0) -> NDArray[np.int16]:
         """The output [8192] of every pre-activation -4096..4095."""
         assert 0 <= self.shift <= MAX_SHIFT, f"shift must be in 0..31, not {self.shift}"
-        return sat9(rshift(activation_steps(_CODES, self.kind) * self.mult, self.shift) + self.zero)
+        scaled = rshift(activation_steps(_CODES, self.kind) * self.mult, self.shift)
+        return sat9(scaled + self.zero - WINDOW * window)

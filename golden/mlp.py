@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,29 +17,61 @@ from golden.linear import Linear
 class Mlp:
     """`fc1` maps D to hidden channels in steps of 2^-7, `fc2` maps back to the residual's scale.
 
-    `shift` is what the residual stream is shifted by where a dense layer's output is added.
+    `shift` is what the residual stream is shifted by where a dense layer's output is added. `windows`: the channels
+    that have a second window, a third one, ...: `fc2` reads each window as an operand of its own.
     """
 
     fc1: Linear
     activation: Activation
     fc2: Linear
     shift: int = 0
+    windows: tuple[NDArray[np.intp], ...] = ()
 
     @classmethod
     def load(cls, tensors: Mapping[str, NDArray], name: str, *, activation: str, shift: int = 0) -> Mlp:
         """Take `name.fc1`, `.activation` and `.fc2` of a description."""
+        count = tensors.get(f"{name}.activation.windows", np.ones(1, np.uint8))
+        windows = tuple(np.flatnonzero(count > window) for window in range(1, int(count.max())))
         return cls(
             fc1=Linear.load(tensors, f"{name}.fc1"),
             activation=Activation.load(tensors, f"{name}.activation", activation),
-            fc2=Linear.load(tensors, f"{name}.fc2"),
+            fc2=_continued(Linear.load(tensors, f"{name}.fc2"), windows),
             shift=shift,
+            windows=windows,
         )
 
     def hidden(self, y: NDArray[np.int16]) -> NDArray[np.int16]:
-        """Activations -255..255 [..., hidden] of y -255..255 [..., D]."""
-        return self.activation(self.fc1(y))
+        """Activations -255..255 [..., hidden and further windows] of y -255..255 [..., D]."""
+        h = self.fc1(y)
+        further = [self.activation(h[..., channels], number) for number, channels in enumerate(self.windows, 1)]
+        return np.concatenate([self.activation(h), *further], axis=-1)
 
     def dense(self, x: NDArray[np.int16], y: NDArray[np.int16]) -> dict[str, NDArray]:
-        """`hidden` [B, N, hidden] and `mlp`, the new residual, for x int16 and its LayerNorm y [B, N, D]."""
+        """`hidden` [B, N, hidden and further windows] and `mlp`, the new residual, for x int16 and its LayerNorm y
+        [B, N, D]."""
         hidden = self.hidden(y)
         return {"hidden": hidden, "mlp": add16(x, sat16(self.fc2(hidden)), self.shift)}
+
+
+def joined(operands: NDArray[np.int16], windows: NDArray[np.uint8]) -> NDArray[np.int16]:
+    """The activations -255 .. 510n - 255 [..., hidden] of channels with n `windows` [hidden], from their operands."""
+    first = windows.size
+    whole = operands[..., :first].copy()
+    for window in range(1, int(windows.max())):
+        channels = np.flatnonzero(windows > window)
+        whole[..., channels] += operands[..., first : first + channels.size] + 255
+        first += channels.size
+    return whole
+
+
+def _continued(fc2: Linear, windows: tuple[NDArray[np.intp], ...]) -> Linear:
+    """`fc2` with a column for each further window: the channel's weights again. An operand of it is -255 where the
+    channel does not reach it; that is made up for in the bias."""
+    if not windows:
+        return fc2
+    weight = fc2.weight[:, np.concatenate(windows)]
+    return replace(
+        fc2,
+        weight=np.concatenate([fc2.weight, weight], axis=1),
+        bias=fc2.bias + 255 * weight.sum(axis=1, dtype=np.int32),
+    )

@@ -252,9 +252,11 @@ def _readme(template: Path, project: Project, number: int) -> str:
             outputs.append(f"| {desc.model.name}, {task.name} | {shape} | {scale or 1:.6g} | {unit} |")
     names = ", ".join(f"`{file}`" for file in weight_files(p))
     shares = f"| {names} | `weights.bin` as each weight port reads it |\n" if p.weight_ports > 1 else ""
+    cpp = "| `hls/` | the accelerator as C++ for Vitis HLS: `hls/vitis/README.md` |\n"
     return string.Template(template.read_text("utf-8")).substitute(
         build_hash=f"0x{number:016x}", version=hwgen.__version__, t=p.t, c=p.c, k=p.k, macs=p.macs,
         masters="; ".join(f"{m.name}, {m.data_bits} bits ({m.what})" for m in masters(p)), shares=shares,
+        hls=cpp if "hls" in project.config.backends else "",
         top=project.emission.top, models="\n".join(rows), outputs="\n".join(outputs),
     )  # fmt: skip
 

@@ -5,6 +5,7 @@ Tested by tests/hls/test_csim.py.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ __all__ = ["HEADERS", "CSimulation", "Loop", "build_hls"]
 
 #: Of the harness, that C-simulation shares.
 HEADERS = ("jobs.h", "dram.h")
+INCLUDE = re.compile(r'^ *# *include "(.+)"', re.MULTILINE)
 SANITIZERS = ("-g", "-fsanitize=undefined,address", "-fno-sanitize-recover=all")
 
 
@@ -68,7 +70,8 @@ def build_hls(
 
     sources: of `hwgen.hls.sources`; main: csim/main.cpp; headers: `HEADERS` of the harness; ports: bytes of a beat of
     each weight port; sanitize: under UBSan and ASan; integers: directory with the vendor's `ap_int.h`, else ours are
-    used; on_line: gets the name of each file that was compiled. Takes 10 s of processor time when not cached.
+    used; on_line: gets the name of each file that was compiled. Takes 10 s of processor time when nothing is cached;
+    objects are kept each by itself, as most are those of every build for the same hardware.
     """
     compiler = find_program("g++", use="C-simulation is compiled with it")
     version = subprocess.run([compiler, "-dumpfullversion"], capture_output=True, text=True, check=False).stdout
@@ -79,22 +82,39 @@ def build_hls(
     if integers is not None:
         options += ["-DHWGEN_XILINX_TYPES", "-isystem", str(integers)]
 
-    def compiled(work: Path) -> Path:
-        for name, text in texts.items():
-            (work / name).write_text(text)
+    def made(what: object, make: Callable[[Path], Path]) -> Path:
+        return made_once("hls", (what, options, version, machine_key()), make, cache)
 
-        def compile_one(name: str) -> str:
-            _run([str(compiler), *options, "-c", name], work)
+    def compiled(name: str) -> Path:
+        needed = {one: texts[one] for one in sorted(_included(name, texts))}
+
+        def make(work: Path) -> Path:
+            for one, text in needed.items():
+                (work / one).write_text(text)
+            _run([str(compiler), *options, "-c", name, "-o", "object"], work)
             if on_line is not None:
                 on_line(name)
-            return name.replace(".cpp", ".o")
+            return work / "object"
 
+        return made((name, needed), make)
+
+    def linked(work: Path) -> Path:
         with ThreadPoolExecutor(2) as pool:
-            objects = list(pool.map(compile_one, sorted(name for name in texts if name.endswith(".cpp"))))
-        _run([str(compiler), *options, "-o", "csim", *objects], work)
+            objects = list(pool.map(compiled, sorted(name for name in texts if name.endswith(".cpp"))))
+        _run([str(compiler), *options, "-o", "csim", *map(str, objects)], work)
         return work / "csim"
 
-    return CSimulation(made_once("hls", (texts, options, version, machine_key()), compiled, cache), ports)
+    return CSimulation(made(texts, linked), ports)
+
+
+def _included(name: str, texts: Mapping[str, str]) -> set[str]:
+    """The file and those of `texts` that it includes."""
+    found, new = set(), {name}
+    while new:
+        found |= new
+        includes = {one for file in new for one in INCLUDE.findall(texts[file])}
+        new = (includes & texts.keys()) - found
+    return found
 
 
 def _run(command: list[str], work: Path) -> None:

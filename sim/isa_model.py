@@ -257,7 +257,7 @@ class Machine:
             h = sat(out, 13)
             size: Ints = np.abs(h)
             even = np.where(size < 1024, self.activation[size & 1023].astype(np.int64), 0)
-            out = rshift((4 * np.maximum(h, 0) - even) * act_mult, act_shift) + (act_zero ^ 0x100) - 0x100
+            out = rshift((4 * np.maximum(h, 0) - even) * act_mult, act_shift) + (act_zero ^ 0x800) - 0x800
         if activate or dest in (Dest.Y, Dest.H):
             out = operand(out)
         else:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from hwgen.machine.tables import ACTIVATIONS
-from hwgen.network.description import Description, check, expected_tensors, parse_model
+from hwgen.network.description import DenseMlp, Description, Model, check, expected_tensors, parse_model
+from hwgen.network.description.structure import MAX_WINDOWS
 from hwgen.quantize.synthetic import RandomWeights, synthetic_images
 
 random_images = synthetic_images
@@ -22,12 +23,15 @@ TASKS = [
 
 
 
-def random_description(seed: int, *, gain: float = 1.0, narrow: float | None = None, **overrides: Any) -> Description:
+def random_description(
+    seed: int, *, gain: float = 1.0, narrow: float | None = None, windows: np.ndarray | None = None, **overrides: Any
+) -> Description:
     """A random, valid description; the same arguments always give the same one.
 
     `overrides` fix keys of `model.yaml` (`dim=24`, `layers=[{"mlp": {...}}]`, `tasks=[...]`, `image={...}`); the rest
     is drawn, with seeds from EXTRAS_FROM on also what few networks have. `gain` multiplies every target spread: above 4
     most tensors saturate, near 0 most are zero.
+    windows: of the hidden channels, for layers that say there are more than one; None: they are drawn.
     narrow: share of the linear layers with weights of four bits; None: in half of the models some or all.
     """
     rng = np.random.default_rng(seed)
@@ -38,9 +42,36 @@ def random_description(seed: int, *, gain: float = 1.0, narrow: float | None = N
     names = [name.removesuffix(".weight") for name in expected_tensors(model) if name.endswith(".weight")]
     if "weight_bits" not in overrides:
         model = model.model_copy(update={"weight_bits": {name: 4 for name in names if bits.random() < share}})
-    description = Description(model, RandomWeights(rng, model, gain).tensors)
+    tensors = RandomWeights(rng, model, gain).tensors
+    drawn = np.random.default_rng((seed, 6))
+    if "layers" not in overrides:
+        model = with_windows(model, drawn)
+    for index, layer in enumerate(model.layers):
+        if layer.mlp.kind == "dense" and layer.mlp.windows > 1:
+            tensors |= window_tensors(f"layers.{index}.mlp.activation", tensors, layer.mlp, drawn, windows)
+    description = Description(model, tensors)
     check(description)
     return description
+
+
+def with_windows(model: Model, rng: np.random.Generator) -> Model:
+    """Up to four windows of the hidden channels in half of the dense layers."""
+    layers = list(model.layers)
+    for index, layer in enumerate(layers):
+        if layer.mlp.kind == "dense" and rng.random() < 0.5:
+            mlp = layer.mlp.model_copy(update={"windows": int(rng.integers(2, MAX_WINDOWS + 1))})
+            layers[index] = layer.model_copy(update={"mlp": mlp})
+    return model.model_copy(update={"layers": layers})
+
+
+def window_tensors(
+    name: str, tensors: dict[str, np.ndarray], mlp: DenseMlp, rng: np.random.Generator, windows: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """Windows of a layer's channels, and steps half as large, so that some reach beyond the first one."""
+    count = 1 + rng.integers(0, mlp.windows, mlp.hidden) * (rng.random(mlp.hidden) < 0.3)
+    count[rng.integers(mlp.hidden)] = mlp.windows
+    shift = np.maximum(tensors[f"{name}.shift"].astype(int) - 1, 0).astype(np.uint8)
+    return {f"{name}.windows": (count if windows is None else windows).astype(np.uint8), f"{name}.shift": shift}
 
 
 def _extras(seed: int) -> dict[str, Any]:

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hwgen.build import build, load_build
+from hwgen import hls
+from hwgen.build import build, build_hash, load_build
 from hwgen.common.errors import HwgenError
+from hwgen.flows.vitis import memory_beats
 from hwgen.machine.emission import Emission
 from hwgen.machine.regmap import BY_NAME
 from hwgen.network import description
@@ -86,6 +88,26 @@ def test_emission(config, tmp_path):
     assert "module my_hwgen_accelerator(" in made.verilog and (tmp_path / "out" / "my_hwgen_accelerator.core").exists()
     assert load_build(tmp_path / "out").emission == Emission("my_", debug=False, ram_init=True)
     assert "top module `my_hwgen_accelerator`" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_backends(config, tmp_path):
+    """`hls` adds a directory and a line of the README; nothing else is another."""
+    plain = build(config, tmp_path / "plain")
+    config.write_text(config.read_text() + "backends: [amaranth, hls]\nrtl: {prefix: my_}\n")
+    made = build(config, tmp_path / "out")
+    assert (plain.manifest["backends"], plain.hls) == (["amaranth"], {}) and not (tmp_path / "plain" / "hls").exists()
+    files = contents(tmp_path / "out")
+    folders = {name.split("/")[1] for name in files if name.startswith("hls/")}
+    assert made.manifest["backends"] == ["amaranth", "hls"] and folders == {"src", "csim", "tb", "vitis"}
+    beats = memory_beats(made.params, made.compiled)
+    assert load_build(tmp_path / "out").hls == hls.sources(
+        made.params, build_hash(made.params), "my_hwgen_accelerator", hls.Depth(*beats)
+    )
+    readme = files["README.md"].decode()
+    assert "| `hls/` |" in readme and "| `hls/` |" not in (tmp_path / "plain" / "README.md").read_text()
+    assert all((tmp_path / "out" / name).exists() for name in re.findall(r"`(hls/[\w./]*)`", readme))
+    build(config, tmp_path / "again")
+    assert contents(tmp_path / "again") == contents(tmp_path / "out")
 
 
 @pytest.mark.parametrize("ports", [1, 2, 4])

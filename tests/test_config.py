@@ -37,6 +37,9 @@ def test_defaults_and_overrides(write):
     assert axi == replace(p, max_burst=16, id_bits=6, axi_cache=15, axi_prot=2)
     rtl = load_project(write("model: model\nrtl: {prefix: my_, debug: false, ram_init: true}\n"))
     assert (rtl.params, rtl.emission) == (p, Emission("my_", debug=False, ram_init=True))
+    assert rtl.config.backends == ["amaranth"]
+    both = load_project(write("model: model\nbackends: [amaranth, hls]\n"))
+    assert (both.params, both.config.backends) == (p, ["amaranth", "hls"])
     striped = load_project(write("model: model\nbuses: {weights: 128, weight_ports: 2}\n")).params
     assert (striped.weight_bus, striped.weight_ports, striped.port_bits) == (256, 2, 128)
 
@@ -85,6 +88,9 @@ def test_sized_for_all_models(write, tmp_path):
         ("model: model\nbuffers: large\n", "buffers", "`auto` or a mapping of sizes", "'large'"),
         ("model: model\nbuffers: {x_depth: 0}\n", "buffers.x_depth", "an integer from 1 to 65536", "0"),
         ("model: model\nbuffers: {xdepth: 9}\n", "buffers.xdepth", "no such key here", "unknown key `xdepth`"),
+        ("model: model\nbackends: [hls]\n", "backends", "[amaranth] or [amaranth, hls]", "['hls']"),
+        ("model: model\nbackends: []\n", "backends", "[amaranth] or [amaranth, hls]", "[]"),
+        ("model: model\nbackends: [amaranth, amaranth]\n", "backends", "[amaranth] or [amaranth, hls]", "['amaranth'"),
         ("model: model\nbatch: 0\n", "batch", "at least 1", "0"),
         ("model: model\nbatch: 65\n", "batch", "at most 64", "65"),
         ("model: model\nbatch: '2'\n", "batch", "an integer", "'2'"),

@@ -17,7 +17,11 @@ Output = Annotated[
 ]
 
 #: Of the commands that read a float checkpoint: its format, and what it does not tell.
-Format = Annotated[str, typer.Option(help="auto, timm, m3vit, edge-moe, hwgen or onnx.")]
+Format = Annotated[
+    str,
+    typer.Option(help="auto, or whose tensor names: timm, huggingface, torchvision, jax, lucidrains, dino, dinov2, "
+                 "ibot, mae, mocov3, m3vit, edge-moe, hwgen, onnx."),
+]  # fmt: skip
 Name = Annotated[str | None, typer.Option(help="Name of the model; default: that of the checkpoint.")]
 Heads = Annotated[int | None, typer.Option(help="Number of attention heads.")]
 HeadDim = Annotated[int | None, typer.Option(help="Width of a head.")]

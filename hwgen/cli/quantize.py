@@ -75,6 +75,9 @@ def quantize(
     tasks: options.Tasks = None,
     ranges: Annotated[Ranges | None, typer.Option(help="Where the range of a tensor ends.")] = None,
     percentile: Annotated[float | None, typer.Option(help="Percent of the values within it.")] = None,
+    windows: Annotated[
+        int | None, typer.Option(min=1, max=4, help="Windows of hidden channels that reach far, at most.")
+    ] = None,
     repq: Annotated[
         bool | None, typer.Option("--repq/--no-repq", help="Per-channel scales behind LayerNorm (RepQ-ViT).")
     ] = None,
@@ -109,8 +112,8 @@ def quantize(
                                        top_k=top_k, gate=gate, activation=activation, layer_norm_eps=layer_norm_eps,
                                        pooling=pooling)  # fmt: skip
     methods: dict[str, Any] = {
-        "ranges": ranges and ranges.value, "percentile": percentile, "repq": repq, "equalize": equalize,
-        "rounding": rounding and rounding.value,
+        "ranges": ranges and ranges.value, "percentile": percentile, "windows": windows, "repq": repq,
+        "equalize": equalize, "rounding": rounding and rounding.value,
         "weight_bits": options.parse_weight_bits(expert_bits, weight_bits or []), "mean_bits": mean_bits,
     }  # fmt: skip
     with progress_steps() as say, new_directory(output, description.MODEL_FILE, force=force) as directory:

@@ -14,7 +14,8 @@ from hwgen.compiler.layout import Layout, div_up
 from hwgen.compiler.packing import Block, Region, pack_norm
 from hwgen.compiler.ring import Channels, Matrix, Ring
 from hwgen.compiler.schedule import Emit, Stage, growing_blocks, in_two, pipeline, row_blocks
-from hwgen.machine.isa import Dest
+from hwgen.compiler.windows import WINDOW
+from hwgen.machine.isa import BY_NAME, Dest
 from hwgen.network.description import Task
 
 __all__ = ["Builder"]
@@ -58,10 +59,11 @@ class Builder(Emitter):
         """A tensor of one element."""
         return int(self.desc.tensors[name][0])
 
-    def activation(self, mlp: str) -> dict[str, int]:
-        """Fields of fc1 of an MLP."""
+    def activation(self, mlp: str, window: int = 0) -> dict[str, int]:
+        """Fields of fc1 of an MLP, for a window of its output."""
         mult, shift, zero = (self.value(f"{mlp}.activation.{part}") for part in ("mult", "shift", "zero"))
-        return {"activate": 1, "act_mult": mult, "act_shift": shift, "act_zero": zero & 0x1FF}
+        zero = zero - window * WINDOW & (1 << BY_NAME["act_zero"].bits) - 1
+        return {"activate": 1, "act_mult": mult, "act_shift": shift, "act_zero": zero}
 
     def load_activation(self, kind: str) -> None:
         """Its table, unless it is there."""
@@ -75,8 +77,9 @@ class Builder(Emitter):
         before, after = self.model.stream_bits[place : place + 2]
         return {"x_shift": before - after}
 
-    def matrix(self, weights: str, *, outputs: Channels | None = None, inputs: Channels | None = None) -> Matrix:
-        return Matrix(self.desc, self.p, weights, outputs, inputs)
+    def matrix(self, weights: str, *, outputs: Channels | None = None, inputs: Channels | None = None,
+               window: tuple[int, ...] | None = None, continued: tuple[int, ...] = ()) -> Matrix:  # fmt: skip
+        return Matrix(self.desc, self.p, weights, outputs, inputs, window, continued)
 
     def matmul(
         self, matrix: Matrix, name: str, source: Area, dest: Dest, target: Area, rows: Span | None = None, *,
@@ -86,7 +89,7 @@ class Builder(Emitter):
         first C-words in the rows of `source` and of `target`."""
         last = last or not self.ring.holds(matrix)
         fetch, offset = self.ring.use(matrix, last)
-        block = self.weights.add(matrix.name, matrix.pack) if fetch else Block(0, 0)
+        block = self.weights.add(matrix.key, matrix.pack) if fetch else Block(0, 0)
         self.emit(engine.matmul(
             self.layout, matrix, name, source, dest, target, rows, expert, words, keep=not last, ring_offset=offset,
             narrow=fetch and matrix.narrow, offset=block.offset, bytes=block.bytes, **(fields or {}),

@@ -11,6 +11,7 @@ from amaranth.utils import ceil_log2
 
 from hwgen.common.errors import HwgenError
 from hwgen.compiler.areas import Area
+from hwgen.compiler.windows import Windows
 from hwgen.machine.params import ALIGN, HwParams
 from hwgen.network.description import DenseMlp, Description, MoeMlp, Task
 
@@ -184,7 +185,16 @@ class Layout:
         """Hidden activations; experts have their gathered rows in front of them."""
         mlp = self.desc.model.layers[layer].mlp
         front = 2 * self.groups * self.dim_stride if isinstance(mlp, MoeMlp) else 0
-        return self.banked("H", self.stride(mlp.hidden), front)
+        return self.banked("H", self.stride(self.hidden_channels(layer)), front)
+
+    def windows(self, layer: int) -> Windows:
+        """Where the windows of a dense layer's hidden channels are."""
+        return Windows.of(self.desc, layer, self.p.word)
+
+    def hidden_channels(self, layer: int) -> int:
+        """Buffer channels of its hidden activations."""
+        mlp = self.desc.model.layers[layer].mlp
+        return mlp.hidden if isinstance(mlp, MoeMlp) else self.windows(layer).used
 
     @property
     def pooled(self) -> Area:
@@ -232,7 +242,7 @@ class Layout:
             name, mlp, hidden = f"layers.{index}", layer.mlp, self.hidden(index)
             depth = hidden.base + self.groups * hidden.stride
             yield "h_depth", depth, f"{name}: " + ("tokens and " * isinstance(mlp, MoeMlp)) + "hidden"
-            yield self._ring(f"{name} fc2", mlp.hidden)
+            yield self._ring(f"{name} fc2", self.hidden_channels(index))
             if isinstance(mlp, MoeMlp):
                 yield "max_experts", mlp.experts, f"{name}: experts"
                 yield "max_topk", mlp.top_k, f"{name}: top_k"
@@ -263,12 +273,12 @@ class Layout:
         yield from (q, proj, words(model.patch_size, model.dim) + q)
         if model.norm_pre:
             yield words(model.dim, model.dim) + q
-        for layer in model.layers:
+        for index, layer in enumerate(model.layers):
             if isinstance(layer.mlp, MoeMlp):
                 yield proj + words(model.dim, layer.mlp.experts)
             else:
                 yield proj + words(model.dim, layer.mlp.hidden)
-                yield words(layer.mlp.hidden, model.dim) + q
+                yield words(self.hidden_channels(index), model.dim) + q
 
     def worst(self) -> dict[str, tuple[int, str]]:
         """Per field the largest of `needs` and what needs it."""

@@ -16,13 +16,27 @@ PER_EXPERT, PER_WINNER = 6, 18
 
 def dense(b: Builder, layer: int, mlp: DenseMlp) -> None:
     """fc1, activation, fc2 of all tokens; fc2 is left for the next norm."""
-    name, hidden = f"layers.{layer}", b.layout.hidden(layer)
-    fc1, fc2 = (b.matrix(f"{name}.mlp.{part}") for part in ("fc1", "fc2"))
-    activation = b.activation(f"{name}.mlp")
+    name, hidden, windows = f"layers.{layer}", b.layout.hidden(layer), b.layout.windows(layer)
+    further = tuple(channel for group in windows.channels for channel in group)
+    fc1 = b.matrix(f"{name}.mlp.fc1")
+    inputs = (windows.operands, windows.used) if further else None
+    fc2 = b.matrix(f"{name}.mlp.fc2", inputs=inputs, continued=further)
 
     def first(begin: int, end: int, last: bool) -> None:
-        b.matmul(fc1, f"{name}.hidden", b.layout.norm, Dest.H, hidden, (begin, end), last=last, fields=activation)
+        b.matmul(fc1, f"{name}.hidden", b.layout.norm, Dest.H, hidden, (begin, end), last=last,
+                 fields=b.activation(f"{name}.mlp"))
         b.probe(f"{name}.hidden", hidden, (begin, end), range(mlp.hidden))
+        if last:
+            continued()
+
+    def continued() -> None:
+        """Further windows, of all rows at once: they are few channels."""
+        column = mlp.hidden
+        for number, (group, positions) in enumerate(zip(windows.channels, windows.positions[1:], strict=True), 1):
+            b.matmul(b.matrix(f"{name}.mlp.fc1", window=group), f"{name}.hidden window {number}", b.layout.norm, Dest.H,
+                     hidden, b.all, words=(0, positions[0] // b.p.c), fields=b.activation(f"{name}.mlp", number))
+            b.probe(f"{name}.hidden", hidden, b.all, positions, column=column)
+            column += len(group)
 
     def second(begin: int, end: int, last: bool) -> None:
         b.matmul(fc2, f"{name}.mlp", hidden, Dest.X_ADD, b.x, (begin, end), last=last,

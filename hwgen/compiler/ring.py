@@ -25,13 +25,24 @@ Channels = tuple[Sequence[int], int]
 
 @dataclass(frozen=True)
 class Matrix:
-    """Weights and parameters of a linear layer on one accelerator, its channels spread to where buffers have them."""
+    """Weights and parameters of a linear layer on one accelerator, its channels spread to where buffers have them.
+
+    window: of the outputs, only these channels, for a further window of theirs. continued: input channels that come
+    again behind the others, as further windows whose operands begin at -255.
+    """
 
     desc: Description
     p: HwParams
-    name: str
+    linear: str
     outputs: Channels | None = None
     inputs: Channels | None = None
+    window: tuple[int, ...] | None = None
+    continued: tuple[int, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Its name in ring and region: a window's is not the layer's."""
+        return self.linear if self.window is None else f"{self.linear} of {','.join(map(str, self.window))}"
 
     @property
     def tiles(self) -> int:
@@ -44,7 +55,7 @@ class Matrix:
     @property
     def narrow(self) -> bool:
         """The weights are packed two to a byte in DRAM."""
-        return self.name in self.desc.model.weight_bits
+        return self.linear in self.desc.model.weight_bits
 
     @property
     def words(self) -> int:
@@ -52,19 +63,26 @@ class Matrix:
         return self.tiles * (self.p.param_words + self.k_steps)
 
     def pack(self) -> bytes:
-        weight, *parameters = self._tensors()
+        weight, bias, mult, shift = self._tensors()
         if self.inputs:
             weight = spread(weight, *self.inputs, axis=1)
         if self.outputs:
-            weight, *parameters = (spread(array, *self.outputs) for array in (weight, *parameters))
-        return pack_linear(self.p, weight, *parameters, narrow=self.narrow)
+            weight, bias, mult, shift = (spread(array, *self.outputs) for array in (weight, bias, mult, shift))
+        return pack_linear(self.p, weight, bias, mult, shift, narrow=self.narrow)
 
     def _size(self, axis: int, channels: Channels | None) -> int:
         return channels[1] if channels else self._tensors()[0].shape[axis]
 
     def _tensors(self) -> tuple[NDArray, ...]:
         """weight, bias, mult, shift."""
-        return tuple(self.desc.tensors[f"{self.name}.{part}"] for part in ("weight", "bias", "mult", "shift"))
+        parts = ("weight", "bias", "mult", "shift")
+        weight, bias, mult, shift = (self.desc.tensors[f"{self.linear}.{part}"] for part in parts)
+        if self.window is not None:
+            weight, bias, mult, shift = (array[list(self.window)] for array in (weight, bias, mult, shift))
+        if self.continued:
+            again = weight[:, list(self.continued)]
+            weight, bias = np.hstack([weight, again]), bias + 255 * again.sum(1, dtype=np.int32)
+        return weight, bias, mult, shift
 
 
 @dataclass(frozen=True)
@@ -97,14 +115,14 @@ class Ring:
 
     def use(self, matrix: Matrix, last: bool) -> tuple[bool, int]:
         """Whether the matrix is to be fetched, and where it lies; `last`: it leaves."""
-        fetch = matrix.name not in self.kept
+        fetch = matrix.key not in self.kept
         offset = 0
         for name, words in self.kept.items():
-            if name == matrix.name:
+            if name == matrix.key:
                 break
             offset += words
-        self.kept[matrix.name] = matrix.words
+        self.kept[matrix.key] = matrix.words
         if last:
-            assert offset == 0, f"{matrix.name} cannot leave before {next(iter(self.kept))}"
-            del self.kept[matrix.name]
+            assert offset == 0, f"{matrix.key} cannot leave before {next(iter(self.kept))}"
+            del self.kept[matrix.key]
         return fetch, offset

@@ -45,7 +45,7 @@ class Placement:
 def netlist_of(yosys: Tool, job: Job, family: str) -> dict[str, Any]:
     """Yosys' netlist of the design behind its pins."""
     job.say("Yosys, the whole design", 0, 1)
-    verilog = job.verilog + few_pins(job.verilog, job.top, PINS, oscillator=family == "nexus")
+    verilog = job.verilog + few_pins(job.verilog, job.top, PINS, family)
     script = render("nextpnr/synth.ys", family=family, top=PINS)
     home = step(yosys, ["-q", "synth.ys"], {"design.v": verilog, "synth.ys": script}, ["netlist.json"])
     job.say("Yosys, the whole design", 1, 1)

@@ -20,11 +20,9 @@ class _Pin:
     bits: int
 
 
-def few_pins(verilog: str, module: str, name: str, *, oscillator: bool = False) -> str:
-    """Verilog of a module `name` around `module` with a clock, a serial input and a serial output.
-
-    oscillator: the clock is that of a Nexus device itself, as nextpnr routes none from a pin there.
-    """
+def few_pins(verilog: str, module: str, name: str, family: str) -> str:
+    """Verilog of a module `name` around `module` with a serial input and a serial output, for a device of this family
+    (nexus, ecp5), whose oscillator is the clock."""
     pins: list[_Pin] = []
     width = {"to": 0, "from": 0}
     for side, port, bits in ports(parse(verilog)[module]):
@@ -33,4 +31,4 @@ def few_pins(verilog: str, module: str, name: str, *, oscillator: bool = False) 
             pins.append(_Pin(port, bus, width[bus], bits))
             width[bus] += bits
     return render("nextpnr/pins.v", name=name, module=module, clock=CLOCK, ports=pins, inputs=width["to"],
-                  outputs=width["from"], oscillator=oscillator)  # fmt: skip
+                  outputs=width["from"], family=family)  # fmt: skip

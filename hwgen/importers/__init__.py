@@ -9,32 +9,42 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hwgen.common.errors import HwgenError
-from hwgen.importers.beside import Stated, stated
-from hwgen.importers.common import WITH_CONFIG, Draft, ImageSize, Imported, Normalize, Overrides, TaskChoice
+from hwgen.importers import huggingface, jax, lucidrains, torchvision
+from hwgen.importers.beside import stated
+from hwgen.importers.common import WITHOUT_CONFIG, Draft, ImageSize, Imported, Normalize, Overrides, TaskChoice
 from hwgen.importers.edge_moe import import_edge_moe
-from hwgen.importers.files import read_tensors
+from hwgen.importers.hub import read_checkpoint
+from hwgen.importers.huggingface import import_huggingface
 from hwgen.importers.hwgen import import_hwgen
+from hwgen.importers.jax import import_jax
+from hwgen.importers.lucidrains import import_lucidrains
 from hwgen.importers.m3vit import import_m3vit
+from hwgen.importers.official import REPOSITORIES
 from hwgen.importers.onnx import load_onnx
 from hwgen.importers.source import Source
+from hwgen.importers.stated import Stated
 from hwgen.importers.timm import import_timm
+from hwgen.importers.torchvision import import_torchvision
 
 __all__ = ["FORMATS", "ImageSize", "Imported", "Normalize", "Overrides", "TaskChoice", "load"]
 
-_IMPORTERS: dict[str, Callable[[Source, Draft], Imported]] = {
-    "timm": import_timm,
-    "m3vit": import_m3vit,
-    "edge-moe": import_edge_moe,
-    "hwgen": import_hwgen,
+#: A sign is one or more patterns of names, all of which a checkpoint must have; any of a format's signs will do.
+_Format = tuple[Callable[[Source, Draft], Imported], tuple[tuple[str, ...], ...]]
+#: The most special first, as `auto` takes the first whose sign is there.
+_FORMATS: dict[str, _Format] = {
+    "m3vit": (import_m3vit, (("blocks.*.mlp.experts.htoh4.weight",),)),
+    **{name: (repository.load, repository.signs) for name, repository in REPOSITORIES.items()},
+    "timm": (import_timm, (("patch_embed.proj.weight",),)),
+    "huggingface": (import_huggingface, huggingface.SIGNS),
+    "torchvision": (import_torchvision, torchvision.SIGNS),
+    "jax": (import_jax, jax.SIGNS),
+    "lucidrains": (import_lucidrains, lucidrains.SIGNS),
+    "edge-moe": (import_edge_moe, (("l0_qkv_weight",),)),
+    "hwgen": (import_hwgen, (("l0.qkv.w",),)),
 }
-FORMATS = ("auto", *_IMPORTERS, "onnx")
-#: Names by which a format is known, the most special first.
-_SIGNS = {
-    "m3vit": "blocks.*.mlp.experts.htoh4.weight",
-    "timm": "patch_embed.proj.weight",
-    "edge-moe": "l0_qkv_weight",
-    "hwgen": "l0.qkv.w",
-}
+FORMATS = ("auto", *_FORMATS, "onnx")
+#: Formats whose code fixes what the heads read.
+_FIXED_POOLING = ("m3vit", "edge-moe", "hwgen")
 
 
 def load(path: Path | str, format: str = "auto", overrides: Overrides | None = None) -> Imported:
@@ -47,22 +57,22 @@ def load(path: Path | str, format: str = "auto", overrides: Overrides | None = N
         raise HwgenError(str(path), "format", expected=f"one of {', '.join(FORMATS)}", found=repr(format))
     if format == "onnx" or path.suffix.lower() == ".onnx":
         return load_onnx(path, overrides)
-    source = Source(read_tensors(path), str(path))
+    source = Source(read_checkpoint(path), str(path))
     if format == "auto":
         format = _detect(source)
-    if overrides.pooling is not None and format != "timm":
+    if overrides.pooling is not None and format in _FIXED_POOLING:
         raise HwgenError(str(path), "pooling", expected="no such setting: the format fixes what its heads read",
                          found=repr(overrides.pooling), mend="leave it out")  # fmt: skip
-    beside = stated(path) if format in WITH_CONFIG else Stated(path.parent)
+    beside = Stated(path.parent) if format in WITHOUT_CONFIG else stated(path)
     filled, notes, warnings = beside.fill(overrides)
-    return _IMPORTERS[format](source, Draft(str(path), format, filled, beside, notes=notes, warnings=warnings))
+    return _FORMATS[format][0](source, Draft(str(path), format, filled, beside, notes=notes, warnings=warnings))
 
 
 def _detect(source: Source) -> str:
-    for format, sign in _SIGNS.items():
-        if source.names(sign):
+    for format, (_, signs) in _FORMATS.items():
+        if any(all(source.names(pattern) for pattern in sign) for sign in signs):
             return format
     names = source.names()
-    raise HwgenError(source.where, expected="the tensor names of " + ", ".join(sorted(_IMPORTERS)),
+    raise HwgenError(source.where, expected="the tensor names of " + ", ".join(sorted(_FORMATS)),
                      found=", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else ""),
                      mend="if it is one of these, its tensors were renamed: name the format with --format")  # fmt: skip

@@ -18,11 +18,12 @@ from pydantic import Field
 from hwgen.common.errors import HwgenError
 from hwgen.common.strict_yaml import Strict
 from hwgen.importers.activation import SUPPORTED, check_activation
+from hwgen.importers.positions import TIMM, Rule, resample
 from hwgen.network.description import WEIGHTS_FILE, Count, HeadKind, Model, Name, parse_model
 from hwgen.network.floatmodel import FloatModel, check_checkpoint
 
 if TYPE_CHECKING:
-    from hwgen.importers.beside import Stated
+    from hwgen.importers.stated import Stated
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -32,8 +33,11 @@ GateKind = Literal["softmax_topk", "topk_softmax"]
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 #: Of the networks timm took over from JAX ("augreg", the original ViT's), and of most of its others.
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-#: Formats with a config.json beside them.
-WITH_CONFIG = ("timm", "m3vit", "onnx")
+#: Formats without a config.json beside them.
+WITHOUT_CONFIG = ("edge-moe", "hwgen")
+#: Options of the command line that say the same as a key of `Overrides`.
+OPTIONS = {"heads": "--heads", "normalize": "--mean and --std", "layer_norm_eps": "--layer-norm-eps",
+           "activation": "--activation", "pooling": "--pooling"}  # fmt: skip
 #: LayerNorm's epsilon in timm, M3ViT and Edge-MoE.
 EPS = 1e-6
 
@@ -109,6 +113,8 @@ class Draft:
     source: str
     overrides: Overrides
     beside: Stated
+    #: How positions are resampled.
+    resampling: Rule = TIMM
     tensors: dict[str, np.ndarray] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -141,10 +147,57 @@ class Draft:
         """The error that asks for a command line option, and for all others that are missing; in YAML it is a key."""
         missing = [*self.missing, (option, what)]
         mend = "give " + ", ".join(f"`{option}`" for option, _ in missing)
-        if self.source in WITH_CONFIG:
+        if self.source not in WITHOUT_CONFIG:
             mend += ", or put the network's config.json beside it"
         expected = "; ".join(what for _, what in missing) + ", which the checkpoint does not tell"
         return HwgenError(self.where, expected=expected, found="no value given", mend=mend)
+
+    def assume(self, key: str, value: Any, why: str) -> None:
+        """A value of `Overrides` that all networks of a kind have, where nobody states another; of the normalisation,
+        which is the user's own when a network is trained on, with a warning."""
+        if getattr(self.overrides, key) is not None or (key == "heads" and self.overrides.head_dim is not None):
+            return
+        self.overrides = self.overrides.model_copy(update={key: value})
+        lines = self.warnings if key == "normalize" else self.notes
+        lines.append(f"{key} {show(value)}: {why}; else give {OPTIONS[key]}")
+
+    @property
+    def asked_size(self) -> ImageSize | None:
+        """Of the image, as the user says."""
+        return None if "image_size" in self.beside.taken else self.overrides.image_size
+
+    def positions(self, position: np.ndarray, prefix: int) -> np.ndarray:
+        """Position embeddings [N, D], `prefix` of them of other tokens than patches, of the size that the user asks
+        for."""
+        asked, trained = self.asked_size, self.beside.values.get("image_size")
+        patches = len(position) - prefix
+        if asked is None:
+            return position
+        rows, columns = grid = self.grid(asked)
+        if rows * columns == patches and trained in (None, asked):
+            return position
+        side = math.isqrt(patches)
+        before = (side, side)
+        if trained is not None and math.prod(self.grid(trained)) == patches:
+            before = self.grid(trained)
+        elif side * side != patches:
+            raise HwgenError(self.where, "image_size", found=show(asked),
+                             expected=f"a size of {patches} patches of {self.patch[0]}x{self.patch[1]}, as they make "
+                             "no square that could be resampled")  # fmt: skip
+        if before == grid:
+            return position
+        self.notes.append(f"positions of {before[0]}x{before[1]} patches resampled to {rows}x{columns}, "
+                          + self.resampling.text())  # fmt: skip
+        values = resample(position[prefix:].reshape(*before, -1), grid, self.resampling)
+        return np.concatenate([position[:prefix], values.reshape(rows * columns, -1)])
+
+    def grid(self, size: ImageSize) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        rows, columns = self.patch
+        if size.height % rows or size.width % columns:
+            raise HwgenError(self.where, "image_size", expected=f"a multiple of the patches, {rows}x{columns}",
+                             found=show(size), mend=self.stated("image_size", "--image-size"))  # fmt: skip
+        return size.height // rows, size.width // columns
 
     def stated(self, key: str, option: str) -> str:
         """How to mend a value that a file beside the checkpoint states; nothing for the user's own."""
@@ -156,8 +209,7 @@ class Draft:
         rows, columns = self.patch
         given = self.overrides.image_size
         if given is not None:
-            found = (given.height // rows) * (given.width // columns)
-            if given.height % rows or given.width % columns or found != patches:
+            if given.height % rows or given.width % columns or math.prod(self.grid(given)) != patches:
                 raise HwgenError(self.where, "image_size", found=f"{given.height}x{given.width}",
                                  expected=f"a size of {patches} patches of {rows}x{columns}",
                                  mend=self.stated("image_size", "--image-size"))  # fmt: skip
@@ -254,3 +306,13 @@ def in_codes(pair: tuple[Sequence[float], Sequence[float]]) -> Normalize:
     """Of mean and standard deviation for pixels in 0..1."""
     mean, std = ([255 * value for value in values] for values in pair)
     return Normalize(mean=mean, std=std)
+
+
+def show(value: Any) -> str:
+    """A value of `Overrides` as the command line takes it."""
+    if isinstance(value, Normalize):
+        mean, std = (",".join(f"{number / 255:.6g}" for number in numbers) for numbers in (value.mean, value.std))
+        return f"mean {mean} std {std}"
+    if isinstance(value, ImageSize):
+        return f"{value.height}x{value.width}"
+    return f"{value:g}" if isinstance(value, float) else str(value)

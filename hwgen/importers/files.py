@@ -16,7 +16,7 @@ from hwgen.common.errors import HwgenError
 TORCH_SUFFIXES = (".pt", ".pth", ".bin", ".tar")
 RAW_SUFFIX = ".float32.bin"
 #: Keys under which training code stores a state dict; as timm does, averaged weights come first.
-NESTED = ("state_dict_ema", "model_ema", "state_dict", "model")
+NESTED = ("state_dict_ema", "model_ema", "state_dict", "model", "teacher")
 #: What wrappers put before every name.
 WRAPPERS = ("module.", "_orig_mod.", "model.")
 BACKBONE = "backbone."

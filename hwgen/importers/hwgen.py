@@ -20,7 +20,7 @@ CHANNELS = (1, 3)
 def import_hwgen(source: Source, draft: Draft) -> Imported:
     """The network of a checkpoint without a structure file: square patches, task T reads `headT`."""
     prefix = sum(source.size(token, 0) for token in ("cls", "dist", "reg") if token in source)
-    draft.patch, draft.channels = _patch(source)
+    draft.patch, draft.channels = square_patch(source, "embed.w")
     layers: list[dict[str, Any]] = []
     while source.names(f"l{len(layers)}.*") or not layers:
         layers.append({"mlp": _mlp(source, draft, f"l{len(layers)}")})
@@ -37,14 +37,14 @@ def import_hwgen(source: Source, draft: Draft) -> Imported:
     )
 
 
-def _patch(source: Source) -> tuple[tuple[int, int], int]:
-    """Height and width of a patch, and channels."""
-    size = source.size("embed.w", 1)
+def square_patch(source: Source, name: str) -> tuple[tuple[int, int], int]:
+    """Height and width of a patch, and channels, of a patch embedding [dim, pixels]."""
+    size = source.size(name, 1)
     for channels in CHANNELS:
         side = math.isqrt(size // channels)
         if side * side * channels == size:
             return (side, side), channels
-    raise HwgenError(source.where, "embed.w", expected="square patches of 1 or 3 channels", found=f"{size} pixels",
+    raise HwgenError(source.where, name, expected="square patches of 1 or 3 channels", found=f"{size} pixels",
                      mend="write a quantize.yaml with the structure")  # fmt: skip
 
 

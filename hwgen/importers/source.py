@@ -18,11 +18,16 @@ ANY = -1
 
 
 class Source:
-    """Named tensors of one checkpoint; `where` is its path in messages."""
+    """Named tensors of one checkpoint; `where` is its path in messages, `called` the checkpoint's own names of tensors
+    that were renamed.
+    """
 
-    def __init__(self, tensors: Mapping[str, np.ndarray], where: str) -> None:
+    def __init__(
+        self, tensors: Mapping[str, np.ndarray], where: str, called: Mapping[str, str] | None = None
+    ) -> None:
         self.where = where
         self._tensors = dict(tensors)
+        self._called = dict(called or {})
 
     def __contains__(self, name: str) -> bool:
         return name in self._tensors
@@ -31,25 +36,34 @@ class Source:
         """Names not taken yet, in the order of the checkpoint."""
         return fnmatch.filter(self._tensors, pattern)
 
+    def called(self, name: str) -> str:
+        """A tensor's name in the checkpoint itself."""
+        return self._called.get(name, name)
+
+    def raw(self, name: str) -> np.ndarray:
+        """A tensor that stays to be taken, unchecked."""
+        return self._tensors[name]
+
     def take(self, name: str, *shape: int) -> np.ndarray:
         """The tensor as finite float32 of this shape; ANY fits each size."""
         expected = f"float [{', '.join('any' if size == ANY else str(size) for size in shape)}]"
         if name not in self._tensors:
             close = difflib.get_close_matches(name, self._tensors, 1, 0.8)
             raise HwgenError(self.where, name, expected=expected, found="no such tensor",
-                             mend=f"did you mean `{close[0]}`?" if close else "")  # fmt: skip
+                             mend=f"did you mean `{self.called(close[0])}`?" if close else "")  # fmt: skip
         tensor = self._tensors.pop(name)
         fits = tensor.ndim == len(shape) and all(size in (ANY, found) for size, found in zip(shape, tensor.shape))
         if tensor.dtype.kind != "f" or not fits or not tensor.size:
             turned = tensor.ndim == 2 and tensor.T.shape == shape
-            raise HwgenError(self.where, name, expected=expected, found=f"{tensor.dtype.name} {list(tensor.shape)}",
+            raise HwgenError(self.where, self.called(name), expected=expected,
+                             found=f"{tensor.dtype.name} {list(tensor.shape)}",
                              mend="it looks transposed: weights are [out, in]" if turned else "")  # fmt: skip
         with np.errstate(over="ignore"):
             tensor = tensor.astype(np.float32)
         if not np.isfinite(tensor).all():
             index = [int(i) for i in np.argwhere(~np.isfinite(tensor))[0]]
-            raise HwgenError(self.where, name, expected="finite float32 numbers", mend="take an earlier checkpoint",
-                             found=f"{tensor[tuple(index)]} at {index}")  # fmt: skip
+            raise HwgenError(self.where, self.called(name), expected="finite float32 numbers",
+                             found=f"{tensor[tuple(index)]} at {index}", mend="take an earlier checkpoint")  # fmt: skip
         return tensor
 
     def take_all(self) -> dict[str, np.ndarray]:
@@ -76,7 +90,7 @@ class Source:
 
     def misplaced(self, name: str, what: str) -> HwgenError:
         """The error for a tensor that `what`, a kind of network, does not have."""
-        return HwgenError(self.where, name, expected=f"only tensors of {what}",
+        return HwgenError(self.where, self.called(name), expected=f"only tensors of {what}",
                           found=f"a tensor {list(self._tensors[name].shape)} that has no place in it",
                           mend="this variant is not supported; docs/importing.md lists what is")  # fmt: skip
 

@@ -9,11 +9,10 @@ import numpy as np
 
 from hwgen.common.errors import HwgenError
 from hwgen.importers.common import HALF, IMAGENET, Draft, Imported
+from hwgen.importers.refused import RMS_NORM, check_tensors
 from hwgen.importers.source import ANY, Source
 
-KIND = "a plain Vision Transformer of timm"
-#: Tensors of variants whose other tensors would be refused for another reason: SwiGLU.
-OTHERS = ("blocks.*.mlp.fc1_g.*",)
+KIND = "a plain Vision Transformer"
 #: What timm's `global_pool` may be.
 POOLINGS = ("token", "avg")
 #: Heads of most of timm's networks, by their width.
@@ -25,10 +24,8 @@ USUAL_PAIRS = " (in timm {} by {}, or {} by {})".format(
 
 
 def import_timm(source: Source, draft: Draft) -> Imported:
-    """The network of a timm `VisionTransformer` or `VisionTransformerDistilled` state dict."""
-    for pattern in OTHERS:
-        for name in source.names(pattern):
-            raise source.misplaced(name, KIND)
+    """The network of a timm `VisionTransformer` or `VisionTransformerDistilled` state dict, or of one translated."""
+    check_tensors(source)
     prefix = embedding(source, draft)
     layers: list[dict[str, Any]] = []
     while source.names(f"blocks.{len(layers)}.*") or not layers:
@@ -58,19 +55,40 @@ def embedding(source: Source, draft: Draft) -> int:
     if _covers_patches_only(draft, len(position), prefix):
         draft.notes.append("no position embedding of the tokens before the patches (no_embed_class)")
         position = np.concatenate([np.zeros((prefix, dim), np.float32), position])
-    draft.tensors["pos"] = position
+    elif _leaves_registers_out(draft, len(position), prefix):
+        draft.notes.append("no position embedding of the register tokens, as in DINOv2's own code")
+        registers = len(draft.tensors["reg"])
+        position = np.insert(position, [prefix - registers] * registers, 0, axis=0)
+    draft.tensors["pos"] = draft.positions(position, prefix)
     return prefix
 
 
 def _covers_patches_only(draft: Draft, rows: int, prefix: int) -> bool:
     """Whether the position embedding has no rows for the tokens before the patches, as in DeiT III."""
-    given = draft.overrides.image_size
-    if prefix and given is not None:
-        return rows == (given.height // draft.patch[0]) * (given.width // draft.patch[1])
-    if prefix and _square(rows) and not _square(rows - prefix):
+    if not prefix:
+        return False
+    for size in (draft.beside.values.get("image_size"), draft.asked_size):
+        patches = size and (size.height // draft.patch[0]) * (size.width // draft.patch[1])
+        if patches in (rows, rows - prefix):
+            return bool(patches == rows)
+    if not _square(rows) or _square(rows - prefix):
+        return False
+    if draft.asked_size is None:
         what = f"the size of {rows - prefix} patches, or of {rows} (no_embed_class)"
         raise draft.ask("--image-size HEIGHTxWIDTH", what)
-    return False
+    return True
+
+
+def _leaves_registers_out(draft: Draft, rows: int, prefix: int) -> bool:
+    """Whether the position embedding has rows for the class token and the patches only."""
+    registers = len(draft.tensors.get("reg", ()))
+    if not registers:
+        return False
+    for size in (draft.beside.values.get("image_size"), draft.asked_size):
+        patches = size and (size.height // draft.patch[0]) * (size.width // draft.patch[1])
+        if patches in (rows - prefix, rows - prefix + registers):
+            return bool(patches == rows - prefix + registers)
+    return _square(rows - prefix + registers) and not _square(rows - prefix)
 
 
 def _square(number: int) -> bool:
@@ -117,7 +135,7 @@ def take_norm(source: Source, draft: Draft, name: str, norm: str, width: int | N
     gamma = source.take(f"{norm}.weight", width)
     if f"{norm}.bias" not in source:
         raise HwgenError(source.where, f"{norm}.bias", expected=f"float [{width}], the bias of a LayerNorm",
-                         found="no such tensor, as of an RMSNorm, which is not supported yet",
+                         found=f"no such tensor, as of an {RMS_NORM}, for which the machine has no operator",
                          mend="if it is a LayerNorm without bias, save zeros by this name")  # fmt: skip
     draft.norm(name, gamma, source.take(f"{norm}.bias", width))
 
@@ -168,16 +186,21 @@ def _heads(source: Source, draft: Draft) -> list[dict[str, Any]]:
         take_norm(source, draft, "nf", "fc_norm" if pooled else "norm")
     if "attn_pool.latent" in source:
         return [_attention_pool(source, draft)]
-    single = "dist" not in draft.tensors and "head.weight" in source
-    heads = [("classify", "head", _pooled_head(draft, "cls" in draft.tensors, pooled) if single else "class_token")]
-    if "dist" in draft.tensors:
+    distilled, class_token = "dist" in draft.tensors, "cls" in draft.tensors
+    if "head.weight" in source and source.size("head.weight", 1) == 2 * draft.dim and class_token and not distilled:
+        return _token_and_mean(source, draft)
+    single = not distilled and "head.weight" in source
+    heads = [("classify", "head", _pooled_head(draft, class_token, pooled) if single else "class_token")]
+    if distilled:
         heads.append(("distill", "head_dist", "distillation_token"))
-        draft.notes.append("distilled: the prediction is the mean of both tasks' logits")
+        if "head.weight" in source and "head_dist.weight" in source:
+            draft.notes.append("distilled: the prediction is the mean of both tasks' logits")
     tasks: list[dict[str, Any]] = []
     for number, (name, layer, head) in enumerate(heads):
         if f"{layer}.weight" in source:
             weight = source.take(f"{layer}.weight", ANY, draft.dim)
             draft.linear(f"head{number}", weight, source.take_or_zeros(f"{layer}.bias", len(weight)))
+            draft.beside.check_classes(len(weight), draft.warnings)
             tasks.append({"name": name, "head": head, "outputs": len(weight), "norm": True})
     if tasks:
         return tasks
@@ -187,6 +210,20 @@ def _heads(source: Source, draft: Draft) -> list[dict[str, Any]]:
     if pooled:
         del draft.tensors["nf.g"], draft.tensors["nf.b"]
     return [{"name": "features", "head": "none", "norm": "nf.g" in draft.tensors}]
+
+
+def _token_and_mean(source: Source, draft: Draft) -> list[dict[str, Any]]:
+    """DINOv2's head of class token and mean of the patches, side by side: a task of each, whose sum it is."""
+    weight = source.take("head.weight", ANY, 2 * draft.dim)
+    bias = source.take_or_zeros("head.bias", len(weight))
+    draft.beside.check_classes(len(weight), draft.warnings)
+    draft.linear("head0", weight[:, : draft.dim].copy(), bias)
+    draft.linear("head1", weight[:, draft.dim :].copy(), np.zeros_like(bias))
+    draft.notes.append("a head of class token and mean of the patches: the prediction is the sum of both tasks' logits")
+    return [
+        {"name": name, "head": head, "outputs": len(weight), "norm": True}
+        for name, head in (("classify", "class_token"), ("classify_mean", "mean"))
+    ]
 
 
 def finish(

@@ -123,7 +123,7 @@ FIELDS: tuple[Field, ...] = (
     Field("d_word", 7, 0, 16, "first destination word in the row, in words of C channels"),
     Field("act_mult", 7, 16, 16, "multiplier of the activation's output"),
     Field("act_shift", 8, 0, 8, "shift of the activation's output"),
-    Field("act_zero", 8, 8, 9, "zero point of the activation's output, two's complement"),
+    Field("act_zero", 8, 8, 12, "zero point of the activation's output, two's complement; of a further window of it"),
     Field("norm_shift", 8, 16, 8, "NORM output shift"),
     Field("k_base", 9, 0, 16, "ATTENTION: key word of row_begin rounded down to max(C, K)"),
     Field("k_stride", 9, 16, 16, "ATTENTION: key words per group of C tokens"),

@@ -59,7 +59,8 @@ class QuantizeConfig(Strict):
 class ImportConfig(Overrides):
     """`quantize.yaml` of a checkpoint of another format: the structure comes from it, and overrides where need be."""
 
-    format: Literal["auto", "timm", "m3vit", "edge-moe", "onnx"]
+    format: Literal["auto", "timm", "huggingface", "torchvision", "jax", "lucidrains", "dino", "dinov2", "ibot", "mae",
+                    "mocov3", "m3vit", "edge-moe", "onnx"]  # fmt: skip
     checkpoint: str
     calibration: str
     images: Count | None = None

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hwgen.network.description import Description, MoeMlp, check, table_arrays
+from hwgen.network.description import Description, Layer, MoeMlp, check, table_arrays
 from hwgen.network.floatmodel import FloatModel, mlp_names, prefix_tokens
 from hwgen.quantize.calibrate import Statistics
 from hwgen.quantize.fixed import multiplier
 from hwgen.quantize.options import Options
 from hwgen.quantize.pooling import pooling
-from hwgen.quantize.ranges import bounds, channel_bounds, peak, peaks, rule
+from hwgen.quantize.ranges import bounds, channel_bounds, peak, peaks, round_up, rule
 from hwgen.quantize.second_order import fit_scales, round_second_order
 from hwgen.quantize.steps import Grid, post_norm, query_key, value_context
 from hwgen.quantize.stream import EXTREMES, HEADROOM, fraction_bits, stream_bits
@@ -25,6 +25,9 @@ from hwgen.quantize.weights import round_weights
 LOG2E = math.log2(math.e)
 #: A bias may not take more than this, so that acc + bias keeps to 32 bits and a sign.
 MAX_BIAS = 1 << 30
+#: Further windows of a layer's hidden channels are at most this part of these; a channel has as many as its largest
+#: value needs, with room for what unseen images bring.
+FURTHER, ROOM = 8, 1.1
 
 
 class Converter:
@@ -40,6 +43,7 @@ class Converter:
         self.source = {name: tensor.astype(np.float64) for name, tensor in network.tensors.items()}
         self.tensors = table_arrays(network.model)
         self.scales: dict[str, float] = {}
+        self.windows: dict[int, int] = {}  #: of dense layers with more than one
         self.effective: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self.stream_bits = stream_bits(network.model, seen)
         self.s_x = 2.0 ** -self.stream_bits[0]
@@ -62,6 +66,7 @@ class Converter:
             s_attn = 2.0 ** -self.stream_bits[1 + 2 * index]
             grid = self._norm(f"{name}.norm2", f"{source}.n2", f"{name}.norm2", readers, s_attn)
             if not isinstance(layer.mlp, MoeMlp):
+                self._windows(index, f"{name}.hidden")
                 self._mlp(f"{name}.mlp", source, grid, f"{name}.norm2", f"{name}.hidden")
                 continue
             for number, task in enumerate(model.tasks):
@@ -78,9 +83,17 @@ class Converter:
             "scales": dict(sorted(self.scales.items())),
             "weight_bits": {name: 4 for name, bits in sorted(self.bits.items()) if bits == 4},
         }
+        if self.windows:
+            update["layers"] = [self._layer(index, layer) for index, layer in enumerate(model.layers)]
         result = Description(model.model_copy(update=update), self.tensors)
         check(result)
         return result
+
+    def _layer(self, index: int, layer: Layer) -> Layer:
+        """With its windows."""
+        if index not in self.windows:
+            return layer
+        return layer.model_copy(update={"mlp": layer.mlp.model_copy(update={"windows": self.windows[index]})})
 
     def _linear(self, name: str, weight: np.ndarray, bias: np.ndarray | None, grid: Grid, s_out: np.ndarray | float,
                 inputs: str | None, zero: np.ndarray | int = 0) -> None:  # fmt: skip
@@ -230,13 +243,27 @@ class Converter:
         fc1, fc2 = ((self.source[f"{source}.{part}.w"], self.source[f"{source}.{part}.b"]) for part in ("fc1", "fc2"))
         self._linear(f"{name}.fc1", *fc1, grid, 1 / 128, inputs)
         low, high = bounds(self.seen[hidden], rule(self.options, "hidden")[0])
-        s_a = (high - low) / 510
+        windows = self.tensors.get(f"{name}.activation.windows", np.ones(1, np.uint8))
+        s_a = (high - low) / (510 * int(windows.max()))
         zero = round(-low / s_a) - 255
         self._scaling(f"{name}.activation", 1 / (512 * s_a), 31)
         self.tensors[f"{name}.activation.zero"] = np.array([zero], np.int16)
         self.scales[f"{name}.hidden"] = s_a
         codes = Grid.uniform(fc2[0].shape[1], 255 * s_a)
         self._linear(f"{name}.fc2", *fc2, codes, self.s_x, hidden, zero)
+
+    def _windows(self, index: int, hidden: str) -> None:
+        """How many windows of 511 codes the hidden channels of a dense layer have: few reach far beyond the others, and
+        would set the step of all. The more windows, the finer the step, up to an eighth more channels for them."""
+        low, high = bounds(self.seen[hidden], rule(self.options, "hidden")[0])
+        limit = self.options.windows if self.options.ranges == "auto" else 1
+        for windows in range(limit, 1, -1):
+            reach = np.ceil((ROOM * round_up(self.seen[hidden].high) - low) / ((high - low) / windows))
+            count = np.clip(reach, 1, windows).astype(np.uint8)
+            if (count - 1).sum() <= len(count) // FURTHER:
+                self.tensors[f"layers.{index}.mlp.activation.windows"] = count
+                self.windows[index] = windows
+                return
 
     def _hidden_name(self, index: int, mlp: MoeMlp, expert: int) -> str:
         """Where the expert's hidden range is found; an expert no calibration token chose takes its neighbour's."""

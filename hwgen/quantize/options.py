@@ -25,6 +25,8 @@ class Options(Strict):
     repq: bool = True
     #: Per-channel factors moved between a linear layer and the next (SmoothQuant; with bias term: MPTQ-ViT).
     equalize: bool = True
+    #: Windows of the hidden channels that reach far beyond the others, at most; with `ranges: auto` only.
+    windows: Annotated[int, Field(ge=1, le=4)] = 4
     #: Weights to the nearest code, or so that errors make up for each other (GPTQ).
     rounding: Literal["nearest", "second_order"] = "second_order"
     #: Bits of the weights of the linear layers a pattern matches; the last match counts, eight where none does.

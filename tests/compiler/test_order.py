@@ -108,7 +108,7 @@ def test_probes(between, expected):
 class Words(Matrix):
     """Of a given size."""
 
-    words = property(lambda self: int(self.name[1:]))
+    words = property(lambda self: int(self.linear[1:]))
 
 
 def test_ring():

@@ -107,9 +107,24 @@ def activation(kind: str, h: int, mult: int, shift: int, zero: int) -> int:
     return sat9(rnd(g * mult, shift) + zero)
 
 
+def wide(kind: str, h: int, mult: int, shift: int, zero: int, windows: int) -> int:
+    """The activation of a channel with so many windows, before it is cut into them."""
+    h = sat(h, 13)
+    g = 4 * max(h, 0) - (tables.ACTIVATIONS[kind][abs(h)] if abs(h) < 1024 else 0)
+    return max(-255, min(510 * windows - 255, rnd(g * mult, shift) + zero))
+
+
 def hidden(t: dict[str, Any], name: str, kind: str, y: Matrix) -> Matrix:
     scale = [int(t[f"{name}.activation.{part}"][0]) for part in ("mult", "shift", "zero")]
-    return [[activation(kind, h, *scale) for h in row] for row in linear(t, f"{name}.fc1", y)]
+    pre = linear(t, f"{name}.fc1", y)
+    windows = t.get(f"{name}.activation.windows", t[f"{name}.fc1.shift"] * 0 + 1).tolist()
+    return [[wide(kind, h, *scale, n) for h, n in zip(row, windows, strict=True)] for row in pre]
+
+
+def cut(rows: Matrix, windows: list[int]) -> Matrix:
+    """Hidden activations as operands: all first windows, then the second ones of the channels that have one, ..."""
+    channels = [(c, w) for w in range(max(windows)) for c, count in enumerate(windows) if count > w]
+    return [[max(-255, min(255, row[c] - 510 * w)) for c, w in channels] for row in rows]
 
 
 def route(logits: list[int], k: int, gate: str) -> tuple[list[int], list[int]]:
@@ -248,8 +263,10 @@ def run(description: Description, image: list[list[list[int]]], task_name: str) 
         if layer.mlp.kind == "moe":
             found |= moe(t, f"{name}.moe", layer.mlp, task_name, found["attn"], y)
         else:
-            found["hidden"] = hidden(t, f"{name}.mlp", layer.mlp.activation, y)
-            update = linear(t, f"{name}.mlp.fc2", found["hidden"])
+            whole = hidden(t, f"{name}.mlp", layer.mlp.activation, y)
+            windows = t.get(f"{name}.mlp.activation.windows")
+            found["hidden"] = whole if windows is None else cut(whole, windows.tolist())
+            update = linear(t, f"{name}.mlp.fc2", whole)
             found["mlp"] = added(found["attn"], update, between - after)
         out |= {f"{name}.{key}": value for key, value in found.items()}
         x = found["mlp"]

@@ -23,6 +23,7 @@ def test_steps() -> None:
 )
 def test_every_code(kind: str, mult: int, shift: int, zero: int) -> None:
     h = np.arange(-4108, 4108)
-    got = Activation(kind=kind, mult=mult, shift=shift, zero=zero)(h)
-    assert got.dtype == np.int16
-    assert got.tolist() == [scalar.activation(kind, v, mult, shift, zero) for v in h.tolist()]
+    for window in range(4):
+        got = Activation(kind=kind, mult=mult, shift=shift, zero=zero)(h, window)
+        assert got.dtype == np.int16
+        assert got.tolist() == [scalar.activation(kind, v, mult, shift, zero - 510 * window) for v in h.tolist()]

@@ -10,7 +10,9 @@ from tests.golden import scalar
 
 @pytest.mark.parametrize(("fc2_shift", "x_shift"), [(10, 0), (25, 3), (47, 1)])
 @pytest.mark.parametrize("kind", ACTIVATIONS)
-def test_dense(kind: str, fc2_shift: int, x_shift: int) -> None:
+@pytest.mark.parametrize("windows", [1, 2, 4])
+def test_dense(kind: str, fc2_shift: int, x_shift: int, windows: int) -> None:
+    """Also of channels that have windows beyond the first one: together they are the activation, cut at the last."""
     rng = np.random.default_rng(fc2_shift)
     dim, width = 12, 30
     tensors = {}
@@ -21,10 +23,17 @@ def test_dense(kind: str, fc2_shift: int, x_shift: int) -> None:
         tensors[f"m.{part}.shift"] = np.full(outputs, shift, np.uint8)
     tensors |= {"m.activation.mult": np.array([48899], np.uint16), "m.activation.shift": np.array([17], np.uint8)}
     tensors["m.activation.zero"] = np.array([-117], np.int16)
+    count = [1] * width
+    if windows > 1:
+        tensors["m.activation.windows"] = rng.integers(1, windows + 1, width).astype(np.uint8)
+        tensors["m.activation.windows"][3] = windows
+        count = tensors["m.activation.windows"].tolist()
+        tensors["m.activation.shift"] -= 2
     x = rng.integers(-32768, 32768, (3, dim)).astype(np.int16)
     y = rng.integers(-255, 256, (3, dim)).astype(np.int16)
     got = Mlp.load(tensors, "m", activation=kind, shift=x_shift).dense(x[None], y[None])
     hidden = scalar.hidden(tensors, "m", kind, y.tolist())
-    assert len({v for row in hidden for v in row}) > 20
-    assert got["hidden"].dtype == np.int16 and got["hidden"][0].tolist() == hidden
+    assert len({v for row in hidden for v in row}) > 15
+    assert got["hidden"].dtype == np.int16 and got["hidden"][0].tolist() == scalar.cut(hidden, count)
+    assert windows == 1 or max(map(max, hidden)) > 255
     assert got["mlp"][0].tolist() == scalar.added(x.tolist(), scalar.linear(tensors, "m.fc2", hidden), x_shift)

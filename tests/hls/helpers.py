@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,23 +11,30 @@ from hwgen.hls import sources
 from hwgen.machine.params import HwParams
 from sim.hls import HEADERS, CSimulation, build_hls
 
-__all__ = ["c_simulation", "vendor_integers"]
+__all__ = ["c_simulation", "mutated", "vendor_integers"]
 
 
 @lru_cache
 def c_simulation(
-    p: HwParams, *, sanitize: bool = False, vendor: bool = False, mend: Callable[[dict[str, str]], None] | None = None
+    p: HwParams, *, sanitize: bool = False, vendor: bool = False, mutation: tuple[str, str, str] | None = None
 ) -> CSimulation:
-    """vendor: with Xilinx's integers; mend: changes the sources, to see what notices."""
-    texts = sources(p)
-    if mend is not None:
-        mend(texts)
+    """vendor: with Xilinx's integers; mutation: file of the sources, its text, and another one in its place."""
+    texts = mutated(p, mutation)
     home = templates()
     return build_hls(
         texts, (home / "hls" / "csim" / "main.cpp").read_text(),
         {name: (home / "harness" / name).read_text() for name in HEADERS}, ports=(p.port_bits // 8,) * p.weight_ports,
         sanitize=sanitize, integers=vendor_integers() if vendor else None,
     )  # fmt: skip
+
+
+def mutated(p: HwParams, mutation: tuple[str, str, str] | None) -> dict[str, str]:
+    texts = sources(p)
+    if mutation is not None:
+        file, old, new = mutation
+        assert texts[file].count(old) == 1, f"{file} has {texts[file].count(old)} times: {old}"
+        texts[file] = texts[file].replace(old, new)
+    return texts
 
 
 def vendor_integers() -> Path:

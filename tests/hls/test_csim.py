@@ -1,13 +1,16 @@
 """The HLS sources as a program: every tensor, error code and count is that of the other models of the machine."""
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import pytest
 
-from hwgen.machine.isa import BY_NAME, BYTES, OPCODES, Op, encode
+from hwgen.machine.isa import BY_NAME, BYTES, OPCODES, Dest, Op, encode
 from hwgen.machine.regmap import Error
-from sim.harness import Disturbance, Job, SimulationError
+from hwgen.machine.tables import ACTIVATION_ENTRIES
+from sim.harness import Disturbance, Harness, Job, SimulationError
+from sim.hls import CSimulation
 from tests.hls.helpers import c_simulation
 from tests.random_model import random_description, random_images
 from tests.system.helpers import OFFSETS, Work, differences, harness, simulate
@@ -19,6 +22,15 @@ SAME = ("array_busy", "attention_busy", "kv_read_bytes", "instructions", "gmem1_
 
 def ids(hardware):
     return f"{hardware.t}x{hardware.c}x{hardware.k}"
+
+
+@lru_cache
+def small() -> Work:
+    return SMALL.works(1)[0]
+
+
+END = encode(Op.END)
+LINE = 64  #: bytes that every region of these programs has
 
 
 @pytest.mark.parametrize("hardware", HARDWARE, ids=ids)
@@ -43,6 +55,44 @@ def test_what_few_networks_have():
              for desc in (random_description(1, **one) for one in UNUSUAL.values())]  # fmt: skip
     runs = in_turns(works, 1)
     assert not differences(runs, simulate(c_simulation(p), runs))
+
+
+@lru_cache
+def small_ring() -> Work:
+    """No more words of weights than two tiles of its widest layer: each overwrites what another tile has read."""
+    return Work(small().desc, replace(small().p, weight_depth=32), small().images)
+
+
+def test_small_ring():
+    runs = in_turns([small_ring()], 1)
+    assert not differences(runs, simulate(c_simulation(small_ring().p), runs))
+
+
+def test_images_that_the_machine_counts():
+    """The registers' batch: image after image, each at its stride."""
+    machine = c_simulation(small().p)
+    assert outputs(machine, 3) == outputs(machine, 1)
+
+
+def image_jobs(batch: int) -> list[Job]:
+    """Three images, so many in a job."""
+    compiled, task = small().compiled, small().tasks[0]
+    inputs = [compiled.pack_input(image[None]) for image in random_images(small().desc, 3, seed=1)]
+    stride, size = -(-len(inputs[0]) // LINE) * LINE, compiled.output_bytes[task]
+    output = -(-size // LINE) * LINE
+    strides = {"batch": batch, "input_stride": stride, "output_stride": output}
+    padded = [one.ljust(stride, b"\0") for one in inputs]
+    return [Job(compiled.entries[task], b"".join(padded[first : first + batch]), batch * output, **strides)
+            for first in range(0, 3, batch)]  # fmt: skip
+
+
+def outputs(machine: CSimulation, batch: int) -> list[bytes]:
+    """Of each of the images."""
+    compiled = small().compiled
+    size = compiled.output_bytes[small().tasks[0]]
+    done = machine.run(image_jobs(batch), program=compiled.program, weights=compiled.weights)
+    written = b"".join(one.output for one in done)
+    return [written[len(written) // 3 * number :][:size] for number in range(3)]
 
 
 @pytest.mark.parametrize("kind", [{"sanitize": True}, {"vendor": True}], ids=["sanitizers", "vendor's integers"])
@@ -75,54 +125,154 @@ def test_iterations_of_loops():
     assert loops["sequencer.fetch"].entered == result.counters["instructions"]
 
 
-def program(*instructions: bytes) -> bytes:
-    return b"".join(instructions)
-
-
-END = encode(Op.END)
-LINE = 64  #: bytes that every region of these programs has
-
-
-def run(code: bytes, **options):
+def run(code: bytes, machine: CSimulation | None = None, **options):
     job = Job(options.pop("entry", 0), options.pop("input", bytes(LINE)), options.pop("output", LINE), **options)
-    p = SMALL.works(1)[0].p
-    return c_simulation(p).run([job], program=code, weights=bytes(4 * LINE), counters=OFFSETS)[0]
+    machine = machine or c_simulation(small().p)
+    return machine.run([job], program=code, weights=bytes(4 * LINE), counters=OFFSETS)[0]
 
 
 def store(**fields: int) -> bytes:
-    p = SMALL.works(1)[0].p
-    return encode(Op.STORE, **{"source": 2, "bytes": 2 * p.c, "row_end": 1, "tiles": 1} | fields)
+    return encode(Op.STORE, **{"source": 2, "bytes": 2 * SMALL.c, "row_end": 1, "tiles": 1} | fields)
 
 
-@pytest.mark.parametrize(
-    ("code", "options", "error", "index"),
-    [
-        (END, {}, Error.NONE, 0),
-        (bytes([11]) + bytes(63), {}, Error.OPCODE, 0),
-        (bytes(BYTES), {}, Error.OPCODE, 0),
-        (store(), {}, Error.PROGRAM_RANGE, 1),
-        (store(offset=LINE) + END, {}, Error.OUTPUT_RANGE, 0),
-        (encode(Op.LOAD, dest=4, offset=2 * LINE, bytes=16), {}, Error.PROGRAM_RANGE, 0),
-        (store() + encode(Op.IMAGE, bytes=LINE + 1, a_stride=1, k_steps=1, tiles=1) + END, {}, Error.INPUT_RANGE, 1),
-        (encode(Op.MATMUL, dest=0, source=0, offset=4 * LINE, bytes=128, row_end=1, k_steps=6, tiles=1), {},
-         Error.WEIGHTS_RANGE, 0),
-        (encode(Op.MATMUL, row_end=1, k_steps=6, tiles=1), {}, Error.NOT_FETCHED, 0),
-        (store(row_begin=1), {}, Error.FIELD, 0),
-        (store(offset=4), {}, Error.FIELD, 0),
-        (store() + END, {"batch": 2, "output": 2 * LINE}, Error.OUTPUT_STRIDE, 0),
-        (store() + END, {"batch": 2, "output_stride": LINE}, Error.OUTPUT_RANGE, 0),
-        (store() + END, {"batch": 2, "output_stride": LINE, "output": 2 * LINE}, Error.NONE, 0),
-        (END, {"entry": LINE}, Error.ENTRY, 0),
-        (END, {"entry": 4}, Error.ENTRY, 0),
-        (END, {"output_stride": 4}, Error.OUTPUT_STRIDE, 0),
-        (END, {"input_stride": 4}, Error.INPUT_STRIDE, 0),
-        (store() + store() + END, {"watchdog": 1}, Error.WATCHDOG, 0),
-        (store() + END, {"watchdog": 1000}, Error.NONE, 0),
-    ],
-)
+def matmul(**fields: int) -> bytes:
+    """A tile of a line of words: two of parameters, two of weights."""
+    return encode(Op.MATMUL, **{"row_end": 1, "k_steps": 2, "tiles": 1} | fields)
+
+
+#: Programs, options of their job, the error and the instruction that it is about.
+ERRORS = [
+    (END, {}, Error.NONE, 0),
+    (bytes([11]) + bytes(63), {}, Error.OPCODE, 0),
+    (bytes(BYTES), {}, Error.OPCODE, 0),
+    (store(), {}, Error.PROGRAM_RANGE, 1),
+    (store(offset=LINE) + END, {}, Error.OUTPUT_RANGE, 0),
+    (encode(Op.LOAD, dest=4, offset=2 * LINE, bytes=16), {}, Error.PROGRAM_RANGE, 0),
+    (store() + encode(Op.IMAGE, bytes=LINE + 1, a_stride=1, k_steps=1, tiles=1) + END, {}, Error.INPUT_RANGE, 1),
+    (matmul(offset=4 * LINE, bytes=2 * LINE, k_steps=6), {}, Error.WEIGHTS_RANGE, 0),
+    (matmul(), {}, Error.NOT_FETCHED, 0),
+    (store(row_begin=1), {}, Error.FIELD, 0),
+    (store(offset=LINE // 2), {}, Error.FIELD, 0),
+    (matmul(keep=1, bytes=LINE) + matmul(k_steps=3), {}, Error.NOT_FETCHED, 1),
+    (matmul(keep=1, bytes=LINE) + matmul() + END, {}, Error.NONE, 0),
+    (store() + END, {"batch": 2, "output": 2 * LINE}, Error.OUTPUT_STRIDE, 0),
+    (store() + END, {"batch": 2, "output_stride": LINE}, Error.OUTPUT_RANGE, 0),
+    (store() + END, {"batch": 2, "output_stride": LINE, "output": 2 * LINE}, Error.NONE, 0),
+    (END, {"entry": LINE}, Error.ENTRY, 0),
+    (END, {"entry": LINE // 2}, Error.ENTRY, 0),
+    (END, {"output_stride": LINE // 2}, Error.OUTPUT_STRIDE, 0),
+    (END, {"input_stride": LINE // 2}, Error.INPUT_STRIDE, 0),
+    (store() + store() + END, {"watchdog": 1}, Error.WATCHDOG, 0),
+    (store() + END, {"watchdog": 1000}, Error.NONE, 0),
+]
+
+
+@pytest.mark.parametrize(("code", "options", "error", "index"), ERRORS)
 def test_error_codes(code, options, error, index):
     result = run(code, **options)
     assert (Error(result.error), result.error_index) == (error, index)
+
+
+def operands(rng: np.random.Generator) -> Job:
+    """NORM and MATMUL on random words, with random numbers in all fields of arithmetic, far beyond what models have."""
+    p, rows, words, tiles = SMALL, 9, 3, 2
+
+    def any_of(name: str) -> int:
+        return int(rng.integers(1 << BY_NAME[name].bits))
+
+    # Small rows too, and sums that are near their bounds or near zero.
+    x = rng.integers(-32768, 32768, (rows, words * p.c)) >> rng.integers(16, size=(rows, 1))
+    affine = rng.integers(-32768, 32768, (words, 4, p.c))
+    affine[:, 1] >>= rng.integers(16)
+    table = rng.integers(256, size=ACTIVATION_ENTRIES)
+    data = [part.astype(kind).tobytes() for part, kind in ((x, "<i2"), (affine, "<i2"), (table, "u1"))]
+    places = [16 * BYTES + 4 * LINE * number for number in range(3)]  # the last one is the longest
+    bias = rng.integers(-(1 << 31), 1 << 31, (tiles, p.c)) >> rng.integers(32, size=(tiles, p.c))
+    parameters = np.zeros((tiles, p.c, 8), np.uint8)
+    parameters[..., :4] = bias.astype("<i4").view(np.uint8).reshape(tiles, p.c, 4)
+    parameters[..., 4:] = rng.integers(256, size=(tiles, p.c, 4))
+    weights = rng.integers(256, size=(tiles, words, p.c, p.k), dtype=np.uint8)
+    words_of = parameters.reshape(tiles, p.c, 8 // p.k, p.k).swapaxes(1, 2)
+    memory = np.concatenate([words_of, weights], 1).tobytes()
+    activate = int(rng.integers(2))
+    fields = {name: any_of(name) for name in ("act_mult", "act_shift", "act_zero")} if activate else {}
+    dest = Dest(rng.choice([Dest.Y, Dest.X, Dest.X_ADD]))
+    y = rows * words  # behind the rows of NORM
+    program = b"".join([
+        *(encode(Op.LOAD, dest=dest, offset=at, bytes=len(part))
+          for dest, at, part in zip((Dest.X, Dest.NORM, Dest.ACTIVATION), places, data, strict=True)),
+        encode(Op.NORM, statistics=int(rng.integers(8) > 0), a_stride=words, row_end=rows, tiles=words, d_stride=words,
+               dim=words * p.c, norm_shift=any_of("norm_shift"), eps_high=any_of("eps_high") >> rng.integers(17),
+               eps_low=any_of("eps_low") | 1),
+        encode(Op.MATMUL, dest=dest, source=0, bytes=len(memory), a_stride=words, row_end=rows, k_steps=words,
+               tiles=tiles, d_base=y if dest == Dest.Y else 0, d_stride=words, activate=activate,
+               x_shift=any_of("x_shift"), **fields),
+        encode(Op.STORE, source=0, bytes=2 * p.c * words * rows, row_end=rows, tiles=words, a_stride=words),
+        encode(Op.STORE, source=0 if dest == Dest.Y else 2, bytes=2 * p.c * tiles * rows, row_end=rows, tiles=tiles,
+               a_base=y if dest == Dest.Y else 0, a_stride=words, offset=STORED),
+        END,
+    ])  # fmt: skip
+    for at, part in zip(places, data, strict=True):
+        program = program.ljust(at, b"\0") + part
+    return Job(0, b"", STORED + 2 * p.c * tiles * rows, memory=(program, memory.ljust(4 * LINE, b"\0")))
+
+
+STORED = 4 * LINE  #: where the second STORE of `operands` begins
+
+
+def test_any_operands_give_what_the_rtl_makes_of_them():
+    ours, rtl = results_of(c_simulation(small().p)), results_of(harness(small().p))
+    assert [number for number, (a, b) in enumerate(zip(ours, rtl, strict=True)) if a != b] == []
+
+
+def results_of(machine: Harness, count: int = 60) -> list[tuple[int, bytes, bytes]]:
+    """Of `operands`: error, rows of NORM and of MATMUL."""
+    rng = np.random.default_rng(3)
+    done = machine.run([operands(rng) for _ in range(count)], program=b"", weights=b"")
+    return [(one.error, one.output[: 2 * SMALL.c * 27], one.output[STORED:]) for one in done]
+
+
+#: Of instructions on SMALL's machine: fields at their bounds, then beyond them.
+LIMITS = [
+    (Op.NORM, {"row_end": 1}, {"tiles": 8}, {"tiles": 9}),
+    (Op.NORM, {"tiles": 1}, {"row_begin": 16, "row_end": 17}, {"row_begin": 17, "row_end": 17}),
+    (Op.NORM, {"tiles": 1}, {"row_end": 17}, {"row_end": 18}),
+    (Op.ROUTE, {"row_end": 1}, {"tiles": 7, "k_steps": 3}, {"tiles": 7, "k_steps": 4}),
+    (Op.ROUTE, {"row_end": 1}, {"tiles": 7, "k_steps": 1}, {"tiles": 8, "k_steps": 1}),
+    (Op.ROUTE, {"row_end": 1}, {"tiles": 2, "k_steps": 2}, {"tiles": 2, "k_steps": 3}),
+    (Op.ATTENTION, {"row_end": 1, "tiles": 1, "k_steps": 1, "pv_steps": 1}, {"key_tiles": 5}, {"key_tiles": 6}),
+    (Op.ATTENTION, {"row_end": 1, "tiles": 1, "k_steps": 1, "key_tiles": 1}, {"pv_steps": 5}, {"pv_steps": 6}),
+    (Op.GATHER, {"tiles": 1, "use_queue": 1}, {"expert": 6}, {"expert": 7}),
+    (Op.MATMUL, {"tiles": 1, "row_end": 1}, {"k_steps": 2}, {"k_steps": 1}),
+    (Op.MATMUL, {"tiles": 1, "row_end": 1}, {"k_steps": 254, "bytes": 4096}, {"k_steps": 255, "bytes": 4112}),
+    (Op.MATMUL, {"tiles": 1, "row_end": 1, "keep": 1, "k_steps": 2}, {"ring_offset": 252}, {"ring_offset": 253}),
+    (Op.MATMUL, {"tiles": 1, "row_end": 1, "narrow": 1, "k_steps": 3}, {"bytes": 64}, {"bytes": 56}),
+    (Op.MATMUL, {"tiles": 1, "use_queue": 1, "bytes": 64, "k_steps": 2}, {"expert": 6}, {"expert": 7}),
+    (Op.MATMUL, {"tiles": 1, "row_end": 1, "k_steps": 2}, {"dest": 6}, {"dest": 7}),
+    (Op.MATMUL, {"tiles": 1, "row_end": 1, "k_steps": 2}, {"source": 1}, {"source": 2}),
+    (Op.LOAD, {"dest": 8}, {"bytes": 1024}, {"bytes": 1023}),
+    (Op.LOAD, {"dest": 8, "bytes": 1024}, {}, {"d_base": 1}),
+    (Op.LOAD, {"dest": 7}, {"bytes": 512}, {"bytes": 520}),
+    (Op.LOAD, {"dest": 4, "bytes": 8}, {"d_base": 127}, {"d_base": 128}),
+    (Op.STORE, {"source": 2, "tiles": 2, "row_end": 3}, {"bytes": 48}, {"bytes": 40}),
+    (Op.STORE, {"tiles": 2, "row_end": 3}, {"bytes": 48}, {"bytes": 56}),
+    (Op.STORE, {"source": 2, "tiles": 1, "row_end": 1, "bytes": 8}, {"offset": 64}, {"offset": 32}),
+    (Op.IMAGE, {"tiles": 1, "k_steps": 1, "bytes": 1}, {"a_stride": 1}, {"a_stride": 0}),
+]  # fmt: skip
+
+
+def at_limits(machine: Harness, watchdog: int = 1) -> list[bool]:
+    """Of each limit, whether the fields at it and those beyond it are refused."""
+    codes = [encode(op, **fields | more) for op, fields, *cases in LIMITS for more in cases]
+    jobs = [Job(0, bytes(LINE), 2 * LINE, memory=(code + END, bytes(LINE)), watchdog=watchdog)
+            for code in codes]  # fmt: skip
+    return [one.error == Error.FIELD for one in machine.run(jobs, program=b"", weights=b"")]
+
+
+@pytest.mark.parametrize("machine, watchdog", [(c_simulation, 1), (harness, 3000)], ids=["hls", "rtl"])
+def test_limits(machine, watchdog):
+    """What may run has no time for it in C-simulation, and some in the RTL, which takes it to find out."""
+    assert at_limits(machine(small().p), watchdog) == [False, True] * len(LIMITS)
 
 
 def test_an_address_outside_of_a_buffer_is_found():
@@ -164,25 +314,31 @@ def spoilt(work: Work, count: int) -> list[bytes]:
     return programs
 
 
+def spoilt_jobs(watchdog: int, count: int = 400) -> list[Job]:
+    """A spoilt instruction each, behind the program it is made from."""
+    work = small()
+    start = work.compiled.program.ljust(-(-len(work.compiled.program) // BYTES) * BYTES, b"\0")
+    return [
+        Job(len(start), work.input(0), 4 * LINE, memory=(start + code, work.compiled.weights), watchdog=watchdog)
+        for code in spoilt(work, count)
+    ]
+
+
+def refused(machine: CSimulation) -> list[tuple[int, int]]:
+    """Code and index of each; an instruction that may run would take longer than the watchdog has patience."""
+    jobs = spoilt_jobs(1)
+    some = [machine.run(jobs[first : first + 20], program=b"", weights=b"") for first in range(0, len(jobs), 20)]
+    return [(one.error, one.error_index) for results in some for one in results]
+
+
 def test_what_is_refused_is_what_the_rtl_refuses():
     """Code and index; what is let through here must not be an error there, but of time."""
-    work = SMALL.works(1)[0]
-    weights, image, late = work.compiled.weights, work.input(0), (Error.WATCHDOG, Error.NONE)
-    programs = [work.compiled.program.ljust(-(-len(work.compiled.program) // BYTES) * BYTES, b"\0") + code
-                for code in spoilt(work, 400)]  # fmt: skip
-    entry = len(programs[0]) - 2 * BYTES
-
-    def jobs(watchdog: int) -> list[Job]:
-        return [Job(entry, image, 4 * LINE, memory=(code, weights), watchdog=watchdog) for code in programs]
-
-    rtl = [Error(result.error) for result in harness(work.p).run(jobs(3000), program=b"", weights=b"")]
-    found = []
-    for job in jobs(1):  # an instruction that may run would take longer
-        result = c_simulation(work.p).run([job], program=b"", weights=b"")[0]
-        found.append(Error(result.error))
+    late = (Error.WATCHDOG, Error.NONE)
+    rtl = [Error(result.error) for result in harness(small().p).run(spoilt_jobs(3000), program=b"", weights=b"")]
+    found = [Error(error) for error, _ in refused(c_simulation(small().p))]
     assert [ours if ours not in late else "runs" for ours in found] == [
         theirs if theirs not in late else "runs" for theirs in rtl
     ]
-    refused = {code for code in found if code not in late}
-    assert refused >= {Error.FIELD, Error.OPCODE, Error.PROGRAM_RANGE, Error.OUTPUT_RANGE, Error.INPUT_RANGE,
+    errors = {code for code in found if code not in late}
+    assert errors >= {Error.FIELD, Error.OPCODE, Error.PROGRAM_RANGE, Error.OUTPUT_RANGE, Error.INPUT_RANGE,
                        Error.NOT_FETCHED}  # fmt: skip

@@ -1,12 +1,10 @@
-"""The lint accepts a kernel in order and finds each mistake made in it; the sources are in order."""
+"""The lint accepts a kernel in order and finds each mistake made in it; for the sources, see test_kernels.py."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-
-from hwgen.common.templates import templates
 
 pytest.importorskip("clang", reason="needs libclang: pip install hwgen[dev]")
 
@@ -140,10 +138,3 @@ def test_what_is_for_simulation_only_may_be_anything(tmp_path: Path) -> None:
     block = "\n#ifndef __SYNTHESIS__\nwhile (count > 3) count--;\n#pragma HLS nonsense\n#endif\n"
     mistaken(tmp_path, TABLE, f"{TABLE} // float x; while (1);{block}/*\n#pragma HLS nonsense\n*/\n")
     assert lint(tmp_path) == []
-
-
-def test_the_sources_are_in_order() -> None:
-    sources = templates() / "hls/src"
-    if list(sources.glob("*.j2")):
-        pytest.skip("completed by rendering: the lint of a rendered directory is a test of its own")
-    assert lint(sources) == []

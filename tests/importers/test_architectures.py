@@ -9,7 +9,7 @@ from tests.importers.timm_models import timm
 
 
 def test_architectures_are_those_of_timm() -> None:
-    activations = {"GELU": "gelu", "GELUTanh": "gelu_tanh"}
+    activations = {"GELU": "gelu", "GELUTanh": "gelu_tanh", "QuickGELU": "quick_gelu"}
     for name, known in ARCHITECTURES.items():
         with torch.device("meta"):
             model = timm.create_model(name, pretrained=False, depth=1)

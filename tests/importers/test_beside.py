@@ -189,7 +189,7 @@ def test_rms_norm(tmp_path: Path) -> None:
     path = saved(vit(norm_layer=timm.layers.RmsNorm), tmp_path)
     assert message(path, told()) == (
         "DIR/model.pth: blocks.0.norm1.bias\n  expected: float [128], the bias of a LayerNorm\n"
-        "  found:    no such tensor, as of an RMSNorm, which is not supported yet\n"
+        "  found:    no such tensor, as of an RMSNorm, for which the machine has no operator\n"
         "  mend:     if it is a LayerNorm without bias, save zeros by this name"
     )
     last = vit()
@@ -197,25 +197,27 @@ def test_rms_norm(tmp_path: Path) -> None:
     assert message(saved(last, tmp_path), told()).startswith("DIR/model.pth: norm.bias\n")
     path = saved(vit(), tmp_path, TIMM | {"model_args": {"norm_layer": "rmsnorm"}})
     assert message(path, told()) == (
-        "DIR/config.json: model_args.norm_layer\n  expected: layernorm\n  found:    'rmsnorm'\n"
-        "  mend:     other norms, as RMSNorm, are not supported yet"
+        "DIR/config.json: model_args.norm_layer\n"
+        "  expected: a network without other norms than LayerNorm, as RMSNorm: the machine has no operator for that\n"
+        "  found:    'rmsnorm'\n  mend:     this variant is not supported; docs/importing.md lists what is"
     )
 
 
 @pytest.mark.parametrize(
-    ("change", "key", "found"),
+    ("change", "key", "others", "found"),
     [
-        ({"architecture": "vit_base_patch16_rpn_224"}, "architecture", "'vit_base_patch16_rpn_224'"),
-        ({"model_args": {"block_fn": "ResPostBlock"}}, "model_args.block_fn", "'ResPostBlock'"),
+        ({"architecture": "vit_base_patch16_rpn_224"}, "architecture", "", "'vit_base_patch16_rpn_224'"),
+        ({"model_args": {"block_fn": "ResPostBlock"}}, "model_args.block_fn", " or other blocks", "'ResPostBlock'"),
     ],
 )
-def test_post_norm_blocks(tmp_path: Path, change: dict[str, Any], key: str, found: str) -> None:
+def test_post_norm_blocks(tmp_path: Path, change: dict[str, Any], key: str, others: str, found: str) -> None:
     """Their tensors have the names of those with the norms in front: only the file tells."""
     model = vit(block_fn=timm.models.vision_transformer.ResPostBlock)
     assert model.state_dict().keys() == vit().state_dict().keys()
     assert message(saved(model, tmp_path, TIMM | change), told()) == (
-        f"DIR/config.json: {key}\n  expected: blocks with the norms in front of attention and MLP\n"
-        f"  found:    {found}\n  mend:     post-norm and other blocks are not supported yet"
+        f"DIR/config.json: {key}\n  expected: a network without norms behind attention and MLP{others}: "
+        "the machine has no operator for that\n"
+        f"  found:    {found}\n  mend:     this variant is not supported; docs/importing.md lists what is"
     )
 
 

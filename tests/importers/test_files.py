@@ -201,12 +201,13 @@ def test_both_with_and_without_a_prefix(tmp_path: Path) -> None:
 def test_unknown_names(tmp_path: Path) -> None:
     path = save(tmp_path / "model.pth", {name: torch.zeros(1) for name in "abcde"})
     assert message(path) == (
-        "DIR/model.pth\n  expected: the tensor names of edge-moe, hwgen, m3vit, timm\n"
+        "DIR/model.pth\n  expected: the tensor names of dino, dinov2, edge-moe, huggingface, hwgen, ibot, jax, "
+        "lucidrains, m3vit, mae, mocov3, timm, torchvision\n"
         "  found:    a, b, c and 2 more\n"
         "  mend:     if it is one of these, its tensors were renamed: name the format with --format"
     )
     with pytest.raises(
-        HwgenError, match=r"format\n  expected: one of auto, timm, m3vit, edge-moe, .*\n  found:    'tim'"
+        HwgenError, match=r"format\n  expected: one of auto, m3vit, mae, .*, timm, huggingface, .*\n  found:    'tim'"
     ):
         load(path, "tim")
 

@@ -18,6 +18,7 @@ from tests.importers.timm_models import distilled, intermediates, pixels, timm, 
 
 
 def saved(model: Any, directory: Path) -> Path:
+    directory.mkdir(exist_ok=True)
     path = directory / "model.pth"
     torch.save(model.state_dict(), path)
     return path
@@ -156,6 +157,20 @@ def test_register_tokens(tmp_path: Path, changes: dict[str, Any]) -> None:
     assert_same(imported, model)
 
 
+@pytest.mark.parametrize("changes", [{}, {"no_embed_class": True}, {"class_token": False, "global_pool": "avg"}])
+@pytest.mark.parametrize("size", [(48, 40), (16, 24)])
+def test_another_image_size(tmp_path: Path, changes: dict[str, Any], size: tuple[int, int]) -> None:
+    """Positions are resampled as timm does when it is given the size."""
+    path = saved(vit(**changes), tmp_path)
+    model = vit(**changes)
+    model.set_input_size(img_size=size)
+    asked = ImageSize(height=size[0], width=size[1])
+    imported = load(path, overrides=told(image_size=asked, pooling=changes.get("global_pool", "token")))
+    grid = f"{size[0] // 8}x{size[1] // 8}"
+    assert f"positions of 4x4 patches resampled to {grid}, as timm does (bicubic, antialias)" in imported.notes
+    assert_same(imported, model)
+
+
 def test_no_head(tmp_path: Path) -> None:
     model = vit(num_classes=0)
     imported = load(saved(model, tmp_path), overrides=told(pooling=None))
@@ -203,14 +218,28 @@ def message(path: Path, overrides: Overrides | None = None) -> str:
 
 
 @pytest.mark.parametrize(
-    ("changes", "tensor"),
+    ("changes", "tensor", "operator"),
     [
-        ({"mlp_layer": timm.layers.SwiGLU}, "blocks.0.mlp.fc1_g.weight"),
+        ({"mlp_layer": timm.layers.SwiGLU}, "blocks.0.mlp.fc1_g.weight", "a gated MLP (SwiGLU)"),
+        ({"mlp_layer": timm.layers.GluMlp}, "blocks.0.mlp.fc1.weight", "a gated MLP (SwiGLU)"),
+        (
+            {"block_fn": timm.models.vision_transformer.ParallelThingsBlock}, "blocks.0.attns.0.attn.proj.weight",
+            "attention and MLP side by side",
+        ),
+        (
+            {"block_fn": timm.models.vision_transformer.ParallelScalingBlock}, "blocks.0.in_proj.weight",
+            "attention and MLP side by side",
+        ),
+        ({"scale_attn_norm": True}, "blocks.0.attn.norm.weight", "a norm inside attention or MLP"),
+        ({"embed_norm_layer": torch.nn.LayerNorm}, "patch_embed.norm.weight", "a norm inside the patch embedding"),
     ],
-)
-def test_other_variants_are_refused_by_tensor(tmp_path: Path, changes: dict[str, Any], tensor: str) -> None:
+)  # fmt: skip
+def test_other_variants_are_refused_by_tensor(
+    tmp_path: Path, changes: dict[str, Any], tensor: str, operator: str
+) -> None:
     text = message(saved(vit(**changes), tmp_path))
-    assert text.startswith(f"FILE: {tensor}\n  expected: only tensors of a plain Vision Transformer of timm\n"), text
+    expected = f"a network without {operator}: the machine has no operator for that"
+    assert text.startswith(f"FILE: {tensor}\n  expected: {expected}\n  found:    a tensor ["), text
     assert text.endswith("mend:     this variant is not supported; docs/importing.md lists what is")
 
 
@@ -227,8 +256,14 @@ def test_what_the_checkpoint_does_not_tell_is_asked_for(tmp_path: Path) -> None:
 
 def test_overrides_that_do_not_fit(tmp_path: Path) -> None:
     path = saved(vit(), tmp_path)
-    size = told(image_size=ImageSize(height=32, width=40))
-    assert message(path, size).endswith("image_size\n  expected: a size of 16 patches of 8x8\n  found:    32x40")
+    size = told(image_size=ImageSize(height=32, width=41))
+    assert message(path, size).endswith("image_size\n  expected: a multiple of the patches, 8x8\n  found:    32x41")
+    other = saved(vit(img_size=(24, 56)), tmp_path / "other")
+    size = told(image_size=ImageSize(height=32, width=32))
+    assert message(other, size).endswith(
+        "image_size\n  expected: a size of 21 patches of 8x8, as they make no square that could be resampled\n"
+        "  found:    32x32"
+    )
     assert message(path, told(heads=3)).endswith("heads\n  expected: heads * head_dim = 128\n  found:    3 * 42")
     assert message(path, told(normalize=Normalize(mean=[1.0], std=[1.0] * 3))).endswith(
         "normalize.mean\n  expected: 3 number(s), one per image channel\n  found:    [1.0]"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from golden.mlp import joined
 from golden.model import Golden
 from hwgen.common.strict_yaml import read_yaml
 from hwgen.network.description import Description, parse_model
@@ -62,6 +63,10 @@ def decibels(network: FloatModel, description: Description, images: np.ndarray, 
         if name not in wanted or not isinstance(found.get(name), np.ndarray):
             continue
         exact, codes = np.concatenate(wanted[name]), found[name]
+        layer, _, kind = name.rpartition(".")
+        windows = description.tensors.get(f"{layer}.mlp.activation.windows")
+        if kind == "hidden" and windows is not None:
+            codes = joined(codes, windows)
         if exact.shape == codes.shape:
             noise = codes * grid.step + grid.centre - exact
             result[name] = 10 * float(np.log10((exact**2).sum() / (noise**2).sum()))

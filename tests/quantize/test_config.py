@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
+from hwgen.cli import options
 from hwgen.common.errors import HwgenError
+from hwgen.importers import FORMATS
 from hwgen.quantize import quantize
+from hwgen.quantize.config import ImportConfig
 from tests.quantize.helpers import MEAN, MOE, write_random_network
 
 
@@ -37,3 +40,11 @@ def test_errors_name_file_key_and_mend(tmp_path: Path) -> None:
         tmp_path, {"moe": {"top_k": 6, "gate": "softmax_topk"}}
     )
     assert "DIR/float.npz: images\n  expected: an array `images`" in broken(tmp_path, {"calibration": "float.npz"})
+
+
+def test_every_format_can_be_named() -> None:
+    """In a file as on the command line; hwgen's own has another schema."""
+    named = set(get_args(ImportConfig.model_fields["format"].annotation))
+    assert named == set(FORMATS) - {"hwgen"}
+    shown = get_args(options.Format)[1].help
+    assert all(name in shown for name in FORMATS)

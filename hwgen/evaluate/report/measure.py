@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from golden.activation import H_MAX, H_MIN, H_STEPS
+from golden.activation import H_MAX, H_MIN, H_STEPS, WINDOW
 from golden.linear import Linear
+from golden.mlp import joined
 from golden.model import Golden
 from hwgen.evaluate.quality import metrics, task_labels
 from hwgen.evaluate.report.result import Report
@@ -82,7 +83,7 @@ class _Comparison:
         number = self.model.tasks.index(task)
         for name, value in taps.items():
             if name in self.grids and ".expert." not in name:
-                self._see(task, name, value, self._rows(task, value, run[name]))
+                self._see(task, name, value, self._rows(task, value, self._whole(name, run[name])))
         for index, layer in enumerate(self.model.layers):
             name = f"layers.{index}"
             if isinstance(layer.mlp, MoeMlp):
@@ -106,7 +107,20 @@ class _Comparison:
         if kind == "output" and task.head == "none" and task.norm:
             kind = "norm"
         grid = PRE if kind == "pre" else self.grids[name]
-        self.tensors[task.name].setdefault(name, Tensor(grid, LIMITS[kind])).see(wanted, codes)
+        low, high = LIMITS[kind]
+        windows = self._windows(name)
+        limits = (low, high) if windows is None else (low, high + (windows.astype(int) - 1) * WINDOW)
+        self.tensors[task.name].setdefault(name, Tensor(grid, limits)).see(wanted, codes)
+
+    def _windows(self, name: str) -> np.ndarray | None:
+        """Of the channels of a dense layer's hidden activations, if any has more than one."""
+        layer, _, kind = name.rpartition(".")
+        return self.description.tensors.get(f"{layer}.mlp.activation.windows") if kind == "hidden" else None
+
+    def _whole(self, name: str, codes: np.ndarray) -> np.ndarray:
+        """Codes with the windows of each channel in one."""
+        windows = self._windows(name)
+        return codes if windows is None else joined(codes, windows)
 
     def _pre(self, task: Task, name: str, wanted: np.ndarray, mlp: str, inputs: np.ndarray) -> None:
         """Pre-activations of an MLP's codes `inputs`. Below the smallest code nothing is lost: the function is zero."""

@@ -31,7 +31,7 @@ class Tensor:
     """Sums over all values seen of a tensor whose codes, within `limits`, stand for code·step + centre."""
 
     grid: Grid
-    limits: tuple[int, int]
+    limits: tuple[int, int | np.ndarray]  #: the upper one may be of each channel
     signal: float = 0.0
     noise: float = 0.0
     values: int = 0

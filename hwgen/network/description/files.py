@@ -74,6 +74,9 @@ def save(description: Description, directory: Path | str) -> Path:
     for key in ("weight_bits", "distillation_token", "register_tokens", "norm_pre", "qk_norm"):
         if not document[key]:
             del document[key]
+    for layer in document["layers"]:
+        if layer["mlp"].get("windows") == 1:
+            del layer["mlp"]["windows"]
     text = dump_yaml(document)
     arrays = {name: np.ascontiguousarray(description.tensors[name]) for name in sorted(description.tensors)}
     try:

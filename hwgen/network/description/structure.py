@@ -16,6 +16,8 @@ MAX_DIM = 2047
 MAX_INPUTS = 65535
 #: Largest number of tokens: ⌊2^24 / Σp⌋ must not become zero.
 MAX_TOKENS = 65535
+#: Windows of a hidden channel: the zero point of the last one has twelve bits.
+MAX_WINDOWS = 4
 #: Most register tokens.
 MAX_REGISTERS = 64
 #: How far the residual stream's fraction bits may fall at an addition.
@@ -50,11 +52,12 @@ class Patch(Strict):
 
 
 class DenseMlp(Strict):
-    """fc2(activation(fc1(y)))."""
+    """fc2(activation(fc1(y))). Channels of the activation may have several windows of codes, one above the other."""
 
     kind: Literal["dense"]
     hidden: Count
     activation: Activation = "gelu"
+    windows: Annotated[int, Field(ge=1, le=MAX_WINDOWS)] = 1
 
 
 class MoeMlp(Strict):

@@ -8,13 +8,14 @@ from amaranth import Cat, Const, Elaboratable, Module, Mux, Shape, Signal, Value
 from amaranth.lib import enum, wiring
 from amaranth.lib.wiring import In, Out
 
+from hwgen.machine.isa import BY_NAME
 from hwgen.machine.tables import ACTIVATION_ENTRIES
 from hwgen.rtl.common.ports import OPERAND_BITS, word_write
 from hwgen.rtl.common.ram import Ram
 
 __all__ = ["Mode", "PostProcess", "requantized_row"]
 
-ACC, MULT, SHIFT, FACTOR, OUT, ACT_SHIFT = 32, 16, 6, 17, 24, 5
+ACC, MULT, SHIFT, FACTOR, OUT, ACT_SHIFT, ACT_ZERO = 32, 16, 6, 17, 24, 5, BY_NAME["act_zero"].bits
 
 #: Split of the 33-bit sum, so that both halves' products fit 18 x 18 signed multipliers.
 LOW = 17
@@ -145,8 +146,8 @@ class _Lane(Elaboratable):
 
         # The sum of what has one bit more than the zero point is right where that is all of the value; the low bit,
         # added to a one, carries: it rounds.
-        near, beyond = shifted[: OPERAND_BITS + 2].as_signed(), shifted[OPERAND_BITS + 1 :]
-        doubled = Signal(signed(OPERAND_BITS + 3))
+        near, beyond = shifted[: ACT_ZERO + 2].as_signed(), shifted[ACT_ZERO + 1 :]
+        doubled = Signal(signed(ACT_ZERO + 3))
         m.d.comb += doubled.eq(near + Cat(1, common["act_zero"]).as_signed())
         g_sum = doubled[1:]
         far, negative = Signal(), Signal()
@@ -166,7 +167,7 @@ def requantized_row(*, c: int) -> wiring.Signature:
     """A row's C sums and what is to be done with them; vectors are flat, channel 0 lowest."""
     vectors = {"acc": Out(c * ACC), "bias": Out(c * ACC), "mult": Out(c * MULT), "shift": Out(c * SHIFT)}
     factor = {"use_factor": Out(1), "factor": Out(FACTOR)}
-    act = {"act_mult": Out(MULT), "act_shift": Out(ACT_SHIFT), "act_zero": Out(OPERAND_BITS)}
+    act = {"act_mult": Out(MULT), "act_shift": Out(ACT_SHIFT), "act_zero": Out(ACT_ZERO)}
     return wiring.Signature({"valid": Out(1), "mode": Out(Mode)} | vectors | factor | act)
 
 

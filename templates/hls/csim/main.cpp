@@ -89,12 +89,11 @@ void randomize_memories(unsigned seed) {
     for (auto& bank : b.keys) for (auto& part : bank) for (auto& word : part) randomize(word, random);
     for (auto& bank : b.values) for (auto& word : bank) randomize(word, random);
     for (auto& bank : b.scores) for (auto& part : bank) for (auto& word : part) randomize(word, random);
-    for (auto& half : b.maxima) for (auto& most : half) most = int(random());
     for (auto& word : b.ring) for (auto& byte : word.byte) byte = std::uint8_t(random());
     for (auto& word : b.logits) randomize(word, random);
     for (auto& entry : b.queue) entry = {random() % MAX_TOKENS, random() >> 15};
     for (auto& count : b.counts) count = random() % MAX_TOKENS;
-    for (auto& word : b.table) randomize(word, random);
+    for (auto& planes : b.table) for (auto& word : planes) randomize(word, random);
     for (auto& lane : b.activation) for (auto& entry : lane) entry = random();
 }
 
@@ -218,6 +217,10 @@ void trips(const char* function, const char* label, std::uint64_t iterations) {
 void outside(std::uint64_t index, int depth) {
     if (violation.empty())
         violation = "word " + std::to_string(index) + " of a memory of " + std::to_string(depth);
+}
+
+void too_soon(std::uint64_t index) {
+    if (violation.empty()) violation = "word " + std::to_string(index) + " is read too soon after it was written";
 }
 
 void executed(int index) {

@@ -9,7 +9,7 @@ namespace hwgen {
 struct Rescale {
     ap_uint<16> mult;
     ap_uint<5> shift;
-    Operand zero;
+    ap_int<12> zero;
 };
 
 // h in steps of 2^-7; `table`: a lane's copy.

@@ -45,12 +45,37 @@ lanes:
     return dot;
 }
 
+Accumulators row_of(const Accumulator row[C]) {
+#pragma HLS inline
+    Accumulators out;
+columns:
+    for (int c = 0; c < C; c++) {
+#pragma HLS unroll
+        out.lane[c] = row[c];
+    }
+    return out;
+}
+
+void shift(Accumulator shadow[T][C]) {
+#pragma HLS inline
+rows:
+    for (int t = 0; t < T - 1; t++) {
+#pragma HLS unroll
+    columns:
+        for (int c = 0; c < C; c++) {
+#pragma HLS unroll
+            shadow[t][c] = shadow[t + 1][c];
+        }
+    }
+}
+
 }  // namespace
 
-void array(Count steps, stream<Step>& in, stream<Accumulators>& rows) {
-    Accumulators accumulator[T], shadow[T];
-#pragma HLS array_partition variable=accumulator dim=1 type=complete
-#pragma HLS array_partition variable=shadow dim=1 type=complete
+void array(const Pass& pass, stream<Step>& in, stream<Accumulators>& rows) {
+    const Count steps = pass.steps;
+    Accumulator accumulator[T][C], shadow[T][C];
+#pragma HLS array_partition variable=accumulator dim=0 type=complete
+#pragma HLS array_partition variable=shadow dim=0 type=complete
     ap_uint<8> pending = 0;  // rows that have not left
     HWGEN_TRIPS("array", "steps", steps);
 steps:
@@ -59,12 +84,8 @@ steps:
 #pragma HLS loop_tripcount min=64 max=1000000
         const Step step = in.read();
         if (pending != 0) {
-            rows.write(shadow[0]);
-        shift:
-            for (int t = 0; t < T - 1; t++) {
-#pragma HLS unroll
-                shadow[t] = shadow[t + 1];
-            }
+            rows.write(row_of(shadow[0]));
+            shift(shadow);
             pending--;
         }
         if (step.valid) {
@@ -84,7 +105,7 @@ steps:
                 both:
                     for (int side = 0; side < 2; side++) {
 #pragma HLS unroll
-                        Accumulator& sum = accumulator[t + side].lane[c];
+                        Accumulator& sum = accumulator[t + side][c];
                         sum = (step.first ? Accumulator(0) : sum) + dot[side];
                     }
                 }
@@ -94,7 +115,11 @@ steps:
         capture:
             for (int t = 0; t < T; t++) {
 #pragma HLS unroll
-                shadow[t] = accumulator[t];
+            captured:
+                for (int c = 0; c < C; c++) {
+#pragma HLS unroll
+                    shadow[t][c] = accumulator[t][c];
+                }
             }
             pending = T;
         }
@@ -102,7 +127,10 @@ steps:
 rest:
     for (int t = 0; t < T; t++) {
 #pragma HLS pipeline II=1
-        if (t < pending) rows.write(shadow[t]);
+        if (t < pending) {
+            rows.write(row_of(shadow[0]));
+            shift(shadow);
+        }
     }
 }
 

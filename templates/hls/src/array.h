@@ -1,6 +1,7 @@
 // The one compute unit: T x C dot products of K lanes a step.
 #pragma once
 
+#include "pass.h"
 #include "postprocess.h"
 #include "types.h"
 
@@ -13,7 +14,7 @@ struct Step {
     bool valid, first, last;
 };
 
-// `steps` steps; after each `last` one the T rows of accumulators leave one by one, while the next steps go on.
-void array(Count steps, stream<Step>& in, stream<Accumulators>& rows);
+// A pass's steps; after each `last` one the T rows of accumulators leave one by one, while the next steps go on.
+void array(const Pass& pass, stream<Step>& in, stream<Accumulators>& rows);
 
 }  // namespace hwgen

@@ -12,7 +12,6 @@ struct Buffers {
     KeyBuffer keys;
     ValueBuffer values;
     ScoreBuffer scores;
-    Maxima maxima;
     Ring ring;
     LogitBuffer logits;
     Queue queue;

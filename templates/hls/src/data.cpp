@@ -14,15 +14,15 @@ Count beats_of(ap_uint<32> bytes) {
     return ap_uint<33>(bytes + (DATA_BYTES - 1)) / DATA_BYTES;
 }
 
-void read_beats(const DataBeat* gmem1, std::uint64_t address, ap_uint<32> bytes, stream<DataBeat>& beats) {
-    const Count count = beats_of(bytes);
-    const std::uint64_t first = address / DATA_BYTES;
+// Counters of plain integers: bursts are found in those.
+void read_beats(const DataBeat* gmem1, std::uint64_t address, const Instruction& f, stream<DataBeat>& beats) {
+    const std::uint64_t count = beats_of(f.bytes()).to_uint64(), first = address / DATA_BYTES;
     HWGEN_TRIPS("data", "read", count);
 beats:
-    for (Count i = 0; i < count; i++) {
+    for (std::uint64_t i = 0; i < count; i++) {
 #pragma HLS pipeline II=1
 #pragma HLS loop_tripcount min=1 max=10000
-        beats.write(gmem1[first + i.to_uint64()]);
+        beats.write(gmem1[first + i]);
     }
 }
 
@@ -120,7 +120,7 @@ load:
         if (unit == WORD_UNITS) {
             unit = 0;
             if (f.dest() == TO_X) x[within<X_DEPTH>(address)] = word;
-            else table[within<TABLE_DEPTH>(address)] = word;
+            else table[within<TABLE_DEPTH>(address) / 4][address % 4] = word;
             address++;
         }
     }
@@ -145,7 +145,7 @@ void load_words(const DataBeat* gmem1, std::uint64_t address, const Instruction&
 #pragma HLS dataflow
     stream<DataBeat> beats("load beats");
 #pragma HLS stream variable=beats type=fifo depth=64
-    read_beats(gmem1, address, f.bytes(), beats);
+    read_beats(gmem1, address, f, beats);
     unload(f, beats, x, table);
 }
 
@@ -153,7 +153,7 @@ void load_activation(const DataBeat* gmem1, std::uint64_t address, const Instruc
 #pragma HLS dataflow
     stream<DataBeat> beats("activation beats");
 #pragma HLS stream variable=beats type=fifo depth=64
-    read_beats(gmem1, address, f.bytes(), beats);
+    read_beats(gmem1, address, f, beats);
     unload_activation(beats, activation);
 }
 
@@ -212,27 +212,26 @@ store:
     }
 }
 
-void write_beats(DataBeat* gmem1, std::uint64_t address, ap_uint<32> bytes, stream<DataBeat>& beats) {
-    const Count count = bytes / DATA_BYTES;
-    const int rest = (bytes % DATA_BYTES).to_int();
-    const std::uint64_t first = address / DATA_BYTES;
+void write_beats(DataBeat* gmem1, std::uint64_t address, const Instruction& f, stream<DataBeat>& beats) {
+    const std::uint64_t count = ap_uint<32>(f.bytes() / DATA_BYTES).to_uint64(), first = address / DATA_BYTES;
+    const int rest = (f.bytes() % DATA_BYTES).to_int();
     HWGEN_TRIPS("data", "write", count);
 beats:
-    for (Count i = 0; i < count; i++) {
+    for (std::uint64_t i = 0; i < count; i++) {
 #pragma HLS pipeline II=1
 #pragma HLS loop_tripcount min=0 max=10000
-        gmem1[first + i.to_uint64()] = beats.read();
+        gmem1[first + i] = beats.read();
     }
     // There are no strobes here: what lies behind the last bytes is read and written back.
     if (rest != 0) {
         const DataBeat last = beats.read();
-        DataBeat merged = gmem1[first + count.to_uint64()];
+        DataBeat merged = gmem1[first + count];
     bytes:
         for (int i = 0; i < DATA_BYTES; i++) {
 #pragma HLS unroll
             if (i < rest) merged.byte[i] = last.byte[i];
         }
-        gmem1[first + count.to_uint64()] = merged;
+        gmem1[first + count] = merged;
     }
 }
 
@@ -255,7 +254,7 @@ void image(const DataBeat* gmem1, std::uint64_t address, const Instruction& f, R
 #pragma HLS dataflow
     stream<DataBeat> beats("image beats");
 #pragma HLS stream variable=beats type=fifo depth=64
-    read_beats(gmem1, address, f.bytes(), beats);
+    read_beats(gmem1, address, f, beats);
     place(f, beats, y);
 }
 
@@ -270,7 +269,7 @@ void store(DataBeat* gmem1, std::uint64_t address, const Instruction& f, const X
     stream<DataBeat> beats("store beats");
 #pragma HLS stream variable=beats type=fifo depth=64
     collect(f, x, y, beats);
-    write_beats(gmem1, address, f.bytes(), beats);
+    write_beats(gmem1, address, f, beats);
 }
 
 }  // namespace hwgen

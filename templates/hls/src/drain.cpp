@@ -16,22 +16,32 @@ Mode mode_of(const Instruction& f) {
     }
 }
 
+// Words are written as a whole: lane by lane would be to read the word, to change it and to write it back.
+template <class Word, int LANES = C>
+Word lanes_of(const Logit out[C]) {
+#pragma HLS inline
+    Word word;
+lanes:
+    for (int c = 0; c < LANES; c++) {
+#pragma HLS unroll
+        word.lane[c] = out[c];
+    }
+    return word;
+}
+
 // A C-word of a row, as a banked buffer has it.
 template <int BANKS, int DEPTH, class Word>
 void put(Word (&buffer)[BANKS][PARTS][DEPTH], Address base, Address stride, Row row, Address word, const Logit out[C]) {
 #pragma HLS inline
     const Address address = within<DEPTH>(Address(base + row / BANKS * stride + word / PARTS));
-lanes:
-    for (int c = 0; c < C; c++) {
-#pragma HLS unroll
-        buffer[(row % BANKS).to_uint()][(word % PARTS).to_uint()][address].lane[c] = out[c];
-    }
+    buffer[(row % BANKS).to_uint()][(word % PARTS).to_uint()][address] = lanes_of<Word>(out);
 }
 
-void put_stream(const Instruction& f, XBuffer& x, Row row, Address word, const Logit out[C]) {
+void put_stream(const Instruction& f, XBuffer& x, Row row, Address word, const Logit out[C], Count i, Apart& apart) {
 #pragma HLS inline
     const Address address = within<X_DEPTH>(Address(f.d_base() + row * f.d_stride() + word));
     const StreamWord old = x[address];
+    apart.read(i, address);
     StreamWord sum;
 lanes:
     for (int c = 0; c < C; c++) {
@@ -40,6 +50,7 @@ lanes:
         sum.lane[c] = f.dest() == TO_X_ADD ? saturate<16>(added) : Stream(out[c]);
     }
     x[address] = sum;
+    apart.written(i, address);
 }
 
 void matmul(const Pass& pass, const Section& s, stream<Accumulators>& rows, stream<Parameters>& parameters,
@@ -51,16 +62,18 @@ void matmul(const Pass& pass, const Section& s, stream<Accumulators>& rows, stre
     Requantization r;
     r.mode = mode_of(f);
     r.use_factor = f.scatter();
-    r.activation = {f.act_mult(), f.act_shift(), Operand(f.act_zero())};
+    r.activation = {f.act_mult(), f.act_shift(), ap_int<12>(f.act_zero())};
     Parameters p;
     Row row = row_first;
     ap_uint<16> place = 0, tile = 0;  // of the row in its tile of all rows; output tile
     const ap_uint<16> height = s.row_tiles * T;
+    Apart apart;
     HWGEN_TRIPS("drain", "matmul", count);
 matmul:
     for (Count i = 0; i < count; i++) {
 #pragma HLS pipeline II=1
 #pragma HLS loop_tripcount min=8 max=100000
+// Each word of X is written once, as a token is at most once in a queue.
 #pragma HLS dependence variable=x type=inter dependent=false
         if (place == 0) p = parameters.read();
         const Accumulators sums = rows.read();
@@ -79,23 +92,15 @@ matmul:
                 case TO_V: {
                     const Address address =
                         within<V_DEPTH>(Address(f.d_base() + target / K * f.d_stride() + word));
-                value_lanes:
-                    for (int c = 0; c < C; c++) {
-#pragma HLS unroll
-                        values[(target % K).to_uint()][address].lane[c] = out[c];
-                    }
+                    values[(target % K).to_uint()][address] = lanes_of<ByteWord>(out);
                     break;
                 }
                 case TO_LOGITS: {
                     const int address = within<LOGIT_DEPTH>((target * GATE_STRIDE + word).to_int());
-                logit_lanes:
-                    for (int c = 0; c < GATE_LANES; c++) {
-#pragma HLS unroll
-                        logits[address].lane[c] = out[c];
-                    }
+                    logits[address] = lanes_of<LogitWord, GATE_LANES>(out);
                     break;
                 }
-                default: put_stream(f, x, target, word, out);
+                default: put_stream(f, x, target, word, out, i, apart);
             }
         }
         row++;
@@ -125,8 +130,8 @@ parameters:
     }
     ap_uint<8> t = 0;
     Address tile = 0;
-    Stream most[T];
-#pragma HLS array_partition variable=most dim=1 type=complete
+    Maxima found;
+#pragma HLS array_partition variable=found.row dim=1 type=complete
     HWGEN_TRIPS("drain", "scores", count);
 scores:
     for (Count i = 0; i < count; i++) {
@@ -135,23 +140,23 @@ scores:
         Logit out[C];
         postprocess(rows.read(), p, r, table, out);
         const Address address = within<SCORE_DEPTH>(Address(ap_uint<16>(tile / PARTS) * 2 + s.half));
-        Stream maximum = tile == 0 ? Stream(-32768) : most[t];
+        Stream most = -32768;  // of this word alone, as the next one waits for the row's
     lanes:
         for (int c = 0; c < C; c++) {
 #pragma HLS unroll
             const Row key = tile * C + c;
             const Stream score = out[c];
-            scores[t][(tile % PARTS).to_uint()][address].lane[c] = score;
-            if (key >= first_key && key < end_key && score > maximum) maximum = score;
+            if (key >= first_key && key < end_key && score > most) most = score;
         }
-        most[t] = maximum;
-        maxima[s.half][t] = maximum;
+        scores[t][(tile % PARTS).to_uint()][address] = lanes_of<StreamWord>(out);
+        if (tile == 0 || most > found.row[t]) found.row[t] = most;
         t++;
         if (t == T) {
             t = 0;
             tile++;
         }
     }
+    maxima = found;
 }
 
 void context_of(const Pass& pass, const Section& s, stream<Accumulators>& rows, stream<Sums>& sums,
@@ -170,6 +175,7 @@ parameters:
     Factor factor[T];
 #pragma HLS array_partition variable=factor dim=1 type=complete
     Sums total;
+#pragma HLS array_partition variable=total.row dim=1 type=complete
     ap_uint<8> t = 0;
     Address tile = 0;
     HWGEN_TRIPS("drain", "context", count);

@@ -54,15 +54,15 @@ Count larger_of(Count a, Count b) {
 }
 
 // The five processes. Y, H and the scores are read by `issue` and written by `drain`, never the same words in one pass:
-// a MATMUL's destination is not its source, and a query tile's scores lie in the other half.
-void run_pass(HWGEN_WEIGHT_PARAMETERS, const Pass& pass, Buffers& b) {
+// a MATMUL's destination is not its source, and a query tile's scores lie in the other half. `before`: the maxima that
+// the pass before has found.
+void run_pass(HWGEN_WEIGHT_PARAMETERS, const Pass& pass, const Maxima& before, Maxima& maxima, Buffers& b) {
 #pragma HLS dataflow
 #pragma HLS stream variable=b.y type=unsync
 #pragma HLS stream variable=b.h type=unsync
 #pragma HLS stream variable=b.keys type=unsync
 #pragma HLS stream variable=b.values type=unsync
 #pragma HLS stream variable=b.scores type=unsync
-#pragma HLS stream variable=b.maxima type=unsync
     stream<PortsBeat> beats("beats");
     stream<RingWord> words("words");
     stream<Step> steps("steps");
@@ -72,16 +72,16 @@ void run_pass(HWGEN_WEIGHT_PARAMETERS, const Pass& pass, Buffers& b) {
 #pragma HLS stream variable=beats type=fifo depth=64
 #pragma HLS stream variable=words type=fifo depth=8
 #pragma HLS stream variable=steps type=fifo depth=4
-#pragma HLS stream variable=parameters type=fifo depth=2
 #pragma HLS stream variable=sums type=fifo depth=2
 #pragma HLS stream variable=rows type=fifo depth=32
-    const Count count = row_iterations(pass.section[0]) +
-                        (pass.sections > 1 ? row_iterations(pass.section[1]) : Count(0));
+// A pipeline that waits for its input delivers nothing that is still in it: the array gives up a tile's rows, and `drain`
+// takes its parameters, only after as many more steps as the pipelines are deep. They must not wait for parameters.
+#pragma HLS stream variable=parameters type=fifo depth=16
     read_weights(HWGEN_WEIGHT_ARGUMENTS, pass.command, beats);
     widen(pass.command, beats, words);
-    issue(pass, b.y, b.h, b.keys, b.values, b.scores, b.maxima, b.ring, words, steps, parameters, sums);
-    array(count, steps, rows);
-    drain(pass, rows, parameters, sums, b.activation, b.queue, b.x, b.y, b.h, b.keys, b.values, b.scores, b.maxima,
+    issue(pass, b.y, b.h, b.keys, b.values, b.scores, before, b.ring, words, steps, parameters, sums);
+    array(pass, steps, rows);
+    drain(pass, rows, parameters, sums, b.activation, b.queue, b.x, b.y, b.h, b.keys, b.values, b.scores, maxima,
           b.logits);
 }
 
@@ -118,6 +118,12 @@ void engine(HWGEN_WEIGHT_PARAMETERS, const std::uint64_t shares[WEIGHT_PORTS], c
     const ap_uint<17> words = f.k_steps() + PARAM_WORDS;
     if (row_end <= row_begin) return;  // an empty queue
     const Row passes = attention ? Row(tiles + 1) : Row(1);
+    Maxima maxima;
+rows:
+    for (int t = 0; t < T; t++) {
+#pragma HLS unroll
+        maxima.row[t] = 0;
+    }
     HWGEN_TRIPS("engine", "passes", passes.to_uint64());
 passes:
     for (Row number = 0; number < passes; number++) {
@@ -143,7 +149,10 @@ passes:
             pass.section[1] = context;
             if (number > 0 && number < tiles) pass.sections = 2;
         }
-        run_pass(HWGEN_WEIGHT_ARGUMENTS, pass, b);
+        pass.steps = row_iterations(pass.section[0]);
+        if (pass.sections > 1) pass.steps += row_iterations(pass.section[1]);
+        const Maxima before = maxima;
+        run_pass(HWGEN_WEIGHT_ARGUMENTS, pass, before, maxima, b);
     }
     if (attention) state.half = state.half ^ (tiles & 1);
     // What was kept and is not any more makes room.

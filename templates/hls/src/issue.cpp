@@ -78,13 +78,14 @@ channels:
 }
 
 // Each of the first row tile's steps takes the next word of the stream, unless it came already; it goes to the ring, too,
-// for the other row tiles. Meanwhile, the next tile's words are taken as they come.
+// for the other row tiles. As soon as a tile's words are all there, the next ones' are taken as they come.
 void matmul(const Pass& pass, const RowBuffer& y, const HBuffer& h, Ring& ring, stream<RingWord>& weights,
             stream<Step>& steps, stream<Parameters>& parameters) {
     const Section& s = pass.section[0];
     const Instruction& f = pass.instruction;
     const Count count = issue_iterations(s);
-    ap_uint<33> taken = 0, tile_first = 0;
+    ap_uint<33> taken = 0, tile_first = 0, tile_end = pass.tile_words;
+    Apart apart;
     ap_uint<33> room = f.keep() ? pass.arriving : ap_uint<33>(WEIGHT_DEPTH);  // words may be taken up to there
     ap_uint<16> step = 0, group = 0;
     Address base = f.a_base();
@@ -96,19 +97,25 @@ matmul:
     for (Count i = 0; i < count; i++) {
 #pragma HLS pipeline II=1
 #pragma HLS loop_tripcount min=9 max=1000000
+// A word of this tile is taken when it is wanted, and wanted again a period later; one of the next tile's is not taken in
+// this one's last cycles.
 #pragma HLS dependence variable=ring type=inter dependent=false
         const bool valid = in_parameters || step < s.steps;
         const ap_uint<33> wanted =
             tile_first + (in_parameters ? ap_uint<17>(parameter_word) : ap_uint<17>(step + PARAM_WORDS));
         const bool next = valid && wanted == taken && taken < pass.arriving;
         const bool row_ends = step + 1 == s.period, tile_ends = row_ends && group + 1 == s.row_tiles;
-        // What is taken now cannot be read at once: not in the last cycles of a tile.
-        const bool ahead = !in_parameters && taken < pass.arriving && taken < room &&
-                           !(group + 1 == s.row_tiles && step + 8 >= s.period) && !weights.empty();
-        RingWord word = ring[ap_uint<20>(pass.ring_first + wanted) & (RING_DEPTH - 1)];
+        const bool ends_soon = group + 1 == s.row_tiles && step + APART >= s.period;
+        const bool ahead = !in_parameters && taken >= tile_end && taken < pass.arriving && taken < room && !ends_soon &&
+                           !weights.empty();
+        const ap_uint<20> from = ap_uint<20>(pass.ring_first + wanted) & (RING_DEPTH - 1);
+        const ap_uint<20> to = ap_uint<20>(pass.ring_first + taken) & (RING_DEPTH - 1);
+        RingWord word = ring[from];
+        if (valid && !next) apart.read(i, from);
         if (next || ahead) {
             const RingWord come = weights.read();
-            ring[ap_uint<20>(pass.ring_first + taken) & (RING_DEPTH - 1)] = come;
+            ring[to] = come;
+            apart.written(i, to);
             if (next) word = come;
             taken++;
         }
@@ -139,7 +146,8 @@ matmul:
                 group = tile_ends ? ap_uint<16>(0) : ap_uint<16>(group + 1);
             }
             if (tile_ends) {
-                tile_first += pass.tile_words;
+                tile_first = tile_end;
+                tile_end += pass.tile_words;
                 if (!f.keep()) room += pass.tile_words;
                 in_parameters = true;
             }
@@ -204,20 +212,26 @@ context:
             Stream score[T][K];
             lanes_of<T, SCORE_DEPTH>(scores, Address(0), slice, score);
             const Address address = within<V_DEPTH>(Address(value_base + tile));
+            ByteWord value[K];
+        words:
+            for (int lane = 0; lane < K; lane++) {
+#pragma HLS unroll
+                value[lane] = values[lane][address];
+            }
         rows:
             for (int t = 0; t < T; t++) {
 #pragma HLS unroll
-                ProbabilitySum sum = out.first ? ProbabilitySum(0) : total.row[t];
+                ProbabilitySum sum = 0;  // of this step alone, as the next one waits for the total
             lanes:
                 for (int lane = 0; lane < K; lane++) {
 #pragma HLS unroll
                     const Row key = step * K + lane;
                     const bool counts = key >= first_key && key < end_key;
-                    const Probability p = probability(score[t][lane], maxima[s.half][t], ap_uint<5>(key - first_key));
+                    const Probability p = probability(score[t][lane], maxima.row[t], ap_uint<5>(key - first_key));
                     out.a[t][lane] = counts ? Operand(p) : Operand(0);
-                    if (counts) sum += p;
+                    sum += counts ? p : Probability(0);
                 }
-                total.row[t] = sum;
+                total.row[t] = (out.first ? ProbabilitySum(0) : total.row[t]) + sum;
             }
         channels:
             for (int c = 0; c < C; c++) {
@@ -225,7 +239,7 @@ context:
             tokens:
                 for (int lane = 0; lane < K; lane++) {
 #pragma HLS unroll
-                    out.b[c][lane] = values[lane][address].lane[c];
+                    out.b[c][lane] = value[lane].lane[c];
                 }
             }
             if (out.last && tile == 0) sums.write(total);

@@ -74,7 +74,7 @@ measure:
 void scale(const Instruction& f, const NormTable& table, stream<StreamWord>& words, stream<Statistics>& statistics,
            RowBuffer& y) {
     const Count count = layernorm_iterations(f);
-    const int first = f.table() ? 4 * TABLE_WORDS : 0;
+    const int first = f.table() ? TABLE_WORDS : 0;
     Statistics s;
     Row row = f.row_begin();
     ap_uint<16> tile = 0;
@@ -85,8 +85,9 @@ scale:
 #pragma HLS loop_tripcount min=24 max=10000
         if (tile == 0) s = statistics.read();
         const StreamWord word = words.read();
-        const int at = first + 4 * tile.to_int();
-        const StreamWord low = table[at], high = table[at + 1], gamma = table[at + 2];
+        const int at = first + tile.to_int();
+        const StreamWord low = table[at][0], high = table[at][1], gamma = table[at][2];
+        OperandWord out;
         const Address address =
             within<Y_DEPTH>(Address(f.d_base() + row / T * f.d_stride() + tile / PARTS));
     lanes:
@@ -97,9 +98,9 @@ scale:
             const ap_int<18> value = f.statistics() ? normalized : ap_int<18>(word.lane[c]);
             const ap_int<32> beta = (ap_int<32>(high.lane[c]) << 16) | ap_uint<16>(low.lane[c]);
             const ap_int<36> scaled = ap_int<34>(value * gamma.lane[c]) + beta;
-            y[(row % T).to_uint()][(tile % PARTS).to_uint()][address].lane[c] =
-                operand(rshift(scaled, ap_uint<5>(f.norm_shift())));
+            out.lane[c] = operand(rshift(scaled, ap_uint<5>(f.norm_shift())));
         }
+        y[(row % T).to_uint()][(tile % PARTS).to_uint()][address] = out;
         tile++;
         if (tile == f.tiles()) {
             tile = 0;
@@ -117,9 +118,11 @@ Count layernorm_iterations(const Instruction& f) {
 
 void layernorm(const Instruction& f, const XBuffer& x, const NormTable& table, RowBuffer& y) {
 #pragma HLS dataflow
-    stream<StreamWord> words("words");  // of two rows: one is measured while the one before is scaled
+    stream<StreamWord> words("words");
     stream<Statistics> statistics("statistics");
-#pragma HLS stream variable=words type=fifo depth=2*NORM_DEPTH+8
+// A row, and what comes behind it while its statistics are on their way through the pipeline, which stands still, with
+// them in it, when no word leaves.
+#pragma HLS stream variable=words type=fifo depth=NORM_DEPTH+64
 #pragma HLS stream variable=statistics type=fifo depth=4
     measure(f, x, words, statistics);
     scale(f, table, words, statistics, y);

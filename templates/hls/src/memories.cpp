@@ -32,9 +32,8 @@ void accelerator(HWGEN_WEIGHT_PARAMETERS, DataBeat* gmem1, const Arguments& a, R
 #pragma HLS array_partition variable=b.values dim=1 type=complete
 #pragma HLS array_partition variable=b.scores dim=1 type=complete
 #pragma HLS array_partition variable=b.scores dim=2 type=complete
-#pragma HLS array_partition variable=b.maxima dim=0 type=complete
 #pragma HLS array_partition variable=b.counts dim=1 type=complete
-#pragma HLS array_partition variable=b.table dim=1 type=cyclic factor=4
+#pragma HLS array_partition variable=b.table dim=2 type=complete
 #pragma HLS array_partition variable=b.activation dim=1 type=complete
 #pragma HLS bind_storage variable=b.x type=ram_t2p impl=bram
 #pragma HLS bind_storage variable=b.y type=ram_s2p impl=bram

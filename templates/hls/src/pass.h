@@ -30,11 +30,17 @@ struct Pass {
     ap_uint<20> ring_first;
     ap_uint<33> arriving;
     ap_uint<17> tile_words;
+    Count steps;  // of the array, all sections'
 };
 
 // The denominators of a query tile.
 struct Sums {
     ProbabilitySum row[T];
+};
+
+// The largest scores of a query tile.
+struct Maxima {
+    Stream row[T];
 };
 
 inline Count row_iterations(const Section& s) {

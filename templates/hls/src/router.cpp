@@ -56,6 +56,8 @@ moves:
 void choose(const Instruction& f, const LogitBuffer& logits, stream<Choice>& choices) {
     const Count count = router_iterations(f);
     Choice choice;
+#pragma HLS array_partition variable=choice.logit dim=1 type=complete
+#pragma HLS array_partition variable=choice.winner dim=1 type=complete
     Ranking ranking;
     Row row = f.row_begin();
     ap_uint<9> expert = 0;
@@ -64,8 +66,8 @@ choose:
     for (Count i = 0; i < count; i++) {
 #pragma HLS pipeline II=1
 #pragma HLS loop_tripcount min=16 max=10000
-        const int address = within<LOGIT_DEPTH>((row * GATE_STRIDE + expert / GATE_LANES).to_int());
-        const Logit logit = logits[address].lane[(expert % GATE_LANES).to_uint()];
+        const int address = within<LOGIT_DEPTH>((row * GATE_STRIDE + expert / C).to_int());
+        const Logit logit = logits[address].lane[(expert % C).to_uint()];
         if (expert == 0) {
         none:
             for (int k = 0; k < MAX_TOPK; k++) {
@@ -106,7 +108,10 @@ GateProbability gate_probability(Logit most, Logit logit) {
 void weigh(const Instruction& f, stream<Choice>& choices, stream<Weighing>& weighings) {
     const Count count = router_iterations(f);
     Choice choice;
+#pragma HLS array_partition variable=choice.logit dim=1 type=complete
+#pragma HLS array_partition variable=choice.winner dim=1 type=complete
     Weighing weighing;
+#pragma HLS array_partition variable=weighing.probability dim=1 type=complete
     ap_uint<9> expert = 0;
     ap_uint<24> sum = 0;
     HWGEN_TRIPS("router", "weigh", count);
@@ -138,6 +143,8 @@ weigh:
 void enqueue(const Instruction& f, stream<Weighing>& weighings, Queue& queue, Counts& counts) {
     const Count count = router_iterations(f);
     Weighing weighing;
+#pragma HLS array_partition variable=weighing.probability dim=1 type=complete
+#pragma HLS array_partition variable=weighing.winner dim=1 type=complete
     Row row = f.row_begin();
     ap_uint<9> expert = 0;
     if (!f.append()) {

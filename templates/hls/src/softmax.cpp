@@ -6,6 +6,7 @@ namespace hwgen {
 
 Probability probability(Stream score, Stream maximum, ap_uint<5> number) {
 #pragma HLS inline
+#pragma HLS bind_storage variable=EXP type=rom_np impl=lutram
     const ap_uint<16> u = maximum - score;
     const ap_uint<13> e = ap_uint<13>(EXP[(u & 31).to_uint()]) >> ap_uint<11>(u >> 5);
     ap_uint<5> dither = 0;

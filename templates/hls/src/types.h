@@ -86,10 +86,9 @@ using HBuffer = OperandWord[T][PARTS][H_DEPTH];
 using KeyBuffer = ByteWord[C][PARTS][K_DEPTH];
 using ValueBuffer = ByteWord[K][V_DEPTH];
 using ScoreBuffer = StreamWord[T][PARTS][SCORE_DEPTH];
-using Maxima = Stream[2][T];  // of the rows of the scores, a set for each half of the buffer
 using LogitBuffer = LogitWord[LOGIT_DEPTH];
 using Ring = RingWord[RING_DEPTH];
-using NormTable = StreamWord[TABLE_DEPTH];
+using NormTable = StreamWord[2 * TABLE_WORDS][4];  // of a word of channels: beta's low and high halves, gamma, nothing
 using ActivationTable = ap_uint<8>[C][ACTIVATION_ENTRIES];  // a copy for each lane
 
 struct QueueEntry {
@@ -99,12 +98,12 @@ struct QueueEntry {
 using Queue = QueueEntry[QUEUE_DEPTH];  // expert e's begin at e * QUEUE_STRIDE
 using Counts = ap_uint<ROW_BITS>[MAX_EXPERTS];
 
-// Arithmetic shift, ties towards +infinity.
+// Arithmetic shift, ties towards +infinity. The last bit shifted out, added to a one, carries: exact for every shift.
 template <int N>
 ap_int<N + 1> rshift(ap_int<N> value, ap_uint<6> shift) {
 #pragma HLS inline
-    const ap_uint<N> half = shift == 0 ? ap_uint<N>(0) : ap_uint<N>(ap_uint<N>(1) << (shift - 1));
-    return ap_int<N + 1>(value + half) >> shift;
+    const ap_int<N + 1> doubled = ap_int<N + 1>(value) << 1;
+    return ap_int<N + 2>((doubled >> shift) + 1) >> 1;
 }
 
 // The nearest value that BITS bits hold.

@@ -63,7 +63,7 @@ Count weight_parts(const WeightCommand& command) {
 }
 
 void read_weights(HWGEN_WEIGHT_PARAMETERS, const WeightCommand& command, stream<PortsBeat>& beats) {
-    const Count count = weight_beats(command);
+    const std::uint64_t count = weight_beats(command).to_uint64();  // a plain integer, as bursts are found with those
     std::uint64_t first[WEIGHT_PORTS];
 #pragma HLS array_partition variable=first dim=1 type=complete
 ports:
@@ -73,17 +73,17 @@ ports:
     }
     HWGEN_TRIPS("read_weights", "beats", count);
 beats:
-    for (Count i = 0; i < count; i++) {
+    for (std::uint64_t i = 0; i < count; i++) {
 #pragma HLS pipeline II=1
 #pragma HLS loop_tripcount min=0 max=100000
         PortsBeat beat;
-        beat.port[0] = gmem0[first[0] + i.to_uint64()];
+        beat.port[0] = gmem0[first[0] + i];
 #if HWGEN_WEIGHT_PORTS > 1
-        beat.port[1] = gmem2[first[1] + i.to_uint64()];
+        beat.port[1] = gmem2[first[1] + i];
 #endif
 #if HWGEN_WEIGHT_PORTS > 2
-        beat.port[2] = gmem3[first[2] + i.to_uint64()];
-        beat.port[3] = gmem4[first[3] + i.to_uint64()];
+        beat.port[2] = gmem3[first[2] + i];
+        beat.port[3] = gmem4[first[3] + i];
 #endif
         beats.write(beat);
     }

@@ -57,7 +57,7 @@ def random_instruction(rng, kind):
         return Op.ATTENTION, f, rows
     f |= {"dest": int(rng.choice(list(Dest)[:7])), "activate": int(rng.integers(2))}
     f |= {"act_mult": int(rng.integers(1 << 16)), "act_shift": int(rng.integers(32))}
-    f |= {"act_zero": int(rng.integers(1 << 9)), "x_shift": int(rng.integers(4))}
+    f |= {"act_zero": int(rng.integers(1 << 12)), "x_shift": int(rng.integers(4))}
     if kind == "plain":
         return Op.MATMUL, f | {"row_begin": begin, "row_end": rows}, rows
     f |= {"use_queue": 1, "expert": int(rng.integers(HW.max_experts)), "scatter": int(kind == "scatter")}

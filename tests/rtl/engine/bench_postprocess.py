@@ -60,7 +60,7 @@ def random_beat(rng, c):
         "mode": int(rng.integers(5)),
         "act_mult": pick(rng, 0, 65535),
         "act_shift": pick(rng, 0, 31),
-        "act_zero": pick(rng, -256, 255),
+        "act_zero": pick(rng, -2048, 2047),
     }
     if rng.integers(3):  # results near the bounds of the mode, ties included
         bits = BITS[beat["mode"]]
@@ -85,7 +85,7 @@ def codes(c):
     """Every pre-activation from -4108 to 4107, with the output rescaled to distinguish the steps of g and its ends."""
     values = list(range(-4108, 4108))
     for start in range(0, len(values), c):
-        for zero, shift in ((0, 0), (-256, 4), (100, 5)):
+        for zero, shift in ((0, 0), (-256, 4), (100, 5), (-2048, 2), (2047, 3)):
             yield {
                 "acc": values[start : start + c], "bias": [0] * c, "mult": [1] * c, "shift": [0] * c, "use_factor": 0,
                 "factor": 0, "mode": ACTIVATION, "act_mult": 1, "act_shift": shift, "act_zero": zero,
@@ -99,7 +99,7 @@ def drive(dut, beat):
     for name, value in beat.items():
         if name in WIDTHS:
             value = pack(value, WIDTHS[name])
-        getattr(dut, f"row__{name}").value = value & 0x1FF if name == "act_zero" else value
+        getattr(dut, f"row__{name}").value = value & 0xFFF if name == "act_zero" else value
 
 
 async def load(dut, table):

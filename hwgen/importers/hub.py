@@ -1,0 +1,41 @@
+"""The weights in a folder as of a download of the Hugging Face hub, whole or in shards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from hwgen.common.errors import HwgenError
+from hwgen.importers.files import Tensors, read_tensors
+
+#: Files of weights, the preferred first; an index lists shards.
+WEIGHTS = (
+    "model.safetensors", "model.safetensors.index.json", "open_clip_model.safetensors",
+    "pytorch_model.bin", "pytorch_model.bin.index.json", "open_clip_pytorch_model.bin",
+)  # fmt: skip
+INDEX = ".index.json"
+
+
+def read_checkpoint(path: Path) -> Tensors:
+    """The tensors of a file, an index of shards, or a folder."""
+    if path.is_dir():
+        path = next((path / name for name in WEIGHTS if (path / name).is_file()), path)
+    if path.name.endswith(INDEX) and path.is_file():
+        return _read_shards(path)
+    return read_tensors(path)
+
+
+def _read_shards(index: Path) -> Tensors:
+    try:
+        places = json.loads(index.read_text("utf-8"))["weight_map"]
+        names = list(dict.fromkeys(places.values()))
+        outside = [name for name in names if Path(name).name != name]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise HwgenError(str(index), "weight_map", expected="a JSON file that names each tensor's file",
+                         found=str(error) or type(error).__name__, mend="download it again") from None  # fmt: skip
+    for name in outside:
+        raise HwgenError(str(index), "weight_map", expected="files in the same folder", found=repr(name))
+    tensors: Tensors = {}
+    for name in names:
+        tensors |= read_tensors(index.parent / name)
+    return tensors
