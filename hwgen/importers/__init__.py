@@ -18,6 +18,7 @@ from hwgen.importers.m3vit import import_m3vit
 from hwgen.importers.onnx import load_onnx
 from hwgen.importers.source import Source
 from hwgen.importers.timm import import_timm
+from hwgen.importers.wrappers import find_network
 
 __all__ = ["FORMATS", "ImageSize", "Imported", "Normalize", "Overrides", "TaskChoice", "load"]
 
@@ -30,7 +31,7 @@ _IMPORTERS: dict[str, Callable[[Source, Draft], Imported]] = {
 FORMATS = ("auto", *_IMPORTERS, "onnx")
 #: Names by which a format is known, the most special first.
 _SIGNS = {
-    "m3vit": "blocks.*.mlp.experts.htoh4.weight",
+    "m3vit": "blocks.*.mlp.experts.h*",
     "timm": "patch_embed.proj.weight",
     "edge-moe": "l0_qkv_weight",
     "hwgen": "l0.qkv.w",
@@ -47,7 +48,8 @@ def load(path: Path | str, format: str = "auto", overrides: Overrides | None = N
         raise HwgenError(str(path), "format", expected=f"one of {', '.join(FORMATS)}", found=repr(format))
     if format == "onnx" or path.suffix.lower() == ".onnx":
         return load_onnx(path, overrides)
-    source = Source(read_tensors(path), str(path))
+    read: list[str] = []
+    source = Source(find_network(read_tensors(path, read.append), _SIGNS.values(), str(path), read.append), str(path))
     if format == "auto":
         format = _detect(source)
     if overrides.pooling is not None and format != "timm":
@@ -55,7 +57,7 @@ def load(path: Path | str, format: str = "auto", overrides: Overrides | None = N
                          found=repr(overrides.pooling), mend="leave it out")  # fmt: skip
     beside = stated(path) if format in WITH_CONFIG else Stated(path.parent)
     filled, notes, warnings = beside.fill(overrides)
-    return _IMPORTERS[format](source, Draft(str(path), format, filled, beside, notes=notes, warnings=warnings))
+    return _IMPORTERS[format](source, Draft(str(path), format, filled, beside, notes=read + notes, warnings=warnings))
 
 
 def _detect(source: Source) -> str:

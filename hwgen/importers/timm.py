@@ -64,10 +64,7 @@ def _covers_patches_only(draft: Draft, rows: int, prefix: int) -> bool:
     given = draft.overrides.image_size
     if prefix and given is not None:
         return rows == (given.height // draft.patch[0]) * (given.width // draft.patch[1])
-    if prefix and _square(rows) and not _square(rows - prefix):
-        what = f"the size of {rows - prefix} patches, or of {rows} (no_embed_class)"
-        raise draft.ask("--image-size HEIGHTxWIDTH", what)
-    return False
+    return prefix > 0 and _square(rows) and not _square(rows - prefix)
 
 
 def _square(number: int) -> bool:

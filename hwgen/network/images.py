@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from hwgen.common.archive import names_in, read_npz
 from hwgen.common.errors import HwgenError
 from hwgen.network.description import Image
 
 #: File names of pictures, in small letters.
 SUFFIXES = (".png", ".jpg", ".jpeg")
+#: What images may be in.
+ANY_FILE = "a .npz file, a PNG or JPEG file, or a folder of these"
 #: Pillow's name of the pixels, by the number of image channels.
 _MODES = {1: "L", 3: "RGB"}
 #: The key of labels that name no task.
@@ -65,20 +68,11 @@ def _archive(path: Path, image: Image, count: int | None) -> tuple[np.ndarray, L
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     """The arrays that matter; others may be large."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if "images" not in archive.files:
-                found = ", ".join(sorted(archive.files)) or "nothing"
-                raise HwgenError(str(path), "images", expected="an array `images`", found=found)
-            return {name: archive[name] for name in archive.files if name == "images" or name.startswith("labels")}
-    except HwgenError:
-        raise
-    except OSError as error:
-        raise HwgenError(str(path), expected="a .npz file, a PNG or JPEG file, or a folder of these",
-                         found=error.strerror or str(error), mend="check the path") from None  # fmt: skip
-    except Exception as error:  # NumPy and zipfile each raise several kinds for a broken archive
-        raise HwgenError(str(path), expected="a NumPy .npz file with an array `images`",
-                         found=str(error) or type(error).__name__) from None  # fmt: skip
+    arrays = read_npz(path, ANY_FILE, lambda name: name == "images" or name.startswith("labels"))
+    if "images" not in arrays:
+        found = ", ".join(names_in(path)) or "nothing"
+        raise HwgenError(str(path), "images", expected="an array `images`", found=found)
+    return arrays
 
 
 def _pictures(files: list[Path], image: Image, note: Callable[[str], None] | None) -> np.ndarray:

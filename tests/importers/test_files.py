@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -94,6 +93,10 @@ def message(path: Path) -> str:
     return caught.value.text().replace(str(path.parent), "DIR")
 
 
+class Schedule:
+    """Of a training library."""
+
+
 class Command:
     """Unpickled by a reader that trusts the file, it runs a command."""
 
@@ -114,21 +117,23 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     )
     np.savez(tmp_path / "code.npz", a=np.array([Command(proof)], object))
     assert message(tmp_path / "code.npz") == (
-        "DIR/code.npz\n  expected: tensors only: unpickling objects could run any code\n  found:    Python objects\n"
-        "  mend:     if you trust the file, save its weights again with numpy.savez of plain arrays"
+        "DIR/code.npz: a\n  expected: a whole NumPy .npz file: unpickling objects could run any code\n"
+        "  found:    Python objects\n"
+        "  mend:     if you trust the file, save it again with numpy.savez of plain arrays"
     )
     assert not proof.exists()
 
 
 def test_objects_beside_the_weights(tmp_path: Path) -> None:
-    path = save(tmp_path / "args.pth", {"model": tensors(), "args": argparse.Namespace(lr=1)})
-    assert "found:    the Python object argparse.Namespace\n" in message(path)
+    """A whole model is code, and so is an optimizer's schedule."""
+    path = save(tmp_path / "args.pth", {"model": tensors(), "schedule": Schedule()})
+    assert f"found:    the Python object {__name__}.Schedule\n" in message(path)
     whole = save(tmp_path / "whole.pth", torch.nn.Linear(2, 2))
     assert "found:    the Python object torch.nn.modules.linear.Linear\n" in message(whole)
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "npz", "pth"])
-@pytest.mark.parametrize("part", [0, 0.5, 0.99])
+@pytest.mark.parametrize("part", [0.01, 0.5, 0.99])
 def test_truncated(tmp_path: Path, suffix: str, part: float) -> None:
     path = save(tmp_path / f"model.{suffix}", {"a": torch.randn(50, 50)})
     data = path.read_bytes()
@@ -168,9 +173,13 @@ def test_no_checkpoint(tmp_path: Path) -> None:
     assert "found:    a file 'model.txt'" in message(tmp_path / "model.txt")
     (tmp_path / "empty").mkdir()
     assert "expected: files *.float32.bin (Edge-MoE), or 0.pth, 1.pth, ... (M3ViT)" in message(tmp_path / "empty")
-    assert message(save(tmp_path / "none.pth", {"epoch": 3})) == (
-        "DIR/none.pth\n  expected: named tensors\n  found:    none in it"
+    assert message(save(tmp_path / "none.pth", {})) == (
+        "DIR/none.pth\n  expected: named tensors\n  found:    none in it\n"
+        "  mend:     save them with torch.save(model.state_dict(), path)"
     )
+    several = {"epoch": 3, "a": tensors(), "b": tensors(), "log": [1, 2], "lr": 0.1, "seed": 0, "name": "x", "best": 1}
+    text = message(save(tmp_path / "several.pth", several))
+    assert "found:    epoch (int), a (dict of 2), b (dict of 2), log (list of 2), lr (float), seed (int) and 2" in text
     assert "expected: a state dict, tensors by name\n  found:    list" in message(save(tmp_path / "list.pth", [1]))
 
 

@@ -89,8 +89,11 @@ def test_wrong_archives(tmp_path: Path) -> None:
         "DIR/a.npz\n  expected: a .npz file, a PNG or JPEG file, or a folder of these\n"
         "  found:    No such file or directory\n  mend:     check the path"
     )
-    path.write_bytes(b"PK no archive")
-    assert message(path).startswith("DIR/a.npz\n  expected: a NumPy .npz file with an array `images`\n")
+    path.write_bytes(b"PK\x03\x04 no archive")
+    assert message(path) == (
+        "DIR/a.npz\n  expected: a .npz file, a PNG or JPEG file, or a folder of these\n"
+        "  found:    File is not a zip file\n  mend:     copy or download the file again"
+    )
     np.savez(path, pictures=np.zeros(3), more=np.zeros(3))
     assert message(path) == "DIR/a.npz: images\n  expected: an array `images`\n  found:    more, pictures"
     np.savez(path, images=np.zeros((2, 4, 5, 3), np.uint8))
