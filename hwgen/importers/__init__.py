@@ -6,6 +6,7 @@ Tested by tests/importers/test_files.py.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from hwgen.common.errors import HwgenError
@@ -16,9 +17,11 @@ from hwgen.importers.files import read_tensors
 from hwgen.importers.hwgen import import_hwgen
 from hwgen.importers.m3vit import import_m3vit
 from hwgen.importers.onnx import load_onnx
+from hwgen.importers.resize import stated_resize
 from hwgen.importers.source import Source
 from hwgen.importers.timm import import_timm
 from hwgen.importers.wrappers import find_network
+from hwgen.network.resize import parse_resize
 
 __all__ = ["FORMATS", "ImageSize", "Imported", "Normalize", "Overrides", "TaskChoice", "load"]
 
@@ -46,6 +49,10 @@ def load(path: Path | str, format: str = "auto", overrides: Overrides | None = N
     path, overrides = Path(path), overrides or Overrides()
     if format not in FORMATS:
         raise HwgenError(str(path), "format", expected=f"one of {', '.join(FORMATS)}", found=repr(format))
+    return _with_resize(_load(path, format, overrides), path, overrides)
+
+
+def _load(path: Path, format: str, overrides: Overrides) -> Imported:
     if format == "onnx" or path.suffix.lower() == ".onnx":
         return load_onnx(path, overrides)
     read: list[str] = []
@@ -58,6 +65,19 @@ def load(path: Path | str, format: str = "auto", overrides: Overrides | None = N
     beside = stated(path) if format in WITH_CONFIG else Stated(path.parent)
     filled, notes, warnings = beside.fill(overrides)
     return _IMPORTERS[format](source, Draft(str(path), format, filled, beside, notes=read + notes, warnings=warnings))
+
+
+def _with_resize(imported: Imported, path: Path, overrides: Overrides) -> Imported:
+    """With the resize that is given, else that of the files beside the checkpoint."""
+    image = imported.model.image
+    if overrides.resize is not None:
+        resize = parse_resize(overrides.resize, str(path), "resize", image.height, image.width)
+        return replace(imported, resize=resize)
+    found = stated_resize(path, image) if imported.source in WITH_CONFIG else None
+    if found is None:
+        return imported
+    note = f"resize {found[0]}: stated by {found[1]}, for pictures of another size"
+    return replace(imported, resize=found[0], notes=[*imported.notes, note])
 
 
 def _detect(source: Source) -> str:
