@@ -173,9 +173,10 @@ def _quantized(graph: Graph, layers: list[Layer]) -> tuple[list[str], list[str]]
             reasons.setdefault(reason, []).append(layer.name)
     notes = [f"weights of {good} layers are quantized per channel, symmetrically: read as scale times integer"]
     return notes if good else [], [
-        f"weights of {len(names)} layers ({names[0]}, ...) are quantized {reason}; hwgen has a symmetric scale per output "
-        "channel, of 8 or 4 bits: they are read as floats, and quantized anew" for reason, names in reasons.items()
-    ]  # fmt: skip
+        f"weights of {len(names)} layers ({names[0]}, ...) are quantized {reason}; hwgen has a symmetric scale per "
+        "output channel, of 8 or 4 bits: they are read as floats, and quantized anew"
+        for reason, names in reasons.items()
+    ]
 
 
 def compare(graph: Graph, found: Network, imported: Imported) -> None:

@@ -98,11 +98,25 @@ def _linear(graph: Graph, node: Any, constants: list[np.ndarray]) -> Layer:
     following = graph.follow(output, "Add", len(weight)) if bias is None else None
     if following is not None:
         bias, output = following[1], following[0].output[0]
-    else:
+    elif bias is None:
         fused = next((one for one in graph.readers(output) if one.op_type in ("BiasGelu", "FastGelu")), None)
-        if bias is None and fused is not None and graph.constants(fused):
+        if fused is not None and graph.constants(fused):
             bias, output = graph.constants(fused)[0], ""
+        else:
+            bias = _bias_of_parts(graph, output, len(weight))
     return Layer(node, LINEAR, graph.data(node)[0], output, weight, bias, name=name)
+
+
+def _bias_of_parts(graph: Graph, output: str, size: int) -> np.ndarray | None:
+    """Added to q, k and v behind their split, as onnxsim leaves it that makes one product of three."""
+    split = next((node for node in graph.readers(output) if node.op_type == "Split"), None)
+    if split is None:
+        return None
+    parts = [graph.values[part].shape[-1] for part in split.output]
+    added = [graph.follow(part, "Add", width) for part, width in zip(split.output, parts)]
+    if sum(parts) != size or all(one is None for one in added):
+        return None
+    return np.concatenate([np.zeros(width, np.float32) if one is None else one[1] for one, width in zip(added, parts)])
 
 
 def _norm_in_pieces(graph: Graph, root: Any) -> Layer | None:
@@ -128,7 +142,7 @@ def _norm_in_pieces(graph: Graph, root: Any) -> Layer | None:
     output, gamma = (scaled[0].output[0], scaled[1]) if scaled else (node.output[0], np.ones(width, np.float32))
     moved = graph.follow(output, "Add", width)
     output, beta = (moved[0].output[0], moved[1]) if moved else (output, None)
-    return Layer(centred, NORM, data, output, gamma, beta, float(epsilon[0].reshape(-1)[0]))
+    return Layer(centred, NORM, data, output, gamma, beta, float(f"{epsilon[0].reshape(-1)[0]:.6g}"))
 
 
 def _attribute(node: Any, name: str, default: float) -> float:

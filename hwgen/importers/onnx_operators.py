@@ -43,6 +43,15 @@ def _only(*rest: Any) -> None:
         raise NotImplementedError("attention with a mask, a bias of positions, or earlier keys")
 
 
+def _along(values: np.ndarray, x: np.ndarray, axis: int) -> np.ndarray:
+    """One value, or one for each index of an axis."""
+    if values.size == 1:
+        return values.reshape(())
+    if values.ndim != 1:
+        raise NotImplementedError("scales of blocks of weights")
+    return values.reshape([-1 if number == axis % x.ndim else 1 for number in range(x.ndim)])
+
+
 @cache
 def operators() -> list[Any]:
     """Classes for `ReferenceEvaluator(new_ops=...)`."""
@@ -75,14 +84,28 @@ def operators() -> list[Any]:
               rounding_mode: str = "ROUND", **others: Any) -> tuple[Any]:  # fmt: skip
         return (rounded(x, scale, zero, bits, signed, narrow, rounding_mode),)
 
+    def fast(self: Any, x: Any, bias: Any = None, **others: Any) -> tuple[Any]:
+        return (gelu_tanh(x if bias is None else x + bias),)
+
+    def quantize(self: Any, x: Any, scale: Any, zero: Any = None, axis: int = 1, **others: Any) -> tuple[Any]:
+        zero = np.zeros(1, np.uint8) if zero is None else zero
+        limits = np.iinfo(zero.dtype)
+        codes = np.rint(x / _along(scale, x, axis)) + _along(zero, x, axis)
+        return (np.clip(codes, limits.min, limits.max).astype(zero.dtype),)
+
+    def dequantize(self: Any, x: Any, scale: Any, zero: Any = None, axis: int = 1, **others: Any) -> tuple[Any]:
+        codes = x.astype(np.float32) - (0 if zero is None else _along(zero, x, axis).astype(np.float32))
+        return (np.asarray(codes * _along(scale, x, axis), np.float32),)
+
     def product(self: Any, a: Any, b: Any, alpha: float = 1.0, transA: int = 0, transB: int = 0,
                 **others: Any) -> tuple[Any]:  # fmt: skip
         return (np.float32(alpha) * ((a.swapaxes(-1, -2) if transA else a) @ (b.swapaxes(-1, -2) if transB else b)),)
 
     made = [
-        operator("Gelu", MICROSOFT, lambda self, x: (gelu(x),)),
-        operator("BiasGelu", MICROSOFT, lambda self, x, bias: (gelu(x + bias),)),
-        operator("FastGelu", MICROSOFT, lambda self, x, bias=None: (gelu_tanh(x if bias is None else x + bias),)),
+        operator("Gelu", MICROSOFT, lambda self, x, **others: (gelu(x),)),
+        operator("BiasGelu", MICROSOFT, lambda self, x, bias, **others: (gelu(x + bias),)),
+        operator("FastGelu", MICROSOFT, fast),
+        operator("QuantizeLinear", "", quantize), operator("DequantizeLinear", "", dequantize),
         operator("QuickGelu", MICROSOFT, lambda self, x, alpha=1.702: (x / (1 + np.exp(-np.float32(alpha) * x)),)),
         operator("SkipLayerNormalization", MICROSOFT, norm_of_sum), operator("Attention", MICROSOFT, packed),
         operator("MultiHeadAttention", MICROSOFT, several), operator("FusedMatMul", MICROSOFT, product),

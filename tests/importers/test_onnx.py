@@ -129,7 +129,7 @@ def test_another_pooling(tmp_path: Path) -> None:
     assert load(exported(model, tmp_path), overrides=GIVEN).model.tasks[0].head == "mean"
     imported = load(exported(vit(global_pool="max"), tmp_path), overrides=GIVEN)
     assert [task.head for task in imported.model.tasks] == ["none"]
-    assert imported.warnings[0].startswith("the graph goes on behind its last block with something else than a ViT's head")
+    assert imported.warnings[0].startswith("the graph goes on behind its last block with something else than a ViT's")
 
 
 def test_another_network(tmp_path: Path) -> None:

@@ -20,11 +20,14 @@ def values(*shape: int) -> np.ndarray:
 
 
 CASES: dict[str, tuple[list[np.ndarray], dict[str, Any]]] = {
-    "Gelu": ([values(2, 5)], {}), "BiasGelu": ([values(2, 5), values(5)], {}), "QuickGelu": ([values(2, 5)], {"alpha": 1.7}),
+    "Gelu": ([values(2, 5)], {}), "BiasGelu": ([values(2, 5), values(5)], {}),
+    "QuickGelu": ([values(2, 5)], {"alpha": 1.7}),
     "FastGelu": ([values(2, 5), values(5)], {}),
     "SkipLayerNormalization": ([values(1, 3, 8), values(1, 3, 8), values(8), values(8), values(8)], {"epsilon": 1e-5}),
     "Attention": ([values(2, 5, 8), values(8, 24), values(24)], {"num_heads": 2}),
-    "MultiHeadAttention": ([values(2, 5, 8), values(2, 5, 8), values(2, 5, 8), values(24)], {"num_heads": 4, "scale": 0.3}),
+    "MultiHeadAttention": (
+        [values(2, 5, 8), values(2, 5, 8), values(2, 5, 8), values(24)], {"num_heads": 4, "scale": 0.3}
+    ),
     "FusedMatMul": ([values(3, 4), values(5, 4)], {"alpha": 0.5, "transB": 1}),
 }  # fmt: skip
 
@@ -54,7 +57,8 @@ def test_masks_are_not_passed_over() -> None:
 
 
 @pytest.mark.parametrize(
-    ("signed", "narrow", "bits", "low", "high"), [(1, 0, 4, -8, 7), (1, 1, 4, -7, 7), (0, 0, 4, 0, 15), (0, 1, 4, 0, 14)]
+    ("signed", "narrow", "bits", "low", "high"),
+    [(1, 0, 4, -8, 7), (1, 1, 4, -7, 7), (0, 0, 4, 0, 15), (0, 1, 4, 0, 14)],
 )
 def test_quant(signed: int, narrow: int, bits: int, low: int, high: int) -> None:
     x = np.arange(-40, 40, dtype=np.float32) / 2
