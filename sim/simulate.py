@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from golden.model import Golden
 from hwgen.build import Build
+from hwgen.common.archive import read_npz
 from hwgen.common.errors import COMMAND_LINE, HwgenError
 from hwgen.compiler.layout import div_up
 from hwgen.estimate.cycles import estimate
@@ -106,23 +107,31 @@ class Report:
         }  # fmt: skip
 
 
-def load_images(build: Build, count: int) -> tuple[NDArray[np.uint8], NDArray[Any] | None]:
-    """The first `count` images of the build's `images.npz` with their labels, else random ones."""
+def load_images(
+    build: Build, count: int, note: Callable[[str], None] | None = None
+) -> tuple[NDArray[np.uint8], NDArray[Any] | None]:
+    """The first `count` images of the model's `images.npz` with their labels, else random ones.
+
+    The build's first model lends its images to the others if they are of their size; else `note` is told.
+    """
     image = build.model.model.image
     shape = (image.height, image.width, image.channels)
+    random = np.random.default_rng(1).integers(0, 256, (count, *shape), np.uint8)
     if build.images is None:
-        rng = np.random.default_rng(1)
-        return rng.integers(0, 256, (count, *shape), np.uint8), None
+        return random, None
     where = str(build.images)
-    try:
-        with np.load(build.images, allow_pickle=False) as archive:
-            images = archive["images"]
-            labels = archive["labels"] if "labels" in archive.files else None
-    except (KeyError, ValueError, OSError) as error:
-        raise HwgenError(where, "images", expected="an .npz file with an array `images`", found=str(error)) from None
+    arrays = read_npz(build.images, "an .npz file with an array `images`", lambda name: name in ("images", "labels"))
+    images, labels = arrays.get("images"), arrays.get("labels")
+    if images is None:
+        raise HwgenError(where, "images", expected="an .npz file with an array `images`", found="no such array")
     if images.ndim == 3 and image.channels == 1:
         images = images[..., None]
     if images.dtype != np.uint8 or images.shape[1:] != shape:
+        if build.images.parent != build.home:
+            if note is not None:
+                note(f"random images: those of the build are not {build.model.model.name}'s {shape[0]}x{shape[1]}; "
+                     f"write `images: {{{build.model.model.name}: FILE.npz}}` into its config")  # fmt: skip
+            return random, None
         raise HwgenError(
             where,
             "images",

@@ -19,6 +19,7 @@ from hwgen.machine.emission import Emission
 from hwgen.machine.regmap import BY_NAME
 from hwgen.network import description
 from hwgen.rtl import emit
+from sim.simulate import load_images
 from tests.hollow import hollow_verilog
 from tests.paths import ROOT
 from tests.random_model import random_description, random_images
@@ -200,6 +201,43 @@ def test_existing_output_is_kept(config, tmp_path):
         build(config, Path("/proc/hwgen/out"))
     with pytest.raises(HwgenError, match="expected: a directory that can be written"):
         build(config, tmp_path / "file" / "out")
+
+
+def test_leftovers_of_killed_builds(config, tmp_path, monkeypatch):
+    """Swept when they are old, or in the way; what --force had moved aside is kept while it is all there is."""
+    left = {name: tmp_path / name for name in (".out.new-1", ".out.old-1", ".out2.new-1", f".out.new-{os.getpid()}")}
+    for path in left.values():
+        path.mkdir()
+        os.utime(path, (0, 0))
+    left[".out.new-2"] = tmp_path / ".out.new-2"
+    left[".out.new-2"].mkdir()
+    build(config, tmp_path / "out")
+    there = {name for name, path in left.items() if path.exists()}
+    assert there == {".out.old-1", ".out2.new-1", ".out.new-2"}
+    build(config, tmp_path / "out", force=True)
+    assert not left[".out.old-1"].exists()
+
+
+def test_images_of_each_model(config, tmp_path):
+    """The first model lends its images to others of their size; of another size the simulation takes random ones."""
+    other = random_description(5, image={"height": 12, "width": 12, "channels": 1})
+    other = description.Description(other.model.model_copy(update={"name": "other"}), other.tensors)
+    description.save(other, tmp_path / "second")
+    build(config, tmp_path / "out")
+    notes = []
+    first, labels = load_images(load_build(tmp_path / "out"), 3, notes.append)
+    assert len(first) == len(labels) == 3 and notes == []
+    images, labels = load_images(load_build(tmp_path / "out", "other"), 3, notes.append)
+    assert (images.shape, labels) == ((3, 12, 12, 1), None)
+    assert notes == ["random images: those of the build are not other's 12x12; "
+                     "write `images: {other: FILE.npz}` into its config"]  # fmt: skip
+    own = random_images(other, 2, 1)
+    np.savez(tmp_path / "own.npz", images=own)
+    name = random_description(3).model.name
+    config.write_text(config.read_text().replace(": images.npz", f": {{{name}: images.npz, other: own.npz}}"))
+    build(config, tmp_path / "both")
+    np.testing.assert_array_equal(load_images(load_build(tmp_path / "both", "other"), 2)[0], own)
+    np.testing.assert_array_equal(load_images(load_build(tmp_path / "both"), 3)[0], first)
 
 
 @pytest.mark.parametrize("error", [HwgenError("here", expected="a", found="b"), KeyboardInterrupt()])

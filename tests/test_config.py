@@ -53,6 +53,7 @@ def test_device_with_ultra_ram(write):
 
 def test_sized_for_all_models(write, tmp_path):
     large = random_description(2, dim=40, image={"height": 12, "width": 12, "channels": 1})
+    large = replace(large, model=large.model.model_copy(update={"name": "large"}))
     description.save(large, tmp_path / "large")
     small = load_project(write("model: model\n")).params
     both = load_project(write("models: [model, large/model.yaml]\n"))
@@ -96,6 +97,12 @@ def test_sized_for_all_models(write, tmp_path):
         ("model: model\nbatch: '2'\n", "batch", "an integer", "'2'"),
         ("array: {t: 8}\n", "model", "either `model` or `models`", "neither"),
         ("model: model\nmodels: [model]\n", "model", "either `model` or `models`", "both"),
+        ("models: [model, model/model.yaml]\n", "models", "models of different names", "`random` 2 times: "),
+        ("model: model\nimages: {nobody: images.npz}\n", "images.nobody", "random", "nobody"),
+        ("model: model\nimages: {random: none.npz}\n", "images", "an .npz file with `images` (and `labels`)",
+         "no file"),
+        ("model: model\nimages: 3\n", "images", "a file, or a mapping of the models' names to files", "3"),
+        ("model: model\nimages: {random: [a]}\n", "images", "a file, or a mapping of the models' names to files", ""),
         ("models: []\n", "models", "a list of at least 1", "[]"),
         ("model: model\nimages: none.npz\n", "images", "an .npz file with `images` (and `labels`)", "no file"),
         ("- model\n", "", "a mapping of keys to values", "['model']"),

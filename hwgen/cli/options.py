@@ -34,6 +34,11 @@ Activation = Annotated[str | None, typer.Option(help="Of the MLPs: gelu (the exa
 Epsilon = Annotated[float | None, typer.Option(help="Of the LayerNorms.")]
 Pooling = Annotated[str | None, typer.Option(help="token or avg: what the head of a timm network reads.")]
 Tasks = Annotated[str | None, typer.Option(help="NAME,... or NAME:HEAD,... in the order of the checkpoint.")]
+Resizing = Annotated[
+    str | None,
+    typer.Option("--resize", help="Of pictures of another size: whole, or pixels of the shorter side, of which the "
+                 "centre is cropped; :FILTER. Default: as the files beside the checkpoint state, else whole."),
+]  # fmt: skip
 #: Outputs that another implementation of the float network computed.
 ReferenceFile = Annotated[
     Path | None,

@@ -59,7 +59,7 @@ def quantize(
         Path | None, typer.Option(help="Float weights: .safetensors, .npz, .pt, .pth, .onnx or a weight folder.")
     ] = None,
     format: options.Format = "auto",
-    calibration: Annotated[Path | None, typer.Option(help="Images: .npz, or a folder of PNG or JPEG files.")] = None,
+    calibration: Annotated[Path | None, typer.Option(help="Images: .npz, .npy, or a folder of pictures.")] = None,
     images: Annotated[int | None, typer.Option(min=1, help="Calibrate on this many of them; default: all.")] = None,
     name: options.Name = None,
     heads: options.Heads = None,
@@ -73,6 +73,7 @@ def quantize(
     layer_norm_eps: options.Epsilon = None,
     pooling: options.Pooling = None,
     tasks: options.Tasks = None,
+    resize: options.Resizing = None,
     ranges: Annotated[Ranges | None, typer.Option(help="Where the range of a tensor ends.")] = None,
     percentile: Annotated[float | None, typer.Option(help="Percent of the values within it.")] = None,
     windows: Annotated[
@@ -110,7 +111,7 @@ def quantize(
 
     settings = options.import_settings(image_size, mean, std, tasks, name=name, heads=heads, head_dim=head_dim,
                                        top_k=top_k, gate=gate, activation=activation, layer_norm_eps=layer_norm_eps,
-                                       pooling=pooling)  # fmt: skip
+                                       pooling=pooling, resize=resize)  # fmt: skip
     methods: dict[str, Any] = {
         "ranges": ranges and ranges.value, "percentile": percentile, "windows": windows, "repq": repq,
         "equalize": equalize, "rounding": rounding and rounding.value,
@@ -153,12 +154,13 @@ def _comparison(
 
     Images and labels are read and checked at once, before the long work.
     """
-    from hwgen.evaluate.quality import task_labels
+    from hwgen.evaluate.quality import classes, task_labels
     from hwgen.evaluate.report import report
     from hwgen.network.images import load_images
 
     model = job.imported.model
-    images, labels = load_images(path or job.calibration, model.image, None if path else job.images)
+    images, labels = load_images(path or job.calibration, model.image, None if path else job.images,
+                                 resize=job.imported.resize, classes=classes(model))  # fmt: skip
     if count is not None:
         images, labels = images[:count], None
     wanted = task_labels(model, labels, str(path or job.calibration))
@@ -174,8 +176,9 @@ def _check(
     from hwgen.network.images import load_images
 
     imported = job.imported
+    image, resize = imported.model.image, imported.resize
     reference = read_reference(
-        path, imported.model, lambda count: load_images(job.calibration, imported.model.image, count)[0],
+        path, imported.model, lambda count: load_images(job.calibration, image, count, resize=resize)[0],
         (imported.mean, imported.std),
     )  # fmt: skip
     errors = check_import(imported, reference, progress)

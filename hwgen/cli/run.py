@@ -26,7 +26,7 @@ def run(
         Path,
         typer.Argument(help="A quantized description, or its directory; with --float a quantize.yaml or checkpoint."),
     ],
-    images: Annotated[Path, typer.Argument(help="Images: .npz, a PNG or JPEG file, or a folder of these.")],
+    images: Annotated[Path, typer.Argument(help="Images: .npz, .npy, a picture, or a folder of these.")],
     task: Annotated[
         list[str] | None, typer.Option(help="Task to run, more than once for several; default: all in turn.")
     ] = None,
@@ -51,13 +51,14 @@ def run(
     layer_norm_eps: options.Epsilon = None,
     pooling: options.Pooling = None,
     tasks: options.Tasks = None,
+    resize: options.Resizing = None,
 ) -> None:
     """Run the integer model on images: what the accelerator computes, to the bit, without any hardware."""
     settings = options.import_settings(image_size, mean, std, tasks, name=name, heads=heads, head_dim=head_dim,
                                        top_k=top_k, gate=gate, activation=activation, layer_norm_eps=layer_norm_eps,
                                        pooling=pooling)  # fmt: skip
     network = _network(model, format, settings, float_)
-    _predict(network, images, task, count, output, reference)
+    _predict(network, images, task, count, output, reference, resize)
 
 
 def _network(path: Path, format: str, settings: Mapping[str, Any], float_: bool) -> Description | Imported:
@@ -81,17 +82,21 @@ def _network(path: Path, format: str, settings: Mapping[str, Any], float_: bool)
 
 
 def _predict(network: Description | Imported, images: Path, tasks: list[str] | None, count: int | None,
-             output: Path | None, reference: Path | None) -> None:  # fmt: skip
+             output: Path | None, reference: Path | None, resize: str | None) -> None:  # fmt: skip
     from hwgen.evaluate import predict
-    from hwgen.evaluate.quality import task_labels
+    from hwgen.evaluate.quality import classes, task_labels
     from hwgen.importers import Imported
     from hwgen.network.images import load_images
+    from hwgen.network.resize import Resize, parse_resize
 
     model = network.model
     predict.chosen(model, tasks)
     if output is not None:
         predict.check_output(output)
-    data, labels = load_images(images, model.image, count, show_note)
+    size = network.resize if isinstance(network, Imported) else Resize()
+    if resize is not None:
+        size = parse_resize(resize, COMMAND_LINE, "--resize", model.image.height, model.image.width)
+    data, labels = load_images(images, model.image, count, show_note, resize=size, classes=classes(model))
     wanted = task_labels(model, labels, str(images))
     finish = _check(network, reference, data) if reference else None
     with progress_bars() as progress:

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from hwgen.cli.console import out, progress_bars, write_json
-from hwgen.cli.tables import show_report
+from hwgen.cli.tables import show_note, show_report
 
 
 class Engine(enum.StrEnum):
@@ -48,7 +48,7 @@ def sim(
     from sim.simulate import load_images, simulate
 
     made = load_build(output, model)
-    data, labels = load_images(made, images)
+    data, labels = load_images(made, images, show_note)
     known = (
         {t.name: labels[:, None] for t in made.model.model.tasks if t.head != "every_token" and t.outputs}
         if labels is not None

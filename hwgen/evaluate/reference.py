@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hwgen.common.archive import names_in, read_npz
 from hwgen.common.errors import HwgenError
 from hwgen.evaluate.doubts import explain
 from hwgen.evaluate.error import relative_rms, sqnr_db
@@ -109,22 +110,14 @@ def _task(name: str) -> str:
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            wanted = [name for name in archive.files
-                      if name == "images" or name.startswith(PREFIX) or name.endswith(SUFFIX)]  # fmt: skip
-            if not set(wanted) - {"images"}:
-                raise HwgenError(str(path), expected="arrays `outputs_TASK`, one per task of the network",
-                                 found=", ".join(sorted(archive.files)) or "nothing")  # fmt: skip
-            return {name: archive[name] for name in wanted}
-    except HwgenError:
-        raise
-    except OSError as error:
-        raise HwgenError(str(path), expected="a .npz or .onnx file", found=error.strerror or str(error),
-                         mend="check the path") from None  # fmt: skip
-    except Exception as error:  # NumPy and zipfile each raise several kinds for a broken archive
-        raise HwgenError(str(path), expected="a NumPy .npz file with arrays `outputs_TASK`",
-                         found=str(error) or type(error).__name__) from None  # fmt: skip
+    expected = "a .npz with arrays `outputs_TASK`, or an .onnx file"
+    arrays = read_npz(
+        path, expected, lambda name: name == "images" or name.startswith(PREFIX) or name.endswith(SUFFIX)
+    )  # fmt: skip
+    if not arrays.keys() - {"images"}:
+        raise HwgenError(str(path), expected="arrays `outputs_TASK`, one per task of the network",
+                         found=", ".join(names_in(path)) or "nothing")  # fmt: skip
+    return arrays
 
 
 def _shaped(found: Mapping[str, np.ndarray], model: Model, where: str) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from hwgen.common.errors import HwgenError
+from hwgen.common.leftovers import sweep
 from hwgen.common.toolchain import cache_dir, lock
 from hwgen.common.tools import Tool
 
@@ -34,6 +35,7 @@ def step(tool: Tool, arguments: Sequence[str], inputs: Mapping[str, str], result
     key = hashlib.sha256(repr((tool.name, tool.version, *arguments, *sorted(inputs.items()))).encode())
     home = cache_dir() / "synth" / key.hexdigest()[:24]
     with lock(home.with_suffix(".lock")):
+        sweep(home.parent, "*.*")
         if not home.exists():
             with tempfile.TemporaryDirectory(dir=home.parent, prefix=f"{home.name}.") as work:
                 inside = Path(work) / "step"

@@ -6,6 +6,7 @@ Tested by tests/importers/test_files.py.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from hwgen.common.errors import HwgenError
@@ -21,10 +22,13 @@ from hwgen.importers.lucidrains import import_lucidrains
 from hwgen.importers.m3vit import import_m3vit
 from hwgen.importers.official import REPOSITORIES
 from hwgen.importers.onnx import load_onnx
+from hwgen.importers.resize import stated_resize
 from hwgen.importers.source import Source
 from hwgen.importers.stated import Stated
 from hwgen.importers.timm import import_timm
 from hwgen.importers.torchvision import import_torchvision
+from hwgen.importers.wrappers import find_network, without_projection
+from hwgen.network.resize import parse_resize
 
 __all__ = ["FORMATS", "ImageSize", "Imported", "Normalize", "Overrides", "TaskChoice", "load"]
 
@@ -32,7 +36,7 @@ __all__ = ["FORMATS", "ImageSize", "Imported", "Normalize", "Overrides", "TaskCh
 _Format = tuple[Callable[[Source, Draft], Imported], tuple[tuple[str, ...], ...]]
 #: The most special first, as `auto` takes the first whose sign is there.
 _FORMATS: dict[str, _Format] = {
-    "m3vit": (import_m3vit, (("blocks.*.mlp.experts.htoh4.weight",),)),
+    "m3vit": (import_m3vit, (("blocks.*.mlp.experts.h*",),)),
     **{name: (repository.load, repository.signs) for name, repository in REPOSITORIES.items()},
     "timm": (import_timm, (("patch_embed.proj.weight",),)),
     "huggingface": (import_huggingface, huggingface.SIGNS),
@@ -55,9 +59,15 @@ def load(path: Path | str, format: str = "auto", overrides: Overrides | None = N
     path, overrides = Path(path), overrides or Overrides()
     if format not in FORMATS:
         raise HwgenError(str(path), "format", expected=f"one of {', '.join(FORMATS)}", found=repr(format))
+    return _with_resize(_load(path, format, overrides), path, overrides)
+
+
+def _load(path: Path, format: str, overrides: Overrides) -> Imported:
     if format == "onnx" or path.suffix.lower() == ".onnx":
         return load_onnx(path, overrides)
-    source = Source(read_checkpoint(path), str(path))
+    read: list[str] = []
+    signs = [sign for _, own in _FORMATS.values() for sign in own]
+    source = Source(find_network(read_checkpoint(path, read.append), signs, str(path), read.append), str(path))
     if format == "auto":
         format = _detect(source)
     if overrides.pooling is not None and format in _FIXED_POOLING:
@@ -65,7 +75,22 @@ def load(path: Path | str, format: str = "auto", overrides: Overrides | None = N
                          found=repr(overrides.pooling), mend="leave it out")  # fmt: skip
     beside = Stated(path.parent) if format in WITHOUT_CONFIG else stated(path)
     filled, notes, warnings = beside.fill(overrides)
+    read += without_projection(source) if format == "timm" else []
+    notes = read + notes
     return _FORMATS[format][0](source, Draft(str(path), format, filled, beside, notes=notes, warnings=warnings))
+
+
+def _with_resize(imported: Imported, path: Path, overrides: Overrides) -> Imported:
+    """With the resize that is given, else that of the files beside the checkpoint."""
+    image = imported.model.image
+    if overrides.resize is not None:
+        resize = parse_resize(overrides.resize, str(path), "resize", image.height, image.width)
+        return replace(imported, resize=resize)
+    found = None if imported.source in WITHOUT_CONFIG else stated_resize(path, image)
+    if found is None:
+        return imported
+    note = f"resize {found[0]}: stated by {found[1]}, for pictures of another size"
+    return replace(imported, resize=found[0], notes=[*imported.notes, note])
 
 
 def _detect(source: Source) -> str:

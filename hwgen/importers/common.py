@@ -21,6 +21,7 @@ from hwgen.importers.activation import SUPPORTED, check_activation
 from hwgen.importers.positions import TIMM, Rule, resample
 from hwgen.network.description import WEIGHTS_FILE, Count, HeadKind, Model, Name, parse_model
 from hwgen.network.floatmodel import FloatModel, check_checkpoint
+from hwgen.network.resize import AS_A_WHOLE, Resize
 
 if TYPE_CHECKING:
     from hwgen.importers.stated import Stated
@@ -77,6 +78,7 @@ class Overrides(Strict):
     top_k: Count | None = None
     gate: GateKind | None = None
     tasks: Annotated[list[TaskChoice], Field(min_length=1)] | None = None
+    resize: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ class Imported:
 
     `tensors` have the names and shapes of hwgen.network.floatmodel; `mean`, `std` are in pixel codes 0..255. `source`
     says what was read, `notes` what was read elsewhere or left out, `warnings` what was guessed or contradicts itself.
+    `resize`: of pictures of another size, as the network was trained for.
     """
 
     model: Model
@@ -96,6 +99,7 @@ class Imported:
     source: str
     notes: list[str]
     warnings: list[str]
+    resize: Resize = AS_A_WHOLE
 
     def network(self, dtype: Any = np.float64) -> FloatModel:
         """For calibration in double precision, which keeps a machine's own rounding out of the ranges."""

@@ -24,6 +24,8 @@ CHANNELS, HEAD_DIM, TOP_K, ROWS, COLUMNS = 3, 64, 2, 8, 16
 NORMALIZE = ((0.0,) * CHANNELS, (256 / 255,) * CHANNELS)
 #: The example's image and the reference outputs that lie in the same folder.
 DATA = ("image", "l*_x_post_*")
+#: Files of a block that has experts; any of them shows it, others may be lost.
+EXPERTS = ("htoh4_*", "h4toh_*", "w_gate_*")
 
 
 def import_edge_moe(source: Source, draft: Draft) -> Imported:
@@ -91,7 +93,7 @@ class _Folder:
             draft.norm(f"{layer}.{part}", gamma, beta)
         self.linear("qkv", f"{layer}_qkv", index, 3 * dim, dim)
         self.linear("proj", f"{layer}_attn_proj", index, dim, dim)
-        if f"{layer}_htoh4_weight" in self.source:
+        if any(self.source.names(f"{layer}_{sign}") for sign in EXPERTS):
             return self.experts(index)
         hidden = self.source.size(f"{layer}_fc1_bias", 0)
         self.linear("fc1", f"{layer}_fc1", index, hidden, dim)

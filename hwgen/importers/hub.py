@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from hwgen.common.errors import HwgenError
@@ -16,16 +17,16 @@ WEIGHTS = (
 INDEX = ".index.json"
 
 
-def read_checkpoint(path: Path) -> Tensors:
-    """The tensors of a file, an index of shards, or a folder."""
+def read_checkpoint(path: Path, note: Callable[[str], None] = lambda text: None) -> Tensors:
+    """The tensors of a file, an index of shards, or a folder; `note` is told which of several state dicts was taken."""
     if path.is_dir():
         path = next((path / name for name in WEIGHTS if (path / name).is_file()), path)
     if path.name.endswith(INDEX) and path.is_file():
-        return _read_shards(path)
-    return read_tensors(path)
+        return _read_shards(path, note)
+    return read_tensors(path, note)
 
 
-def _read_shards(index: Path) -> Tensors:
+def _read_shards(index: Path, note: Callable[[str], None]) -> Tensors:
     try:
         places = json.loads(index.read_text("utf-8"))["weight_map"]
         names = list(dict.fromkeys(places.values()))
@@ -37,5 +38,5 @@ def _read_shards(index: Path) -> Tensors:
         raise HwgenError(str(index), "weight_map", expected="files in the same folder", found=repr(name))
     tensors: Tensors = {}
     for name in names:
-        tensors |= read_tensors(index.parent / name)
+        tensors |= read_tensors(index.parent / name, note)
     return tensors

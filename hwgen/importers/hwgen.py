@@ -49,7 +49,7 @@ def square_patch(source: Source, name: str) -> tuple[tuple[int, int], int]:
 
 
 def _mlp(source: Source, draft: Draft, layer: str) -> dict[str, Any]:
-    if f"{layer}.gate0" not in source:
+    if not source.names(f"{layer}.gate*") and not source.names(f"{layer}.e[0-9]*.*"):
         return {"kind": "dense", "hidden": source.size(f"{layer}.fc1.w", 0)}
     if draft.overrides.gate is None:
         raise draft.ask("--gate", "whether the gate's softmax comes before the top-k (softmax_topk) or after it")

@@ -38,7 +38,7 @@ def import_m3vit(source: Source, draft: Draft) -> Imported:
     while source.names(f"blocks.{len(layers)}.*") or not layers:
         index = len(layers)
         attention(source, draft, index)
-        if f"blocks.{index}.mlp.experts.htoh4.weight" in source:
+        if any(source.names(f"blocks.{index}.mlp.{part}.*") for part in ("experts", "gate")):
             gates, mlp = _experts(source, draft, index, noisy)
             layers.append({"mlp": mlp})
         else:
@@ -66,6 +66,12 @@ def _experts(source: Source, draft: Draft, index: int, noisy: bool) -> tuple[int
         draft.tensors[f"l{index}.gate{gates}"] = gate.T.copy()
         gates += 1
     experts, hidden = gate.shape[1], source.size(f"{mlp}.experts.htoh4.weight", 1)
+    there = source.size(f"{mlp}.experts.htoh4.weight", 0)
+    if there < experts and experts % there == 0:
+        raise HwgenError(source.where, f"{mlp}.experts.htoh4.weight",
+                         expected=f"{experts} experts, as the gate chooses of",
+                         found=f"{there}, as in the file of one process of {experts // there}",
+                         mend="give the folder with the files of all processes, 0.pth, 1.pth, ...")  # fmt: skip
     weights = (
         source.take(f"{mlp}.experts.htoh4.weight", experts, hidden, draft.dim),
         source.take(f"{mlp}.experts.htoh4.bias", experts, hidden),

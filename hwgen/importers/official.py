@@ -84,8 +84,8 @@ REPOSITORIES = {
     "dinov2": Repository(
         "DINOv2",
         signs=(
-            ("mask_token", "patch_embed.proj.weight"), ("register_tokens", "patch_embed.proj.weight"),
-            ("teacher.backbone.patch_embed.proj.weight",), ("blocks.*.*.attn.qkv.weight",),
+            ("teacher.backbone.patch_embed.proj.weight",), ("mask_token", "patch_embed.proj.weight"),
+            ("register_tokens", "patch_embed.proj.weight"), ("blocks.*.*.attn.qkv.weight",),
         ),
     ),
     "dino": Repository("DINO", signs=(("head.last_layer.*", "patch_embed.proj.weight"),)),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,6 +16,12 @@ from hwgen.common.errors import HwgenError
 
 #: A size of a shape that the tensor itself tells.
 ANY = -1
+DIGITS = re.compile(r"\d+")
+
+
+def _renamed(name: str, other: str) -> bool:
+    """Whether one may be the other by mistake: the same tensor of another block is not."""
+    return DIGITS.sub("#", name) != DIGITS.sub("#", other)
 
 
 class Source:
@@ -48,7 +55,7 @@ class Source:
         """The tensor as finite float32 of this shape; ANY fits each size."""
         expected = f"float [{', '.join('any' if size == ANY else str(size) for size in shape)}]"
         if name not in self._tensors:
-            close = difflib.get_close_matches(name, self._tensors, 1, 0.8)
+            close = difflib.get_close_matches(name, [other for other in self._tensors if _renamed(name, other)], 1, 0.8)
             raise HwgenError(self.where, name, expected=expected, found="no such tensor",
                              mend=f"did you mean `{self.called(close[0])}`?" if close else "")  # fmt: skip
         tensor = self._tensors.pop(name)
@@ -59,7 +66,7 @@ class Source:
                              found=f"{tensor.dtype.name} {list(tensor.shape)}",
                              mend="it looks transposed: weights are [out, in]" if turned else "")  # fmt: skip
         with np.errstate(over="ignore"):
-            tensor = tensor.astype(np.float32)
+            tensor = tensor.astype(np.float32, copy=False)  # one copy of a large network is enough
         if not np.isfinite(tensor).all():
             index = [int(i) for i in np.argwhere(~np.isfinite(tensor))[0]]
             raise HwgenError(self.where, self.called(name), expected="finite float32 numbers",

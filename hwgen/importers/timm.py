@@ -71,12 +71,7 @@ def _covers_patches_only(draft: Draft, rows: int, prefix: int) -> bool:
         patches = size and (size.height // draft.patch[0]) * (size.width // draft.patch[1])
         if patches in (rows, rows - prefix):
             return bool(patches == rows)
-    if not _square(rows) or _square(rows - prefix):
-        return False
-    if draft.asked_size is None:
-        what = f"the size of {rows - prefix} patches, or of {rows} (no_embed_class)"
-        raise draft.ask("--image-size HEIGHTxWIDTH", what)
-    return True
+    return _square(rows) and not _square(rows - prefix)
 
 
 def _leaves_registers_out(draft: Draft, rows: int, prefix: int) -> bool:

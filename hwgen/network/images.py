@@ -1,52 +1,116 @@
-"""Images from a .npz archive, a PNG or JPEG file, or a folder of them, as the bytes the accelerator reads."""
+"""Images from a .npz or .npy array, a picture, a folder of them or of a folder per class, or Edge-MoE's example, as the
+bytes the accelerator reads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from itertools import zip_longest
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 
+from hwgen.common.archive import names_in, read_npy, read_npz
 from hwgen.common.errors import HwgenError
 from hwgen.network.description import Image
+from hwgen.network.pictures import SUFFIXES, read_pictures
+from hwgen.network.resize import Resize
 
-#: File names of pictures, in small letters.
-SUFFIXES = (".png", ".jpg", ".jpeg")
-#: Pillow's name of the pixels, by the number of image channels.
-_MODES = {1: "L", 3: "RGB"}
+#: What images may be in.
+ANY_FILE = "a .npz or .npy file, a picture (PNG, JPEG, WebP, BMP, TIFF), or a folder of these"
+#: Edge-MoE's example.
+RAW_SUFFIX = ".float32.bin"
 #: The key of labels that name no task.
 ANY_TASK = ""
 
 Labels = dict[str, np.ndarray]
+Note = Callable[[str], None]
 
 
 def load_images(
-    path: Path | str, image: Image, count: int | None = None, note: Callable[[str], None] | None = None
-) -> tuple[np.ndarray, Labels | None]:
-    """The first `count` images, uint8 [B, H, W, C], and their labels by task, None if the file has none.
+    path: Path | str, image: Image, count: int | None = None, note: Note | None = None, *,
+    resize: Resize | None = None, classes: Collection[int] = (),
+) -> tuple[np.ndarray, Labels | None]:  # fmt: skip
+    """The first `count` images, uint8 [B, H, W, C], and their labels by task, None if there are none.
 
     A .npz holds `images`, uint8 [B, H, W, C] (grey: the last axis may be absent), and may hold `labels_TASK` or
     `labels` [B, ...]; the latter are given back as task `ANY_TASK`. Pictures of a folder come in the order of their
-    names; other sizes than the model's are resized as a whole, bicubic, which `note` is told.
+    names, from sub-folders one of each in turn; those are classes if they are numbered, or if there are as many as
+    heads have outputs (`classes`). Other sizes than the model's are resized as `resize` says. `note` is told of it.
     """
-    path = Path(path)
+    path, say = Path(path), note or (lambda text: None)
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
-        if not files:
-            raise HwgenError(str(path), expected="a folder with PNG or JPEG files", found="none in it")
-        return _pictures(files[:count], image, note), None
-    if path.suffix.lower() in SUFFIXES:
-        return _pictures([path], image, note), None
-    return _archive(path, image, count)
+        return _folder(path, image, count, say, resize or Resize(), classes)
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES:
+        return read_pictures([path], image, resize or Resize(), say), None
+    if path.name.endswith(RAW_SUFFIX):
+        return _raw(path, image, say), None
+    arrays = {"images": read_npy(path, ANY_FILE)} if suffix == ".npy" and path.exists() else _read_npz(path)
+    return _checked(path, arrays, image, count)
 
 
-def _archive(path: Path, image: Image, count: int | None) -> tuple[np.ndarray, Labels | None]:
-    arrays = _read_npz(path)
+def _folder(path: Path, image: Image, count: int | None, note: Note, resize: Resize,
+            classes: Collection[int]) -> tuple[np.ndarray, Labels | None]:  # fmt: skip
+    groups: dict[str, list[Path]] = {}
+    for file in sorted(path.rglob("*")):
+        inside = file.relative_to(path)
+        hidden = any(part.startswith(".") for part in inside.parts)
+        if file.suffix.lower() in SUFFIXES and not hidden and file.is_file():
+            groups.setdefault(inside.parts[0] if len(inside.parts) > 1 else "", []).append(file)
+    if not groups:
+        raise HwgenError(str(path), expected="a folder with pictures (PNG, JPEG, WebP, BMP, TIFF)", found="none in it",
+                         mend="" if any(path.iterdir()) else "the folder is empty")  # fmt: skip
+    # One of each folder in turn: the first few are then of many classes.
+    files = [file for turn in zip_longest(*groups.values()) for file in turn if file is not None][:count]
+    names = list(groups)
+    if len(names) > 1:
+        note(f"{len(files)} images of {len(names)} sub-folders, one of each in turn")
+    labels = _labels(names, classes, note)
+    pixels = read_pictures(files, image, resize, note)
+    if labels is None:
+        return pixels, None
+    return pixels, {ANY_TASK: np.array([labels[file.relative_to(path).parts[0]] for file in files])}
+
+
+def _labels(names: list[str], classes: Collection[int], note: Note) -> dict[str, int] | None:
+    """The class of each sub-folder, if that is certain."""
+    if "" in names:
+        return None
+    if all(name.isdecimal() for name in names):
+        note(f"labels: the numbers of the {len(names)} sub-folders")
+        return {name: int(name) for name in names}
+    if len(names) in classes:
+        note(f"labels: the {len(names)} sub-folders in the order of their names")
+        return {name: number for number, name in enumerate(names)}
+    return None
+
+
+def _raw(path: Path, image: Image, note: Note) -> np.ndarray:
+    """Edge-MoE's image: float32 [channel][row][column], of which its kernel keeps the eight bits behind the point."""
+    shape = (image.channels, image.height, image.width)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise HwgenError(str(path), expected=ANY_FILE, found=error.strerror or str(error),
+                         mend="check the path") from None  # fmt: skip
+    size = 4 * int(np.prod(shape))
+    values = np.frombuffer(data[:size], "<f4", min(len(data), size) // 4)
+    if len(data) != size or not (values >= 0).all() or not (values <= 1).all():
+        found = f"{len(data)} bytes" if len(data) != size else f"{values.min()} to {values.max()}"
+        raise HwgenError(str(path), expected=f"{size} bytes: float32 {list(shape)} in 0..1", found=found)
+    codes = np.floor(values * 256)
+    if (codes > 255).any():
+        note(f"{int((codes > 255).sum())} pixels of 1.0 taken for 255/256, the largest of Edge-MoE's")
+    return np.ascontiguousarray(np.minimum(codes, 255).astype(np.uint8).reshape(shape).transpose(1, 2, 0))[None]
+
+
+def _checked(path: Path, arrays: dict[str, np.ndarray], image: Image,
+             count: int | None) -> tuple[np.ndarray, Labels | None]:  # fmt: skip
     images = arrays["images"]
     shape = (image.height, image.width, image.channels)
     found = f"{images.dtype.name} {list(images.shape)}"
+    if images.shape == shape and path.suffix.lower() == ".npy":
+        images = images[None]
     if images.ndim == 3:
         images = images[..., None]
     if images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
@@ -65,53 +129,8 @@ def _archive(path: Path, image: Image, count: int | None) -> tuple[np.ndarray, L
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     """The arrays that matter; others may be large."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if "images" not in archive.files:
-                found = ", ".join(sorted(archive.files)) or "nothing"
-                raise HwgenError(str(path), "images", expected="an array `images`", found=found)
-            return {name: archive[name] for name in archive.files if name == "images" or name.startswith("labels")}
-    except HwgenError:
-        raise
-    except OSError as error:
-        raise HwgenError(str(path), expected="a .npz file, a PNG or JPEG file, or a folder of these",
-                         found=error.strerror or str(error), mend="check the path") from None  # fmt: skip
-    except Exception as error:  # NumPy and zipfile each raise several kinds for a broken archive
-        raise HwgenError(str(path), expected="a NumPy .npz file with an array `images`",
-                         found=str(error) or type(error).__name__) from None  # fmt: skip
-
-
-def _pictures(files: list[Path], image: Image, note: Callable[[str], None] | None) -> np.ndarray:
-    """uint8 [B, H, W, C]."""
-    pillow = _pillow(str(files[0]))
-    if image.channels not in _MODES:
-        raise HwgenError(str(files[0]), expected=f".npz files, as the model's images have {image.channels} channels",
-                         found="a picture", mend="PNG and JPEG serve for 1 or 3 channels")  # fmt: skip
-    pixels = np.empty((len(files), image.height, image.width, image.channels), np.uint8)
-    resized = 0
-    for place, file in zip(pixels, files, strict=True):
-        try:
-            with pillow.open(file) as opened:
-                picture: Any = opened.convert(_MODES[image.channels])
-        except FileNotFoundError:
-            raise HwgenError(str(file), expected="a PNG or JPEG file", found="no such file",
-                             mend="check the path") from None  # fmt: skip
-        except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, DecompressionBombError
-            found = str(error) or type(error).__name__
-            raise HwgenError(str(file), expected="a PNG or JPEG file", found=found) from None
-        if picture.size != (image.width, image.height):
-            picture = picture.resize((image.width, image.height), pillow.Resampling.BICUBIC)
-            resized += 1
-        place[...] = np.asarray(picture).reshape(place.shape)
-    if resized and note:
-        note(f"{resized} of {len(files)} images resized to {image.height}x{image.width}, bicubic")
-    return pixels
-
-
-def _pillow(where: str) -> ModuleType:
-    try:
-        import PIL.Image
-    except ImportError:
-        raise HwgenError(where, expected="Pillow, to read pictures", found="no such module",
-                         mend="pip install 'hwgen[images]', or give the images as .npz") from None  # fmt: skip
-    return PIL.Image
+    arrays = read_npz(path, ANY_FILE, lambda name: name == "images" or name.startswith("labels"))
+    if "images" not in arrays:
+        found = ", ".join(names_in(path)) or "nothing"
+        raise HwgenError(str(path), "images", expected="an array `images`", found=found)
+    return arrays

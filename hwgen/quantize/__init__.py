@@ -40,7 +40,9 @@ def quantize_job(job: Job, progress: Progress | None = None, note: Progress | No
     `note` is called with what was done to the images, if anything.
     """
     say = progress or (lambda line: None)
-    images, _ = load_images(job.calibration, job.imported.model.image, job.images, note)
+    images, _ = load_images(
+        job.calibration, job.imported.model.image, job.images, note, resize=job.imported.resize
+    )  # fmt: skip
     return quantize_network(job.imported.network(), images, job.options, say)
 
 

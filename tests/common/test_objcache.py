@@ -63,5 +63,6 @@ def test_launcher_of_the_user_stays(monkeypatch, tmp_path):
     monkeypatch.setenv("HWGEN_CACHE", str(tmp_path / "other"))
     assert toolchain.verilator_environment(environment)["OBJCACHE"].endswith(f"objcache.py {tmp_path}/other/runtime")
     assert toolchain.verilator_environment({"PATH": "/usr/bin:/bin", "OBJCACHE": "ccache"})["OBJCACHE"] == "ccache"
-    monkeypatch.setenv("HWGEN_CACHE", str(tmp_path / "a b"))
-    assert "OBJCACHE" not in toolchain.verilator_environment({"PATH": "/usr/bin:/bin"})
+    for name in ("a b", "a(b", "a&b"):
+        monkeypatch.setenv("HWGEN_CACHE", str(tmp_path / name))
+        assert "OBJCACHE" not in toolchain.verilator_environment({"PATH": "/usr/bin:/bin"})

@@ -75,9 +75,9 @@ def test_wrong_archives(tmp_path: Path) -> None:
     )
     assert "DIR/x.npz: images" in message(outputs_classify=ones, images=images[:, :16])
     path.write_bytes(b"text")
-    with pytest.raises(HwgenError, match=r"expected: a NumPy .npz file with arrays `outputs_TASK`"):
+    with pytest.raises(HwgenError, match=r"expected: a .npz with arrays `outputs_TASK`, or an .onnx file"):
         read_reference(path, network.model, lambda count: images, None)
-    with pytest.raises(HwgenError, match=r"expected: a .npz or .onnx file\n  found:    No such file"):
+    with pytest.raises(HwgenError, match=r"`outputs_TASK`, or an .onnx file\n  found:    No such file"):
         read_reference(tmp_path / "lost.npz", network.model, lambda count: images, None)
 
 

@@ -78,3 +78,17 @@ def test_broken_folders(tmp_path: Path) -> None:
         "l0_norm1_bias", np.full(128, np.nan, "<f4").tobytes()
     )
     assert broken("l9_fc1_bias", bytes(4)).startswith("DIR: l9_fc1_bias\n  expected: only tensors of Edge-MoE\n")
+
+
+@pytest.mark.parametrize("lost", [["htoh4_weight", "h4toh_weight"], ["htoh4_weight", "htoh4_bias", "h4toh_weight"],
+                                  ["htoh4_weight", "htoh4_bias", "h4toh_weight", "h4toh_bias"]])  # fmt: skip
+def test_experts_that_were_not_copied(tmp_path: Path, lost: list[str]) -> None:
+    """Whatever is left of them shows that the block has experts; another block's file is no misspelling of theirs."""
+    folder = edge_moe_folder(state_dict(), tmp_path)
+    for name in ("fc1_bias", "fc1_weight"):  # as of blocks 10, 12, ... of the released model
+        (folder / f"l12_{name}.float32.bin").write_bytes(bytes(4))
+    for name in lost:
+        (folder / f"l1_{name}.float32.bin").unlink()
+    first = next(name for name in ("htoh4_bias", "h4toh_bias", "htoh4_weight") if name in lost)
+    assert message(folder).startswith(f"DIR: l1_{first}\n  expected: float [any]\n  found:    no such tensor")
+    assert "l12" not in message(folder)

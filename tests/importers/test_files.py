@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from hwgen.common.errors import HwgenError
 from hwgen.importers import load
 from hwgen.importers.files import read_tensors
 from tests.importers.timm_models import told, vit
+from tests.paths import ROOT
 
 
 def tensors() -> dict[str, torch.Tensor]:
@@ -85,6 +86,48 @@ def test_shards_of_experts(tmp_path: Path) -> None:
     assert found["pos_embed"].shape == (1, 5, 4)
 
 
+def test_many_classes(tmp_path: Path) -> None:
+    """A head of ImageNet-21k."""
+    state = vit(num_classes=22000).state_dict()
+    imported = load(save(tmp_path / "model.pth", state), overrides=told())
+    assert imported.model.tasks[0].outputs == 22000
+    np.testing.assert_array_equal(imported.tensors["head0.w"], state["head.weight"].numpy())
+
+
+#: Prints how many bytes of memory importing a file took beyond what the modules take.
+MEASURE = """
+import resource, sys
+import torch
+from tests.importers.timm_models import told
+from hwgen.importers import load
+def peak():
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
+load(sys.argv[1], overrides=told(heads=16))
+print(peak() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("suffix", "dtype"),
+    [("safetensors", torch.float32), ("safetensors", torch.bfloat16), ("pth", torch.float32), ("pth", torch.bfloat16),
+     ("npz", torch.float32)],
+)  # fmt: skip
+def test_memory_of_a_large_checkpoint(tmp_path: Path, suffix: str, dtype: torch.dtype) -> None:
+    """A gigabyte needs at most two. As float32, a file of two bytes per number needs its float32 and one copy more."""
+    dim, depth, state = 1024, 21, dict[str, torch.Tensor]()
+    small = vit(embed_dim=dim, depth=1, num_heads=16).state_dict()
+    for name, tensor in small.items():
+        for index in range(depth if ".0." in name else 1):
+            state[name.replace(".0.", f".{index}.")] = tensor.to(dtype).clone()
+    path = save(tmp_path / f"model.{suffix}", state)
+    size = path.stat().st_size
+    assert size > 0.9e9 * dtype.itemsize / 4
+    done = subprocess.run([sys.executable, "-c", MEASURE, path], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert int(done.stdout) < 2 * size * (1.25 if dtype.itemsize == 2 else 1) + 100e6
+
+
 # --- errors
 
 
@@ -92,6 +135,10 @@ def message(path: Path) -> str:
     with pytest.raises(HwgenError) as caught:
         load(path)
     return caught.value.text().replace(str(path.parent), "DIR")
+
+
+class Schedule:
+    """Of a training library."""
 
 
 class Command:
@@ -114,21 +161,23 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     )
     np.savez(tmp_path / "code.npz", a=np.array([Command(proof)], object))
     assert message(tmp_path / "code.npz") == (
-        "DIR/code.npz\n  expected: tensors only: unpickling objects could run any code\n  found:    Python objects\n"
-        "  mend:     if you trust the file, save its weights again with numpy.savez of plain arrays"
+        "DIR/code.npz: a\n  expected: a whole NumPy .npz file: unpickling objects could run any code\n"
+        "  found:    Python objects\n"
+        "  mend:     if you trust the file, save it again with numpy.savez of plain arrays"
     )
     assert not proof.exists()
 
 
 def test_objects_beside_the_weights(tmp_path: Path) -> None:
-    path = save(tmp_path / "args.pth", {"model": tensors(), "args": argparse.Namespace(lr=1)})
-    assert "found:    the Python object argparse.Namespace\n" in message(path)
+    """A whole model is code, and so is an optimizer's schedule."""
+    path = save(tmp_path / "args.pth", {"model": tensors(), "schedule": Schedule()})
+    assert f"found:    the Python object {__name__}.Schedule\n" in message(path)
     whole = save(tmp_path / "whole.pth", torch.nn.Linear(2, 2))
     assert "found:    the Python object torch.nn.modules.linear.Linear\n" in message(whole)
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "npz", "pth"])
-@pytest.mark.parametrize("part", [0, 0.5, 0.99])
+@pytest.mark.parametrize("part", [0.01, 0.5, 0.99])
 def test_truncated(tmp_path: Path, suffix: str, part: float) -> None:
     path = save(tmp_path / f"model.{suffix}", {"a": torch.randn(50, 50)})
     data = path.read_bytes()
@@ -168,9 +217,13 @@ def test_no_checkpoint(tmp_path: Path) -> None:
     assert "found:    a file 'model.txt'" in message(tmp_path / "model.txt")
     (tmp_path / "empty").mkdir()
     assert "expected: files *.float32.bin (Edge-MoE), or 0.pth, 1.pth, ... (M3ViT)" in message(tmp_path / "empty")
-    assert message(save(tmp_path / "none.pth", {"epoch": 3})) == (
-        "DIR/none.pth\n  expected: named tensors\n  found:    none in it"
+    assert message(save(tmp_path / "none.pth", {})) == (
+        "DIR/none.pth\n  expected: named tensors\n  found:    none in it\n"
+        "  mend:     save them with torch.save(model.state_dict(), path)"
     )
+    several = {"epoch": 3, "a": tensors(), "b": tensors(), "log": [1, 2], "lr": 0.1, "seed": 0, "name": "x", "best": 1}
+    text = message(save(tmp_path / "several.pth", several))
+    assert "found:    epoch (int), a (dict of 2), b (dict of 2), log (list of 2), lr (float), seed (int) and 2" in text
     assert "expected: a state dict, tensors by name\n  found:    list" in message(save(tmp_path / "list.pth", [1]))
 
 

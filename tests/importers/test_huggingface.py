@@ -83,6 +83,7 @@ def test_what_states_it_is_noted(tmp_path: Path) -> None:
         "pooling token: stated by config.json: model_type vit",
         "image_size 32x32: stated by config.json: image_size",
         "normalize mean 0.48,0.46,0.41 std 0.27,0.26,0.28: stated by preprocessor_config.json",
+        "resize whole:bilinear: stated by preprocessor_config.json, for pictures of another size",
     ]
 
 

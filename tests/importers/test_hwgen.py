@@ -55,6 +55,7 @@ def test_wrong_tensors(tmp_path: Path) -> None:
         "DIR/x.npz: embed.w\n  expected: square patches of 1 or 3 channels\n  found:    15 pixels\n"
         "  mend:     write a quantize.yaml with the structure"
     )
+    assert "x.npz: l1.gate0\n  expected: float [any]\n  found:    no such tensor" in changed(**{"l1.gate0": None})
     assert "x.npz: l9.w\n  expected: only the " in changed(**{"l9.w": np.zeros(3, "f")})
     assert "x.npz: l0.fc1.b\n  expected: float [256]\n  found:    float32 [3]" in changed(
         **{"l0.fc1.b": np.zeros(3, "f")}

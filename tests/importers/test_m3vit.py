@@ -107,6 +107,16 @@ def test_wrong_tensors(tmp_path: Path) -> None:
     assert message(saved(shard, tmp_path), GIVEN) == (
         "FILE: blocks.1.mlp.experts.htoh4.weight\n  expected: float [5, 48, 128]\n  found:    float32 [2, 48, 128]"
     )
+    shard = {name: value[:1] if ".experts." in name else value for name, value in state.items()}
+    assert message(saved(shard, tmp_path), GIVEN) == (
+        "FILE: blocks.1.mlp.experts.htoh4.weight\n  expected: 5 experts, as the gate chooses of\n"
+        "  found:    1, as in the file of one process of 5\n"
+        "  mend:     give the folder with the files of all processes, 0.pth, 1.pth, ..."
+    )
+    for lost in ("experts.htoh4.weight", "experts.h4toh.bias"):
+        rest = {name: value for name, value in state.items() if name != f"blocks.1.mlp.{lost}"}
+        assert message(saved(rest, tmp_path), GIVEN).startswith("FILE: blocks.1.mlp.")
+        assert "fc2" not in message(saved(rest, tmp_path), GIVEN)
     conditioned = state | {"gate_task_represent.fc1.weight": np.zeros((2, 2), np.float32)}
     assert message(saved(conditioned, tmp_path), GIVEN) == (
         "FILE: gate_task_represent.fc1.weight\n  expected: a gate per task (multi_gate)\n"

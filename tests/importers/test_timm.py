@@ -118,10 +118,13 @@ def test_rectangular_image_and_patch(tmp_path: Path) -> None:
 def test_no_position_of_the_class_token(tmp_path: Path) -> None:
     model = vit(no_embed_class=True)
     path = saved(model, tmp_path)
-    assert "the size of 15 patches, or of 16 (no_embed_class), which the checkpoint" in message(path)
-    imported = load(path, overrides=told(image_size=ImageSize(height=32, width=32)))
-    assert imported.notes[0] == "no position embedding of the tokens before the patches (no_embed_class)"
-    assert_same(imported, model)
+    for size in (None, ImageSize(height=32, width=32)):
+        imported = load(path, overrides=told(image_size=size))
+        assert imported.notes[0] == "no position embedding of the tokens before the patches (no_embed_class)"
+        assert_same(imported, model)
+    assert "image 32x32: taken to be square in its 16 patches" in load(path, overrides=told()).notes
+    other = told(image_size=ImageSize(height=24, width=40))  # of 15 patches, which 16 rows may be, too
+    assert load(path, overrides=other).model.patches == 15
 
 
 def test_norm_before_the_blocks(tmp_path: Path) -> None:

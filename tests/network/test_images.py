@@ -74,6 +74,112 @@ def test_other_sizes_are_resized_and_said(tmp_path: Path) -> None:
     assert len(notes) == 1
 
 
+def test_grey_of_sixteen_bits_is_scaled(tmp_path: Path) -> None:
+    """All above 255 was once white. Black stays black, white white."""
+    deep = np.array([[0, 128, 129, 257], [32768, 40000, 65407, 65535]], np.uint16)
+    wanted = np.round(deep / 257)
+    image, notes = Image(height=2, width=4, channels=1), list[str]()
+    PIL.Image.fromarray(deep).save(tmp_path / "a.png")
+    PIL.Image.fromarray(deep).save(tmp_path / "b.tif")
+    PIL.Image.fromarray(deep.astype(np.int32)).save(tmp_path / "c.tiff")
+    images, _ = load_images(tmp_path, image, note=notes.append)
+    assert (images[..., 0] == wanted).all()
+    assert notes == ["3 of 3 images of 16 bits scaled to 8"]
+    assert (load_images(tmp_path / "a.png", Image(height=2, width=4, channels=3))[0] == wanted[..., None]).all()
+    PIL.Image.fromarray(deep.astype(np.float32) / 7).save(tmp_path / "d.tif")
+    assert "found:    grey from 0 to 9362.14, of which neither black nor white is known" in message(
+        tmp_path / "d.tif", image
+    )
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_turned_as_the_camera_was_held(tmp_path: Path, orientation: int) -> None:
+    pixels = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    # By EXIF's definition: row 0 and column 0 of the file are these sides of what was seen.
+    stored = {1: pixels, 2: pixels[:, ::-1], 3: pixels[::-1, ::-1], 4: pixels[::-1], 5: pixels.swapaxes(0, 1),
+              6: np.rot90(pixels), 7: pixels[::-1, ::-1].swapaxes(0, 1), 8: np.rot90(pixels, -1)}  # fmt: skip
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    PIL.Image.fromarray(np.ascontiguousarray(stored[orientation])).save(tmp_path / "a.png", exif=exif)
+    notes: list[str] = []
+    images, _ = load_images(tmp_path / "a.png", COLOUR, note=notes.append)
+    assert (images[0] == pixels).all()
+    assert notes == (["1 of 1 images turned as their EXIF orientation says"] if orientation > 1 else [])
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "tif", "tiff", "webp", "PNG"])
+def test_other_kinds_of_pictures(tmp_path: Path, suffix: str) -> None:
+    pixels = picture(tmp_path / "a.png")
+    options = {"lossless": True} if suffix == "webp" else {}
+    PIL.Image.fromarray(pixels).save(tmp_path / f"b.{suffix}", **options)
+    assert (load_images(tmp_path / f"b.{suffix}", COLOUR)[0] == pixels).all()
+    assert len(load_images(tmp_path, COLOUR)[0]) == 2
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "P", "CMYK", "LA", "1", "L"])
+def test_pixels_of_other_kinds(tmp_path: Path, mode: str) -> None:
+    """Transparency is dropped."""
+    pixels = PIL.Image.fromarray(picture(tmp_path / "x.png")).convert(mode)
+    pixels.save(tmp_path / "a.tif")
+    assert (load_images(tmp_path / "a.tif", COLOUR)[0] == np.asarray(pixels.convert("RGB"))).all()
+
+
+def test_folders_of_classes(tmp_path: Path) -> None:
+    """One of each in turn, so that the first few are of many classes; labels where it is certain what they are."""
+    wanted = {}
+    for number, name in enumerate(["ant", "bee", "cat"]):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        wanted[name] = [picture(tmp_path / name / file, seed=10 * number + file_number)
+                        for file_number, file in enumerate(["a.png", "deep/b.png", "x.png"][: 3 - number])]  # fmt: skip
+    (tmp_path / ".hidden").mkdir()
+    picture(tmp_path / ".hidden" / "a.png")
+    notes: list[str] = []
+    images, labels = load_images(tmp_path, COLOUR, note=notes.append)
+    order = [("ant", 0), ("bee", 0), ("cat", 0), ("ant", 1), ("bee", 1), ("ant", 2)]
+    assert all((image == wanted[name][number]).all() for image, (name, number) in zip(images, order, strict=True))
+    assert labels is None and notes == ["6 images of 3 sub-folders, one of each in turn"]
+    _, labels = load_images(tmp_path, COLOUR, 4, notes.append, classes={3, 10})
+    assert labels is not None and labels[ANY_TASK].tolist() == [0, 1, 2, 0]
+    assert notes[-1] == "labels: the 3 sub-folders in the order of their names"
+    for name, number in (("ant", "7"), ("bee", "03"), ("cat", "10")):
+        (tmp_path / name).rename(tmp_path / number)
+    _, labels = load_images(tmp_path, COLOUR, note=notes.append, classes={3})
+    assert labels is not None and labels[ANY_TASK].tolist() == [3, 10, 7, 3, 7, 7]
+    assert notes[-1] == "labels: the numbers of the 3 sub-folders"
+    picture(tmp_path / "loose.png")
+    assert load_images(tmp_path, COLOUR, classes={3, 4})[1] is None
+
+
+def test_one_array(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 4, 6, 3), dtype=np.uint8)
+    np.save(tmp_path / "a.npy", pixels)
+    assert (load_images(tmp_path / "a.npy", COLOUR, 2)[0] == pixels[:2]).all()
+    np.save(tmp_path / "a.npy", pixels[0])
+    assert (load_images(tmp_path / "a.npy", COLOUR)[0] == pixels[:1]).all()
+    np.save(tmp_path / "a.npy", pixels[..., 0])
+    assert (load_images(tmp_path / "a.npy", GREY)[0] == pixels[..., :1]).all()
+    np.save(tmp_path / "a.npy", pixels / 255)
+    assert message(tmp_path / "a.npy") == (
+        "DIR/a.npy: images\n  expected: uint8 [at least 1, 4, 6, 3]\n  found:    float64 [3, 4, 6, 3]"
+    )
+
+
+def test_example_of_edge_moe(tmp_path: Path) -> None:
+    """Its pixels are k/256, channel by channel."""
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    path, notes = tmp_path / "image.float32.bin", list[str]()
+    (pixels.transpose(2, 0, 1) / 256).astype("<f4").tofile(path)
+    assert (load_images(path, COLOUR, note=notes.append)[0] == pixels).all() and notes == []
+    (pixels.transpose(2, 0, 1) / 255).astype("<f4").tofile(path)
+    found = load_images(path, COLOUR, note=notes.append)[0][0]
+    assert (found == np.minimum(np.floor(np.float32(pixels / 255) * 256), 255)).all()
+    assert len(notes) == ((pixels == 255).any())
+    assert "expected: 96 bytes: float32 [1, 4, 6] in 0..1\n  found:    288 bytes" in message(path, GREY)
+    (pixels.transpose(2, 0, 1)).astype("<f4").tofile(path)
+    assert "in 0..1\n  found:    " in message(path)
+    assert "No such file" in message(tmp_path / "lost.float32.bin")
+
+
 # --- errors
 
 
@@ -86,11 +192,14 @@ def message(path: Path, image: Image = COLOUR) -> str:
 def test_wrong_archives(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     assert message(path) == (
-        "DIR/a.npz\n  expected: a .npz file, a PNG or JPEG file, or a folder of these\n"
+        "DIR/a.npz\n  expected: a .npz or .npy file, a picture (PNG, JPEG, WebP, BMP, TIFF), or a folder of these\n"
         "  found:    No such file or directory\n  mend:     check the path"
     )
-    path.write_bytes(b"PK no archive")
-    assert message(path).startswith("DIR/a.npz\n  expected: a NumPy .npz file with an array `images`\n")
+    path.write_bytes(b"PK\x03\x04 no archive")
+    assert message(path) == (
+        "DIR/a.npz\n  expected: a .npz or .npy file, a picture (PNG, JPEG, WebP, BMP, TIFF), or a folder of these\n"
+        "  found:    File is not a zip file\n  mend:     copy or download the file again"
+    )
     np.savez(path, pictures=np.zeros(3), more=np.zeros(3))
     assert message(path) == "DIR/a.npz: images\n  expected: an array `images`\n  found:    more, pictures"
     np.savez(path, images=np.zeros((2, 4, 5, 3), np.uint8))
@@ -116,22 +225,39 @@ def test_wrong_labels(tmp_path: Path) -> None:
 
 def test_wrong_pictures(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert (
-        message(tmp_path / "empty") == "DIR/empty\n  expected: a folder with PNG or JPEG files\n  found:    none in it"
+    assert message(tmp_path / "empty") == (
+        "DIR/empty\n  expected: a folder with pictures (PNG, JPEG, WebP, BMP, TIFF)\n  found:    none in it\n"
+        "  mend:     the folder is empty"
     )
     assert message(tmp_path / "lost.png") == (
-        "DIR/lost.png\n  expected: a PNG or JPEG file\n  found:    no such file\n  mend:     check the path"
+        "DIR/lost.png\n  expected: a PNG, JPEG, WebP, BMP or TIFF file\n  found:    no such file\n"
+        "  mend:     check the path"
     )
     picture(tmp_path / "a.png", 64, 64)
     data = (tmp_path / "a.png").read_bytes()
     for part in (data[: len(data) // 2], b"text", b""):
         (tmp_path / "a.png").write_bytes(part)
-        assert message(tmp_path / "a.png").startswith("DIR/a.png\n  expected: a PNG or JPEG file\n  found:    ")
+        expected = "DIR/a.png\n  expected: a PNG, JPEG, WebP, BMP or TIFF file\n  found:    "
+        assert message(tmp_path / "a.png").startswith(expected)
     picture(tmp_path / "a.png")
     assert message(tmp_path / "a.png", Image(height=4, width=6, channels=2)) == (
         "DIR/a.png\n  expected: .npz files, as the model's images have 2 channels\n  found:    a picture\n"
-        "  mend:     PNG and JPEG serve for 1 or 3 channels"
+        "  mend:     pictures serve for 1 or 3 channels"
     )
+
+
+def test_files_that_are_something_else(tmp_path: Path) -> None:
+    """Named for what they are; NumPy's advice to trust the file is not given."""
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+    for name in ("a.png", "a.npz", "a.jpg"):
+        (tmp_path / name).write_text(pointer)
+        assert message(tmp_path / name).endswith(
+            "found:    a git-LFS pointer, not the file itself\n  mend:     git lfs pull, or download the file itself"
+        )
+    PIL.Image.fromarray(np.zeros((2, 2, 3), np.uint8)).save(tmp_path / "x.gif")
+    assert message(tmp_path / "x.gif").endswith("or a folder of these\n  found:    a GIF picture")
+    (tmp_path / "x.dat").write_bytes(b"\x80\x04pickle")
+    assert "allow_pickle" not in message(tmp_path / "x.dat") and "trust" not in message(tmp_path / "x.dat")
 
 
 def test_without_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

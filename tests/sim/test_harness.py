@@ -11,7 +11,9 @@ from hwgen.common.toolchain import trace_format
 from hwgen.machine.emission import Emission
 from hwgen.machine.regmap import BY_NAME, c_header
 from hwgen.rtl.emit import leaf_verilog
+from sim.cocotb_run import build_cocotb
 from sim.harness import Harness, Job, Probe, SimulationError, Span, Timing, build_harness
+from sim.icarus import build_icarus
 
 WEIGHT = 1000
 PROBES = {"all": {7: [Probe("hwgen_accelerator.mid.ram", 1, 3, 64)]}}
@@ -19,7 +21,7 @@ INPUT = np.arange(4, dtype="<u8") * 17
 DEFAULT = Emission()
 
 
-def build(trace: str | None = None, emission: Emission = DEFAULT) -> Harness:
+def build(trace: str | None = None, emission: Emission = DEFAULT, cache: Path | None = None) -> Harness:
     offsets = {"ENTRY": "entry", "WEIGHTS": "weights_base", "INPUT": "input_base", "OUTPUT": "output_base",
                "FAULTS": "error_code", "CYCLES": "cycles"}  # fmt: skip
     defines = "".join(f"`define STUB_{name} {BY_NAME[key].offset}\n" for name, key in offsets.items())
@@ -30,7 +32,7 @@ def build(trace: str | None = None, emission: Emission = DEFAULT) -> Harness:
         stub = re.sub(r"output reg \S+ debug_\w+, ?", "", stub).replace("reg done,", f"{'; '.join(ports)}; reg done,")
     return build_harness(
         defines + stub + leaf_verilog(emission), header=c_header(), sources=templates() / "harness", emission=emission,
-        trace=trace,
+        trace=trace, cache=cache,
     )  # fmt: skip
 
 
@@ -137,3 +139,15 @@ def test_trace(tmp_path, kind):
 
 def test_builds_are_cached(harness):
     assert harness.program.exists()
+
+
+@pytest.mark.slow
+def test_cache_of_any_name(tmp_path):
+    """A home with spaces and the like; cocotb's program as well."""
+    cache = tmp_path / "my cache (of $HOME)"
+    machine = build(cache=cache)
+    assert machine.program.is_relative_to(cache)
+    assert np.array_equal(np.frombuffer(run(machine, [Job(0, INPUT.tobytes(), 32)])[0].output, "<u8"), INPUT + WEIGHT)
+    verilog = "module hwgen_accelerator(input a, output reg b); always @* b = a; endmodule"
+    for made in (build_cocotb(verilog, cache=cache), build_icarus(verilog, cache=cache)):
+        assert any(made.directory.iterdir())
