@@ -147,12 +147,18 @@ def resources(synthesis: Sequence[Row]) -> str:
     ))  # fmt: skip
 
 
+def seeds(row: Row) -> str:
+    """Of the placer."""
+    if "fmax" not in row:  # measured before there were several
+        return " with one seed of the placer, of the RTL before register map 7"
+    return f", the median of {len(row['fmax'])} seeds of the placer, {min(row['fmax'])} to {max(row['fmax'])}"
+
+
 def placed(synthesis: Sequence[Row]) -> str:
     return "\n".join(
         paragraph(
             f"{row['what']}, {shape(row)}, placed and routed (`python -m bench.synth --ecp5`): {row['mhz']} MHz at "
-            f"speed grade {SPEED_GRADE}, the median of {len(row['fmax'])} seeds of the placer, {min(row['fmax'])} to "
-            f"{max(row['fmax'])} (wanted: 100), {row['lut']:,} LUT, {row['ff']:,} FF, {row['dsp']} multipliers, "
+            f"speed grade {SPEED_GRADE}{seeds(row)} (wanted: 100), {row['lut']:,} LUT, {row['ff']:,} FF, {row['dsp']} multipliers, "
             f"{row['bram18']} block RAMs."
         )
         for row in synthesis

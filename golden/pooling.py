@@ -1,4 +1,7 @@
-"""Attention pooling (SigLIP's MAP head): a constant query attends over the patches, then an MLP with a residual."""
+"""Attention pooling (SigLIP's MAP head): a constant query attends over the patches, then an MLP with a residual.
+
+Tested by tests/golden/test_model.py.
+"""
 
 from __future__ import annotations
 
