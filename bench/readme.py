@@ -158,8 +158,8 @@ def placed(synthesis: Sequence[Row]) -> str:
     return "\n".join(
         paragraph(
             f"{row['what']}, {shape(row)}, placed and routed (`python -m bench.synth --ecp5`): {row['mhz']} MHz at "
-            f"speed grade {SPEED_GRADE}{seeds(row)} (wanted: 100), {row['lut']:,} LUT, {row['ff']:,} FF, {row['dsp']} multipliers, "
-            f"{row['bram18']} block RAMs."
+            f"speed grade {SPEED_GRADE}{seeds(row)} (wanted: 100), {row['lut']:,} LUT, {row['ff']:,} FF, {row['dsp']} "
+            f"multipliers, {row['bram18']} block RAMs."
         )
         for row in synthesis
         if "mhz" in row
