@@ -42,7 +42,8 @@ TENSORS = (
     ("blocks.*.in_proj.*", PARALLEL),
     ("blocks.*.attn.rope*", ROTARY),
     ("rope*", ROTARY),
-    ("attn_pool.attention.*", ATTENTION_POOLING),  # transformers' names of it
+    ("attn_pool.attention.*", ATTENTION_POOLING),  # by other names than timm's
+    ("attn_pool.probe", ATTENTION_POOLING),
     ("attn_pool.[qk]_norm.*", ATTENTION_POOLING),
     ("attn_pool.pos_embed", ATTENTION_POOLING),
     ("pre_logits.*", TANH_LAYER),
