@@ -118,7 +118,9 @@ def _values(file: BinaryIO, entry: Mapping[str, Any], path: Path, name: str) -> 
     """The tensor that lies next in the file."""
     kind, size = entry["dtype"], entry["data_offsets"][1] - entry["data_offsets"][0]
     if kind == "BF16":  # the upper half of a float32
-        flat = (np.fromfile(file, "<u2", size // 2).astype(np.uint32) << 16).view(np.float32)
+        wide = np.fromfile(file, "<u2", size // 2).astype(np.uint32)
+        wide <<= 16
+        flat = wide.view(np.float32)
     elif kind in _SAFETENSORS_TYPES:
         flat = np.fromfile(file, _SAFETENSORS_TYPES[kind], size // np.dtype(_SAFETENSORS_TYPES[kind]).itemsize)
     else:

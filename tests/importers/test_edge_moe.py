@@ -92,3 +92,11 @@ def test_experts_that_were_not_copied(tmp_path: Path, lost: list[str]) -> None:
     first = next(name for name in ("htoh4_bias", "h4toh_bias", "htoh4_weight") if name in lost)
     assert message(folder).startswith(f"DIR: l1_{first}\n  expected: float [any]\n  found:    no such tensor")
     assert "l12" not in message(folder)
+
+
+def test_a_tensor_of_another_block_is_no_misspelling(tmp_path: Path) -> None:
+    folder = edge_moe_folder(state_dict(), tmp_path)
+    (folder / "l2_fc1_bias.float32.bin").rename(folder / "l20_fc1_bias.float32.bin")
+    assert message(folder) == "DIR: l2_fc1_bias\n  expected: float [any]\n  found:    no such tensor"
+    (folder / "l20_fc1_bias.float32.bin").rename(folder / "l2_fc1.bias.float32.bin")
+    assert "did you mean `l2_fc1.bias`?" in message(folder)
