@@ -155,36 +155,54 @@ matmul:
     }
 }
 
+// Where in a period scores and context are: the cycles without a step come in front, so that a period's last step is
+// its end, whatever comes next.
+struct Pace {
+    ap_uint<16> idle, step, waited;
+};
+
+Pace pace_of(const Section& s) {
+#pragma HLS inline
+    return {ap_uint<16>(s.period - s.steps), 0, 0};
+}
+
+// The next step, without its operands.
+Step next_step(const Pace& pace, const Section& s) {
+#pragma HLS inline
+    Step out;
+    out.valid = pace.waited == pace.idle;
+    out.first = pace.step == 0;
+    out.last = out.valid && pace.step + 1 == s.steps;
+    return out;
+}
+
+void advance(Pace& pace, const Step& out) {
+#pragma HLS inline
+    if (out.last) pace = {pace.idle, 0, 0};
+    else if (out.valid) pace.step++;
+    else pace.waited++;
+}
+
 void scores_of(const Pass& pass, const Section& s, const HBuffer& h, const KeyBuffer& keys, stream<Step>& steps) {
     const Instruction& f = pass.instruction;
     const Count count = issue_iterations(s);
     const Address base = f.a_base() + ap_uint<16>(s.first_group - pass.row_begin / T) * f.a_stride();
     Address key_base = f.k_base();
-    const ap_uint<16> idle = s.period - s.steps;  // in front: so a period's last step is its end, whatever comes next
-    ap_uint<16> step = 0, waited = 0;
+    Pace pace = pace_of(s);
     HWGEN_TRIPS("issue", "scores", count);
 scores:
     for (Count i = 0; i < count; i++) {
 #pragma HLS pipeline II=1
 #pragma HLS loop_tripcount min=8 max=10000
-        Step out;
-        out.valid = waited == idle;
-        out.first = step == 0;
-        out.last = out.valid && step + 1 == s.steps;
+        Step out = next_step(pace, s);
         if (out.valid) {
-            const Slice slice = slice_of(step);
+            const Slice slice = slice_of(pace.step);
             lanes_of<T, H_DEPTH>(h, base, slice, out.a);
             lanes_of<C, K_DEPTH>(keys, key_base, slice, out.b);
-            step++;
-        } else {
-            waited++;
         }
         steps.write(out);
-        if (out.last) {
-            step = 0;
-            waited = 0;
-            key_base += f.k_stride();
-        }
+        advance(pace, out);
+        if (out.last) key_base += f.k_stride();
     }
 }
 
@@ -194,20 +212,17 @@ void context_of(const Pass& pass, const Section& s, const ValueBuffer& values, c
     const Count count = issue_iterations(s);
     const Row first_key = pass.row_begin % W, end_key = first_key + (pass.row_end - pass.row_begin);
     Sums total;
-    const ap_uint<16> idle = s.period - s.steps;
-    ap_uint<16> step = 0, waited = 0, tile = 0;
+    Pace pace = pace_of(s);
+    ap_uint<16> tile = 0;
     Address value_base = f.v_base();
     HWGEN_TRIPS("issue", "context", count);
 context:
     for (Count i = 0; i < count; i++) {
 #pragma HLS pipeline II=1
 #pragma HLS loop_tripcount min=8 max=10000
-        Step out;
-        out.valid = waited == idle;
-        out.first = step == 0;
-        out.last = out.valid && step + 1 == s.steps;
+        Step out = next_step(pace, s);
         if (out.valid) {
-            Slice slice = slice_of(step);
+            Slice slice = slice_of(pace.step);
             slice.word = Address(slice.word * 2) + s.half;  // the halves' words take turns
             Stream score[T][K];
             lanes_of<T, SCORE_DEPTH>(scores, Address(0), slice, score);
@@ -225,7 +240,7 @@ context:
             lanes:
                 for (int lane = 0; lane < K; lane++) {
 #pragma HLS unroll
-                    const Row key = step * K + lane;
+                    const Row key = pace.step * K + lane;
                     const bool counts = key >= first_key && key < end_key;
                     const Probability p = probability(score[t][lane], maxima.row[t], ap_uint<5>(key - first_key));
                     out.a[t][lane] = counts ? Operand(p) : Operand(0);
@@ -243,15 +258,11 @@ context:
                 }
             }
             if (out.last && tile == 0) sums.write(total);
-            step++;
             value_base += f.v_stride();
-        } else {
-            waited++;
         }
         steps.write(out);
+        advance(pace, out);
         if (out.last) {
-            step = 0;
-            waited = 0;
             value_base = f.v_base();
             tile++;
         }
