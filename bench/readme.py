@@ -98,13 +98,20 @@ def short_text(rows: Sequence[Row], tokens: Sequence[Row], fidelity: Sequence[Ro
 
 
 def methods(fidelity: Sequence[Row]) -> str:
-    """How faithful a network is, method by method; a decoder's maps where the network has one."""
+    """How faithful a network is, method by method; a decoder's maps where the network has one. Rows that bench.fidelity
+    has not written anew since the quantizer changed are `earlier`: they have a star."""
     names = {"sqnr_db": "tokens, dB", "sqnr_db_worst": "worst image, dB", "saliency_mad": "map, mean abs. difference",
              "saliency_iou": "map, IoU", "gate_agreement": "same experts, last layer"}  # fmt: skip
     kept = [key for key in names if key in fidelity[0]]
-    return table(("method", *(names[key] for key in kept)),
-                 ((row["method"], *(f"{row[key]:.1f}" if key.startswith("sqnr") else f"{row[key]:.4f}" for key in kept))
-                  for row in fidelity))  # fmt: skip
+    shown = table(("method", *(names[key] for key in kept)), (
+        (
+            row["method"] + "*" * ("earlier" in row),
+            *(f"{row[key]:.1f}" if key.startswith("sqnr") else f"{row[key]:.4f}" for key in kept),
+        )
+        for row in fidelity
+    ))  # fmt: skip
+    stars = any("earlier" in row for row in fidelity)
+    return shown + ("\n\n\\* measured before windows, calibrated in float32" if stars else "")
 
 
 def every_machine(rows: Sequence[Row]) -> str:
