@@ -17,6 +17,8 @@ H_STEPS, G_STEPS = 1 << 7, 1 << 9
 H_MIN, H_MAX = -4096, 4095
 #: The table reaches to |x| = 8; the function is ReLU beyond.
 REACH = 1024
+#: What the product of a gated MLP's other operand and the multiplier loses.
+GATE_BITS = 7
 #: Codes from a window of a channel's output to the next one.
 WINDOW = 510
 
@@ -55,3 +57,11 @@ class Activation:
         assert 0 <= self.shift <= MAX_SHIFT, f"shift must be in 0..31, not {self.shift}"
         scaled = rshift(activation_steps(_CODES, self.kind) * self.mult, self.shift)
         return sat9(scaled + self.zero - WINDOW * window)
+
+    def gated(self, h: Int64 | Exact, up: NDArray[np.int16]) -> NDArray[np.int16]:
+        """`sat9(rshift(g·((u·M) >> 7), S) + zero)`, -255..255, of pre-activations h and what g is multiplied by, u
+        -255..255."""
+        assert 0 <= self.shift <= MAX_SHIFT, f"shift must be in 0..31, not {self.shift}"
+        g = activation_steps(_CODES, self.kind)[(np.clip(h, H_MIN, H_MAX) - H_MIN).astype(np.int16)]
+        factor = up.astype(np.int64) * self.mult >> GATE_BITS
+        return sat9(rshift(g * factor, self.shift) + self.zero)

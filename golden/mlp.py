@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.activation import Activation
-from golden.fixed import add16, sat16
+from golden.fixed import add16, sat9, sat16
 from golden.linear import Linear
 
 
@@ -18,7 +18,8 @@ class Mlp:
     """`fc1` maps D to hidden channels in steps of 2^-7, `fc2` maps back to the residual's scale.
 
     `shift` is what the residual stream is shifted by where a dense layer's output is added. `windows`: the channels
-    that have a second window, a third one, ...: `fc2` reads each window as an operand of its own.
+    that have a second window, a third one, ...: `fc2` reads each window as an operand of its own. `up`, of a gated MLP,
+    maps D to what the activations are multiplied by.
     """
 
     fc1: Linear
@@ -26,10 +27,11 @@ class Mlp:
     fc2: Linear
     shift: int = 0
     windows: tuple[NDArray[np.intp], ...] = ()
+    up: Linear | None = None
 
     @classmethod
     def load(cls, tensors: Mapping[str, NDArray], name: str, *, activation: str, shift: int = 0) -> Mlp:
-        """Take `name.fc1`, `.activation` and `.fc2` of a description."""
+        """Take `name.fc1`, `.activation`, `.fc2` and, where it is, `.up` of a description."""
         count = tensors.get(f"{name}.activation.windows", np.ones(1, np.uint8))
         windows = tuple(np.flatnonzero(count > window) for window in range(1, int(count.max())))
         return cls(
@@ -38,6 +40,7 @@ class Mlp:
             fc2=_continued(Linear.load(tensors, f"{name}.fc2"), windows),
             shift=shift,
             windows=windows,
+            up=Linear.load(tensors, f"{name}.up") if f"{name}.up.weight" in tensors else None,
         )
 
     def hidden(self, y: NDArray[np.int16]) -> NDArray[np.int16]:
@@ -48,9 +51,14 @@ class Mlp:
 
     def dense(self, x: NDArray[np.int16], y: NDArray[np.int16]) -> dict[str, NDArray]:
         """`hidden` [B, N, hidden and further windows] and `mlp`, the new residual, for x int16 and its LayerNorm y
-        [B, N, D]."""
-        hidden = self.hidden(y)
-        return {"hidden": hidden, "mlp": add16(x, sat16(self.fc2(hidden)), self.shift)}
+        [B, N, D]; of a gated MLP also `up` -255..255 [B, N, hidden]."""
+        out: dict[str, NDArray] = {}
+        if self.up is None:
+            out["hidden"] = self.hidden(y)
+        else:
+            out["up"] = sat9(self.up(y))
+            out["hidden"] = self.activation.gated(self.fc1(y), out["up"])
+        return out | {"mlp": add16(x, sat16(self.fc2(out["hidden"])), self.shift)}
 
 
 def joined(operands: NDArray[np.int16], windows: NDArray[np.uint8]) -> NDArray[np.int16]:

@@ -158,6 +158,8 @@ class Instruction:
         stride = -(-p.max_experts // p.c) if dest == Dest.LOGITS else f["d_stride"]
         words = self._words(buffer, targets, f["d_base"], stride, f["d_word"], f["tiles"])
         effects.write(buffer, words, np.broadcast_to(times, words.shape))
+        if f["gated"]:  # what is there before, once the tile is done
+            effects.read(buffer, words, np.broadcast_to(times, words.shape))
 
     def _attention(self, effects: Effects, routed: int) -> None:
         p, f, rows = self.p, self.f, self._rows
@@ -280,6 +282,10 @@ def _behind(engine: list[Instruction], now: Instruction, settle: int) -> Iterato
             cycles = wait + between + min(_least(first, buffer, *read) for first, read in pairs)
             if cycles < settle:
                 yield Hazard(early.number, now.number, "RAW", buffer, f"{cycles} cycles of {settle}")
+        if early.f.get("gated") and "H" in now.effects.reads and not now.f.get("gated"):
+            cycles = wait + between + min(int(variant.reads["H"][1].min()) for variant in now.variants)
+            if cycles < settle:  # its rows are still read, and operands come first
+                yield Hazard(early.number, now.number, "port", "row reads of H", f"{cycles} cycles of {settle}")
         if early.f.get("dest") == now.f.get("dest") == Dest.X_ADD:
             words, times = now.shortest.writes["X"]
             cycles = wait + between + _least(early.shortest, "X", words, np.full(len(words), times.min()))

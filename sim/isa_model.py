@@ -99,7 +99,7 @@ class Machine:
             if fields["op"] not in list(Op):
                 raise IsaError("opcode", f"{fields['op']} at byte {at}")
             op = Op(fields.pop("op"))
-            stray = int.from_bytes(self.program[at : at + BYTES], "little") & ~read_mask(op)
+            stray = int.from_bytes(self.program[at : at + BYTES], "little") & ~read_mask(op, self.p)
             if stray:
                 raise IsaError("field", f"{op.name} at byte {at} does not read the bits {stray:#x}")
             if op != Op.END:
@@ -230,10 +230,10 @@ class Machine:
             x = sat(rshift((dim * x - total) * y, 31 - zeros // 2), 18)
         self._write(self.y, rows, d_base, d_stride, operand(rshift(x * gamma + beta, norm_shift)))
 
-    def _matmul(self, expert: int, dest: int, source: int, use_queue: int, scatter: int, activate: int, keep: int,
-                narrow: int, offset: int, bytes: int, a_base: int, a_stride: int, row_begin: int, row_end: int,
-                k_steps: int, tiles: int, d_base: int, d_stride: int, d_word: int, act_mult: int, act_shift: int,
-                act_zero: int, x_shift: int, ring_offset: int) -> None:
+    def _matmul(self, expert: int, dest: int, source: int, gated: int, use_queue: int, scatter: int, activate: int,
+                keep: int, narrow: int, offset: int, bytes: int, a_base: int, a_stride: int, row_begin: int,
+                row_end: int, k_steps: int, tiles: int, d_base: int, d_stride: int, d_word: int, act_mult: int,
+                act_shift: int, act_zero: int, x_shift: int, ring_offset: int) -> None:
         p = self.p
         queue = self._queue(expert) if use_queue or scatter else np.empty(0, np.int64)
         rows = np.arange(len(queue)) if use_queue else np.arange(row_begin, row_end)
@@ -243,6 +243,8 @@ class Machine:
             return
         if dest not in list(Dest)[: Dest.NORM] or source not in (Source.Y, Source.H):
             raise IsaError("field", f"dest {dest}, source {source}")
+        if gated and (use_queue or not activate or (source, dest) != (Source.Y, Dest.H)):
+            raise IsaError("field", f"gated from {source} to {dest}, queue {use_queue}, activate {activate}")
         fetched = self._fetched(narrow, offset, bytes, tiles, k_steps) if bytes else self.ring[:0]
         stream = self._stream(fetched, keep, ring_offset, tiles, p.param_words + k_steps)
         bias, mult, shift = (self._parameter(stream, *at) for at in ((0, "<i4"), (4, "<u2"), (6, "u1")))
@@ -257,7 +259,11 @@ class Machine:
             h = sat(out, 13)
             size: Ints = np.abs(h)
             even = np.where(size < 1024, self.activation[size & 1023].astype(np.int64), 0)
-            out = rshift((4 * np.maximum(h, 0) - even) * act_mult, act_shift) + (act_zero ^ 0x800) - 0x800
+            factor: Ints | int = act_mult
+            if gated:  # what the destination holds takes part
+                held = self._read(self.h, rows, d_base, d_stride, tiles * p.c, d_word * p.c)
+                factor = held.astype(np.int64) * act_mult >> 7
+            out = rshift((4 * np.maximum(h, 0) - even) * factor, act_shift) + (act_zero ^ 0x800) - 0x800
         if activate or dest in (Dest.Y, Dest.H):
             out = operand(out)
         else:

@@ -36,7 +36,13 @@ def random_description(
     """
     rng = np.random.default_rng(seed)
     extras = _extras(seed) | overrides
-    model = parse_model(_structure(rng, extras), f"random_description({seed})")
+    structure = _structure(rng, extras)
+    if seed >= EXTRAS_FROM and "layers" not in overrides:
+        gates = np.random.default_rng((seed, 7))
+        for layer in structure["layers"]:
+            if layer["mlp"]["kind"] == "dense":
+                layer["mlp"]["gated"] = bool(gates.random() < 0.4)
+    model = parse_model(structure, f"random_description({seed})")
     bits = np.random.default_rng((seed, 4))  # others than the weights' own
     share = float(bits.choice([0, 0, 0.5, 1])) if narrow is None else narrow
     names = [name.removesuffix(".weight") for name in expected_tensors(model) if name.endswith(".weight")]
@@ -58,7 +64,7 @@ def with_windows(model: Model, rng: np.random.Generator) -> Model:
     """Up to four windows of the hidden channels in half of the dense layers."""
     layers = list(model.layers)
     for index, layer in enumerate(layers):
-        if layer.mlp.kind == "dense" and rng.random() < 0.5:
+        if layer.mlp.kind == "dense" and rng.random() < 0.5 and not layer.mlp.gated:
             mlp = layer.mlp.model_copy(update={"windows": int(rng.integers(2, MAX_WINDOWS + 1))})
             layers[index] = layer.model_copy(update={"mlp": mlp})
     return model.model_copy(update={"layers": layers})

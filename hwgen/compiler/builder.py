@@ -5,7 +5,7 @@ Tested by tests/compiler/test_program.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from hwgen.compiler import engine, units
 from hwgen.compiler.areas import Area, Span
@@ -104,17 +104,17 @@ class Builder(Emitter):
     def norm(
         self, matrix: Matrix | None = None, use: Emit | None = None, *, behind: Emit | None = None,
         behind_cycles: int = 0, tensor: str = "", tokens: range | None = None, rows: int = 0,
-        whole: bool = False, dense: bool = False,
+        whole: bool = False, dense: bool = False, beside: Sequence[Matrix] = (),
     ) -> None:  # fmt: skip
         """The next norm, between what was left for it and its `use`, a matmul by `matrix`.
 
         behind: what works on the results of `use`, in so many cycles per row tile. tensor: if not named as its weights.
         tokens: those wanted of each image, if not all; the norm's rows are dense. rows: the first of X, if not all.
-        whole: `use` comes in one piece. dense: the tensor has these rows only.
+        beside: other matrices of `use`. whole: `use` comes in one piece. dense: the tensor has these rows only.
         """
         rows = rows or self.layout.batch * len(tokens or range(self.model.tokens))
         earlier = self.before[-1].blocks if self.before else []
-        keeps = matrix is not None and not whole and self.ring.holds(*self.kept, matrix)
+        keeps = matrix is not None and not whole and self.ring.holds(*self.kept, *beside, matrix)
         blocks = uses = [(0, rows)]
         if len(earlier) > 1:
             blocks = self._row_blocks(rows) if tokens else earlier
@@ -122,7 +122,8 @@ class Builder(Emitter):
         elif matrix is not None and keeps:
             blocks = uses = growing_blocks(
                 rows, self.p.t, first=max(self.first_tiles, self._least), produce=self.p.t * self.layout.dim_words,
-                consume=max(matrix.tiles * matrix.k_steps, behind_cycles), latency=NORM_LATENCY,
+                consume=max(sum(one.tiles * one.k_steps for one in (*beside, matrix)), behind_cycles),
+                latency=NORM_LATENCY,
             )  # fmt: skip
         stages = [*self.before, self._norm_stage(tensor, blocks, tokens, dense)]
         uses = uses if keeps else [(0, rows)]

@@ -13,6 +13,9 @@ from hwgen.machine.isa import Dest, Op
 
 __all__ = ["SCORES", "attention", "matmul"]
 
+#: The port by which a gated activation reads H is that of the array's operands: these come when the last row is read.
+H_PORT = Access(Area("H PORT"), (0, 1), (0, 1), [0], [0])
+
 #: Rows: the halves of the score buffer.
 SCORES = Area("SCORE")
 
@@ -36,10 +39,10 @@ def matmul(
         [word * p.c // p.k for word in range(count)],
     )  # fmt: skip
     left = [(tiles - 1 - word) * row_tiles * k_steps for word in range(tiles)]
+    filled = target_first, target_first + tiles
     if fields.get("scatter"):
         write = Access(target, everything, (0, tiles), [0] * layout.rows, left)
     else:
-        filled = target_first, target_first + tiles
         write = Access(target, reach, filled, [(row_tiles - 1 - tile) * k_steps for tile in tile_of], left)
     fields |= {
         "dest": dest, "source": source.source, "a_base": source.at(begin) + first // source.parts,
@@ -52,10 +55,17 @@ def matmul(
     if target_first:
         fields["d_word"] = target_first
     reads = [read] if expert is None else [read, QUEUES]
+    writes = [write]
+    if source.buffer == "H":
+        reads.append(H_PORT)
     if fields.get("activate"):
         reads.append(Access(ACTIVATION, (0, 1), (0, 1)))
+    if fields.get("gated"):
+        ends = [tile * k_steps for tile in tile_of]
+        reads.append(Access(target, reach, filled, ends, [(word * row_tiles + 1) * k_steps for word in range(tiles)]))
+        writes.append(H_PORT)
     return Draft(
-        Op.MATMUL, name, fields, reads=tuple(reads), writes=(write,),
+        Op.MATMUL, name, fields, reads=tuple(reads), writes=tuple(writes),
         ports=READS_Y if source.buffer == "Y" else frozenset(), steps=tiles * row_tiles * k_steps, expert=expert,
     )  # fmt: skip
 
@@ -88,6 +98,7 @@ def attention(
         Access(k, rows, operands, [(row - first) // p.c * k_steps for row in range(*rows)], inputs),
         Access(v, rows, results, [context_start[0] + (row - first) // p.k for row in range(*rows)],
                [number * pv_steps for number in range(tiles)]),
+        H_PORT,
     )  # fmt: skip
     writes = (
         Access(context, rows, results, [steps - context_start[number] for number in query_of],

@@ -277,7 +277,7 @@ class Layout:
             if isinstance(layer.mlp, MoeMlp):
                 yield proj + words(model.dim, layer.mlp.experts)
             else:
-                yield proj + words(model.dim, layer.mlp.hidden)
+                yield proj + (1 + layer.mlp.gated) * words(model.dim, layer.mlp.hidden)
                 yield words(self.hidden_channels(index), model.dim) + q
 
     def worst(self) -> dict[str, tuple[int, str]]:
@@ -295,7 +295,11 @@ def buffer_needs(desc: Description, p: HwParams, batch: int = 1) -> dict[str, in
 
 
 def check_fits(desc: Description, p: HwParams, batch: int = 1) -> None:
-    """Raises HwgenError naming every buffer that is too small, what needs it, and by how much."""
+    """Raises HwgenError naming every buffer that is too small, what needs it, and by how much; or what is missing."""
+    for name, needed in features([desc]).items():
+        if needed and not getattr(p, name):
+            raise HwgenError(f"model {desc.model.name}", name, expected="a machine that has it", found="one without",
+                             mend="generate an accelerator for this model, too")
     short = [
         (name, getattr(p, name), need, what)
         for name, (need, what) in Layout(desc, p, batch).worst().items()
@@ -332,7 +336,13 @@ def auto_params(
             sizes[name] = _power_of_two(sizes[name])
         elif name.endswith("_depth"):
             sizes[name] = min(_power_of_two(sizes[name]), div_up(sizes[name], 512) * 512)
-    return replace(shape, **sizes)
+    return replace(shape, **sizes, **features(descs))
+
+
+def features(descs: Sequence[Description]) -> dict[str, bool]:
+    """What only some machines have, by the field of HwParams: whether some of these networks needs it."""
+    mlps = [layer.mlp for desc in descs for layer in desc.model.layers]
+    return {"gated_mlp": any(mlp.kind == "dense" and mlp.gated for mlp in mlps)}
 
 
 def _power_of_two(value: int) -> int:

@@ -15,16 +15,20 @@ PER_EXPERT, PER_WINNER = 6, 18
 
 
 def dense(b: Builder, layer: int, mlp: DenseMlp) -> None:
-    """fc1, activation, fc2 of all tokens; fc2 is left for the next norm."""
+    """fc1, activation, fc2 of all tokens; fc2 is left for the next norm. What gates is there before the activation."""
     name, hidden, windows = f"layers.{layer}", b.layout.hidden(layer), b.layout.windows(layer)
     further = tuple(channel for group in windows.channels for channel in group)
+    up = [b.matrix(f"{name}.mlp.up")] * mlp.gated
     fc1 = b.matrix(f"{name}.mlp.fc1")
     inputs = (windows.operands, windows.used) if further else None
     fc2 = b.matrix(f"{name}.mlp.fc2", inputs=inputs, continued=further)
 
     def first(begin: int, end: int, last: bool) -> None:
+        for matrix in up:
+            b.matmul(matrix, f"{name}.up", b.layout.norm, Dest.H, hidden, (begin, end), last=last)
+            b.probe(f"{name}.up", hidden, (begin, end), range(mlp.hidden))
         b.matmul(fc1, f"{name}.hidden", b.layout.norm, Dest.H, hidden, (begin, end), last=last,
-                 fields=b.activation(f"{name}.mlp"))
+                 fields=b.activation(f"{name}.mlp") | {"gated": mlp.gated})
         b.probe(f"{name}.hidden", hidden, (begin, end), range(mlp.hidden))
         if last:
             continued()
@@ -43,7 +47,7 @@ def dense(b: Builder, layer: int, mlp: DenseMlp) -> None:
                  fields=b.adding(2 * layer + 1))
         b.probe(f"{name}.mlp", b.x, (begin, end), b.dim)
 
-    b.norm(fc1, first)
+    b.norm(fc1, first, beside=up)
     b.adds(fc2, second)
 
 

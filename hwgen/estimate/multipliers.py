@@ -24,7 +24,8 @@ def multipliers(p: HwParams) -> dict[str, int]:
     y_address = ceil_log2(max(p.y_depth, 2))
     return {
         "array": p.macs // 2 if packed else p.macs,
-        "post": 4 * p.c,  # factor by multiplier, the sum's halves by that, the activation's rescaling
+        # factor by multiplier, the sum's halves by that, the activation's rescaling, what gates it by the multiplier
+        "post": (4 + p.gated_mlp) * p.c,
         "softmax": 0,
         "norm": _norm(p),
         "router": _products(pieces(25, False, wide), [16]),  # a reciprocal by a power

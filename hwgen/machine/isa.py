@@ -15,9 +15,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from hwgen.machine.params import HwParams
+
 __all__ = [
-    "BYTES", "FIELDS", "NO_WAIT", "OPCODES", "ORDER", "UNITS", "Dest", "Field", "Op", "Source", "decode", "encode",
-    "read_mask",
+    "BYTES", "FIELDS", "NO_WAIT", "OPCODES", "OPTIONAL", "ORDER", "UNITS", "Dest", "Field", "Op", "Source", "decode",
+    "encode", "read_mask",
 ]  # fmt: skip
 
 BYTES = 64
@@ -87,6 +89,7 @@ FIELDS: tuple[Field, ...] = (
     Field("expert", 0, 8, 8, "expert whose queue is meant"),
     Field("dest", 0, 16, 4, "destination of a matmul (Dest)"),
     Field("source", 0, 20, 2, "rows read from (Source)"),
+    Field("gated", 0, 22, 1, "the activation's result times what the destination holds; source Y, destination H"),
     Field("use_queue", 0, 23, 1, "rows are 0 .. length of the expert's queue - 1; skipped, weights too, when empty"),
     Field("scatter", 0, 24, 1, "row i goes to token queue[i] with its gate weight as row factor"),
     Field("activate", 0, 25, 1, "the activation function between requantization and destination"),
@@ -180,7 +183,7 @@ OPCODES: dict[Op, tuple[str, tuple[str, ...]]] = {
     ),
     Op.MATMUL: (
         "rows of Y or H times streamed weights, post-processed, to `dest`",
-        ("expert", "dest", "source", "use_queue", "scatter", "activate", "keep", "narrow", "offset", "bytes",
+        ("expert", "dest", "source", "gated", "use_queue", "scatter", "activate", "keep", "narrow", "offset", "bytes",
          "a_base", "a_stride", "row_begin", "row_end", "k_steps", "tiles", "d_base", "d_stride", "d_word", "act_mult",
          "act_shift", "act_zero", "x_shift", "ring_offset", "slack"),
     ),
@@ -208,6 +211,9 @@ OPCODES: dict[Op, tuple[str, tuple[str, ...]]] = {
     ),
 }  # fmt: skip
 OPCODES = {op: (doc, fields + (ORDER if op != Op.END else ())) for op, (doc, fields) in OPCODES.items()}
+
+#: Fields that only some machines read: those with this parameter. To others they are bits that must be zero.
+OPTIONAL = {"gated": "gated_mlp"}
 
 BY_NAME = {field.name: field for field in FIELDS}
 
@@ -238,9 +244,11 @@ def decode(data: bytes) -> dict[str, int]:
     return fields
 
 
-def read_mask(op: Op) -> int:
-    """The bits of the instruction that `op` reads; all others must be zero."""
+def read_mask(op: Op, p: HwParams | None = None) -> int:
+    """The bits of the instruction that `op` reads, on this machine or on one that has everything; all others must be
+    zero."""
     mask = 0
     for name in ("op", *OPCODES[op][1]):
-        mask |= ((1 << BY_NAME[name].bits) - 1) << BY_NAME[name].offset
+        if p is None or name not in OPTIONAL or getattr(p, OPTIONAL[name]):
+            mask |= ((1 << BY_NAME[name].bits) - 1) << BY_NAME[name].offset
     return mask

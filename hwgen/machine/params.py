@@ -49,6 +49,7 @@ class HwParams:
     axi_cache: int = 0b0011  #: AxCACHE: normal, modifiable and bufferable
     axi_prot: int = 0b000  #: AxPROT: unprivileged, secure, data
     ultra_ram: bool = False  #: large memories may be UltraRAM
+    gated_mlp: bool = False  #: activations may be multiplied by a second projection (SwiGLU)
 
     def __post_init__(self) -> None:
         if self.weight_ports not in PORTS:

@@ -25,7 +25,7 @@ def macs(desc: Description, task: str) -> int:
         if isinstance(layer.mlp, MoeMlp):
             total += n * dim * (layer.mlp.experts + 2 * layer.mlp.top_k * layer.mlp.hidden)
         else:
-            total += n * dim * 2 * layer.mlp.hidden
+            total += n * dim * (3 if layer.mlp.gated else 2) * layer.mlp.hidden
     chosen = _task(desc, task)
     if chosen.mlp is not None:
         attn, keys = model.attn_dim, model.patches

@@ -216,11 +216,18 @@ class RandomWeights:
     def mlp(self, name: str, mlp: DenseMlp | MoeMlp, spread_out: np.ndarray) -> None:
         """fc1, activation and fc2; the zero point and the mean above it are folded into fc2's bias."""
         self.linear(f"{name}.fc1", mlp.hidden, self.model.dim, ROW, PRE_STD, mean=PRE_MEAN, jitter=PRE_JITTER)
+        gated = isinstance(mlp, DenseMlp) and mlp.gated
+        if gated:
+            self.linear(f"{name}.up", mlp.hidden, self.model.dim, ROW, ROW)
         inputs = PRE_STD * np.exp(self.rng.normal(0, PRE_JITTER, 4096)) * self.rng.normal(PRE_MEAN, 1, 4096)
         outputs = activation_steps(np.rint(inputs).astype(np.int64), mlp.activation)
         ratio = 510 / np.ptp(outputs)
         zero = round(-outputs.min() * ratio) - 255
         mult, shift = multiplier(ratio, 31)
+        if gated:  # of products the largest are rare, and as often negative
+            outputs = outputs * np.clip(self.rng.normal(0, ROW, 4096), -255, 255)
+            ratio, zero = 255 / (4 * outputs.std()), 0
+            mult, shift = multiplier(ratio * 128, 31)
         part = f"{name}.activation"
         self.tensors |= {f"{part}.mult": mult, f"{part}.shift": shift, f"{part}.zero": np.array([zero], np.int16)}
         offset = zero + ratio * outputs.mean()

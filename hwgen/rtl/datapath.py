@@ -112,8 +112,10 @@ class Datapath(wiring.Component):
         self.array = ComputeArray(t=p.t, c=p.c, k=p.k, packed=p.multiplier_bits >= PACKED)
         self.issue = Issuer(p, lead=timing.lead, score_settle=timing.score_settle, settle=timing.settle)
         self.drain = Drain(p, hold=timing.hold)
-        self.post = PostProcess(c=p.c)
-        self.write = WriteBack(p, latency=PostProcess.LATENCY, h_notice=Mover.WRITE_LATENCY)
+        self.post = PostProcess(c=p.c, gated=p.gated_mlp)
+        self.write = WriteBack(
+            p, latency=PostProcess.LATENCY, h_notice=Mover.WRITE_LATENCY, gate=PostProcess.UP if p.gated_mlp else 0
+        )
         self.norm, self.router, self.mover = Norm(p), Router(p), Mover(p)
         self.image, self.load, self.store = ImageLoader(p), Load(p), StoreUnit(p)
         for name in (
@@ -237,6 +239,9 @@ class Datapath(wiring.Component):
             int8.data = Cat(*(port.data.word_select(lane, OPERAND_BITS)[:8] for lane in range(self.p.c)))
             shared(m, buffer.write, int8)
         shared(m, self.y.row, self.mover.y, self.store.y)
+        if self.p.gated_mlp:
+            shared(m, self.h.row, write.up)
+            m.d.comb += self.post.up.eq(write.up.data)
         m.d.comb += self.mover.h_hold.eq(write.h_soon)
 
     def _residual(self, m: Module) -> None:

@@ -121,6 +121,20 @@ def hidden(t: dict[str, Any], name: str, kind: str, y: Matrix) -> Matrix:
     return [[wide(kind, h, *scale, n) for h, n in zip(row, windows, strict=True)] for row in pre]
 
 
+def gate(kind: str, h: int, u: int, mult: int, shift: int, zero: int) -> int:
+    h = sat(h, 13)
+    g = 4 * max(h, 0) - (tables.ACTIVATIONS[kind][abs(h)] if abs(h) < 1024 else 0)
+    return sat9(rnd(g * (u * mult // 128), shift) + zero)
+
+
+def gated(t: dict[str, Any], name: str, kind: str, y: Matrix) -> tuple[Matrix, Matrix]:
+    """What gates, and the hidden activations."""
+    mult, shift, zero = (int(t[f"{name}.activation.{part}"][0]) for part in ("mult", "shift", "zero"))
+    up = [[sat9(v) for v in row] for row in linear(t, f"{name}.up", y)]
+    pairs = [zip(row, factors, strict=True) for row, factors in zip(linear(t, f"{name}.fc1", y), up, strict=True)]
+    return up, [[gate(kind, h, u, mult, shift, zero) for h, u in row] for row in pairs]
+
+
 def cut(rows: Matrix, windows: list[int]) -> Matrix:
     """Hidden activations as operands: all first windows, then the second ones of the channels that have one, ..."""
     channels = [(c, w) for w in range(max(windows)) for c, count in enumerate(windows) if count > w]
@@ -263,7 +277,10 @@ def run(description: Description, image: list[list[list[int]]], task_name: str) 
         if layer.mlp.kind == "moe":
             found |= moe(t, f"{name}.moe", layer.mlp, task_name, found["attn"], y)
         else:
-            whole = hidden(t, f"{name}.mlp", layer.mlp.activation, y)
+            if layer.mlp.gated:
+                found["up"], whole = gated(t, f"{name}.mlp", layer.mlp.activation, y)
+            else:
+                whole = hidden(t, f"{name}.mlp", layer.mlp.activation, y)
             windows = t.get(f"{name}.mlp.activation.windows")
             found["hidden"] = whole if windows is None else cut(whole, windows.tolist())
             update = linear(t, f"{name}.mlp.fc2", whole)

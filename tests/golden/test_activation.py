@@ -17,6 +17,17 @@ def test_steps() -> None:
 
 
 @pytest.mark.parametrize("kind", ACTIVATIONS)
+@pytest.mark.parametrize(("mult", "shift", "zero"), [(65535, 18, 0), (40001, 13, -255), (1, 0, 3), (65535, 31, 1)])
+def test_gated(kind: str, mult: int, shift: int, zero: int) -> None:
+    """Times what gates, whose product with the multiplier is cut towards minus infinity."""
+    h = np.concatenate([np.arange(-4108, 4108, 7), [-2, -1, 0, 1, 2]])
+    up = np.array([-255, -254, -129, -128, -3, -1, 0, 1, 2, 127, 128, 255], np.int16)
+    got = Activation(kind=kind, mult=mult, shift=shift, zero=zero).gated(h[:, None], up)
+    want = [[scalar.gate(kind, v, u, mult, shift, zero) for u in up.tolist()] for v in h.tolist()]
+    assert got.dtype == np.int16 and got.tolist() == want
+
+
+@pytest.mark.parametrize("kind", ACTIVATIONS)
 @pytest.mark.parametrize(
     ("mult", "shift", "zero"),
     [(65535, 0, 0), (65535, 31, 255), (32768, 17, -234), (48899, 17, 17), (0, 0, -255), (1, 1, 128), (65535, 16, -211)],

@@ -53,6 +53,8 @@ def test_shapes_and_types(seed: int) -> None:
             if model.qk_norm:
                 of_layer |= dict.fromkeys(("q_proj", "k_proj"), (np.int16, n, a))
             if mlp.kind == "dense":
+                if mlp.gated:
+                    of_layer["up"] = (np.int16, n, mlp.hidden)
                 count = description.tensors.get(f"layers.{i}.mlp.activation.windows")
                 of_layer["hidden"] = (np.int16, n, mlp.hidden if count is None else int(count.sum()))
             else:

@@ -40,6 +40,15 @@ def test_what_few_networks_have(seed, shape, batch):
 
 
 @pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("hidden", [1, 30])
+def test_gated(hidden, shape, batch):
+    gated = {"mlp": {"kind": "dense", "hidden": hidden, "activation": "silu", "gated": True}}
+    desc = random_description(46, layers=[gated, gated], dim=9)
+    check(desc, auto_params([desc], *shape, batch=batch), batch)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("class_token", [True, False])
 def test_every_head(class_token, batch):
     desc = random_description(40, class_token=class_token, tasks=HEADS[not class_token :])
@@ -132,6 +141,18 @@ def test_results_read_too_early():
     assert hazards(first, other, matmul(source=Source.H, dest=Dest.X, slack=24)) == [
         "2 beside 0: RAW on H, 49 cycles of 50"
     ]
+
+
+def test_gated_activations():
+    """What gates them is read when a tile ends, the first one with the second step; operands of H come behind all."""
+    up, gated = matmul(source=Source.Y, dest=Dest.H), {"source": Source.Y, "dest": Dest.H, "activate": 1, "gated": 1}
+    assert hazards(up, matmul(**gated, slack=9)) == []
+    assert hazards(up, matmul(**gated, slack=10)) == ["1 beside 0: RAW on H, 49 cycles of 50"]
+    elsewhere = {"source": Source.H, "dest": Dest.X, "a_base": 100}
+    assert hazards(matmul(**gated), matmul(**elsewhere, slack=0)) == []
+    found = ["1 beside 0: port on row reads of H, 49 cycles of 50"]
+    assert hazards(matmul(**gated), matmul(**elsewhere, slack=1)) == found
+    assert hazards(matmul(**gated), matmul(**gated | {"d_base": 100})) == []
 
 
 def test_queue_of_one_row():

@@ -77,6 +77,19 @@ def test_normalised_heads(heads, head_dim, shape):
     check(desc, shape, random_images(desc, 2, 0), batch=2)
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("hidden", [1, 30])
+def test_gated(hidden, shape, batch):
+    """One layer behind another, so that what gates is overwritten and written again; also a single tile of them."""
+    gated = {"mlp": {"kind": "dense", "hidden": hidden, "activation": "silu", "gated": True}}
+    desc = random_description(46, layers=[gated, {"mlp": gated["mlp"] | {"activation": "gelu"}}], dim=9)
+    tensors = Golden(desc).run(random_images(desc, 2, 0), desc.model.tasks[0].name, keep=True).tensors
+    assert hidden == 1 or all(np.ptp(tensors[f"layers.0.{part}"]) > 200 for part in ("up", "hidden"))
+    check(desc, shape, random_images(desc, batch, 0), batch)
+    check(desc, shape, random_images(desc, batch, 1), batch, weight_depth=16 * 64)
+
+
 @pytest.mark.parametrize("gain", [0.05, 6.0])
 def test_saturating_and_vanishing_models(gain):
     for seed in range(4):

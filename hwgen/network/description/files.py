@@ -74,9 +74,10 @@ def save(description: Description, directory: Path | str) -> Path:
     for key in ("weight_bits", "distillation_token", "register_tokens", "norm_pre", "qk_norm"):
         if not document[key]:
             del document[key]
-    for layer in document["layers"]:
-        if layer["mlp"].get("windows") == 1:
-            del layer["mlp"]["windows"]
+    for part in document["layers"] + document["tasks"]:
+        for key, usual in (("windows", 1), ("gated", False)):
+            if part.get("mlp", {}).get(key) == usual:
+                del part["mlp"][key]
     text = dump_yaml(document)
     arrays = {name: np.ascontiguousarray(description.tensors[name]) for name in sorted(description.tensors)}
     try:

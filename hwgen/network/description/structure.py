@@ -52,12 +52,16 @@ class Patch(Strict):
 
 
 class DenseMlp(Strict):
-    """fc2(activation(fc1(y))). Channels of the activation may have several windows of codes, one above the other."""
+    """fc2(activation(fc1(y))), or with `gated` fc2(activation(fc1(y)) · up(y)): SwiGLU and its like (Shazeer, 2020).
+
+    Channels of the activation may have several windows of codes, one above the other, if it is not gated.
+    """
 
     kind: Literal["dense"]
     hidden: Count
     activation: Activation = "gelu"
     windows: Annotated[int, Field(ge=1, le=MAX_WINDOWS)] = 1
+    gated: bool = False
 
 
 class MoeMlp(Strict):
@@ -193,6 +197,9 @@ def check_structure(model: Model, where: str) -> None:
         if isinstance(mlp, MoeMlp) and mlp.top_k > mlp.experts:
             raise HwgenError(where, f"layers.{index}.mlp.top_k", expected=f"at most experts = {mlp.experts}",
                              found=str(mlp.top_k))
+        if isinstance(mlp, DenseMlp) and mlp.gated and mlp.windows > 1:
+            raise HwgenError(where, f"layers.{index}.mlp.windows", expected="1 with `gated: true`",
+                             found=str(mlp.windows), mend="remove `windows`: a product has one window")
     _check_stream(model, where)
     if model.distillation_token and not model.class_token:
         raise HwgenError(where, "distillation_token", expected="false, or `class_token: true`",
@@ -219,6 +226,9 @@ def check_structure(model: Model, where: str) -> None:
             found = f"{'one' if task.mlp else 'none'} with `head: {task.head}`"
             raise HwgenError(where, f"{key}.mlp", expected="an MLP with `head: map`, and only there", found=found,
                              mend="add `mlp: {kind: dense, hidden: ...}`" if task.mlp is None else "remove `mlp`")
+        if task.mlp is not None and task.mlp.gated:
+            raise HwgenError(where, f"{key}.mlp.gated", expected="false: the MLP of attention pooling has no gate",
+                             found="true", mend="gate the MLPs of layers only")
         if task.head not in ("none", "map") and task.outputs is None:
             raise HwgenError(where, f"{key}.outputs", expected=f"the number of outputs of the {task.head} head",
                              found="no such key", mend="add `outputs`")

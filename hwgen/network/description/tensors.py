@@ -75,8 +75,12 @@ def _affine(name: str, dim: int, eps: bool) -> Iterator[tuple[str, TensorSpec]]:
         yield f"{name}.eps", _spec("int64", (1,), 1, MAX_EPS)
 
 
-def _mlp(name: str, dim: int, hidden: int, windows: int = 1) -> Iterator[tuple[str, TensorSpec]]:
+def _mlp(
+    name: str, dim: int, hidden: int, windows: int = 1, gated: bool = False
+) -> Iterator[tuple[str, TensorSpec]]:
     yield from _linear(f"{name}.fc1", hidden, dim)
+    if gated:
+        yield from _linear(f"{name}.up", hidden, dim)
     yield from _scaling(f"{name}.activation", 31)
     yield f"{name}.activation.zero", _spec("int16", (1,), -255, 255)
     if windows > 1:
@@ -117,7 +121,7 @@ def _tensors(model: Model) -> Iterator[tuple[str, TensorSpec]]:
         yield from _affine(f"{name}.norm2", dim, eps=True)
         mlp = layer.mlp
         if isinstance(mlp, DenseMlp):
-            yield from _mlp(f"{name}.mlp", dim, mlp.hidden, mlp.windows)
+            yield from _mlp(f"{name}.mlp", dim, mlp.hidden, mlp.windows, mlp.gated)
             continue
         for task in model.tasks:
             yield from _linear(f"{name}.moe.gate.{task.name}", mlp.experts, dim)

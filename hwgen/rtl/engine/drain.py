@@ -36,6 +36,7 @@ def row_layout(p: HwParams) -> data.StructLayout:
             "d_base": 16,
             "d_stride": 16,
             "x_shift": BY_NAME["x_shift"].bits,
+            **({"gated": 1} if p.gated_mlp else {}),
             "key_begin": select_bits(p.word),  # SCORE: keys from here ...
             "key_end": p.row_bits + 1,  # ... to before here count
         }
@@ -80,7 +81,7 @@ class Drain(wiring.Component):
                 "param_data": In(p.ring_bytes * 8),
                 "factors": Out(factor_read(t=p.t)),
                 "queue": Out(queue_read(p)),
-                "post": Out(requantized_row(c=p.c)),
+                "post": Out(requantized_row(c=p.c, gated=p.gated_mlp)),
                 "out": Out(row_port(p)),
             }
         )
@@ -91,7 +92,8 @@ class Drain(wiring.Component):
         log_t = ceil_log2(p.t)
         m.submodules.table = table = ContextTable(
             ("expert", "dest", "scatter", "activate", "row_begin", "d_base", "d_stride", "act_mult", "act_shift",
-             "act_zero", "x_shift", "score_mult", "score_shift", "out_mult", "out_shift"),
+             "act_zero", "x_shift", "score_mult", "score_shift", "out_mult", "out_shift",
+             *(["gated"] if p.gated_mlp else [])),
             rows=16,
         )  # fmt: skip
         following = Signal(CONTEXT_BITS)
@@ -169,7 +171,7 @@ class Drain(wiring.Component):
 
     def _describe(self, m: Module, f1: data.View, tile1: data.View, row1: Signal, slot1: Signal) -> None:
         """What the write back must know."""
-        out, log_w = self.out.row, ceil_log2(self.p.word)
+        p, out, log_w = self.p, self.out.row, ceil_log2(self.p.word)
         m.d.sync += [
             out.kind.eq(tile1.kind),
             out.row.eq(Mux(f1.scatter, self.queue.token, row1)),
@@ -182,6 +184,7 @@ class Drain(wiring.Component):
             out.d_base.eq(f1.d_base),
             out.d_stride.eq(f1.d_stride),
             out.x_shift.eq(f1.x_shift),
+            *([out.gated.eq((tile1.kind == Pass.MATMUL) & f1.gated)] if p.gated_mlp else []),
             out.key_begin.eq(f1.row_begin[:log_w]),
             out.key_end.eq(f1.rows - (f1.row_begin >> log_w << log_w)),
         ]
@@ -236,6 +239,7 @@ class Drain(wiring.Component):
             post.act_shift.eq(f.act_shift),
             post.act_zero.eq(f.act_zero),
             post.mode.eq(Mode.OPERAND),
+            *([post.gated.eq(self.out.row.gated)] if p.gated_mlp else []),
         ]
         with m.If(kind == Pass.SCORE):
             m.d.comb += post.mode.eq(Mode.INT16)

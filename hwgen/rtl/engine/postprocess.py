@@ -37,6 +37,10 @@ MODE_BITS = {Mode.INT8: 7, Mode.INT16: 15, Mode.INT24: 23, Mode.OPERAND: 8, Mode
 # Stages are named after the cycle, counted from the input, in which a register's value shows.
 SUM, SCALE, CHOSEN, PARTS, PRODUCT, SHIFTED, ROUNDED, SATURATED = range(1, 9)
 SPLIT, DELTA, G, SCALED, G_SHIFTED, G_SUM, FINAL = range(9, 16)
+#: When what gates an activation comes: it is chosen, then multiplied.
+UP = G - 2
+#: What its product with the multiplier loses.
+GATE_BITS = 7
 
 
 class _Pipe:
@@ -71,10 +75,13 @@ def _register(m: Module, name: str, shape: Shape, value: Value) -> Signal:
 
 
 class _Lane(Elaboratable):
-    """One channel. `common`: what all lanes share, in the cycle of its use; `limit` is 2^bits - 1 of the mode."""
+    """One channel. `common`: what all lanes share, in the cycle of its use; `limit` is 2^bits - 1 of the mode. `up`:
+    what its activation is multiplied by, in cycle UP."""
 
-    def __init__(self, *, acc: Value, bias: Value, mult: Value, shift: Value, common: dict[str, Signal]) -> None:
-        self.acc, self.bias, self.mult, self.shift, self.common = acc, bias, mult, shift, common
+    def __init__(
+        self, *, acc: Value, bias: Value, mult: Value, shift: Value, common: dict[str, Signal], up: Value | None
+    ) -> None:
+        self.acc, self.bias, self.mult, self.shift, self.common, self.up = acc, bias, mult, shift, common, up
         self.table = Ram(width=8, depth=ACTIVATION_ENTRIES)
         self.out = Signal(signed(OUT), reset_less=True)
 
@@ -139,8 +146,7 @@ class _Lane(Elaboratable):
         m.d.comb += [table.r_en.eq(1), table.r_addr.eq(magnitude)]
         delta = Mux(within, table.r_data, 0)
         g = _register(m, "g", signed(len(positive) + 3), (_Pipe(m, positive, SPLIT)[DELTA] << 2) - delta)
-        factor = Signal(signed(MULT + 1))
-        m.d.comb += factor.eq(common["act_mult"])
+        factor = self._factor(m)
         scaled = _register(m, "scaled", signed(len(g) + MULT), g * factor)
         shifted = _half_up(m, "g_shifted", scaled, common["act_shift"])
 
@@ -158,17 +164,31 @@ class _Lane(Elaboratable):
         return _register(m, "activated", signed(OPERAND_BITS), activated.as_signed())
 
 
+    def _factor(self, m: Module) -> Value:
+        """By what g is multiplied, in cycle G: the multiplier, or (what gates · it) >> 7. Nothing gates with 128."""
+        if self.up is None:
+            factor = Signal(signed(MULT + 1))
+            m.d.comb += factor.eq(self.common["act_mult"])
+            return factor
+        neutral = Const(1 << GATE_BITS, signed(OPERAND_BITS))
+        gate = _register(m, "gate", signed(OPERAND_BITS), Mux(self.common["gated"], self.up.as_signed(), neutral))
+        product = gate * Cat(self.common["act_mult_before"], Const(0, 1)).as_signed()
+        return _register(m, "gate_factor", signed(len(product)), product)[GATE_BITS:].as_signed()
+
+
 def _widened(limit: Value, bits: int) -> Value:
     """An unsigned value in exactly `bits` bits, so that inverting it inverts all of them."""
     return limit[:bits] if len(limit) >= bits else (limit | Const(0, bits))
 
 
-def requantized_row(*, c: int) -> wiring.Signature:
-    """A row's C sums and what is to be done with them; vectors are flat, channel 0 lowest."""
+def requantized_row(*, c: int, gated: bool = False) -> wiring.Signature:
+    """A row's C sums and what is to be done with them; vectors are flat, channel 0 lowest. With `gated` one bit more:
+    whether `PostProcess.up` counts."""
     vectors = {"acc": Out(c * ACC), "bias": Out(c * ACC), "mult": Out(c * MULT), "shift": Out(c * SHIFT)}
     factor = {"use_factor": Out(1), "factor": Out(FACTOR)}
     act = {"act_mult": Out(MULT), "act_shift": Out(ACT_SHIFT), "act_zero": Out(ACT_ZERO)}
-    return wiring.Signature({"valid": Out(1), "mode": Out(Mode)} | vectors | factor | act)
+    gate = {"gated": Out(1)} if gated else {}
+    return wiring.Signature({"valid": Out(1), "mode": Out(Mode)} | vectors | factor | act | gate)
 
 
 class PostProcess(wiring.Component):
@@ -178,21 +198,25 @@ class PostProcess(wiring.Component):
     says. ACTIVATION is 4 * max(h, 0) - table[|h|] of the value h clamped to [-4096, 4095], nothing taken away for |h|
     from 1024 on, rescaled by `act_*`. `out` [C] of 24 bits, signed, channel 0 lowest, shows LATENCY cycles after its
     inputs, with `out_valid`, whatever the mode. It never stalls. Shifts from 0 to 63 are exact.
+    With `gated` what is rescaled may be multiplied by `up` (-255..255 each), which shows UP cycles behind its row:
+    `act_mult` is then (up * act_mult) >> 7.
 
     `table` must not be written while ACTIVATION rows are under way.
     """
 
     LATENCY: ClassVar[int] = FINAL
+    UP: ClassVar[int] = UP
 
-    def __init__(self, *, c: int) -> None:
-        self.c = c
+    def __init__(self, *, c: int, gated: bool = False) -> None:
+        self.c, self.gated = c, gated
         super().__init__(
             {
-                "row": In(requantized_row(c=c)),
+                "row": In(requantized_row(c=c, gated=gated)),
                 "table": In(word_write(depth=ACTIVATION_ENTRIES, width=8)),
                 "out_valid": Out(1),
                 "out": Out(c * OUT),
             }
+            | ({"up": In(c * OPERAND_BITS)} if gated else {})
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -213,6 +237,7 @@ class PostProcess(wiring.Component):
             "use_factor": _Pipe(m, row.use_factor, 0)[SCALE],
             "limit": _Pipe(m, limit, 0)[ROUNDED],
             "act_mult": _Pipe(m, row.act_mult, 0)[G],
+            **self._gate(m),
             "act_shift": _Pipe(m, row.act_shift, 0)[SCALED],
             "act_zero": _Pipe(m, row.act_zero, 0)[G_SHIFTED],
             "activates": _Pipe(m, activates, 0)[G_SUM],
@@ -226,6 +251,7 @@ class PostProcess(wiring.Component):
                 mult=row.mult.word_select(channel, MULT),
                 shift=row.shift.word_select(channel, SHIFT),
                 common=common,
+                up=self.up.word_select(channel, OPERAND_BITS) if self.gated else None,
             )
             m.submodules[f"lane{channel}"] = lane
             m.d.comb += [
@@ -236,3 +262,9 @@ class PostProcess(wiring.Component):
             outputs.append(lane.out)
         m.d.comb += self.out.eq(Cat(*outputs))
         return m
+
+    def _gate(self, m: Module) -> dict[str, Signal]:
+        if not self.gated:
+            return {}
+        row = self.row
+        return {"gated": _Pipe(m, row.gated, 0)[UP], "act_mult_before": _Pipe(m, row.act_mult, 0)[UP + 1]}

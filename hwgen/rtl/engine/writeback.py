@@ -10,7 +10,8 @@ from amaranth.utils import ceil_log2
 from hwgen.machine.isa import Dest
 from hwgen.machine.params import HwParams
 from hwgen.rtl.common.decode import delayed
-from hwgen.rtl.common.ports import OPERAND_BITS, logit_write, row_write, word_read, word_write
+from hwgen.rtl.common.ports import OPERAND_BITS, logit_write, row_read, row_write, word_read, word_write
+from hwgen.rtl.common.rowbuffer import RowBuffer
 from hwgen.rtl.engine.drain import row_layout, row_port
 from hwgen.rtl.engine.plan import Pass
 from hwgen.rtl.engine.softmax import score_write
@@ -24,6 +25,7 @@ class WriteBack(wiring.Component):
     A buffer is written 2 cycles after `value` (X: with the old word, shifted by `x_shift`, added for X_ADD, saturated
     to int16). Lanes have nine bits, of which K and V want the low eight. The row's address is worked out while the
     arithmetic runs. Bank and word of a row: see the table in docs/architecture.md.
+    `up` reads what gates the row, to show `gate` cycles behind it, from where the row will go.
     Units that use the same memory ports give way: `x_read_next`, `x_write_next` announce the next cycle's use, `h_soon`
     an `h.en` `h_notice` cycles from now.
     """
@@ -31,10 +33,12 @@ class WriteBack(wiring.Component):
     LATENCY = 2
     X_READ_LATENCY = 2
 
-    def __init__(self, p: HwParams, *, latency: int, h_notice: int) -> None:
+    def __init__(self, p: HwParams, *, latency: int, h_notice: int, gate: int = 0) -> None:
         if latency < 6:
             raise ValueError(f"the address pipeline needs a post-processing latency of at least 6, not {latency}")
-        self.p, self.latency, self.h_notice = p, latency, h_notice
+        self.p, self.latency, self.h_notice, self.gate = p, latency, h_notice, gate
+        if p.gated_mlp and gate < 3 + RowBuffer.LATENCY:
+            raise ValueError(f"what gates a row comes {3 + RowBuffer.LATENCY} cycles behind it at least, not {gate}")
         x = {"depth": p.x_depth, "width": 16 * p.c}
         word = {"parts": p.word // p.c, "width": OPERAND_BITS * p.c}
         super().__init__(
@@ -53,6 +57,7 @@ class WriteBack(wiring.Component):
                 "scores": Out(score_write(t=p.t, c=p.c, k=p.k, keys=p.max_tokens)),
                 "logits": Out(logit_write(p)),
             }
+            | ({"up": Out(row_read(banks=p.t, depth=p.h_depth, **word))} if p.gated_mlp else {})
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -74,6 +79,8 @@ class WriteBack(wiring.Component):
             ),
         ]
 
+        if p.gated_mlp:
+            self._gate(m, address3)
         valid = delayed(m, self.rows.valid, self.latency, reset=True)
         row = Signal(row_layout(p))
         m.d.comb += row.eq(delayed(m, in_row.as_value(), self.latency))
@@ -99,6 +106,16 @@ class WriteBack(wiring.Component):
         m.d.sync += self.scores.en.eq(valid1 & (row1.kind == Pass.SCORE))
         self._write(m, row1, delayed(m, address, 1))
         return m
+
+    def _gate(self, m: Module, address3: Value) -> None:
+        """Reads what the row is gated by."""
+        p, in_row, wait = self.p, self.rows.row, self.gate - RowBuffer.LATENCY
+        m.d.comb += [
+            self.up.en.eq(delayed(m, self.rows.valid & in_row.gated, wait, reset=True)),
+            self.up.bank.eq(delayed(m, in_row.row[: ceil_log2(p.t)], wait)),
+            self.up.sub.eq(delayed(m, in_row.word[: ceil_log2(p.word // p.c)], wait)),
+            self.up.addr.eq(delayed(m, address3, wait - 3)),
+        ]
 
     def _address(self, m: Module) -> Value:
         """(row / rows per group) * stride, one registered multiply, then base and word; three cycles later."""
