@@ -147,7 +147,7 @@ class _Lane(Elaboratable):
         delta = Mux(within, table.r_data, 0)
         g = _register(m, "g", signed(len(positive) + 3), (_Pipe(m, positive, SPLIT)[DELTA] << 2) - delta)
         factor = self._factor(m)
-        scaled = _register(m, "scaled", signed(len(g) + MULT), g * factor)
+        scaled = _register(m, "scaled", signed(len(g) + len(factor) - 1), g * factor)
         shifted = _half_up(m, "g_shifted", scaled, common["act_shift"])
 
         # The sum of what has one bit more than the zero point is right where that is all of the value; the low bit,
@@ -173,7 +173,8 @@ class _Lane(Elaboratable):
         neutral = Const(1 << GATE_BITS, signed(OPERAND_BITS))
         gate = _register(m, "gate", signed(OPERAND_BITS), Mux(self.common["gated"], self.up.as_signed(), neutral))
         product = gate * Cat(self.common["act_mult_before"], Const(0, 1)).as_signed()
-        return _register(m, "gate_factor", signed(len(product)), product)[GATE_BITS:].as_signed()
+        # An operand is no less than -256: the product has a bit less than both factors' together.
+        return _register(m, "gate_factor", signed(len(product) - 1), product)[GATE_BITS:].as_signed()
 
 
 def _widened(limit: Value, bits: int) -> Value:

@@ -12,7 +12,10 @@ struct Rescale {
     ap_int<12> zero;
 };
 
-// h in steps of 2^-7; `table`: a lane's copy.
-Operand activate(ap_int<13> h, const Rescale& rescale, const ap_uint<8> table[ACTIVATION_ENTRIES]);
+// What takes the multiplier's place where `gate` takes part.
+ap_int<18> gated(const Rescale& rescale, Operand gate);
+
+// h in steps of 2^-7, times `mult`; `table`: a lane's copy.
+Operand activate(ap_int<13> h, ap_int<18> mult, const Rescale& rescale, const ap_uint<8> table[ACTIVATION_ENTRIES]);
 
 }  // namespace hwgen

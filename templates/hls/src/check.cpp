@@ -42,6 +42,7 @@ bool legal_matmul(const Instruction& f, bool rows) {
     const ap_uint<33> words = f.tiles() * ap_uint<17>(f.k_steps() + PARAM_WORDS);
     if (f.use_queue() ? !(queue && fetches && !f.keep()) : !(rows && !f.scatter())) return false;
     if (f.tiles() == 0 || f.k_steps() < PARAM_WORDS || f.dest() > TO_LOGITS || f.source() > FROM_H) return false;
+    if (f.gated() && (!f.activate() || f.dest() != TO_H || f.source() != FROM_Y || f.use_queue())) return false;
     if (fetches && weight_bytes(f) != f.bytes()) return false;
     if (f.keep()) return f.ring_offset() <= WEIGHT_DEPTH && words <= ap_uint<21>(WEIGHT_DEPTH) - f.ring_offset();
     return f.k_steps() + PARAM_WORDS <= WEIGHT_DEPTH && f.ring_offset() == 0;

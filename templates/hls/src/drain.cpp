@@ -29,6 +29,14 @@ lanes:
     return word;
 }
 
+// A C-word of a row, where `put` puts it.
+template <int DEPTH>
+OperandWord get(const OperandWord (&buffer)[T][PARTS][DEPTH], Address base, Address stride, Row row, Address word) {
+#pragma HLS inline
+    const Address address = within<DEPTH>(Address(base + row / T * stride + word / PARTS));
+    return buffer[(row % T).to_uint()][(word % PARTS).to_uint()][address];
+}
+
 // A C-word of a row, as a banked buffer has it.
 template <int BANKS, int DEPTH, class Word>
 void put(Word (&buffer)[BANKS][PARTS][DEPTH], Address base, Address stride, Row row, Address word, const Logit out[C]) {
@@ -63,6 +71,7 @@ void matmul(const Pass& pass, const Section& s, stream<Accumulators>& rows, stre
     r.mode = mode_of(f);
     r.use_factor = f.scatter();
     r.activation = {f.act_mult(), f.act_shift(), ap_int<12>(f.act_zero())};
+    r.gated = GATED_MLP && f.gated();
     Parameters p;
     Row row = row_first;
     ap_uint<16> place = 0, tile = 0;  // of the row in its tile of all rows; output tile
@@ -84,6 +93,7 @@ matmul:
             const Address word = f.d_word() + tile;
             Logit out[C];
             r.factor = queued.weight;
+            if (r.gated) r.gates = get<H_DEPTH>(h, f.d_base(), f.d_stride(), target, word);
             postprocess(sums, p, r, table, out);
             switch (f.dest()) {
                 case TO_Y: put<T, Y_DEPTH>(y, f.d_base(), f.d_stride(), target, word, out); break;
@@ -119,7 +129,7 @@ void scores_of(const Pass& pass, const Section& s, stream<Accumulators>& rows, c
     const Instruction& f = pass.instruction;
     const Count count = drained_rows(s);
     const Row first_key = pass.row_begin % W, end_key = first_key + (pass.row_end - pass.row_begin);
-    const Requantization r{Mode::HALF, false, 0, {0, 0, 0}};
+    const Requantization r{Mode::HALF, false, 0, {0, 0, 0}, false, {}};
     Parameters p;
 parameters:
     for (int c = 0; c < C; c++) {
@@ -163,7 +173,7 @@ void context_of(const Pass& pass, const Section& s, stream<Accumulators>& rows, 
                 const ActivationTable& table, RowBuffer& y) {
     const Instruction& f = pass.instruction;
     const Count count = drained_rows(s);
-    Requantization r{Mode::OPERAND, true, 0, {0, 0, 0}};
+    Requantization r{Mode::OPERAND, true, 0, {0, 0, 0}, false, {}};
     Parameters p;
 parameters:
     for (int c = 0; c < C; c++) {

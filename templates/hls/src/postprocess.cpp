@@ -16,7 +16,10 @@ lanes:
             case Mode::HALF: out[c] = saturate<16>(scaled); break;
             case Mode::LOGIT: out[c] = saturate<24>(scaled); break;
             case Mode::OPERAND: out[c] = operand(scaled); break;
-            case Mode::ACTIVATION: out[c] = activate(saturate<13>(scaled), r.activation, table[c]); break;
+            case Mode::ACTIVATION: {
+                const ap_int<18> by = r.gated ? gated(r.activation, r.gates.lane[c]) : ap_int<18>(r.activation.mult);
+                out[c] = activate(saturate<13>(scaled), by, r.activation, table[c]);
+            }
         }
     }
 }

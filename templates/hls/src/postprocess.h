@@ -26,6 +26,8 @@ struct Requantization {
     bool use_factor;
     Factor factor;
     Rescale activation;
+    bool gated;
+    OperandWord gates;  // of the activations, if they are gated
 };
 
 // A row of C channels; `out` has as many bits as the mode says.

@@ -59,6 +59,10 @@ def problem(f):
         return "tiles"
     if op in (Op.IMAGE, Op.MATMUL, Op.ATTENTION, Op.ROUTE) and steps == 0:
         return "steps"
+    if op == Op.MATMUL and f.get("gated"):
+        row = (f["activate"], f["dest"], f["source"], f["use_queue"]) == (1, Dest.H, Source.Y, 0)
+        if not HW.gated_mlp or not row:
+            return "gate"
     if op == Op.MATMUL and steps < PK:
         return "fewer steps than parameter words"
     words = tiles * (PK + steps)
@@ -126,6 +130,10 @@ def random_fields(rng, op):
             f[name] = around(limit, bits, floor=floors.get(name, 1))
     if op == Op.MATMUL and rng.random() < 0.15:
         f["k_steps"] = PK + int(rng.integers(-1, 1))
+    if op == Op.MATMUL:
+        f["gated"] = int(rng.random() < (0.4 if HW.gated_mlp else 0.05))
+        if f["gated"] and rng.random() < 0.7:
+            f |= {"activate": 1, "dest": Dest.H, "source": Source.Y, "use_queue": 0, "scatter": 0}
     if op == Op.STORE and rng.random() < 0.8:
         f["source"] = int(rng.choice([Source.X, Source.Y]))
     if "row_begin" in f and "row_end" in f:
@@ -262,6 +270,18 @@ async def queue_rows(dut):
 
 
 @cocotb.test()
+async def gates(dut):
+    """Activations alone are gated, of rows of Y, by what is in H; a machine without it refuses."""
+    bench = Bench(dut)
+    await bench.start()
+    f = simple(Op.MATMUL) | {"gated": 1, "activate": 1, "dest": Dest.H, "source": Source.Y}
+    assert await bench.check(encode(f)) == (1, HW.gated_mlp)
+    others = [{"dest": dest} for dest in Dest if dest != Dest.H] + [{"activate": 0}, {"source": Source.H}]
+    for change in [*others, {"use_queue": 1, "row_end": 0}]:
+        assert await bench.check(encode(f | change)) == (1, 0), change
+
+
+@cocotb.test()
 async def load_words(dut):
     """Tables are whole words that fit: LoadUnit would wait for the rest of the last one. The activation's is as long as
     it is."""
@@ -333,7 +353,7 @@ async def stray_bits(dut):
     await bench.start()
     missed = []
     for op in Op:
-        word, mask = encode(simple(op)), read_mask(op)
+        word, mask = encode(simple(op)), read_mask(op, HW)
         for bit in range(512):
             if not mask >> bit & 1 and await bench.check(word | 1 << bit) != (1, 0):
                 missed.append((op.name, bit))

@@ -26,7 +26,7 @@ INT8, INT16, INT24, OPERAND, ACTIVATION = range(5)
 TILE_FIELDS = (("kind", 2), ("context", 2), ("row_tile", HW.row_bits), ("word", 16), ("half", 1), ("first", 1))
 ROW_FIELDS = (
     ("kind", 2), ("row", HW.row_bits), ("slot", T.bit_length() - 1), ("word", 16), ("half", 1), ("first", 1),
-    ("dest", 4), ("d_base", 16), ("d_stride", 16), ("x_shift", 2), ("key_begin", W.bit_length() - 1),
+    ("dest", 4), ("d_base", 16), ("d_stride", 16), ("x_shift", 2), *[("gated", 1)] * HW.gated_mlp, ("key_begin", W.bit_length() - 1),
     ("key_end", HW.row_bits + 1),
 )  # fmt: skip
 EXTREME = (0, 1, -1, -(1 << 31), (1 << 31) - 1)
@@ -58,6 +58,7 @@ def random_instruction(rng, kind):
     f |= {"dest": int(rng.choice(list(Dest)[:7])), "activate": int(rng.integers(2))}
     f |= {"act_mult": int(rng.integers(1 << 16)), "act_shift": int(rng.integers(32))}
     f |= {"act_zero": int(rng.integers(1 << 12)), "x_shift": int(rng.integers(4))}
+    f |= {"gated": int(rng.integers(2))} if HW.gated_mlp else {}
     if kind == "plain":
         return Op.MATMUL, f | {"row_begin": begin, "row_end": rows}, rows
     f |= {"use_queue": 1, "expert": int(rng.integers(HW.max_experts)), "scatter": int(kind == "scatter")}
@@ -169,6 +170,8 @@ class Schedule:
         out = {"kind": kind, "row": row, "slot": slot, "word": tile["word"]}
         out |= {"d_base": f["d_base"], "d_stride": f["d_stride"]}
         wanted = {"row": out, "use_factor": 0, "mode": mode_of(kind, f)}
+        if HW.gated_mlp:
+            wanted["gated"] = out["gated"] = int(kind == MATMUL and f["gated"])
         if kind == MATMUL:
             out |= {"dest": f["dest"], "x_shift": f["x_shift"]}
             wanted |= self.parameters | {name: f[name] for name in ("act_mult", "act_shift", "act_zero")}

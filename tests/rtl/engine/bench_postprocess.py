@@ -38,7 +38,8 @@ def post(beat, lane, table):
     if beat["mode"] != ACTIVATION:
         return v
     g = 4 * max(v, 0) - (table[abs(v)] if abs(v) < ACTIVATION_ENTRIES else 0)
-    return clamp(rshift(g * beat["act_mult"], beat["act_shift"]) + beat["act_zero"], -255, 255)
+    factor = beat["up"][lane] * beat["act_mult"] // 128 if beat.get("gated") else beat["act_mult"]
+    return clamp(rshift(g * factor, beat["act_shift"]) + beat["act_zero"], -255, 255)
 
 
 def pick(rng, low, high):
@@ -78,6 +79,8 @@ def random_beat(rng, c):
     if rng.integers(2):  # activations inside -255..255
         beat["act_mult"] = int(rng.integers(1 << 15, 1 << 16))
         beat["act_shift"] = int(rng.integers(16, 22))
+    if P["gated"]:
+        beat |= {"gated": int(rng.integers(2)), "up": [pick(rng, -255, 255) for _ in range(c)]}
     return beat
 
 
@@ -96,7 +99,8 @@ WIDTHS = {"acc": 32, "bias": 32, "mult": 16, "shift": 6}
 
 
 def drive(dut, beat):
-    for name, value in beat.items():
+    beat = {name: value for name, value in beat.items() if name != "up"}
+    for name, value in (({"gated": 0} if P["gated"] else {}) | beat).items():
         if name in WIDTHS:
             value = pack(value, WIDTHS[name])
         getattr(dut, f"row__{name}").value = value & 0xFFF if name == "act_zero" else value
@@ -115,6 +119,7 @@ async def play(dut, rng, todo, table):
     """`todo` in order, noise in between."""
     c, latency = P["c"], P["latency"]
     todo = list(reversed(todo))
+    gates = [random_beat(rng, c).get("up") for _ in range(P["up"])]  # of rows on their way
     expected, cycle, seen, total = {}, 0, 0, len(todo)
     while seen < total:
         beat = random_beat(rng, c)
@@ -123,6 +128,9 @@ async def play(dut, rng, todo, table):
             beat = todo.pop()
             expected[cycle + latency] = [post(beat, lane, table) for lane in range(c)]
         drive(dut, beat)
+        gates.append(beat.get("up", [0] * c))
+        if P["gated"]:
+            dut.up.value = pack(gates[-1 - P["up"]], 9)
         dut.row__valid.value = valid
         await RisingEdge(dut.clk)  # samples the values before the edge
         assert int(dut.out_valid.value) == (cycle in expected), f"cycle {cycle}"

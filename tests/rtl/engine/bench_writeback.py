@@ -23,7 +23,7 @@ POST, LATENCY, X_LATENCY, NOTICE = (P.get(name, 0) for name in ("post", "latency
 MATMUL, SCORE, CONTEXT = range(3)
 FIELDS = (
     ("kind", 2), ("row", HW.row_bits), ("slot", T.bit_length() - 1), ("word", 16), ("half", 1), ("first", 1),
-    ("dest", 4), ("d_base", 16), ("d_stride", 16), ("x_shift", 2), ("key_begin", W.bit_length() - 1),
+    ("dest", 4), ("d_base", 16), ("d_stride", 16), ("x_shift", 2), *[("gated", 1)] * HW.gated_mlp, ("key_begin", W.bit_length() - 1),
     ("key_end", HW.row_bits + 1),
 )  # fmt: skip
 PORTS = ("y", "h", "keys", "values", "x", "scores", "logits")
@@ -43,6 +43,10 @@ def random_row(rng):
         row |= {"d_base": int(rng.integers(1000)), "d_stride": int(rng.integers(1000))}
     if row["kind"] == CONTEXT:
         row["dest"] = int(Dest.Y)
+    if row.get("gated"):
+        row["gated"] = int(rng.random() < 0.4)
+    if row.get("gated"):
+        row |= {"kind": MATMUL, "dest": int(Dest.H)}
     if row["kind"] == SCORE:
         row["key_end"] = int(rng.integers(1, HW.max_tokens + 1))
         row["key_begin"] = int(rng.integers(min(W, row["key_end"])))
@@ -131,7 +135,7 @@ async def destinations(dut):
     await reset(dut, ports, rows__valid=0)
     memory, trace = Memory(rng), []
     values_at, expected, x_data_at, reads = {}, {}, {}, set()
-    seen, length, again = set(), 4000, 0
+    seen, length, again, gates = set(), 4000, 0, {}
     for cycle in range(length + POST + LATENCY + 2):
         await RisingEdge(dut.clk)
         row, send = random_row(rng), cycle < length and rng.random() < (1.0, 0.6, 0.05)[cycle // 200 % 3]
@@ -147,6 +151,9 @@ async def destinations(dut):
         if send:
             values_at[cycle + POST] = values
             expected[cycle + POST + LATENCY] = (*expect(row, values, old), row["dest"])
+            if row.get("gated"):
+                place = expected[cycle + POST + LATENCY][1]
+                gates[cycle + P["gate"] - 2] = {name: place[name] for name in place if name != "data"}
             if old is not None and row["dest"] == Dest.X_ADD:
                 reads.add(cycle + POST - X_LATENCY)
         drive(rows__valid=send, rows__row=pack_fields(row, FIELDS))
@@ -155,6 +162,11 @@ async def destinations(dut):
         await ReadOnly()
         watched = ("h__en", "x__en", "x_read__en", "h_soon", "x_read_next", "x_write_next")
         trace.append({name: port(name) for name in watched})
+        if HW.gated_mlp:
+            assert port("up__en") == (cycle in gates)
+            for name, value in gates.get(cycle, {}).items():
+                handle = getattr(dut, f"{P['part']}_up__{name}")
+                assert int(handle.value) == value & ((1 << len(handle)) - 1), f"{name} of the gate in cycle {cycle}"
         assert port("x_read__en") == (cycle in reads)
         if port("x_read__en"):
             x_data_at[cycle + X_LATENCY] = memory.words[port("x_read__addr")]
@@ -169,6 +181,7 @@ async def destinations(dut):
         if port("x__en"):
             memory.words[port("x__addr")] = port("x__data")
     assert len({pair for pair in seen if pair[0] != "scores"}) == len(DESTINATIONS) and again > 20
+    assert not HW.gated_mlp or len(gates) > 200
     for forecast, event, notice in (
         ("h_soon", "h__en", NOTICE),
         ("x_read_next", "x_read__en", 1),

@@ -9,7 +9,7 @@ from tests.rtl.bundle import Bundle
 #: Four parameter words and a pause before the first context tile; one parameter word and none.
 SHAPES = {
     "wide": {"p": {"t": 4, "c": 8, "k": 2, "max_tokens": 21}, "hold": 5},
-    "deep": {"p": {"t": 2, "c": 2, "k": 16, "max_tokens": 9}, "hold": 2},
+    "deep": {"p": {"t": 2, "c": 2, "k": 16, "max_tokens": 9, "gated_mlp": True}, "hold": 2},
     "short": {"p": {"t": 2, "c": 2, "k": 1, "max_tokens": 2}, "hold": 1},
 }
 
