@@ -21,6 +21,8 @@ from golden.moe import GATES, route
 WIDTHS = (16, 64, 192, 384, 768, 1024)
 #: Output LSBs per standard deviation of the LayerNorm cases (255 saturates already at one sigma).
 GAINS = (8, 64, 255)
+#: Codes that gate an activation.
+GATES_BY = (-255, -128, -1, 3, 255)
 #: Largest real value of an activation's output code 255. Down to 2.0 one LSB is at least 2^-8.
 FULL_SCALES = (32.0, 16.0, 8.0, 6.0, 4.0, 3.0, 2.5, 2.0)
 
@@ -53,6 +55,19 @@ def activation_errors(kind: str) -> Iterator[Error]:
         exact = np.clip(reference.activation_output(h, kind, mult, shift, zero), -255, 255)
         case = f"full scale {full:4.1f}, M {mult}, S {shift}, zero {zero}"
         yield measure(case, Activation(kind=kind, mult=mult, shift=shift, zero=zero).codes(), exact)
+
+
+def gated_errors(kind: str) -> Iterator[Error]:
+    """Every pre-activation by a code that gates it, at output scales whose largest code is a product so large."""
+    h = np.arange(H_MIN, H_MAX + 1)
+    for full in FULL_SCALES:
+        ratio = 255 / (G_STEPS * full) * 128 / 255  # the largest code that gates, 255, makes `full` of 1.0
+        shift = int(np.floor(np.log2(65535 / ratio)))
+        made = Activation(kind=kind, mult=round(ratio * 2**shift), shift=shift, zero=0)
+        for up in GATES_BY:
+            exact = np.clip(reference.gated_output(h, kind, up, made.mult, shift, 0), -255, 255)
+            yield measure(f"full scale {full:4.1f}, M {made.mult}, S {shift}, gate {up}",
+                          made.gated(h, np.full(h.shape, up, np.int16)), exact)  # fmt: skip
 
 
 def rows(d: int, rng: np.random.Generator) -> dict[str, NDArray[np.int16]]:
@@ -140,6 +155,8 @@ def main() -> None:
     print(f"{'operator':<10} {'case':<52} {'max':>8} {'mean':>8}  LSB of the output")
     for kind in reference.ACTIVATIONS:
         for error in activation_errors(kind):
+            print(f"{kind:<10} {error.case:<52} {error.largest:8.4f} {error.mean:8.4f}")
+        for error in gated_errors(kind):
             print(f"{kind:<10} {error.case:<52} {error.largest:8.4f} {error.mean:8.4f}")
     for d in WIDTHS:
         for error in layernorm_errors(d):

@@ -63,6 +63,11 @@ def activation_output(h: NDArray[np.integer], kind: str, mult: int, shift: int, 
     return 512 * ACTIVATIONS[kind](np.asarray(h, np.float64) / 128) * mult / 2.0**shift + zero
 
 
+def gated_output(h: NDArray[np.integer], kind: str, up: int, mult: int, shift: int, zero: int) -> Float64:
+    """As `activation_output`, times what gates it, a code `up` of which 128 is one."""
+    return (activation_output(h, kind, mult, shift, 0) * up / 128) + zero
+
+
 def gate_weights(t: NDArray[np.int32], winners: NDArray[np.int32], gate: str) -> Float64:
     """Weights of the winners [..., k], 1.0 = 1.0, of logits t int24 [..., experts] (log2, 16 fraction bits)."""
     wide = t.astype(np.float64)

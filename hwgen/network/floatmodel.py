@@ -3,7 +3,7 @@
 Checkpoint layout (.npz; weights are [out, in]): `embed.w/.b`, `cls` and `dist` [1, D], `reg` [registers, D] (class,
 distillation and register tokens, where there are any), `pos` [N, D], `pre.g/.b` with `norm_pre`; a layer: `lN.n1.g/.b`,
 `lN.qkv.w/.b` (q, k, v stacked; a head is a contiguous slice), `lN.qn.g/.b` and `lN.kn.g/.b` [head_dim] with `qk_norm`,
-`lN.proj.w/.b`, `lN.n2.g/.b`, then `lN.fc1`, `lN.fc2` or `lN.eE.fc1`, `lN.eE.fc2` with `lN.gateT` [experts, D] for task
+`lN.proj.w/.b`, `lN.n2.g/.b`, then `lN.fc1`, `lN.up` if it is gated, `lN.fc2`, or `lN.eE.fc1`, `lN.eE.fc2` with `lN.gateT` [experts, D] for task
 number T; `nf.g/.b` before heads with `norm: true`; `headT.w/.b`. With `head: map` task T has `mapT.q` [A] (its constant
 query), `mapT.kv`, `mapT.proj`, `mapT.n`, `mapT.fc1`, `mapT.fc2`.
 """
@@ -54,6 +54,8 @@ def expected_checkpoint(model: Model) -> dict[str, tuple[int, ...]]:
         norm(f"{name}.n2")
         if isinstance(mlp, MoeMlp):
             shapes.update({f"{name}.gate{task}": (mlp.experts, dim) for task in range(len(model.tasks))})
+        if isinstance(mlp, DenseMlp) and mlp.gated:
+            linear(f"{name}.up", mlp.hidden, dim)
         for part in mlp_names(name, layer):
             linear(f"{part}.fc1", mlp.hidden, dim)
             linear(f"{part}.fc2", dim, mlp.hidden)
@@ -178,6 +180,10 @@ class FloatModel:
             pre = self._linear(f"l{index}.fc1", y)
             tap(f"layers.{index}.pre", pre)
             hidden = ACTIVATIONS[mlp.activation](pre)
+            if mlp.gated:
+                up = self._linear(f"l{index}.up", y)
+                tap(f"layers.{index}.up", up)
+                hidden = hidden * up
             tap(f"layers.{index}.hidden", hidden)
             x = x + self._linear(f"l{index}.fc2", hidden)
         tap(f"layers.{index}.mlp", x)

@@ -87,7 +87,8 @@ def structure(config: QuantizeConfig, tensors: Mapping[str, np.ndarray], where: 
     while f"l{len(layers)}.qkv.w" in tensors or not layers:
         name = f"l{len(layers)}"
         if f"{name}.gate0" not in tensors:
-            layers.append({"mlp": {"kind": "dense", "hidden": rows(f"{name}.fc1.w"), "activation": activation}})
+            layers.append({"mlp": {"kind": "dense", "hidden": rows(f"{name}.fc1.w"), "activation": activation,
+                                   "gated": f"{name}.up.w" in tensors}})  # fmt: skip
             continue
         if config.moe is None:
             raise HwgenError(where, "moe", expected=f"`moe`, as the checkpoint has {name}.gate0", found="no such key",

@@ -18,7 +18,7 @@ from hwgen.quantize.options import Options
 from hwgen.quantize.pooling import pooling
 from hwgen.quantize.ranges import bounds, channel_bounds, peak, peaks, round_up, rule
 from hwgen.quantize.second_order import fit_scales, round_second_order
-from hwgen.quantize.steps import Grid, post_norm, query_key, value_context
+from hwgen.quantize.steps import GATE, Grid, gated, post_norm, query_key, value_context
 from hwgen.quantize.stream import EXTREMES, HEADROOM, fraction_bits, stream_bits
 from hwgen.quantize.weights import round_weights
 
@@ -62,10 +62,14 @@ class Converter:
             name, source = f"layers.{index}", f"l{index}"
             mlps = mlp_names(source, layer)
             readers = [f"{source}.gate{number}" for number in range(len(model.tasks))]
-            readers = [reader for reader in readers if reader in self.source] + [f"{mlp}.fc1.w" for mlp in mlps]
+            readers = [reader for reader in (*readers, f"{source}.up.w") if reader in self.source]
+            readers += [f"{mlp}.fc1.w" for mlp in mlps]
             s_attn = 2.0 ** -self.stream_bits[1 + 2 * index]
             grid = self._norm(f"{name}.norm2", f"{source}.n2", f"{name}.norm2", readers, s_attn)
             if not isinstance(layer.mlp, MoeMlp):
+                if layer.mlp.gated:
+                    self._gated(f"{name}.mlp", source, grid, name)
+                    continue
                 self._windows(index, f"{name}.hidden")
                 self._mlp(f"{name}.mlp", source, grid, f"{name}.norm2", f"{name}.hidden")
                 continue
@@ -251,6 +255,19 @@ class Converter:
         self.scales[f"{name}.hidden"] = s_a
         codes = Grid.uniform(fc2[0].shape[1], 255 * s_a)
         self._linear(f"{name}.fc2", *fc2, codes, self.s_x, hidden, zero)
+
+    def _gated(self, name: str, source: str, grid: Grid, layer: str) -> None:
+        """fc1's activation times up, to fc2: each channel of the product has a step of its own, up's in proportion."""
+        parts = {part: (self.source[f"{source}.{part}.w"], self.source[f"{source}.{part}.b"])
+                 for part in ("fc1", "up", "fc2")}  # fmt: skip
+        seen = self.seen[f"{layer}.up"], self.seen[f"{layer}.hidden"]
+        up, hidden = gated(*seen, parts["fc2"][0], self.options)
+        self._linear(f"{name}.fc1", *parts["fc1"], grid, 1 / 128, f"{layer}.norm2")
+        self._linear(f"{name}.up", *parts["up"], grid, up.step, f"{layer}.norm2")
+        self._scaling(f"{name}.activation", float(up.step[0] / hidden.step[0]) * GATE / 512, 31)
+        self.tensors[f"{name}.activation.zero"] = np.zeros(1, np.int16)
+        self.scales |= {f"{name}.up": float(up.step.max()), f"{name}.hidden": float(hidden.step.max())}
+        self._linear(f"{name}.fc2", *parts["fc2"], hidden, self.s_x, f"{layer}.hidden")
 
     def _windows(self, index: int, hidden: str) -> None:
         """How many windows of 511 codes the hidden channels of a dense layer have: few reach far beyond the others, and

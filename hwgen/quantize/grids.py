@@ -10,7 +10,7 @@ import numpy as np
 
 from hwgen.network.description import Description, MoeMlp
 from hwgen.network.floatmodel import FloatModel
-from hwgen.quantize.steps import Grid
+from hwgen.quantize.steps import GATE, Grid
 
 
 def grids(network: FloatModel, description: Description) -> dict[str, Grid]:
@@ -40,7 +40,7 @@ class _Grids:
                 for expert in range(layer.mlp.experts):
                     self._hidden(f"{name}.expert.{expert}.hidden", f"{name}.moe.experts.{expert}")
             else:
-                self._hidden(f"{name}.hidden", f"{name}.mlp")
+                self._mlp(name, f"l{index}", layer.mlp.gated)
             self.found |= {f"{name}.attn": stream[2 * index + 1], f"{name}.mlp": stream[2 * index + 2]}
         for number, task in enumerate(model.tasks):
             name, last = f"tasks.{task.name}", stream[-1]
@@ -107,6 +107,17 @@ class _Grids:
         made = self._norm(f"{name}.attn.{part}_norm", f"{source}.{part}n")
         centre = made.centre - (self.source[f"{source}.kn.b"] if part == "k" else 0)
         self.found[f"{name}.{part}"] = Grid(step=np.tile(made.step, model.heads), centre=np.tile(centre, model.heads))
+
+    def _mlp(self, name: str, source: str, gated: bool) -> None:
+        if not gated:
+            self._hidden(f"{name}.hidden", f"{name}.mlp")
+            return
+        up = (self.source[f"{source}.up.{part}"] for part in "wb")
+        made = self._products(f"{name}.mlp.up", *up, self.found[f"{name}.norm2"], self.scales[f"{name}.mlp.up"])
+        none = np.zeros(len(made.step))
+        self.found[f"{name}.up"] = Grid(step=made.step, centre=none)
+        step = made.step * GATE / 512 / self._ratio(f"{name}.mlp.activation")
+        self.found[f"{name}.hidden"] = Grid(step=step, centre=none)
 
     def _hidden(self, tensor: str, name: str) -> None:
         step = np.array([self.scales[f"{name}.hidden"]])

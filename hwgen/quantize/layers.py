@@ -22,7 +22,8 @@ def checkpoint_rows(model: Model) -> dict[str, tuple[str, slice]]:
             found[f"{name}.attn.{part}"] = f"{source}.qkv", slice(number * width, (number + 1) * width)
         found[f"{name}.attn.proj"] = f"{source}.proj", whole
         if not isinstance(layer.mlp, MoeMlp):
-            found |= {f"{name}.mlp.{part}": (f"{source}.{part}", whole) for part in ("fc1", "fc2")}
+            parts = ("fc1", *["up"] * layer.mlp.gated, "fc2")
+            found |= {f"{name}.mlp.{part}": (f"{source}.{part}", whole) for part in parts}
             continue
         for number, task in enumerate(model.tasks):
             found[f"{name}.moe.gate.{task.name}"] = f"{source}.gate{number}", whole

@@ -23,6 +23,8 @@ from hwgen.quantize.ranges import channel_bounds, peak, peaks, rule
 
 #: Largest code of the array's row operands (nine bits), and of k and v, its column operands like weights (eight).
 ROW, COLUMN = 255, 127
+#: What the product of a gated MLP's second projection and the multiplier is divided by.
+GATE = 128
 #: Exponent of the activations' ranges in the factor of a channel, by `repq` and `equalize`; the weights' is one less.
 SHARES = {(True, False): 1.0, (False, True): 0.5, (True, True): 0.75}
 #: Exponent of the context's ranges in the factor that v and context share; v's is the rest: it has a bit less.
@@ -90,6 +92,25 @@ def value_context(v: Observer, context: Observer, options: Options) -> tuple[Gri
     factor = ends[0] ** (1 - CONTEXT_SHARE) * ends[1] ** CONTEXT_SHARE
     steps = _covering(factor, ends[0], COLUMN), _covering(factor, ends[1])
     return Grid(step=steps[0], centre=centre), Grid(step=steps[1], centre=centre)
+
+
+def gated(up: Observer, hidden: Observer, weight: np.ndarray, options: Options) -> tuple[Grid, Grid]:
+    """Grids of a gated MLP's second projection and of the product of both, which linear weights [out, channels] read.
+
+    Steps of both have the same ratio in every channel: a layer has one factor for its activation.
+    """
+    channels, (of_hidden, room) = len(up.low), rule(options, "hidden")
+    ends = room * peaks(hidden, of_hidden) / ROW, peaks(up, of_hidden) / ROW
+    if not options.equalize:
+        steps = [np.full(channels, end.max()) for end in ends]
+        return (Grid(step=steps[1], centre=np.zeros(channels)), Grid(step=steps[0], centre=np.zeros(channels)))
+    # Half of the channels have a step as fine as their product's range allows, the others one that up's range asks for.
+    ratio = np.median(ends[1] / ends[0])
+    ends = np.maximum(ends[0], ends[1] / ratio)
+    columns = np.maximum(np.abs(weight).max(0), 1e-6)
+    factor = ends ** SHARES[options.repq, True] / columns ** (1 - SHARES[options.repq, True])
+    step = factor * (ends / factor).max()
+    return (Grid(step=ratio * step, centre=np.zeros(channels)), Grid(step=step, centre=np.zeros(channels)))
 
 
 def _covering(factor: np.ndarray, ends: np.ndarray, top: int = ROW) -> np.ndarray:

@@ -18,6 +18,12 @@ def test_activation_within_one_lsb(kind: str) -> None:
         assert error.largest <= 1, error
 
 
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+def test_gated_within_one_lsb(kind: str) -> None:
+    found = list(errors.gated_errors(kind))
+    assert all(error.largest <= 1 for error in found), max(found, key=lambda error: error.largest)
+
+
 def test_reference_knows_every_activation() -> None:
     assert list(reference.ACTIVATIONS) == list(ACTIVATIONS)
 

@@ -22,6 +22,7 @@ from tests.paths import EXAMPLES, MNIST
 from tests.random_model import random_description, random_images
 
 DENSE = {"mlp": {"kind": "dense", "hidden": 50}}
+GATED = {"mlp": {"kind": "dense", "hidden": 50, "gated": True}}
 MOE = {"mlp": {"kind": "moe", "experts": 5, "hidden": 30, "top_k": 2, "gate": "topk_softmax"}}
 MEAN = {"name": "a", "head": "mean", "outputs": 3, "norm": True}
 #: Tensors of a checkpoint that have tokens in their rows.

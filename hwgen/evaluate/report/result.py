@@ -18,7 +18,8 @@ from hwgen.evaluate.report.weights import Weights
 
 EXPERT = re.compile(r"\.expert\.\d+\.")
 #: Tensors of a layer and of a task, in the order of the computation.
-STAGES = ("norm1", "q_proj", "k_proj", "q", "k", "v", "context", "attn", "norm2", "pre", "hidden", "expert", "mlp")
+STAGES = ("norm1", "q_proj", "k_proj", "q", "k", "v", "context", "attn", "norm2", "pre", "up", "hidden",
+          "expert", "mlp")
 TASK_STAGES = (
     "rescale", "pool", "norm", "mean", "k", "v", "context", "proj", "map_norm", "hidden", "mlp", "output"
 )  # fmt: skip

@@ -10,8 +10,10 @@ import numpy as np
 from golden import reference
 from golden.activation import H_MAX, H_MIN, Activation
 from golden.errors import Error, measure
-from hwgen.network.description import Description, Layer, MoeMlp
+from hwgen.network.description import DenseMlp, Description, Layer, MoeMlp
 
+#: Largest code of what gates an activation.
+GATE = 255
 #: Of each error half an LSB is the rounding of the output itself.
 UNITS = ("layernorm", "softmax", "activation")
 
@@ -65,5 +67,9 @@ def _activations(description: Description, name: str, layer: Layer) -> Iterator[
     for part in names:
         case = f"{name}.{part}.activation"
         made = Activation.load(description.tensors, case, mlp.activation)
+        if isinstance(mlp, DenseMlp) and mlp.gated:  # by the largest code: it has the largest error
+            exact = reference.gated_output(h, mlp.activation, GATE, made.mult, made.shift, made.zero)
+            yield measure(case, made.gated(h, np.full(h.shape, GATE, np.int16)), np.clip(exact, -255, 255))
+            continue
         exact = reference.activation_output(h, mlp.activation, made.mult, made.shift, made.zero)
         yield measure(case, made.codes(), np.clip(exact, -255, 255))
