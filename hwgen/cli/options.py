@@ -32,6 +32,9 @@ Mean = Annotated[str | None, typer.Option(help="Of the pixels in 0..1, per chann
 Std = Annotated[str | None, typer.Option(help="Standard deviation, as --mean.")]
 Activation = Annotated[str | None, typer.Option(help="Of the MLPs: gelu (the exact one), gelu_tanh, silu, ...")]
 Epsilon = Annotated[float | None, typer.Option(help="Of the LayerNorms.")]
+Activated = Annotated[
+    str | None, typer.Option(help="first or last: half of a gated MLP's first layer that the activation takes.")
+]
 Pooling = Annotated[str | None, typer.Option(help="token or avg: what the head of a timm network reads.")]
 Tasks = Annotated[str | None, typer.Option(help="NAME,... or NAME:HEAD,... in the order of the checkpoint.")]
 Resizing = Annotated[

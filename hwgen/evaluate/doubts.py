@@ -94,7 +94,8 @@ def _alternatives(imported: Imported) -> Iterator[Alternative]:
         for activation in ACTIVATIONS:
             if activation != imported.activation:
                 yield Alternative("activation", activation, f"--activation {activation}", {"activation": activation})
-        yield Alternative("post-norm blocks", "", "", {"post_norm": True})
+        if not any(isinstance(layer.mlp, DenseMlp) and layer.mlp.gated for layer in model.layers):
+            yield Alternative("post-norm blocks", "", "", {"post_norm": True})
 
 
 class _Trial(FloatModel):

@@ -47,6 +47,7 @@ _HEADS = {
         vit_base_patch16_plus_240 vit_base_patch16_plus_clip_240 vit_base_patch32_plus_256
         vit_so150m_patch16_reg4_gap_256 vit_so150m_patch16_reg4_gap_384 vit_so150m_patch16_reg4_map_256
     """,
+    24: "vit_giant_patch14_dinov2 vit_giant_patch14_reg1_tipsv2 vit_giant_patch14_reg4_dinov2",
     16: """
         beit3_giant_patch14_224 beit3_giant_patch14_336 beit3_large_patch16_224 deit3_huge_patch14_224
         deit3_large_patch16_224 deit3_large_patch16_384 eva_large_patch14_196 eva_large_patch14_336
@@ -80,26 +81,37 @@ _TANH = """
 _QUICK, _CLIP = "_quickgelu_", "_clip_"
 #: Other networks' LayerNorms have it, too.
 _EPS5 = "beit3_base_patch16_224 beit3_giant_patch14_224 beit3_giant_patch14_336 beit3_large_patch16_224"
+#: Their MLPs are gated by SiLU, both halves of the first layer in one tensor.
+_PACKED = "vit_giant_patch14_dinov2 vit_giant_patch14_reg1_tipsv2 vit_giant_patch14_reg4_dinov2"
 #: Their norms come behind attention and MLP, by the names of those in front.
 _POST_NORM = "vit_base_patch16_rpn_224"
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Heads, activation, LayerNorm's epsilon, and whether the norms come behind attention and MLP."""
+    """Heads, activation, LayerNorm's epsilon, whether the norms come behind attention and MLP, and whether the MLPs are
+    gated and the first half of their first layer is activated."""
 
     heads: int
     activation: str
     eps: float
     post_norm: bool
+    packed: bool
+
+
+def _activation(name: str) -> str:
+    if name in _TANH.split():
+        return "gelu_tanh"
+    return "quick_gelu" if _QUICK in name else "silu" if name in _PACKED.split() else "gelu"
 
 
 ARCHITECTURES = {
     name: Architecture(
         heads=heads,
-        activation="gelu_tanh" if name in _TANH.split() else "quick_gelu" if _QUICK in name else "gelu",
+        activation=_activation(name),
         eps=1e-5 if name in _EPS5.split() or _CLIP in name else 1e-6,
         post_norm=name in _POST_NORM.split(),
+        packed=name in _PACKED.split(),
     )
     for heads, names in _HEADS.items()
     for name in names.split()

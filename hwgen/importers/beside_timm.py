@@ -28,6 +28,7 @@ class _Arguments(Read):
     act_layer: str | None = None
     img_size: Count | list[Count] | None = None
     global_pool: str | None = None
+    mlp_layer: str | None = None
 
 
 class _Config(Read):
@@ -53,8 +54,12 @@ def read_timm(content: dict[str, Any], where: str, found: Stated) -> None:
     found.width, found.classes = config.num_features, config.num_classes
     found.put("heads", given.num_heads, f"{CONFIG}: model_args.num_heads")
     found.put("activation", given.act_layer, f"{CONFIG}: model_args.act_layer")
+    if given.mlp_layer == "SwiGLUPacked":
+        found.put("activated", "first", f"{CONFIG}: model_args.mlp_layer")
     if known is not None:
-        implied = {"heads": known.heads, "activation": known.activation, "layer_norm_eps": known.eps}
+        implied: dict[str, Any] = {
+            "heads": known.heads, "activation": known.activation, "layer_norm_eps": known.eps,
+        } | ({"activated": "first"} if known.packed else {})  # fmt: skip
         for key in sorted(implied.keys() - found.values.keys()):
             found.put(key, implied[key], f"{CONFIG}: architecture {config.architecture}")
     if config.global_pool is not None:

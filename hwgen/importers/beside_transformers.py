@@ -32,6 +32,7 @@ class _Config(Read):
     layer_norm_eps: Positive | None = None
     hidden_act: str | None = None
     image_size: Count | list[Count] | None = None
+    use_swiglu_ffn: bool = False
 
 
 class _Preprocessor(Read):
@@ -70,7 +71,10 @@ def read_transformers(content: dict[str, Any], where: str, found: Stated) -> Non
     }
     found.width = config.hidden_size
     found.put("heads", config.num_attention_heads, origins["num_attention_heads"])
-    found.put("activation", config.hidden_act, origins.get("hidden_act", ""))
+    if config.use_swiglu_ffn:  # whatever hidden_act says
+        found.put("activation", "silu", f"{CONFIG}: {prefix}use_swiglu_ffn")
+    else:
+        found.put("activation", config.hidden_act, origins.get("hidden_act", ""))
     found.put("layer_norm_eps", config.layer_norm_eps, origins.get("layer_norm_eps", ""))
     if kind in CLASS_TOKEN:
         found.put("pooling", "token", f"{CONFIG}: model_type {kind}")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 GateKind = Literal["softmax_topk", "topk_softmax"]
+Half = Literal["first", "last"]
 
 #: Mean and standard deviation of ImageNet, for pixels in 0..1.
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -38,7 +39,7 @@ HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 WITHOUT_CONFIG = ("edge-moe", "hwgen")
 #: Options of the command line that say the same as a key of `Overrides`.
 OPTIONS = {"heads": "--heads", "normalize": "--mean and --std", "layer_norm_eps": "--layer-norm-eps",
-           "activation": "--activation", "pooling": "--pooling"}  # fmt: skip
+           "activation": "--activation", "pooling": "--pooling", "activated": "--activated"}  # fmt: skip
 #: LayerNorm's epsilon in timm, M3ViT and Edge-MoE.
 EPS = 1e-6
 
@@ -75,6 +76,7 @@ class Overrides(Strict):
     layer_norm_eps: Positive | None = None
     activation: str | None = None
     pooling: str | None = None
+    activated: Half | None = None
     top_k: Count | None = None
     gate: GateKind | None = None
     tasks: Annotated[list[TaskChoice], Field(min_length=1)] | None = None
@@ -263,6 +265,14 @@ class Draft:
             self.missing.append(("--activation gelu", "the activation of the MLPs (gelu is the exact one, by erf)"))
             return SUPPORTED[0]
         return check_activation(given, self.where, self.stated("activation", "--activation"))
+
+    def activated_half(self) -> str:
+        """Which half of a gated MLP's first layer, both in one, the activation takes."""
+        option = "--activated first` or `--activated last"
+        if self.overrides.activated is None and option not in dict(self.missing):
+            what = "which half of the gated MLPs' first layer is activated (first: DINOv2's and timm's SwiGLUPacked)"
+            self.missing.append((option, what))
+        return self.overrides.activated or "first"
 
     def tasks(self, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The tasks of the checkpoint, renamed and with other kinds of heads as the user asks."""

@@ -36,7 +36,10 @@ RULES: tuple[Rule, ...] = (
     (_LAYER + r"(?:layernorm_after|norm2|layer_norm2)\.(\w+)", _BLOCK + r"norm2.\2"),
     (_LAYER + r"(?:intermediate\.dense|mlp\.fc1)\.(\w+)", _BLOCK + r"mlp.fc1.\2"),
     (_LAYER + r"(?:output\.dense|mlp\.fc2)\.(\w+)", _BLOCK + r"mlp.fc2.\2"),
-    (_LAYER + r"mlp\.(?:weights_in|gate_proj)\.(\w+)", _BLOCK + r"mlp.w12.\2"),
+    (_LAYER + r"mlp\.weights_in\.(\w+)", _BLOCK + r"mlp.fc1.\2"),  # gate, then up
+    (_LAYER + r"mlp\.gate_proj\.(\w+)", _BLOCK + r"mlp.fc1_g.\2"),
+    (_LAYER + r"mlp\.up_proj\.(\w+)", _BLOCK + r"mlp.fc1_x.\2"),
+    (_LAYER + r"mlp\.(?:weights_out|down_proj)\.(\w+)", _BLOCK + r"mlp.fc2.\2"),
     (_LAYER + r"layer_scale([12])\.lambda1", _BLOCK + r"ls\2.gamma"),
     (_LAYER + r"(attention\.attention\.relative_position_bias.*)", _BLOCK + r"attn.relative_position.\2"),
     (_POOLING, r"attn_pool.\1"),
@@ -66,6 +69,8 @@ def import_huggingface(source: Source, draft: Draft) -> Imported:
     unused = (UNUSED,) if "classifier.weight" in source else ()
     renamed, notes = translated(source, RULES, LEFT_OUT + unused)
     draft.notes += notes
+    if source.names("*mlp.weights_in.weight"):
+        draft.assume("activated", "first", "as in transformers' code")
     if "head.weight" in renamed and renamed.size("head.weight", 1) == renamed.size("patch_embed.proj.weight", 0):
         where = "the patches, as there is no class token" if "cls_token" not in renamed else "the class token"
         draft.assume("pooling", "token" if "cls_token" in renamed else "avg", f"the head reads {where}")

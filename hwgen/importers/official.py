@@ -16,6 +16,8 @@ from hwgen.importers.timm import import_timm
 #: The teacher's network if a file has teacher and student; blocks in chunks count on from chunk to chunk.
 _NETWORK = r"(?:(?:teacher|base_encoder)\.)?(?:backbone\.)?"
 _RULES: tuple[NameRule, ...] = (
+    (_NETWORK + r"blocks\.(?:\d+\.)?(\d+)\.mlp\.w12\.(.*)", r"blocks.\1.mlp.fc1.\2"),  # SwiGLU
+    (_NETWORK + r"blocks\.(?:\d+\.)?(\d+)\.mlp\.w3\.(.*)", r"blocks.\1.mlp.fc2.\2"),
     (_NETWORK + r"blocks\.\d+\.(\d+)\.(.*)", r"blocks.\1.\2"),
     (_NETWORK + "register_tokens", "reg_token"),
     (_NETWORK + r"linear_head\.(\w+)", r"head.\1"),
@@ -53,7 +55,10 @@ class Repository:
         width = renamed.size("patch_embed.proj.weight", 0)
         heads = self.heads.get(width, width // 64)
         draft.assume("heads", heads, f"as in {self.name}'s code for this width")
-        draft.assume("activation", "gelu", f"as in {self.name}'s code")
+        gated = bool(source.names("*.mlp.w12.weight"))
+        draft.assume("activation", "silu" if gated else "gelu", f"as in {self.name}'s code")
+        if gated:
+            draft.assume("activated", "first", f"as in {self.name}'s code")
         draft.assume("normalize", in_codes(IMAGENET), f"ImageNet's, as in {self.name}'s code")
         if "head.weight" in renamed:
             mean = "fc_norm.weight" in renamed

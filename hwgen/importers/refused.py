@@ -11,7 +11,6 @@ from hwgen.importers.source import Source
 
 MEND = "this variant is not supported; docs/importing.md lists what is"
 
-GATED = "a gated MLP (SwiGLU)"
 ATTENTION_POOLING = "attention pooling"
 RELATIVE = "relative positions in the attention's scores"
 ROTARY = "rotary positions"
@@ -36,8 +35,6 @@ TENSORS = (
     ("blocks.*.attn.rel_pos*", RELATIVE),
     ("rel_pos_bias.*", RELATIVE),
     ("blocks.*.mlp.norm.*", SUB_NORM),
-    ("blocks.*.mlp.fc1_g.*", GATED),
-    ("blocks.*.mlp.w12.*", GATED),
     ("blocks.*.attns.*", PARALLEL),
     ("blocks.*.in_proj.*", PARALLEL),
     ("blocks.*.attn.rope*", ROTARY),
@@ -52,7 +49,7 @@ TENSORS = (
 #: By transformers' `model_type`.
 MODEL_TYPES = {
     "beit": RELATIVE, "data2vec-vision": RELATIVE, "layoutlmv3": RELATIVE, "vitdet": RELATIVE,
-    "dinov3_vit": ROTARY, "vjepa2": ROTARY, "aimv2": f"{RMS_NORM} and {GATED}", "aimv2_vision_model": RMS_NORM,
+    "dinov3_vit": ROTARY, "vjepa2": ROTARY, "aimv2": f"{RMS_NORM} and {PATCH_NORM}", "aimv2_vision_model": RMS_NORM,
     "siglip2": ATTENTION_POOLING, "siglip2_vision_model": ATTENTION_POOLING,
     "swin": WINDOWS, "swinv2": WINDOWS, "hiera": WINDOWS, "pvt": WINDOWS, "pvt_v2": WINDOWS, "segformer": WINDOWS,
     "cvt": STEM, "levit": STEM, "mobilevit": STEM, "mobilevitv2": STEM, "vit_hybrid": STEM, "efficientformer": STEM,
@@ -65,7 +62,7 @@ ARGUMENTS = {
     "block_fn": (("Block",), POST_NORM + " or other blocks"),
     "norm_layer": (("layernorm", "LayerNorm"), "other norms than LayerNorm, as " + RMS_NORM),
     "attn_layer": (("attn", "Attention"), "other attention"),
-    "mlp_layer": (("Mlp", "mlp"), GATED + " or another MLP"),
+    "mlp_layer": (("Mlp", "mlp", "SwiGLU", "SwiGLUPacked"), "another MLP than Mlp, SwiGLU, SwiGLUPacked"),
     "pool_include_prefix": ((False,), PREFIX_MEAN),
     "dynamic_img_pad": ((False,), "padded images"),
 }
@@ -79,11 +76,6 @@ def lacks(where: str, name: str, operator: str, found: str) -> HwgenError:
 
 def check_tensors(source: Source) -> None:
     """HwgenError if a tensor shows what the machine cannot do."""
-    for name in sorted(source.names("blocks.*.mlp.fc1.weight")):
-        behind = name.replace("fc1", "fc2")
-        if behind in source and source.raw(name).shape[0] == 2 * source.raw(behind).shape[-1]:
-            found = f"a tensor {list(source.raw(name).shape)}, two in one"
-            raise lacks(source.where, source.called(name), GATED, found)
     for pattern, operator in TENSORS:
         # Those of a safetensors file come in any order.
         for name in sorted(source.names(pattern), key=lambda name: (name.endswith(".bias"), name)):

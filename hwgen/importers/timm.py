@@ -108,10 +108,25 @@ def dense_mlp(source: Source, draft: Draft, index: int) -> dict[str, Any]:
     """The MLP of a block with its LayerScale, and its entry in the description."""
     block, dim = f"blocks.{index}", draft.dim
     hidden = source.size(f"{block}.mlp.fc2.weight", 1)
-    draft.linear(f"l{index}.fc1", source.take(f"{block}.mlp.fc1.weight", hidden, dim),
-                 source.take_or_zeros(f"{block}.mlp.fc1.bias", hidden))  # fmt: skip
+    entry: dict[str, Any] = {"kind": "dense", "hidden": hidden}
+    first = f"{block}.mlp.fc1"
+    if f"{first}_g.weight" in source:
+        entry["gated"] = True
+        for ours, theirs in (("fc1", f"{first}_g"), ("up", f"{first}_x")):
+            draft.linear(f"l{index}.{ours}", source.take(f"{theirs}.weight", hidden, dim),
+                         source.take_or_zeros(f"{theirs}.bias", hidden))  # fmt: skip
+    elif source.size(f"{first}.weight", 0) == 2 * hidden:
+        entry["gated"] = True
+        weights = np.split(source.take(f"{first}.weight", 2 * hidden, dim), 2)
+        biases = np.split(source.take_or_zeros(f"{first}.bias", 2 * hidden), 2)
+        order = ("up", "fc1") if draft.activated_half() == "last" else ("fc1", "up")
+        for ours, weight, bias in zip(order, weights, biases, strict=True):
+            draft.linear(f"l{index}.{ours}", weight, bias)
+    else:
+        draft.linear(f"l{index}.fc1", source.take(f"{first}.weight", hidden, dim),
+                     source.take_or_zeros(f"{first}.bias", hidden))  # fmt: skip
     _scaled(source, draft, f"l{index}.fc2", f"{block}.mlp.fc2", f"{block}.ls2.gamma")
-    return {"kind": "dense", "hidden": hidden}
+    return entry
 
 
 def _scaled(source: Source, draft: Draft, name: str, linear: str, gamma: str) -> None:

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hwgen.machine.isa import BYTES, FIELDS, OPCODES, ORDER, UNITS, Dest, Op, Source
+from hwgen.machine.isa import BYTES, FIELDS, OPCODES, OPTIONAL, ORDER, UNITS, Dest, Op, Source
 
 _UNITS = "; ".join(f"{unit} ({', '.join(op.name for op in ops)})" for unit, ops in UNITS.items())
 _ORDER = textwrap.fill(
@@ -55,6 +55,8 @@ def markdown() -> str:
         readers = ", ".join(op.name for op in Op if f.name in OPCODES[op][1])
         if f.name in ("op", *ORDER):
             readers = "all" if f.name == "op" else f"all but {Op.END.name}"
+        if f.name in OPTIONAL:
+            readers += f", where the machine has `{OPTIONAL[f.name]}`; else it must be zero"
         fields.append((str(f.word), bits, f"`{f.name}`", f.doc, readers))
     return "\n\n".join([
         _INTRODUCTION,

@@ -3,9 +3,9 @@
 Checkpoint layout (.npz; weights are [out, in]): `embed.w/.b`, `cls` and `dist` [1, D], `reg` [registers, D] (class,
 distillation and register tokens, where there are any), `pos` [N, D], `pre.g/.b` with `norm_pre`; a layer: `lN.n1.g/.b`,
 `lN.qkv.w/.b` (q, k, v stacked; a head is a contiguous slice), `lN.qn.g/.b` and `lN.kn.g/.b` [head_dim] with `qk_norm`,
-`lN.proj.w/.b`, `lN.n2.g/.b`, then `lN.fc1`, `lN.up` if it is gated, `lN.fc2`, or `lN.eE.fc1`, `lN.eE.fc2` with `lN.gateT` [experts, D] for task
-number T; `nf.g/.b` before heads with `norm: true`; `headT.w/.b`. With `head: map` task T has `mapT.q` [A] (its constant
-query), `mapT.kv`, `mapT.proj`, `mapT.n`, `mapT.fc1`, `mapT.fc2`.
+`lN.proj.w/.b`, `lN.n2.g/.b`, then `lN.fc1`, `lN.fc2`, and `lN.up` if the MLP is gated; or `lN.eE.fc1`, `lN.eE.fc2` with
+`lN.gateT` [experts, D] for task number T; `nf.g/.b` before heads with `norm: true`; `headT.w/.b`. With `head: map` task
+T has `mapT.q` [A] (its constant query), `mapT.kv`, `mapT.proj`, `mapT.n`, `mapT.fc1`, `mapT.fc2`.
 """
 
 from __future__ import annotations

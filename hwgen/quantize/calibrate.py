@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
+from hwgen.network.description import DenseMlp
 from hwgen.network.floatmodel import FloatModel
 from hwgen.quantize.observers import Observer
 from hwgen.quantize.options import Options
 
 #: Histograms, where ranges need any, of the 8-bit tensors. GELU's outputs have one scale whatever the method.
 HISTOGRAMS = {"hidden": "tensor"} | dict.fromkeys(
-    ("norm_pre", "norm1", "norm2", "norm", "map_norm", "q", "k", "v", "context"), "channel"
+    ("norm_pre", "norm1", "norm2", "norm", "map_norm", "q", "k", "v", "context", "up"), "channel"
 )
 
 #: Inputs of linear layers, whose covariance second-order rounding asks for.
@@ -29,6 +30,9 @@ def calibrate(model: FloatModel, images: np.ndarray, progress: Callable[[str], N
     The names are the taps of `FloatModel.run`.
     """
     seen: Statistics = {}
+    #: Whose channels have steps of their own.
+    gated = {f"layers.{index}.hidden" for index, layer in enumerate(model.model.layers)
+             if isinstance(layer.mlp, DenseMlp) and layer.mlp.gated}  # fmt: skip
     joint = False  #: whether the images in hand are some of those for the covariances
 
     def tap(name: str, value: np.ndarray) -> None:
@@ -36,8 +40,8 @@ def calibrate(model: FloatModel, images: np.ndarray, progress: Callable[[str], N
         if kind == "pre":  # its scale is given
             return
         if name not in seen:
-            histogram = "none" if options.ranges == "minmax" else HISTOGRAMS.get(kind, "none")
-            seen[name] = Observer(value.shape[-1], histogram)
+            histogram = "channel" if name in gated else HISTOGRAMS.get(kind, "none")
+            seen[name] = Observer(value.shape[-1], "none" if options.ranges == "minmax" else histogram)
         seen[name].see(value)
         if joint and kind in INPUTS:
             seen[name].see_products(value)

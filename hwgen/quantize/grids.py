@@ -112,8 +112,9 @@ class _Grids:
         if not gated:
             self._hidden(f"{name}.hidden", f"{name}.mlp")
             return
-        up = (self.source[f"{source}.up.{part}"] for part in "wb")
-        made = self._products(f"{name}.mlp.up", *up, self.found[f"{name}.norm2"], self.scales[f"{name}.mlp.up"])
+        weight, bias = (self.source[f"{source}.up.{part}"] for part in "wb")
+        norm, usual = self.found[f"{name}.norm2"], self.scales[f"{name}.mlp.up"]
+        made = self._products(f"{name}.mlp.up", weight, bias, norm, usual)
         none = np.zeros(len(made.step))
         self.found[f"{name}.up"] = Grid(step=made.step, centre=none)
         step = made.step * GATE / 512 / self._ratio(f"{name}.mlp.activation")

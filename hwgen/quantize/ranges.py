@@ -21,7 +21,7 @@ STEPS = 510
 #: What `norm_pre` loses of a token that is unlike the others (a class token) no later layer brings back.
 AUTO = {
     "norm_pre": ("minmax", 1.0), "norm2": ("minmax", 1.25), "context": ("minmax", 1.25), "v": ("minmax", 1.0),
-    "hidden": ("minmax", 1.0),
+    "up": ("minmax", 1.0), "hidden": ("minmax", 1.0),
 }  # fmt: skip
 #: As many samples of a channel tell its range.
 SAMPLES = 1 << 12

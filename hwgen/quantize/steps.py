@@ -99,18 +99,19 @@ def gated(up: Observer, hidden: Observer, weight: np.ndarray, options: Options) 
 
     Steps of both have the same ratio in every channel: a layer has one factor for its activation.
     """
-    channels, (of_hidden, room) = len(up.low), rule(options, "hidden")
-    ends = room * peaks(hidden, of_hidden) / ROW, peaks(up, of_hidden) / ROW
+    channels, (of_hidden, room), (of_up, _) = len(up.low), rule(options, "hidden"), rule(options, "up")
+    ends = room * peaks(hidden, of_hidden) / ROW, peaks(up, of_up) / ROW
     if not options.equalize:
         steps = [np.full(channels, end.max()) for end in ends]
-        return (Grid(step=steps[1], centre=np.zeros(channels)), Grid(step=steps[0], centre=np.zeros(channels)))
+        return Grid(step=steps[1], centre=np.zeros(channels)), Grid(step=steps[0], centre=np.zeros(channels))
     # Half of the channels have a step as fine as their product's range allows, the others one that up's range asks for.
-    ratio = np.median(ends[1] / ends[0])
-    ends = np.maximum(ends[0], ends[1] / ratio)
+    ratio = float(np.median(ends[1] / ends[0]))
+    each = np.maximum(ends[0], ends[1] / ratio)
     columns = np.maximum(np.abs(weight).max(0), 1e-6)
-    factor = ends ** SHARES[options.repq, True] / columns ** (1 - SHARES[options.repq, True])
-    step = factor * (ends / factor).max()
-    return (Grid(step=ratio * step, centre=np.zeros(channels)), Grid(step=step, centre=np.zeros(channels)))
+    share = SHARES[bool(options.repq), True]
+    factor = np.power(each, share) / np.power(columns, 1 - share)
+    step = factor * float((each / factor).max())
+    return Grid(step=ratio * step, centre=np.zeros(channels)), Grid(step=step, centre=np.zeros(channels))
 
 
 def _covering(factor: np.ndarray, ends: np.ndarray, top: int = ROW) -> np.ndarray:

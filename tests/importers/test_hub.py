@@ -24,6 +24,7 @@ NETWORKS: dict[str, tuple[int, list[str]]] = {
     "vit_base_patch16_siglip_224.webli": (32, ["map"]),
     "vit_medium_patch16_clip_224.tinyclip_yfcc15m": (32, ["class_token"]),
     "vit_small_patch14_reg4_dinov2.lvd142m": (42, ["none"]),
+    "vit_giant_patch14_dinov2.lvd142m": (42, ["none"]),
     "eva_large_patch14_196.in22k_ft_in22k_in1k": (28, ["mean_norm"]),
 }
 
@@ -50,7 +51,7 @@ def test_networks(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "tensor"),
     [
-        ("vit_giant_patch14_dinov2.lvd142m", "blocks.0.mlp.fc1."),
+        ("vit_small_patch16_18x2_224", "blocks.0.attns."),
     ],
 )
 def test_refused(tmp_path: Path, name: str, tensor: str) -> None:

@@ -34,6 +34,9 @@ NETWORKS: dict[str, tuple[Callable[[], Any], list[str]]] = {
     "dinov2 with registers": (
         lambda: network("Dinov2WithRegistersModel", "Dinov2WithRegistersConfig", layerscale_value=0.5), ["none"],
     ),
+    "dinov2 with SwiGLU": (  # whose hidden_act is gelu, which it does not use
+        lambda: network("Dinov2Model", "Dinov2Config", layerscale_value=0.5, use_swiglu_ffn=True), ["none"],
+    ),
     "clip with projection": (lambda: network("CLIPVisionModelWithProjection", "CLIPVisionConfig"), ["class_token"]),
     "siglip": (lambda: network("SiglipVisionModel", "SiglipVisionConfig", vision_use_head=False), ["none"]),
 }  # fmt: skip
@@ -56,6 +59,24 @@ def test_networks(tmp_path: Path, name: str) -> None:
     (tmp_path / "model.safetensors").unlink()
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
     check(load(tmp_path / "pytorch_model.bin"), model)
+
+
+def test_swiglu_as_transformers_4_saved_it(tmp_path: Path) -> None:
+    """Both halves in one tensor."""
+    model = network("Dinov2Model", "Dinov2Config", layerscale_value=0.5, use_swiglu_ffn=True)
+    saved(model, tmp_path)
+    state = {name: value for name, value in model.state_dict().items() if ".mlp." not in name}
+    for index in range(model.config.num_hidden_layers):
+        mlp = f"encoder.layer.{index}.mlp."
+        parts = {name.removeprefix(mlp): value for name, value in model.state_dict().items() if mlp in name}
+        for kind in ("weight", "bias"):
+            state[f"{mlp}weights_in.{kind}"] = torch.cat([parts[f"gate_proj.{kind}"], parts[f"up_proj.{kind}"]])
+            state[f"{mlp}weights_out.{kind}"] = parts[f"down_proj.{kind}"]
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    imported = load(tmp_path)
+    check(imported, model)
+    assert "activated first: as in transformers' code; else give --activated" in imported.notes
 
 
 def test_clip_without_projection(tmp_path: Path) -> None:
@@ -164,10 +185,6 @@ def test_without_files_beside_it(tmp_path: Path) -> None:
 # --- what the machine cannot do
 
 REFUSED: dict[str, tuple[Callable[[], Any], str, str]] = {
-    "SwiGLU": (
-        lambda: network("Dinov2Model", "Dinov2Config", use_swiglu_ffn=True),
-        "DIR: encoder.layer.", "a gated MLP (SwiGLU)",
-    ),
     "SigLIP": (
         lambda: network("SiglipVisionModel", "SiglipVisionConfig"), "DIR: head.attention.in_proj_bias",
         "attention pooling",

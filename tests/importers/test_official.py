@@ -12,7 +12,7 @@ import torch
 
 from hwgen.importers import ImageSize, Imported, Overrides, load
 from tests.importers.libraries import difference, refusal
-from tests.importers.timm_models import vit
+from tests.importers.timm_models import timm, vit
 
 NOISE = torch.ones(3, 3)
 
@@ -78,6 +78,17 @@ def test_dinov2(tmp_path: Path, prefix: str, chunks: bool) -> None:
     imported = load(saved(state, tmp_path))
     check(imported, model, "dinov2")
     assert "the embedding of masked patches left out (1 tensor)" in imported.notes
+
+
+@pytest.mark.parametrize("chunks", [False, True])
+def test_dinov2_with_swiglu(tmp_path: Path, chunks: bool) -> None:
+    """DINOv2's giant: w12, of which the first half is activated, and w3."""
+    model = encoder(init_values=0.5, mlp_layer=timm.layers.SwiGLUPacked, act_layer=torch.nn.SiLU)
+    state = {"mask_token": torch.ones(1, 128)}
+    for name, value in model.state_dict().items():
+        new = name.replace("mlp.fc1", "mlp.w12").replace("mlp.fc2", "mlp.w3")
+        state[new.replace("blocks.0.", "blocks.0.0.").replace("blocks.1.", "blocks.1.1.") if chunks else new] = value
+    check(load(saved(state, tmp_path)), model, "dinov2")
 
 
 def test_dinov2_with_its_linear_head(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "mean pooling, no class token": ({"global_pool": "avg", "class_token": False}, ("mean_norm",)),
     "mean pooling behind the norm": ({"global_pool": "avg", "class_token": False, "fc_norm": False}, ("mean",)),
     "wide MLP": ({"mlp_ratio": 1.5}, ("class_token",)),
+    "gated": ({"mlp_layer": timm.layers.SwiGLU}, ("class_token",)),
 }
 
 
@@ -69,6 +70,17 @@ def test_variants(tmp_path: Path, variant: str) -> None:
     assert tuple(task.head for task in imported.model.tasks) == heads
     assert (imported.source, imported.eps, imported.model.heads) == ("timm", 1e-6, 2)
     assert_same(imported, model)
+
+
+@pytest.mark.parametrize("layer, half", [("SwiGLUPacked", "first"), ("GluMlp", "last")])
+def test_gated_in_one_tensor(tmp_path: Path, layer: str, half: str) -> None:
+    """Which half is activated the tensors do not tell."""
+    model = vit(mlp_layer=getattr(timm.layers, layer), init_values=0.5)
+    path = saved(model, tmp_path)
+    imported = load(path, overrides=told().model_copy(update={"activated": half}))
+    assert all(block.mlp.gated for block in imported.model.layers)
+    assert_same(imported, model)
+    assert "give `--activated first` or `--activated last`" in message(path)
 
 
 def test_distilled(tmp_path: Path) -> None:
@@ -223,8 +235,6 @@ def message(path: Path, overrides: Overrides | None = None) -> str:
 @pytest.mark.parametrize(
     ("changes", "tensor", "operator"),
     [
-        ({"mlp_layer": timm.layers.SwiGLU}, "blocks.0.mlp.fc1_g.weight", "a gated MLP (SwiGLU)"),
-        ({"mlp_layer": timm.layers.GluMlp}, "blocks.0.mlp.fc1.weight", "a gated MLP (SwiGLU)"),
         (
             {"block_fn": timm.models.vision_transformer.ParallelThingsBlock}, "blocks.0.attns.0.attn.proj.weight",
             "attention and MLP side by side",

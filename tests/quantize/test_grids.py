@@ -14,6 +14,8 @@ from tests.random_model import random_images
 
 DENSE = {"mlp": {"kind": "dense", "hidden": 50}}
 MOE = {"mlp": {"kind": "moe", "experts": 4, "hidden": 30, "top_k": 2, "gate": "softmax_topk"}}
+GATED = {"mlp": {"kind": "dense", "hidden": 50, "gated": True, "activation": "silu"}}
+TASK = {"name": "a", "head": "none", "norm": True}
 HEADS = [
     ("class_token", True),
     ("mean", True),
@@ -38,6 +40,16 @@ def test_codes_are_near_the_float_tensors(head: str, norm: bool, options: dict[s
     assert ("a.pool" in found) == (head == "mean_norm") and ("a.mean" in found) == (head == "mean")
     for name, value in found.items():
         assert value > (30 if name.startswith(("layers.0", "embed")) else 22), f"{name} {value:.1f} dB"
+
+
+@pytest.mark.parametrize("options, least", [(PLAIN, 29), ({}, 31), ({"ranges": "mse"}, 31)])
+def test_gated(options: dict[str, Any], least: float) -> None:
+    """The product and what it is one of have steps of each channel."""
+    network = random_network(2, layers=[GATED, GATED], tasks=[TASK], dim=40)
+    images = random_images(Description(network.model, {}), 24, 0)
+    found = decibels(network, quantized(network, images, **options), images, "a")
+    for name in (f"layers.{i}.{part}" for i in (0, 1) for part in ("up", "hidden", "mlp")):
+        assert found[name] > least, f"{name} {found[name]:.1f} dB"
 
 
 def test_plain_grids_are_the_descriptions_scales() -> None:

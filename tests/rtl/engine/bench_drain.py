@@ -26,8 +26,8 @@ INT8, INT16, INT24, OPERAND, ACTIVATION = range(5)
 TILE_FIELDS = (("kind", 2), ("context", 2), ("row_tile", HW.row_bits), ("word", 16), ("half", 1), ("first", 1))
 ROW_FIELDS = (
     ("kind", 2), ("row", HW.row_bits), ("slot", T.bit_length() - 1), ("word", 16), ("half", 1), ("first", 1),
-    ("dest", 4), ("d_base", 16), ("d_stride", 16), ("x_shift", 2), *[("gated", 1)] * HW.gated_mlp, ("key_begin", W.bit_length() - 1),
-    ("key_end", HW.row_bits + 1),
+    ("dest", 4), ("d_base", 16), ("d_stride", 16), ("x_shift", 2), *[("gated", 1)] * HW.gated_mlp,
+    ("key_begin", W.bit_length() - 1), ("key_end", HW.row_bits + 1),
 )  # fmt: skip
 EXTREME = (0, 1, -1, -(1 << 31), (1 << 31) - 1)
 

@@ -23,8 +23,8 @@ POST, LATENCY, X_LATENCY, NOTICE = (P.get(name, 0) for name in ("post", "latency
 MATMUL, SCORE, CONTEXT = range(3)
 FIELDS = (
     ("kind", 2), ("row", HW.row_bits), ("slot", T.bit_length() - 1), ("word", 16), ("half", 1), ("first", 1),
-    ("dest", 4), ("d_base", 16), ("d_stride", 16), ("x_shift", 2), *[("gated", 1)] * HW.gated_mlp, ("key_begin", W.bit_length() - 1),
-    ("key_end", HW.row_bits + 1),
+    ("dest", 4), ("d_base", 16), ("d_stride", 16), ("x_shift", 2), *[("gated", 1)] * HW.gated_mlp,
+    ("key_begin", W.bit_length() - 1), ("key_end", HW.row_bits + 1),
 )  # fmt: skip
 PORTS = ("y", "h", "keys", "values", "x", "scores", "logits")
 DESTINATIONS = [dest for dest in Dest if dest <= Dest.LOGITS]
