@@ -67,9 +67,10 @@ def _covers_patches_only(draft: Draft, rows: int, prefix: int) -> bool:
     """Whether the position embedding has no rows for the tokens before the patches, as in DeiT III."""
     if not prefix:
         return False
+    registers = len(draft.tensors.get("reg", ()))
     for size in (draft.beside.values.get("image_size"), draft.asked_size):
         patches = size and (size.height // draft.patch[0]) * (size.width // draft.patch[1])
-        if patches in (rows, rows - prefix):
+        if patches in (rows, rows - prefix, rows - prefix + registers):
             return bool(patches == rows)
     return _square(rows) and not _square(rows - prefix)
 
