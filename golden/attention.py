@@ -63,8 +63,10 @@ class Attention:
     k_norm: Norm | None = None
 
     @classmethod
-    def load(cls, tensors: Mapping[str, NDArray], name: str, heads: int, shift: int = 0) -> Attention:
-        """Take `name.q` to `name.proj` of a description."""
+    def load(
+        cls, tensors: Mapping[str, NDArray], name: str, heads: int, shift: int = 0, rms: bool = False
+    ) -> Attention:
+        """Take `name.q` to `name.proj` of a description; `rms`: of its norms, if there are any."""
         return cls(
             heads=heads,
             q=Linear.load(tensors, f"{name}.q"),
@@ -74,8 +76,8 @@ class Attention:
             context=Scale.load(tensors, f"{name}.context"),
             proj=Linear.load(tensors, f"{name}.proj"),
             shift=shift,
-            q_norm=Norm.load(tensors, f"{name}.q_norm") if f"{name}.q_norm.gamma" in tensors else None,
-            k_norm=Norm.load(tensors, f"{name}.k_norm") if f"{name}.k_norm.gamma" in tensors else None,
+            q_norm=Norm.load(tensors, f"{name}.q_norm", rms) if f"{name}.q_norm.gamma" in tensors else None,
+            k_norm=Norm.load(tensors, f"{name}.k_norm", rms) if f"{name}.k_norm.gamma" in tensors else None,
         )
 
     def __call__(self, x: NDArray[np.int16], y: NDArray[np.int16]) -> dict[str, NDArray]:

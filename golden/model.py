@@ -62,14 +62,14 @@ class Golden:
         self.model = model
         self._embed = Linear.load(tensors, "embed")
         self._position = tensors["position"]
-        self._norm_pre = NormPre.load(tensors) if model.norm_pre else None
+        self._norm_pre = NormPre.load(tensors, model.rms_norm) if model.norm_pre else None
         names = [task.name for task in model.tasks]
         shifts = [before - after for before, after in pairwise(model.stream_bits)]
         self._layers = [
             _Layer(
-                norm1=Norm.load(tensors, f"layers.{i}.norm1"),
-                attention=Attention.load(tensors, f"layers.{i}.attn", model.heads, shifts[2 * i]),
-                norm2=Norm.load(tensors, f"layers.{i}.norm2"),
+                norm1=Norm.load(tensors, f"layers.{i}.norm1", model.rms_norm),
+                attention=Attention.load(tensors, f"layers.{i}.attn", model.heads, shifts[2 * i], model.rms_norm),
+                norm2=Norm.load(tensors, f"layers.{i}.norm2", model.rms_norm),
                 mlp=Mlp.load(
                     tensors, f"layers.{i}.mlp", activation=layer.mlp.activation, shift=shifts[2 * i + 1]
                 )
@@ -95,6 +95,7 @@ class Golden:
                 prefix=model.prefix,
                 heads=model.heads,
                 activation=task.mlp.activation if task.mlp else "",
+                rms=model.rms_norm,
             )
             for task in model.tasks
         }

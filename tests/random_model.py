@@ -84,7 +84,8 @@ def _extras(seed: int) -> dict[str, Any]:
                       "activation": str(rng.choice(list(ACTIVATIONS)))},
               **({"outputs": int(rng.integers(2, 70))} if rng.random() < 0.6 else {})}  # fmt: skip
     return {"register_tokens": int(rng.choice([0, 0, 1, 4, 9])), "norm_pre": bool(rng.random() < 0.4),
-            "qk_norm": bool(rng.random() < 0.4), **({"pooled": pooled} if rng.random() < 0.5 else {})}  # fmt: skip
+            "qk_norm": bool(rng.random() < 0.4), **({"pooled": pooled} if rng.random() < 0.5 else {}),
+            "rms_norm": bool(rng.random() < 0.3)}  # fmt: skip
 
 
 def small_description(**overrides: Any) -> Description:

@@ -172,8 +172,8 @@ class Builder(Emitter):
         statistics = f"{weights}.eps" in self.desc.tensors
         eps = self.value(f"{weights}.eps") if statistics else 0
         return number, {
-            "statistics": statistics, "norm_shift": self.value(f"{weights}.shift"), "eps_high": eps >> 32,
-            "eps_low": eps & 0xFFFFFFFF,
+            "statistics": statistics, "rms": statistics and self.model.rms_norm,
+            "norm_shift": self.value(f"{weights}.shift"), "eps_high": eps >> 32, "eps_low": eps & 0xFFFFFFFF,
         }  # fmt: skip
 
     def head_norms(self, target: Area) -> Iterator[None]:

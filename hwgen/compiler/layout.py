@@ -11,6 +11,7 @@ from amaranth.utils import ceil_log2
 
 from hwgen.common.errors import HwgenError
 from hwgen.compiler.areas import Area
+from hwgen.compiler.features import check_features, features
 from hwgen.compiler.windows import Windows
 from hwgen.machine.params import ALIGN, HwParams
 from hwgen.network.description import DenseMlp, Description, MoeMlp, Task
@@ -295,7 +296,9 @@ def buffer_needs(desc: Description, p: HwParams, batch: int = 1) -> dict[str, in
 
 
 def check_fits(desc: Description, p: HwParams, batch: int = 1) -> None:
-    """Raises HwgenError naming every buffer that is too small, what needs it, and by how much."""
+    """Raises HwgenError naming a feature that is not there, or every buffer that is too small, what needs it, and by
+    how much."""
+    check_features(desc.model, p)
     short = [
         (name, getattr(p, name), need, what)
         for name, (need, what) in Layout(desc, p, batch).worst().items()
@@ -332,7 +335,7 @@ def auto_params(
             sizes[name] = _power_of_two(sizes[name])
         elif name.endswith("_depth"):
             sizes[name] = min(_power_of_two(sizes[name]), div_up(sizes[name], 512) * 512)
-    return replace(shape, **sizes)
+    return replace(shape, **sizes, **{name: True for desc in descs for name in features(desc.model)})
 
 
 def _power_of_two(value: int) -> int:

@@ -74,7 +74,7 @@ def _facts(p: HwParams, build_hash: int, top: str, depth: Depth) -> dict[str, An
             ("Dest", [(f"TO_{one.name}", one.value) for one in Dest]),
             ("Error", [(one.name, one.value) for one in Error]),
         ],
-        "fields": FIELDS, "masks": [_words(read_mask(op)) for op in Op],
+        "fields": FIELDS, "masks": [_words(read_mask(op, p)) for op in Op],
         "ports": [f"gmem{number}" for number in weight_numbers(p)],
         "arguments": arguments, "results": results,
         "bases": [f"{numbered('weights_base', port)}.to_uint64()" for port in range(p.weight_ports)],

@@ -5,7 +5,7 @@ distillation and register tokens, where there are any), `pos` [N, D], `pre.g/.b`
 `lN.qkv.w/.b` (q, k, v stacked; a head is a contiguous slice), `lN.qn.g/.b` and `lN.kn.g/.b` [head_dim] with `qk_norm`,
 `lN.proj.w/.b`, `lN.n2.g/.b`, then `lN.fc1`, `lN.fc2` or `lN.eE.fc1`, `lN.eE.fc2` with `lN.gateT` [experts, D] for task
 number T; `nf.g/.b` before heads with `norm: true`; `headT.w/.b`. With `head: map` task T has `mapT.q` [A] (its constant
-query), `mapT.kv`, `mapT.proj`, `mapT.n`, `mapT.fc1`, `mapT.fc2`.
+query), `mapT.kv`, `mapT.proj`, `mapT.n`, `mapT.fc1`, `mapT.fc2`. With `rms_norm` no norm has a `.b`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def expected_checkpoint(model: Model) -> dict[str, tuple[int, ...]]:
         shapes.update({f"{name}.w": (outputs, inputs), f"{name}.b": (outputs,)})
 
     def norm(name: str, width: int = dim) -> None:
-        shapes.update({f"{name}.g": (width,), f"{name}.b": (width,)})
+        shapes.update({f"{name}.{part}": (width,) for part in ("g" if model.rms_norm else "gb")})
 
     linear("embed", dim, model.patch_size)
     shapes["pos"] = (model.tokens, dim)
@@ -105,13 +105,16 @@ class FloatModel:
     """The float network of a structure.
 
     `mean`, `std` (one per image channel, in pixel codes 0..255) normalise pixels to (pixel - mean) / std; `eps` is
-    LayerNorm's. All arithmetic is in `dtype`.
+    the norms'. All arithmetic is in `dtype`.
     """
 
     def __init__(self, model: Model, tensors: Mapping[str, np.ndarray], *, eps: float, mean: list[float],
                  std: list[float], dtype: Any = np.float32) -> None:  # fmt: skip
         self.model, self.eps, self.dtype = model, dtype(eps), dtype
         self.tensors = {name: tensor.astype(dtype) for name, tensor in tensors.items()}
+        if model.rms_norm:
+            gains = [name for name in tensors if name.endswith(".g")]
+            self.tensors |= {f"{name.removesuffix('g')}b": np.zeros_like(self.tensors[name]) for name in gains}
         self.mean, self.std = np.array(mean, dtype), np.array(std, dtype)
 
     def run(self, images: np.ndarray, task: str, tap: Tap | None = None) -> np.ndarray:
@@ -136,7 +139,7 @@ class FloatModel:
         return np.asarray(x @ self.tensors[f"{name}.w"].T + self.tensors[f"{name}.b"])
 
     def _norm(self, name: str, x: np.ndarray) -> np.ndarray:
-        centred = x - x.mean(-1, keepdims=True)
+        centred = x if self.model.rms_norm else x - x.mean(-1, keepdims=True)
         deviation = np.sqrt((centred * centred).mean(-1, keepdims=True) + self.eps)
         return np.asarray(centred / deviation * self.tensors[f"{name}.g"] + self.tensors[f"{name}.b"])
 

@@ -110,5 +110,7 @@ def structure(config: QuantizeConfig, tensors: Mapping[str, np.ndarray], where: 
         shared["norm_pre"] = True
     if "l0.qn.g" in tensors:
         shared["qk_norm"] = True
+    if "l0.n1.b" not in tensors:
+        shared["rms_norm"] = True
     constant = {"format": "hwgen-model", "version": 2, "weights": WEIGHTS_FILE, "residual_fraction_bits": 0}
     return parse_model({**constant, **shared, "dim": rows("embed.w"), "layers": layers, "tasks": tasks}, where)

@@ -65,8 +65,8 @@ def patches(image: list[list[list[int]]], height: int, width: int) -> Matrix:
     return out
 
 
-def xhat(row: list[int], eps: int) -> list[int]:
-    d, total = len(row), sum(row)
+def xhat(row: list[int], eps: int, rms: bool = False) -> list[int]:
+    d, total = len(row), 0 if rms else sum(row)
     v = d * sum(e * e for e in row) - total * total + eps
     assert 1 <= v < 2**52
     lz = 52 - v.bit_length()
@@ -80,11 +80,11 @@ def xhat(row: list[int], eps: int) -> list[int]:
 
 
 def norm(t: dict[str, Any], name: str, x: Matrix) -> Matrix:
-    """LayerNorm, or a rescale where there is no eps."""
+    """LayerNorm or, where the description says so, RMSNorm; a rescale where there is no eps."""
     gamma, beta, shift = t[f"{name}.gamma"].tolist(), t[f"{name}.beta"].tolist(), int(t[f"{name}.shift"][0])
     out = []
     for row in x:
-        h = xhat(row, int(t[f"{name}.eps"][0])) if f"{name}.eps" in t else row
+        h = xhat(row, int(t[f"{name}.eps"][0]), t.get("rms_norm", False)) if f"{name}.eps" in t else row
         out.append([sat9(rnd(e * g + b, shift)) for e, g, b in zip(h, gamma, beta, strict=True)])
     return out
 
@@ -242,7 +242,8 @@ def head(t: dict[str, Any], task: Any, prefix: int, x: Matrix, heads: int) -> di
 
 def run(description: Description, image: list[list[list[int]]], task_name: str) -> dict[str, Any]:
     """All tensors of one image by the names of docs/description.md, without a batch axis."""
-    model, t = description.model, description.tensors
+    model = description.model
+    t = description.tensors | {"rms_norm": model.rms_norm}
     rows = patches(image, model.patch.height, model.patch.width)
     prefix = int(model.class_token) + int(model.distillation_token) + model.register_tokens
     position = t["position"].tolist()

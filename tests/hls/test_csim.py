@@ -50,7 +50,7 @@ def test_tokens_and_means():
 
 
 def test_what_few_networks_have():
-    p = HARDWARE[0].works(1)[0].p
+    p = replace(HARDWARE[0].works(1)[0].p, rms_norm=True)
     works = [Work(desc, p, random_images(desc, 3, seed=1), 3)
              for desc in (random_description(1, **one) for one in UNUSUAL.values())]  # fmt: skip
     runs = in_turns(works, 1)

@@ -124,14 +124,15 @@ def test_masters_bursts_and_depths() -> None:
     assert "max_read_burst_length=64 " in sources(replace(ODD[0], max_burst=256))["kernel.cpp"].split("port=gmem1")[1]
 
 
-def test_instructions() -> None:
+@pytest.mark.parametrize("p", [HwParams(), HwParams(rms_norm=True)], ids=["plain", "features"])
+def test_instructions(p: HwParams) -> None:
     """Fields, what each opcode reads, and the names of numbers."""
-    text = sources(HwParams())["isa.h"]
+    text = sources(p)["isa.h"]
     found = re.findall(r"ap_uint<(\d+)> (\w+)\(\) const \{ return word\[(\d+)\]\.range\((\d+), (\d+)\); \}", text)
     fields = [(name, int(word), int(low), int(high), int(bits)) for bits, name, word, high, low in found]
     assert fields == [(one.name, one.word, one.lsb, one.lsb + one.bits - 1, one.bits) for one in FIELDS]
     rows = numbers(text, "READ")
-    assert [sum(word << 32 * n for n, word in enumerate(row)) for row in rows] == [read_mask(op) for op in Op]
+    assert [sum(word << 32 * n for n, word in enumerate(row)) for row in rows] == [read_mask(op, p) for op in Op]
     assert {len(row) for row in rows} == {BYTES // 4}
     assert list(Op) == list(range(1, len(Op) + 1))  # an opcode's row is at its number less one
     for kind, prefix in ((Op, ""), (Source, "FROM_"), (Dest, "TO_"), (Error, "")):

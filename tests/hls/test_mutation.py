@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -83,6 +84,8 @@ MUTATIONS = {
     "eps of 32 bits": ("layernorm.cpp", "(ap_uint<48>(f.eps_high()) << 32) | f.eps_low()", "f.eps_low()"),
     "no Newton step": ("layernorm.cpp", "ap_uint<34>(y0 * error) >> 17", "ap_uint<17>(y0)"),
     "odd leading zeros": ("layernorm.cpp", " || value[50 - 2 * pair]", ""),
+    "RMSNorm without the mean": ("layernorm.cpp", "mean ? sum : ap_int<32>(0)", "sum"),
+    "no LayerNorm but RMSNorm": ("layernorm.cpp", "!(RMS_NORM && f.rms())", "!RMS_NORM"),
     "one table for all": ("layernorm.cpp", "f.table() ? TABLE_WORDS : 0", "0"),
     # the router
     "ties to the higher index": ("router.cpp", "ranking.logit[k] >= logit", "ranking.logit[k] > logit"),
@@ -165,11 +168,15 @@ QUICK = ("words taken that are wanted at once", "row factor shifted too little",
 
 @lru_cache
 def models() -> list[Runs]:
-    """Of a machine each: the small one's, with a mean; a small ring; batches and shares of weights; K > C; C > K."""
+    """Of a machine each: the small one's, with a mean; with RMSNorm; a small ring; batches and shares of weights; K >
+    C; C > K."""
     pooled = random_description(1, **POOLED)
     works = [*SMALL.works(1), Work(pooled, small().p, random_images(pooled, 1, seed=1))]
+    p = replace(small().p, rms_norm=True)
+    norms = [Work(desc, p, random_images(desc, 1, seed=1))
+             for desc in (pooled, random_description(1, **POOLED, rms_norm=True))]  # fmt: skip
     others = [one.works(1, batch=one.batch) for one in (HARDWARE[0], *HARDWARE[2:4])]
-    return [in_turns(some, 1) for some in (works, [small_ring()], *others)]
+    return [in_turns(some, 1) for some in (works, norms, [small_ring()], *others)]
 
 
 @lru_cache

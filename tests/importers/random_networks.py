@@ -38,8 +38,7 @@ class Drawn:
 
 #: Of timm's constructor: arguments, how they are in `model_args`, and what shows them.
 MISSING_IN_TIMM: list[tuple[dict[str, Any], dict[str, Any], str]] = [
-    ({"norm_layer": timm.layers.RmsNorm}, {}, "blocks.0.norm1.bias"),
-    ({"norm_layer": timm.layers.RmsNorm}, {"norm_layer": "rmsnorm"}, "model_args.norm_layer"),
+    ({"norm_layer": timm.layers.SimpleNorm}, {"norm_layer": "simplenorm"}, "model_args.norm_layer"),
     ({"mlp_layer": timm.layers.SwiGLU}, {}, "blocks.0.mlp.fc1_g.weight"),
     ({"mlp_layer": timm.layers.GluMlp}, {"mlp_layer": "GluMlp"}, "model_args.mlp_layer"),
     ({"mlp_layer": timm.layers.GluMlp}, {}, "blocks.0.mlp.fc1.weight"),

@@ -186,20 +186,28 @@ def test_heads_by_the_architecture(tmp_path: Path) -> None:
 
 
 def test_rms_norm(tmp_path: Path) -> None:
-    path = saved(vit(norm_layer=timm.layers.RmsNorm), tmp_path)
-    assert message(path, told()) == (
-        "DIR/model.pth: blocks.0.norm1.bias\n  expected: float [128], the bias of a LayerNorm\n"
-        "  found:    no such tensor, as of an RMSNorm, for which the machine has no operator\n"
-        "  mend:     if it is a LayerNorm without bias, save zeros by this name"
-    )
+    """All norms are the same; those that are neither are told by the file alone."""
     last = vit()
     last.norm = timm.layers.RmsNorm(128)
-    assert message(saved(last, tmp_path), told()).startswith("DIR/model.pth: norm.bias\n")
-    path = saved(vit(), tmp_path, TIMM | {"model_args": {"norm_layer": "rmsnorm"}})
+    assert message(saved(last, tmp_path), told()) == (
+        "DIR/model.pth: norm.bias\n  expected: what the first norm is (LayerNorm, with one)\n"
+        "  found:    no such tensor (RMSNorm, without a bias)\n"
+        "  mend:     if it is a LayerNorm without bias, save zeros by this name"
+    )
+    last = vit(norm_layer=timm.layers.RmsNorm)
+    last.norm = torch.nn.LayerNorm(128)
+    assert message(saved(last, tmp_path), told()) == (
+        "DIR/model.pth: norm.bias\n  expected: what the first norm is (RMSNorm, without a bias)\n"
+        "  found:    a tensor (LayerNorm, with one)"
+    )
+    model = vit(norm_layer=timm.layers.RmsNorm)
+    path = saved(model, tmp_path, TIMM | {"model_args": {"norm_layer": "rmsnorm"}})
+    assert load(path, overrides=told()).model.rms_norm
+    path = saved(vit(norm_layer=timm.layers.SimpleNorm), tmp_path, TIMM | {"model_args": {"norm_layer": "simplenorm"}})
     assert message(path, told()) == (
         "DIR/config.json: model_args.norm_layer\n"
-        "  expected: a network without other norms than LayerNorm, as RMSNorm: the machine has no operator for that\n"
-        "  found:    'rmsnorm'\n  mend:     this variant is not supported; docs/importing.md lists what is"
+        "  expected: a network without other norms than LayerNorm and RMSNorm: the machine has no operator for that\n"
+        "  found:    'simplenorm'\n  mend:     this variant is not supported; docs/importing.md lists what is"
     )
 
 

@@ -70,6 +70,8 @@ UNUSUAL = {
         {"name": "features", "head": "map", "norm": True, "mlp": {"kind": "dense", "hidden": 11, "activation": "silu"}},
         {"name": "label", "head": "map", "norm": False, "mlp": {"kind": "dense", "hidden": 7}, "outputs": 9}]},
     "norm before the blocks": POOLED | {"norm_pre": True},
+    "RMSNorm": POOLED | {"rms_norm": True, "norm_pre": True, "qk_norm": True, "tasks": [
+        *POOLED["tasks"], {"name": "features", "head": "map", "norm": True, "mlp": {"kind": "dense", "hidden": 11}}]},
 }  # fmt: skip
 #: Of three models with one, two and three layers, up to eight experts, with and without a class token.
 SMALL = HARDWARE[1]
@@ -139,7 +141,8 @@ def test_tokens_and_means(hardware):
 
 @pytest.mark.parametrize("kind", UNUSUAL)
 def test_what_few_networks_have(kind):
-    desc, p = random_description(1, **UNUSUAL[kind]), HARDWARE[0].works(1)[0].p
+    desc = random_description(1, **UNUSUAL[kind])
+    p = replace(HARDWARE[0].works(1)[0].p, rms_norm=desc.model.rms_norm)
     images = random_images(desc, 3, seed=1)
     runs = in_turns([Work(desc, p, images, 3), Work(desc, p, images[:1])], 1)
     timing = Timing(latency=20, stall_percent=0)

@@ -71,7 +71,7 @@ def save(description: Description, directory: Path | str) -> Path:
     model = description.model
     document = model.model_dump(exclude_none=True)
     document["scales"] = {name: float(model.scales[name]) for name in sorted(model.scales)}
-    for key in ("weight_bits", "distillation_token", "register_tokens", "norm_pre", "qk_norm"):
+    for key in ("weight_bits", "distillation_token", "register_tokens", "norm_pre", "rms_norm", "qk_norm"):
         if not document[key]:
             del document[key]
     for layer in document["layers"]:

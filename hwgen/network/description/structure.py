@@ -112,6 +112,8 @@ class Model(Strict):
     register_tokens: Annotated[int, Field(ge=0, le=MAX_REGISTERS)] = 0
     #: A LayerNorm between the embedding and the first layer: its output is the residual stream.
     norm_pre: bool = False
+    #: All norms are RMSNorms: they leave the mean in.
+    rms_norm: bool = False
     #: q and k of each head pass a LayerNorm of their own, the same for all heads of a layer.
     qk_norm: bool = False
     #: Of the residual stream: in front of the first layer, then per layer after attention and after the MLP; or one for

@@ -32,14 +32,15 @@ class StrayBits(wiring.Component):
 
     LATENCY = 2
 
-    def __init__(self) -> None:
+    def __init__(self, p: HwParams) -> None:
+        self.p = p
         super().__init__({"instruction": In(INSTRUCTION_BITS), "stray": Out(len(Op))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         masks: defaultdict[tuple[Op, ...], int] = defaultdict(int)
         for bit in range(INSTRUCTION_BITS):
-            masks[tuple(op for op in Op if read_mask(op) >> bit & 1)] |= 1 << bit
+            masks[tuple(op for op in Op if read_mask(op, self.p) >> bit & 1)] |= 1 << bit
         used = {
             readers: _register(m, f"used{number}", (self.instruction & mask).any())
             for number, (readers, mask) in enumerate(masks.items())
@@ -73,7 +74,7 @@ class OperandCheck(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         p, f = self.p, Fields(self.instruction)
-        m.submodules.strays = strays = StrayBits()
+        m.submodules.strays = strays = StrayBits(p)
         m.d.comb += strays.instruction.eq(self.instruction)
         # As the instruction is held, facts of different stages may meet: only the path into each register counts.
         register = partial(_register, m)
