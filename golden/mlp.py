@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from golden.activation import Activation
 from golden.fixed import add16, sat16
 from golden.linear import Linear
+from golden.postnorm import PostNorm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +19,8 @@ class Mlp:
     """`fc1` maps D to hidden channels in steps of 2^-7, `fc2` maps back to the residual's scale.
 
     `shift` is what the residual stream is shifted by where a dense layer's output is added. `windows`: the channels
-    that have a second window, a third one, ...: `fc2` reads each window as an operand of its own.
+    that have a second window, a third one, ...: `fc2` reads each window as an operand of its own. `behind`: a norm in
+    front of a dense layer's addition.
     """
 
     fc1: Linear
@@ -26,9 +28,13 @@ class Mlp:
     fc2: Linear
     shift: int = 0
     windows: tuple[NDArray[np.intp], ...] = ()
+    behind: PostNorm | None = None
 
     @classmethod
-    def load(cls, tensors: Mapping[str, NDArray], name: str, *, activation: str, shift: int = 0) -> Mlp:
+    def load(
+        cls, tensors: Mapping[str, NDArray], name: str, *, activation: str, shift: int = 0,
+        behind: PostNorm | None = None,
+    ) -> Mlp:  # fmt: skip
         """Take `name.fc1`, `.activation` and `.fc2` of a description."""
         count = tensors.get(f"{name}.activation.windows", np.ones(1, np.uint8))
         windows = tuple(np.flatnonzero(count > window) for window in range(1, int(count.max())))
@@ -38,6 +44,7 @@ class Mlp:
             fc2=_continued(Linear.load(tensors, f"{name}.fc2"), windows),
             shift=shift,
             windows=windows,
+            behind=behind,
         )
 
     def hidden(self, y: NDArray[np.int16]) -> NDArray[np.int16]:
@@ -47,10 +54,14 @@ class Mlp:
         return np.concatenate([self.activation(h), *further], axis=-1)
 
     def dense(self, x: NDArray[np.int16], y: NDArray[np.int16]) -> dict[str, NDArray]:
-        """`hidden` [B, N, hidden and further windows] and `mlp`, the new residual, for x int16 and its LayerNorm y
-        [B, N, D]."""
+        """`hidden` [B, N, hidden and further windows] and `mlp`, the new residual, for x int16 and its norm or rescale
+        y [B, N, D]; with a norm behind also `fc2` int16 and `norm2` -255..255 [B, N, D]."""
         hidden = self.hidden(y)
-        return {"hidden": hidden, "mlp": add16(x, sat16(self.fc2(hidden)), self.shift)}
+        update = sat16(self.fc2(hidden))
+        if self.behind is None:
+            return {"hidden": hidden, "mlp": add16(x, update, self.shift)}
+        norm, mlp = self.behind(x, update)
+        return {"hidden": hidden, "fc2": update, "norm2": norm, "mlp": mlp}
 
 
 def joined(operands: NDArray[np.int16], windows: NDArray[np.uint8]) -> NDArray[np.int16]:

@@ -33,6 +33,9 @@ Std = Annotated[str | None, typer.Option(help="Standard deviation, as --mean.")]
 Activation = Annotated[str | None, typer.Option(help="Of the MLPs: gelu (the exact one), gelu_tanh, silu, ...")]
 Epsilon = Annotated[float | None, typer.Option(help="Of the LayerNorms.")]
 Pooling = Annotated[str | None, typer.Option(help="token or avg: what the head of a timm network reads.")]
+PostNorm = Annotated[
+    bool | None, typer.Option("--post-norm/--no-post-norm", help="Norms behind attention and MLP (ResPostBlock).")
+]
 Tasks = Annotated[str | None, typer.Option(help="NAME,... or NAME:HEAD,... in the order of the checkpoint.")]
 Resizing = Annotated[
     str | None,

@@ -144,6 +144,11 @@ class Layout:
         return Area("X", self.rows * self.dim_words, self.desc.model.heads * self.raw_words)
 
     @property
+    def update(self) -> Area:
+        """What attention or MLP made, in front of a norm behind them: there, too."""
+        return Area("X", self.rows * self.dim_words, self.dim_words)
+
+    @property
     def normed_keys(self) -> Area:
         """In the place of the norms, which nobody needs by then; the queries' is that of the context."""
         return self.banked("Y", self.attn_stride)
@@ -239,6 +244,8 @@ class Layout:
             beyond = max(0, dot_steps(p, model.head_dim) * p.k - self.head_pitch)
             yield "y_depth", self.context.base + self.groups * self.attn_stride + div_up(beyond, p.word), "queries"
             yield self._ring("copies of heads", model.head_dim)
+        if model.post_norm:
+            yield "x_depth", self.update.at(n), "updates in front of their norm"
         for index, layer in enumerate(model.layers):
             name, mlp, hidden = f"layers.{index}", layer.mlp, self.hidden(index)
             depth = hidden.base + self.groups * hidden.stride
@@ -277,9 +284,10 @@ class Layout:
         for index, layer in enumerate(model.layers):
             if isinstance(layer.mlp, MoeMlp):
                 yield proj + words(model.dim, layer.mlp.experts)
-            else:
-                yield proj + words(model.dim, layer.mlp.hidden)
-                yield words(self.hidden_channels(index), model.dim) + q
+                continue
+            fc1, fc2 = words(model.dim, layer.mlp.hidden), words(self.hidden_channels(index), model.dim)
+            stream = words(model.dim, model.dim)
+            yield from (fc2, stream + fc1, stream + q) if model.post_norm else (proj + fc1, fc2 + q)
 
     def worst(self) -> dict[str, tuple[int, str]]:
         """Per field the largest of `needs` and what needs it."""

@@ -38,7 +38,7 @@ HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 WITHOUT_CONFIG = ("edge-moe", "hwgen")
 #: Options of the command line that say the same as a key of `Overrides`.
 OPTIONS = {"heads": "--heads", "normalize": "--mean and --std", "layer_norm_eps": "--layer-norm-eps",
-           "activation": "--activation", "pooling": "--pooling"}  # fmt: skip
+           "activation": "--activation", "pooling": "--pooling", "post_norm": "--post-norm"}  # fmt: skip
 #: LayerNorm's epsilon in timm, M3ViT and Edge-MoE.
 EPS = 1e-6
 
@@ -75,6 +75,7 @@ class Overrides(Strict):
     layer_norm_eps: Positive | None = None
     activation: str | None = None
     pooling: str | None = None
+    post_norm: bool | None = None
     top_k: Count | None = None
     gate: GateKind | None = None
     tasks: Annotated[list[TaskChoice], Field(min_length=1)] | None = None
@@ -293,6 +294,7 @@ class Draft:
             **{key: name in self.tensors for key, name in (("class_token", "cls"), ("distillation_token", "dist"))},
             "register_tokens": len(self.tensors.get("reg", ())), "norm_pre": "pre.g" in self.tensors,
             "qk_norm": "l0.qn.g" in self.tensors, "rms_norm": "l0.n1.b" not in self.tensors,
+            "post_norm": bool(self.overrides.post_norm),
             "residual_fraction_bits": 0, "layers": layers, "tasks": tasks,
         }  # fmt: skip
         model = parse_model(structure, self.where)

@@ -16,7 +16,6 @@ ATTENTION_POOLING = "attention pooling"
 RELATIVE = "relative positions in the attention's scores"
 ROTARY = "rotary positions"
 STEM = "a convolutional stem"
-POST_NORM = "norms behind attention and MLP"
 PATCH_NORM = "a norm inside the patch embedding"
 SUB_NORM = "a norm inside attention or MLP"
 TANH_LAYER = "a layer between the last norm and the head"
@@ -62,7 +61,7 @@ MODEL_TYPES = {
 #: By key of timm's `model_args`: the values that are a plain Vision Transformer's, and what others need. None of them
 #: shows in the tensors.
 ARGUMENTS = {
-    "block_fn": (("Block",), POST_NORM + " or other blocks"),
+    "block_fn": (("Block", "ResPostBlock"), "other blocks"),
     "norm_layer": (("layernorm", "LayerNorm", "rmsnorm", "RmsNorm"), "other norms than LayerNorm and RMSNorm"),
     "attn_layer": (("attn", "Attention"), "other attention"),
     "mlp_layer": (("Mlp", "mlp"), GATED + " or another MLP"),

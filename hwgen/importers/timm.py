@@ -31,6 +31,10 @@ def import_timm(source: Source, draft: Draft) -> Imported:
     draft.rms_norm = RMS_NORM not in source
     if draft.rms_norm:
         draft.warnings.append("norms without a bias: taken to be RMSNorms; if they are LayerNorms save zeros as biases")
+    if draft.overrides.post_norm and "blocks.0.ls1.gamma" in source:
+        raise HwgenError(source.where, source.called("blocks.0.ls1.gamma"), expected="no LayerScale with norms behind "
+                         "attention and MLP, as in timm's ResPostBlock", found="one",
+                         mend=draft.stated("post_norm", "--no-post-norm"))  # fmt: skip
     prefix = embedding(source, draft)
     layers: list[dict[str, Any]] = []
     while source.names(f"blocks.{len(layers)}.*") or not layers:

@@ -171,10 +171,9 @@ class FloatModel:
     def layer(self, index: int, x: np.ndarray, task: int, tap: Tap = _unseen) -> np.ndarray:
         """The residual stream [B, N, D] after a layer, of that before it; `task` is a number."""
         mlp = self.model.layers[index].mlp
-        x = x + self._attention(index, x, tap)
+        x = x + self._behind(index, 1, self._attention(index, self._in_front(index, 1, x, tap), tap), tap)
         tap(f"layers.{index}.attn", x)
-        y = self._norm(f"l{index}.n2", x)
-        tap(f"layers.{index}.norm2", y)
+        y = self._in_front(index, 2, x, tap)
         if isinstance(mlp, MoeMlp):
             x = x + self._moe(index, mlp, y.reshape(-1, self.model.dim), task, tap).reshape(x.shape)
         else:
@@ -182,15 +181,28 @@ class FloatModel:
             tap(f"layers.{index}.pre", pre)
             hidden = ACTIVATIONS[mlp.activation](pre)
             tap(f"layers.{index}.hidden", hidden)
-            x = x + self._linear(f"l{index}.fc2", hidden)
+            x = x + self._behind(index, 2, self._linear(f"l{index}.fc2", hidden), tap)
         tap(f"layers.{index}.mlp", x)
         return x
 
-    def _attention(self, index: int, x: np.ndarray, tap: Tap) -> np.ndarray:
-        """The attention's addition to the residual stream [B, N, D]."""
+    def _in_front(self, index: int, number: int, x: np.ndarray, tap: Tap) -> np.ndarray:
+        """What attention (number 1) or MLP (2) reads of the residual stream: its norm, or with `post_norm` itself."""
+        y = x if self.model.post_norm else self._norm(f"l{index}.n{number}", x)
+        tap(f"layers.{index}.{'rescale' if self.model.post_norm else 'norm'}{number}", y)
+        return y
+
+    def _behind(self, index: int, number: int, update: np.ndarray, tap: Tap) -> np.ndarray:
+        """What is added to the residual stream of what attention or MLP makes: with `post_norm` its norm."""
+        if not self.model.post_norm:
+            return update
+        tap(f"layers.{index}.{('proj', 'fc2')[number - 1]}", update)
+        y = self._norm(f"l{index}.n{number}", update)
+        tap(f"layers.{index}.norm{number}", y)
+        return y
+
+    def _attention(self, index: int, y: np.ndarray, tap: Tap) -> np.ndarray:
+        """What attention makes of its operand [B, N, D]."""
         model, name = self.model, f"layers.{index}"
-        y = self._norm(f"l{index}.n1", x)
-        tap(f"{name}.norm1", y)
         parts = np.split(self._linear(f"l{index}.qkv", y), 3, axis=-1)
         shape = (*y.shape[:2], model.heads, model.head_dim)
         constant = self.tensors[f"l{index}.qkv.b"][model.attn_dim : 2 * model.attn_dim]

@@ -70,6 +70,8 @@ UNUSUAL = {
         {"name": "features", "head": "map", "norm": True, "mlp": {"kind": "dense", "hidden": 11, "activation": "silu"}},
         {"name": "label", "head": "map", "norm": False, "mlp": {"kind": "dense", "hidden": 7}, "outputs": 9}]},
     "norm before the blocks": POOLED | {"norm_pre": True},
+    "norms behind": POOLED | {"post_norm": True, "residual_fraction_bits": [11, 9, 8],
+                              "layers": [{"mlp": {"kind": "dense", "hidden": 20, "activation": "silu", "windows": 3}}]},
     "RMSNorm": POOLED | {"rms_norm": True, "norm_pre": True, "qk_norm": True, "tasks": [
         *POOLED["tasks"], {"name": "features", "head": "map", "norm": True, "mlp": {"kind": "dense", "hidden": 11}}]},
 }  # fmt: skip

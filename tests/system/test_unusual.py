@@ -59,6 +59,19 @@ def test_normalised_q_and_k(usual: dict[str, float]) -> None:
     assert all(found[name] > usual[name] - 2 for name in usual), (found, usual)
 
 
+@pytest.mark.parametrize("changes", [{}, {"qk_norm": True, "norm_pre": True}, {"rms_norm": True}])
+def test_norms_behind(usual: dict[str, float], changes: dict[str, bool]) -> None:
+    """What attention makes is small where it looks everywhere alike; a norm behind makes its noise large, too. The nine
+    bits of the norm are not what limits it."""
+    found = noise(post_norm=True, **changes)
+    new = {f"layers.{index}.{part}" for index in range(2) for part in ("rescale1", "rescale2", "proj", "fc2")}
+    assert found.keys() >= usual.keys() | new
+    assert found["layers.0.rescale1"] > 40
+    assert all(found[f"layers.{index}.norm1"] > found[f"layers.{index}.proj"] - 4 for index in range(2)), found
+    assert all(found[name] > usual[name] - 10 for name in usual), (found, usual)
+    assert all(found[name] > 31 for name in new), found
+
+
 def test_rms_norm(usual: dict[str, float]) -> None:
     """As precise as LayerNorm; with all else that has norms."""
     found = noise(rms_norm=True)

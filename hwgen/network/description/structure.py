@@ -114,6 +114,8 @@ class Model(Strict):
     norm_pre: bool = False
     #: All norms are RMSNorms: they leave the mean in.
     rms_norm: bool = False
+    #: Norms lie behind attention and MLP, in front of the residual addition, and none in front of them.
+    post_norm: bool = False
     #: q and k of each head pass a LayerNorm of their own, the same for all heads of a layer.
     qk_norm: bool = False
     #: Of the residual stream: in front of the first layer, then per layer after attention and after the MLP; or one for
@@ -195,6 +197,9 @@ def check_structure(model: Model, where: str) -> None:
         if isinstance(mlp, MoeMlp) and mlp.top_k > mlp.experts:
             raise HwgenError(where, f"layers.{index}.mlp.top_k", expected=f"at most experts = {mlp.experts}",
                              found=str(mlp.top_k))
+        if isinstance(mlp, MoeMlp) and model.post_norm:
+            raise HwgenError(where, f"layers.{index}.mlp.kind", expected="dense with `post_norm: true`", found="moe",
+                             mend="experts add to the residual stream one by one: no norm can follow them")
     _check_stream(model, where)
     if model.distillation_token and not model.class_token:
         raise HwgenError(where, "distillation_token", expected="false, or `class_token: true`",
