@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from golden.fixed import add16, matmul, sat8, sat9, sat16
 from golden.layernorm import Norm
 from golden.linear import Linear, Scale
+from golden.postnorm import PostNorm
 from hwgen.machine.tables import EXP
 
 #: 32·p, rounded down, for every u up to the first that gives zero whatever follows (u >> 5 >= 13).
@@ -48,7 +49,7 @@ class Attention:
     """Parameters of one attention layer; `q`, `k`, `v` map D to heads*head_dim channels, `proj` maps back.
 
     `shift` is what the residual stream is shifted by where the output is added. With `q_norm` and `k_norm` [head_dim] q
-    and k are int16 first, of which each head is normalised.
+    and k are int16 first, of which each head is normalised. `behind`: a norm in front of the addition.
     """
 
     heads: int
@@ -61,10 +62,14 @@ class Attention:
     shift: int = 0
     q_norm: Norm | None = None
     k_norm: Norm | None = None
+    behind: PostNorm | None = None
 
     @classmethod
-    def load(cls, tensors: Mapping[str, NDArray], name: str, heads: int, shift: int = 0) -> Attention:
-        """Take `name.q` to `name.proj` of a description."""
+    def load(
+        cls, tensors: Mapping[str, NDArray], name: str, heads: int, shift: int = 0, rms: bool = False,
+        behind: PostNorm | None = None,
+    ) -> Attention:  # fmt: skip
+        """Take `name.q` to `name.proj` of a description; `rms`: of its norms, if there are any."""
         return cls(
             heads=heads,
             q=Linear.load(tensors, f"{name}.q"),
@@ -74,15 +79,17 @@ class Attention:
             context=Scale.load(tensors, f"{name}.context"),
             proj=Linear.load(tensors, f"{name}.proj"),
             shift=shift,
-            q_norm=Norm.load(tensors, f"{name}.q_norm") if f"{name}.q_norm.gamma" in tensors else None,
-            k_norm=Norm.load(tensors, f"{name}.k_norm") if f"{name}.k_norm.gamma" in tensors else None,
+            q_norm=Norm.load(tensors, f"{name}.q_norm", rms) if f"{name}.q_norm.gamma" in tensors else None,
+            k_norm=Norm.load(tensors, f"{name}.k_norm", rms) if f"{name}.k_norm.gamma" in tensors else None,
+            behind=behind,
         )
 
     def __call__(self, x: NDArray[np.int16], y: NDArray[np.int16]) -> dict[str, NDArray]:
-        """All tensors of the layer for residual x int16 [B, N, D] and its LayerNorm y -255..255 [B, N, D].
+        """All tensors of the layer for residual x int16 [B, N, D] and its norm or rescale y -255..255 [B, N, D].
 
         Returns q and context -255..255, k and v int8 [B, N, A], score int16 and prob uint8 [B, heads, N, N], attn
-        (the new residual) int16 [B, N, D]; with norms also q_proj and k_proj int16 [B, N, A].
+        (the new residual) int16 [B, N, D]; with norms of q and k also q_proj and k_proj int16 [B, N, A]; with one
+        behind also proj int16 and norm1 -255..255 [B, N, D].
         """
         out: dict[str, NDArray] = {}
         if self.q_norm and self.k_norm:
@@ -95,7 +102,12 @@ class Attention:
         score = sat16(self.score(matmul(self._split(q), self._split(k))))
         prob = probabilities(score)
         context = self._merge(weigh(prob, self._split(v), self.context))
-        attn = add16(x, sat16(self.proj(context)), self.shift)
+        update = sat16(self.proj(context))
+        if self.behind is None:
+            attn = add16(x, update, self.shift)
+        else:
+            out["proj"] = update
+            out["norm1"], attn = self.behind(x, update)
         return out | {"q": q, "k": k, "v": v, "score": score, "prob": prob, "context": context, "attn": attn}
 
     def _split(self, a: NDArray[np.signedinteger]) -> NDArray[np.signedinteger]:

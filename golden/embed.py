@@ -45,9 +45,9 @@ class NormPre:
     stream: Linear
 
     @classmethod
-    def load(cls, tensors: Mapping[str, NDArray]) -> NormPre:
+    def load(cls, tensors: Mapping[str, NDArray], rms: bool = False) -> NormPre:
         """Take `norm_pre` and `stream` of a description."""
-        return cls(norm=Norm.load(tensors, "norm_pre"), stream=Linear.load(tensors, "stream"))
+        return cls(norm=Norm.load(tensors, "norm_pre", rms), stream=Linear.load(tensors, "stream"))
 
     def __call__(self, x: NDArray[np.int16]) -> dict[str, NDArray]:
         """`norm_pre` -255..255 and `stream`, the residual stream int16, both [B, N, D], of the embedding x int16."""

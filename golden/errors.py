@@ -17,9 +17,11 @@ from golden.attention import probabilities
 from golden.layernorm import Norm, rsqrt
 from golden.moe import GATES, route
 
-#: Widths D of the LayerNorm cases.
+#: Norms by whether they leave the mean in.
+NORMS = {"layernorm": False, "rmsnorm": True}
+#: Widths D of their cases.
 WIDTHS = (16, 64, 192, 384, 768, 1024)
-#: Output LSBs per standard deviation of the LayerNorm cases (255 saturates already at one sigma).
+#: Output LSBs per standard deviation of their cases (255 saturates already at one sigma).
 GAINS = (8, 64, 255)
 #: Codes that gate an activation.
 GATES_BY = (-255, -128, -1, 3, 255)
@@ -92,8 +94,9 @@ def rows(d: int, rng: np.random.Generator) -> dict[str, NDArray[np.int16]]:
     return {kind: np.clip(np.rint(x), -32768, 32767).astype(np.int16) for kind, x in cases.items()}
 
 
-def layernorm_errors(d: int, gains: tuple[float, ...] = GAINS, seed: int = 0) -> Iterator[Error]:
-    """Each kind of row at width d, the worst over `gains` and over eps = 1 and 1e-6 (with 9 fraction bits)."""
+def norm_errors(d: int, rms: bool, gains: tuple[float, ...] = GAINS, seed: int = 0) -> Iterator[Error]:
+    """LayerNorm or RMSNorm: each kind of row at width d, the worst over `gains` and over eps = 1 and 1e-6 (with 9
+    fraction bits)."""
     rng = np.random.default_rng([seed, d])
     for kind, x in rows(d, rng).items():
         found = []
@@ -102,8 +105,8 @@ def layernorm_errors(d: int, gains: tuple[float, ...] = GAINS, seed: int = 0) ->
             gamma = np.rint(gain * rng.uniform(0.5, 1.5, d) * rng.choice([-1, 1], d) * 2.0 ** (shift - 10))
             beta = np.rint(rng.normal(0, 40, d) * 2.0**shift)
             for eps in (1, max(1, round(1e-6 * d * d * 2**18))):
-                norm = Norm(gamma=gamma.astype(np.int16), beta=beta.astype(np.int32), shift=shift, eps=eps)
-                exact = reference.layernorm(x, norm.gamma, norm.beta, norm.shift, eps)
+                norm = Norm(gamma=gamma.astype(np.int16), beta=beta.astype(np.int32), shift=shift, eps=eps, rms=rms)
+                exact = reference.layernorm(x, norm.gamma, norm.beta, norm.shift, eps, rms)
                 found.append(measure(kind, norm(x).astype(np.int64), np.clip(exact, -255, 255)))
         yield Error(f"D {d:4}, {kind}", max(e.largest for e in found), float(np.mean([e.mean for e in found])))
 
@@ -158,9 +161,9 @@ def main() -> None:
             print(f"{kind:<10} {error.case:<52} {error.largest:8.4f} {error.mean:8.4f}")
         for error in gated_errors(kind):
             print(f"{kind:<10} {error.case:<52} {error.largest:8.4f} {error.mean:8.4f}")
-    for d in WIDTHS:
-        for error in layernorm_errors(d):
-            print(f"{'layernorm':<10} {error.case:<52} {error.largest:8.4f} {error.mean:8.4f}")
+    for operator, rms, d in ((name, rms, d) for name, rms in NORMS.items() for d in WIDTHS):
+        for error in norm_errors(d, rms):
+            print(f"{operator:<10} {error.case:<52} {error.largest:8.4f} {error.mean:8.4f}")
     print(f"{'rsqrt':<10} {'every V':<52} {'':17}  relative {rsqrt_error():.6f}")
     for error in softmax_errors():
         print(f"{'softmax':<10} {error.case:<52} {error.largest:8.4f} {error.mean:8.4f}")

@@ -66,10 +66,10 @@ class Head:
     @classmethod
     def load(
         cls, tensors: Mapping[str, NDArray], name: str, *, kind: str, norm: bool, prefix: int, heads: int = 1,
-        activation: str = "",
+        activation: str = "", rms: bool = False,
     ) -> Head:  # fmt: skip
         """Take `name.norm`, `.rescale`, `.mean`, `.pool`, `.map` and `.head`, as far as the kind has them; `heads` and
-        `activation` are those of the kind "map"."""
+        `activation` are those of the kind "map"; `rms`: of the norms."""
         if kind not in HEADS:
             raise ValueError(f"head must be one of {', '.join(HEADS)}, not {kind!r}")
         plain = kind == "none" and not norm
@@ -77,10 +77,12 @@ class Head:
             kind=kind,
             prefix=prefix,
             pool=Pool.load(tensors, name) if kind == "mean_norm" else None,
-            norm=None if plain else Norm.load(tensors, f"{name}.norm" if norm else f"{name}.rescale"),
+            norm=None if plain else Norm.load(tensors, f"{name}.norm" if norm else f"{name}.rescale", rms),
             mean=Scale.load(tensors, f"{name}.mean") if kind == "mean" else None,
             linear=Linear.load(tensors, f"{name}.head") if f"{name}.head.weight" in tensors else None,
-            map=MapPool.load(tensors, f"{name}.map", heads=heads, activation=activation) if kind == "map" else None,
+            map=MapPool.load(tensors, f"{name}.map", heads=heads, activation=activation, rms=rms)
+            if kind == "map"
+            else None,
         )
 
     def __call__(self, x: NDArray[np.int16]) -> dict[str, NDArray]:

@@ -1,4 +1,4 @@
-"""LayerNorm from exact integer sums with a table and one Newton step for the reciprocal square root; rescale."""
+"""LayerNorm and RMSNorm from exact integer sums with a table and a Newton step for the reciprocal root; rescale."""
 
 from __future__ import annotations
 
@@ -32,39 +32,41 @@ def rsqrt(v: Int64) -> tuple[Int64, Int64]:
     return y1, lz
 
 
-def normalize(x: NDArray[np.int16], eps: int) -> NDArray[np.int32]:
+def normalize(x: NDArray[np.int16], eps: int, rms: bool = False) -> NDArray[np.int32]:
     """xhat, 18 bits Q.10 (1024 is one standard deviation), of x int16 [..., D] over the last axis.
 
-    `eps` is in units of V: `round(ε·D²·2^(2f))`, at least 1.
+    `eps` is in units of V: `round(ε·D²·2^(2f))`, at least 1. `rms`: RMSNorm, which takes the mean for zero.
     """
     d = x.shape[-1]
     wide = x.astype(np.int64)
-    total = wide.sum(axis=-1, keepdims=True)
+    total = np.int64(0) if rms else wide.sum(axis=-1, keepdims=True)
     y1, lz = rsqrt(d * (wide * wide).sum(axis=-1, keepdims=True) - total * total + eps)
     return sat18(rshift((d * wide - total) * y1, 31 - (lz >> 1)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Norm:
-    """LayerNorm, or with `eps` None a rescale: `gamma` int16 [D], `beta` int32 [D], `shift` 0..31."""
+    """LayerNorm, with `rms` RMSNorm, with `eps` None a rescale: `gamma` int16 [D], `beta` int32 [D], `shift` 0..31."""
 
     gamma: NDArray[np.int16]
     beta: NDArray[np.int32]
     shift: int
     eps: int | None = None
+    rms: bool = False
 
     @classmethod
-    def load(cls, tensors: Mapping[str, NDArray], name: str) -> Norm:
+    def load(cls, tensors: Mapping[str, NDArray], name: str, rms: bool = False) -> Norm:
         """Take `name.gamma`, `.beta`, `.shift` and, where there is one, `.eps` of a description."""
         return cls(
             gamma=tensors[f"{name}.gamma"],
             beta=tensors[f"{name}.beta"],
             shift=scalar(tensors, f"{name}.shift"),
             eps=scalar(tensors, f"{name}.eps") if f"{name}.eps" in tensors else None,
+            rms=rms,
         )
 
     def __call__(self, x: NDArray[np.int16]) -> NDArray[np.int16]:
         """`sat9(rshift(xhat·gamma + beta, S))`, -255..255 [..., D], of x int16 [..., D]; a rescale takes x for xhat."""
         assert 0 <= self.shift <= MAX_SHIFT, f"shift must be in 0..31, not {self.shift}"
-        xhat: NDArray = x if self.eps is None else normalize(x, self.eps)
+        xhat: NDArray = x if self.eps is None else normalize(x, self.eps, self.rms)
         return sat9(rshift(xhat.astype(np.int64) * self.gamma + self.beta, self.shift))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from golden.activation import Activation
 from golden.fixed import add16, sat9, sat16
 from golden.linear import Linear
+from golden.postnorm import PostNorm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,7 @@ class Mlp:
 
     `shift` is what the residual stream is shifted by where a dense layer's output is added. `windows`: the channels
     that have a second window, a third one, ...: `fc2` reads each window as an operand of its own. `up`, of a gated MLP,
-    maps D to what the activations are multiplied by.
+    maps D to what the activations are multiplied by. `behind`: a norm in front of a dense layer's addition.
     """
 
     fc1: Linear
@@ -28,9 +29,13 @@ class Mlp:
     shift: int = 0
     windows: tuple[NDArray[np.intp], ...] = ()
     up: Linear | None = None
+    behind: PostNorm | None = None
 
     @classmethod
-    def load(cls, tensors: Mapping[str, NDArray], name: str, *, activation: str, shift: int = 0) -> Mlp:
+    def load(
+        cls, tensors: Mapping[str, NDArray], name: str, *, activation: str, shift: int = 0,
+        behind: PostNorm | None = None,
+    ) -> Mlp:  # fmt: skip
         """Take `name.fc1`, `.activation`, `.fc2` and, where it is, `.up` of a description."""
         count = tensors.get(f"{name}.activation.windows", np.ones(1, np.uint8))
         windows = tuple(np.flatnonzero(count > window) for window in range(1, int(count.max())))
@@ -41,6 +46,7 @@ class Mlp:
             shift=shift,
             windows=windows,
             up=Linear.load(tensors, f"{name}.up") if f"{name}.up.weight" in tensors else None,
+            behind=behind,
         )
 
     def hidden(self, y: NDArray[np.int16]) -> NDArray[np.int16]:
@@ -50,15 +56,20 @@ class Mlp:
         return np.concatenate([self.activation(h), *further], axis=-1)
 
     def dense(self, x: NDArray[np.int16], y: NDArray[np.int16]) -> dict[str, NDArray]:
-        """`hidden` [B, N, hidden and further windows] and `mlp`, the new residual, for x int16 and its LayerNorm y
-        [B, N, D]; of a gated MLP also `up` -255..255 [B, N, hidden]."""
+        """`hidden` [B, N, hidden and further windows] and `mlp`, the new residual, for x int16 and its norm or rescale
+        y [B, N, D]; of a gated MLP also `up` -255..255 [B, N, hidden], with a norm behind also `fc2` int16 and `norm2`
+        -255..255 [B, N, D]."""
         out: dict[str, NDArray] = {}
         if self.up is None:
             out["hidden"] = self.hidden(y)
         else:
             out["up"] = sat9(self.up(y))
             out["hidden"] = self.activation.gated(self.fc1(y), out["up"])
-        return out | {"mlp": add16(x, sat16(self.fc2(out["hidden"])), self.shift)}
+        update = sat16(self.fc2(out["hidden"]))
+        if self.behind is None:
+            return out | {"mlp": add16(x, update, self.shift)}
+        norm, mlp = self.behind(x, update)
+        return out | {"fc2": update, "norm2": norm, "mlp": mlp}
 
 
 def joined(operands: NDArray[np.int16], windows: NDArray[np.uint8]) -> NDArray[np.int16]:

@@ -16,6 +16,7 @@ from golden.layernorm import Norm
 from golden.linear import Linear
 from golden.mlp import Mlp
 from golden.moe import Moe
+from golden.postnorm import PostNorm
 
 if TYPE_CHECKING:
     from hwgen.network.description import Description
@@ -39,19 +40,49 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class _Layer:
-    norm1: Norm
+    """`front` is "norm", what the first and the second operand come from; or "rescale", where norms come behind."""
+
+    front: str
+    first: Norm
     attention: Attention
-    norm2: Norm
+    second: Norm
     mlp: Mlp | Moe
+
+    @classmethod
+    def load(cls, description: Description, i: int, shifts: tuple[int, int]) -> _Layer:
+        """Layer i; `shifts`: what the residual stream is shifted by at its two additions."""
+        model, tensors, name = description.model, description.tensors, f"layers.{i}"
+        front, mlp, rms = "rescale" if model.post_norm else "norm", model.layers[i].mlp, model.rms_norm
+        behind = [
+            PostNorm.load(tensors, name, number, shift=shift, rms=rms) if model.post_norm else None
+            for number, shift in enumerate(shifts, 1)
+        ]
+        return cls(
+            front=front,
+            first=Norm.load(tensors, f"{name}.{front}1", rms),
+            attention=Attention.load(tensors, f"{name}.attn", model.heads, shifts[0], rms, behind[0]),
+            second=Norm.load(tensors, f"{name}.{front}2", rms),
+            mlp=Mlp.load(tensors, f"{name}.mlp", activation=mlp.activation, shift=shifts[1], behind=behind[1])
+            if mlp.kind == "dense"
+            else Moe.load(
+                tensors,
+                f"{name}.moe",
+                tasks=[task.name for task in model.tasks],
+                experts=mlp.experts,
+                top_k=mlp.top_k,
+                gate=mlp.gate,
+                activation=mlp.activation,
+            ),
+        )
 
     def __call__(self, x: NDArray[np.int16], task: str) -> dict[str, Any]:
         """All tensors of the layer for residual x int16 [B, N, D]; `mlp` is the residual for the next one."""
-        out: dict[str, Any] = {"norm1": self.norm1(x)}
-        out |= self.attention(x, out["norm1"])
-        out["norm2"] = self.norm2(out["attn"])
+        y = self.first(x)
+        out: dict[str, Any] = {f"{self.front}1": y} | self.attention(x, y)
+        y = out[f"{self.front}2"] = self.second(out["attn"])
         if isinstance(self.mlp, Moe):
-            return out | self.mlp(out["attn"], out["norm2"], task)
-        return out | self.mlp.dense(out["attn"], out["norm2"])
+            return out | self.mlp(out["attn"], y, task)
+        return out | self.mlp.dense(out["attn"], y)
 
 
 class Golden:
@@ -62,29 +93,10 @@ class Golden:
         self.model = model
         self._embed = Linear.load(tensors, "embed")
         self._position = tensors["position"]
-        self._norm_pre = NormPre.load(tensors) if model.norm_pre else None
-        names = [task.name for task in model.tasks]
+        self._norm_pre = NormPre.load(tensors, model.rms_norm) if model.norm_pre else None
         shifts = [before - after for before, after in pairwise(model.stream_bits)]
         self._layers = [
-            _Layer(
-                norm1=Norm.load(tensors, f"layers.{i}.norm1"),
-                attention=Attention.load(tensors, f"layers.{i}.attn", model.heads, shifts[2 * i]),
-                norm2=Norm.load(tensors, f"layers.{i}.norm2"),
-                mlp=Mlp.load(
-                    tensors, f"layers.{i}.mlp", activation=layer.mlp.activation, shift=shifts[2 * i + 1]
-                )
-                if layer.mlp.kind == "dense"
-                else Moe.load(
-                    tensors,
-                    f"layers.{i}.moe",
-                    tasks=names,
-                    experts=layer.mlp.experts,
-                    top_k=layer.mlp.top_k,
-                    gate=layer.mlp.gate,
-                    activation=layer.mlp.activation,
-                ),
-            )
-            for i, layer in enumerate(model.layers)
+            _Layer.load(description, i, (shifts[2 * i], shifts[2 * i + 1])) for i in range(len(model.layers))
         ]
         self._heads = {
             task.name: Head.load(
@@ -95,6 +107,7 @@ class Golden:
                 prefix=model.prefix,
                 heads=model.heads,
                 activation=task.mlp.activation if task.mlp else "",
+                rms=model.rms_norm,
             )
             for task in model.tasks
         }

@@ -34,7 +34,9 @@ class MapPool:
     rescale: Norm | None
 
     @classmethod
-    def load(cls, tensors: Mapping[str, NDArray], name: str, *, heads: int, activation: str) -> MapPool:
+    def load(
+        cls, tensors: Mapping[str, NDArray], name: str, *, heads: int, activation: str, rms: bool = False
+    ) -> MapPool:
         """Take `name.q` to `name.rescale` of a description."""
         return cls(
             heads=heads,
@@ -44,7 +46,7 @@ class MapPool:
             score=Scale.load(tensors, f"{name}.score"),
             context=Scale.load(tensors, f"{name}.context"),
             proj=Linear.load(tensors, f"{name}.proj"),
-            norm=Norm.load(tensors, f"{name}.norm"),
+            norm=Norm.load(tensors, f"{name}.norm", rms),
             mlp=Mlp.load(tensors, f"{name}.mlp", activation=activation),
             rescale=Norm.load(tensors, f"{name}.rescale") if f"{name}.rescale.gamma" in tensors else None,
         )

@@ -17,15 +17,18 @@ from numpy.typing import NDArray
 Float64 = NDArray[np.float64]
 
 
-def layernorm(x: NDArray[np.int16], gamma: NDArray, beta: NDArray, shift: int, eps: int) -> NDArray[np.longdouble]:
-    """LayerNorm over the last axis of x int16 [..., D], in LSBs of the output; parameters: see `golden.layernorm`.
+def layernorm(
+    x: NDArray[np.int16], gamma: NDArray, beta: NDArray, shift: int, eps: int, rms: bool = False
+) -> NDArray[np.longdouble]:
+    """LayerNorm or RMSNorm over the last axis of x int16 [..., D], in LSBs of the output; parameters: see
+    `golden.layernorm`.
 
-    `(1024·(D·x − Σx)/√(D·Σx² − (Σx)² + eps)·gamma + beta) / 2^shift`. The operands of root and quotient are exact
-    integers, so only the extended-precision root, quotient and products round.
+    `(1024·(D·x − Σx)/√(D·Σx² − (Σx)² + eps)·gamma + beta) / 2^shift`, of RMSNorm without the Σx. The operands of root
+    and quotient are exact integers, so only the extended-precision root, quotient and products round.
     """
     d = x.shape[-1]
     wide = x.astype(np.int64)
-    total = wide.sum(axis=-1, keepdims=True)
+    total = np.int64(0) if rms else wide.sum(axis=-1, keepdims=True)
     variance = d * (wide * wide).sum(axis=-1, keepdims=True) - total * total + eps
     xhat = 1024 * (d * wide - total).astype(np.longdouble) / np.sqrt(variance.astype(np.longdouble))
     return (xhat * gamma + beta) / np.longdouble(2) ** shift

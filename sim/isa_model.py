@@ -210,8 +210,8 @@ class Machine:
         else:
             self._write(self.x if dest == Dest.X else self.table, np.array([0]), d_base, 0, data.view("<i2")[None])
 
-    def _norm(self, statistics: int, table: int, a_base: int, a_stride: int, row_begin: int, row_end: int, tiles: int,
-              d_base: int, d_stride: int, norm_shift: int, dim: int, eps_high: int, eps_low: int) -> None:
+    def _norm(self, statistics: int, rms: int, table: int, a_base: int, a_stride: int, row_begin: int, row_end: int,
+              tiles: int, d_base: int, d_stride: int, norm_shift: int, dim: int, eps_high: int, eps_low: int) -> None:
         if tiles > self.p.norm_depth:
             raise IsaError("range", f"{tiles} parameter words of {self.p.norm_depth}")
         rows = np.arange(row_begin, row_end)
@@ -220,7 +220,7 @@ class Machine:
         beta = beta << 16 | low & 0xFFFF
         x = self._read(self.x, rows, a_base, a_stride, tiles * self.p.c, first=row_begin).astype(np.int64)
         if statistics:
-            total = x.sum(1, keepdims=True)
+            total = x.sum(1, keepdims=True) * (not rms)
             v: Ints = dim * (x * x).sum(1, keepdims=True) - total**2 + (eps_high << 32 | eps_low)
             bits: Ints = np.frexp(v)[1].astype(np.int64)  # exact: V < 2^52
             zeros = (52 - bits) // 2 * 2

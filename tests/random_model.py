@@ -90,7 +90,8 @@ def _extras(seed: int) -> dict[str, Any]:
                       "activation": str(rng.choice(list(ACTIVATIONS)))},
               **({"outputs": int(rng.integers(2, 70))} if rng.random() < 0.6 else {})}  # fmt: skip
     return {"register_tokens": int(rng.choice([0, 0, 1, 4, 9])), "norm_pre": bool(rng.random() < 0.4),
-            "qk_norm": bool(rng.random() < 0.4), **({"pooled": pooled} if rng.random() < 0.5 else {})}  # fmt: skip
+            "qk_norm": bool(rng.random() < 0.4), **({"pooled": pooled} if rng.random() < 0.5 else {}),
+            "rms_norm": bool(rng.random() < 0.3), "post_norm": bool(rng.random() < 0.3)}  # fmt: skip
 
 
 def small_description(**overrides: Any) -> Description:
@@ -132,7 +133,8 @@ def _structure(rng: np.random.Generator, overrides: dict[str, Any]) -> dict[str,
         "format": "hwgen-model", "version": 2, "name": "random", "weights": "weights.safetensors",
         "image": image, "patch": patch, "dim": draw(5, 40), "heads": draw(1, 3), "head_dim": draw(5, 24),
         "class_token": class_token, "residual_fraction_bits": draw(7, 10),
-        "layers": [{"mlp": _mlp(rng)} for _ in range(draw(1, 3))], "tasks": tasks, "scales": {"pixels": 1 / 255},
+        "layers": [{"mlp": _mlp(rng, overrides.get("post_norm", False))} for _ in range(draw(1, 3))],
+        "tasks": tasks, "scales": {"pixels": 1 / 255},
     }  # fmt: skip
     structure |= overrides
     if "residual_fraction_bits" not in overrides:
@@ -150,9 +152,9 @@ def _stream_bits(rng: np.random.Generator, layers: list[dict[str, Any]]) -> list
     return bits
 
 
-def _mlp(rng: np.random.Generator) -> dict[str, Any]:
+def _mlp(rng: np.random.Generator, dense: bool) -> dict[str, Any]:
     hidden = int(rng.integers(6, 60))
-    if rng.random() < 0.4:
+    if rng.random() < 0.4 or dense:
         return {"kind": "dense", "hidden": hidden, "activation": str(rng.choice(list(ACTIVATIONS)))}
     experts = int(rng.integers(2, 10))
     top_k = min(int(rng.integers(1, 4)), experts)

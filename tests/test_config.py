@@ -44,6 +44,17 @@ def test_defaults_and_overrides(write):
     assert (striped.weight_bus, striped.weight_ports, striped.port_bits) == (256, 2, 128)
 
 
+def test_features_of_the_models(write, tmp_path):
+    """Set by the models, also for another array; no key says so."""
+    desc = random_description(1, rms_norm=True)
+    description.save(replace(desc, model=desc.model.model_copy(update={"name": "other"})), tmp_path / "other")
+    project = load_project(write("models: [model, other]\n"))
+    assert project.params.rms_norm and project.resized(4, 8, 4).rms_norm
+    assert not load_project(write("model: model\n")).params.rms_norm
+    with pytest.raises(HwgenError, match="unknown key"):
+        load_project(write("models: [model, other]\nbuffers: {rms_norm: false}\n"))
+
+
 def test_device_with_ultra_ram(write):
     """Also for another array of the same configuration."""
     for device, there in (("kv260", True), ("zcu102", False)):

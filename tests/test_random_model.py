@@ -39,9 +39,12 @@ def test_what_few_networks_have_is_drawn() -> None:
     models = [random_description(seed).model for seed in range(100, 140)]
     assert {model.register_tokens for model in models} == {0, 1, 4, 9}
     assert {model.norm_pre for model in models} == {model.qk_norm for model in models} == {False, True}
+    assert len({(model.rms_norm, model.qk_norm) for model in models}) == 4
+    assert len({(model.post_norm, model.qk_norm) for model in models}) == 4
     pooled = [task for model in models for task in model.tasks if task.head == "map"]
     assert {task.outputs is None for task in pooled} == {task.norm for task in pooled} == {False, True}
     usual = [random_description(seed).model for seed in range(40)]
+    assert not any(model.rms_norm or model.post_norm for model in usual)
     assert not any(model.register_tokens or model.norm_pre or model.qk_norm for model in usual)
 
 

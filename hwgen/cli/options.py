@@ -36,6 +36,9 @@ Activated = Annotated[
     str | None, typer.Option(help="first or last: half of a gated MLP's first layer that the activation takes.")
 ]
 Pooling = Annotated[str | None, typer.Option(help="token or avg: what the head of a timm network reads.")]
+PostNorm = Annotated[
+    bool | None, typer.Option("--post-norm/--no-post-norm", help="Norms behind attention and MLP (ResPostBlock).")
+]
 Tasks = Annotated[str | None, typer.Option(help="NAME,... or NAME:HEAD,... in the order of the checkpoint.")]
 Resizing = Annotated[
     str | None,

@@ -73,6 +73,7 @@ def quantize(
     layer_norm_eps: options.Epsilon = None,
     pooling: options.Pooling = None,
     activated: options.Activated = None,
+    post_norm: options.PostNorm = None,
     tasks: options.Tasks = None,
     resize: options.Resizing = None,
     ranges: Annotated[Ranges | None, typer.Option(help="Where the range of a tensor ends.")] = None,
@@ -112,7 +113,8 @@ def quantize(
 
     settings = options.import_settings(image_size, mean, std, tasks, name=name, heads=heads, head_dim=head_dim,
                                        top_k=top_k, gate=gate, activation=activation, layer_norm_eps=layer_norm_eps,
-                                       pooling=pooling, activated=activated, resize=resize)  # fmt: skip
+                                       pooling=pooling, activated=activated, post_norm=post_norm,
+                                       resize=resize)  # fmt: skip
     methods: dict[str, Any] = {
         "ranges": ranges and ranges.value, "percentile": percentile, "windows": windows, "repq": repq,
         "equalize": equalize, "rounding": rounding and rounding.value,

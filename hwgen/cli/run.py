@@ -51,13 +51,14 @@ def run(
     layer_norm_eps: options.Epsilon = None,
     pooling: options.Pooling = None,
     activated: options.Activated = None,
+    post_norm: options.PostNorm = None,
     tasks: options.Tasks = None,
     resize: options.Resizing = None,
 ) -> None:
     """Run the integer model on images: what the accelerator computes, to the bit, without any hardware."""
     settings = options.import_settings(image_size, mean, std, tasks, name=name, heads=heads, head_dim=head_dim,
                                        top_k=top_k, gate=gate, activation=activation, layer_norm_eps=layer_norm_eps,
-                                       pooling=pooling, activated=activated)  # fmt: skip
+                                       pooling=pooling, activated=activated, post_norm=post_norm)  # fmt: skip
     network = _network(model, format, settings, float_)
     _predict(network, images, task, count, output, reference, resize)
 

@@ -10,6 +10,7 @@ from hwgen.compiler import engine
 from hwgen.compiler.areas import Access, Area
 from hwgen.compiler.builder import Builder
 from hwgen.compiler.layout import div_up
+from hwgen.compiler.residual import update
 from hwgen.compiler.ring import Made
 from hwgen.machine.isa import Dest
 
@@ -25,11 +26,6 @@ def attention(b: Builder, layer: int, activation: str) -> None:
     name, layout = f"layers.{layer}", b.layout
     proj = b.matrix(f"{name}.attn.proj", inputs=(layout.head_channels, layout.attn_used))
 
-    def project(begin: int, end: int, last: bool) -> None:
-        b.matmul(proj, f"{name}.attn", layout.context, Dest.X_ADD, b.x, (begin, end), last=last,
-                 fields=b.adding(2 * layer))
-        b.probe(f"{name}.attn", b.x, (begin, end), b.dim)
-
     if b.model.qk_norm:
         _normalised(b, name, activation)
     else:
@@ -41,7 +37,7 @@ def attention(b: Builder, layer: int, activation: str) -> None:
     for image in range(layout.batch):
         for head in range(b.model.heads):
             _head(b, name, image, head)
-    b.adds(proj, project)
+    update(b, layer, 1, proj, layout.context)
 
 
 class Part:

@@ -44,7 +44,9 @@ class Builder(Emitter):
         self.query_tiles = 0  #: of the attentions so far; they take turns in the halves of the score buffer
         self.first_tiles = 1  #: of the first block of a norm with nothing before it
         self.norms = ["norm_pre"] * self.model.norm_pre
-        parts = ("norm1", *("attn.q_norm", "attn.k_norm") * self.model.qk_norm, "norm2")
+        parts = ["norm1", *("attn.q_norm", "attn.k_norm") * self.model.qk_norm, "norm2"]
+        if self.model.post_norm:
+            parts = ["rescale1", *parts[1:-1], "norm1", "rescale2", "norm2"]
         self.norms += [f"layers.{index}.{part}" for index in range(len(self.model.layers)) for part in parts]
         if task.rescale:
             self.norms.append(f"tasks.{task.name}.rescale")
@@ -104,10 +106,11 @@ class Builder(Emitter):
     def norm(
         self, matrix: Matrix | None = None, use: Emit | None = None, *, behind: Emit | None = None,
         behind_cycles: int = 0, tensor: str = "", tokens: range | None = None, rows: int = 0,
-        whole: bool = False, dense: bool = False, beside: Sequence[Matrix] = (),
+        whole: bool = False, dense: bool = False, source: Area | None = None, beside: Sequence[Matrix] = (),
     ) -> None:  # fmt: skip
         """The next norm, between what was left for it and its `use`, a matmul by `matrix`.
 
+        source: of its rows, if not the residual stream.
         behind: what works on the results of `use`, in so many cycles per row tile. tensor: if not named as its weights.
         tokens: those wanted of each image, if not all; the norm's rows are dense. rows: the first of X, if not all.
         beside: other matrices of `use`. whole: `use` comes in one piece. dense: the tensor has these rows only.
@@ -125,7 +128,7 @@ class Builder(Emitter):
                 consume=max(sum(one.tiles * one.k_steps for one in (*beside, matrix)), behind_cycles),
                 latency=NORM_LATENCY,
             )  # fmt: skip
-        stages = [*self.before, self._norm_stage(tensor, blocks, tokens, dense)]
+        stages = [*self.before, self._norm_stage(tensor, blocks, tokens, dense, source or self.x)]
         uses = uses if keeps else [(0, rows)]
         if use and behind:
             used = Stage(uses, use, stages[-1], behind=0)
@@ -143,7 +146,9 @@ class Builder(Emitter):
     def _row_blocks(self, rows: int) -> list[Span]:
         return row_blocks(rows, self.p.t, self._least)
 
-    def _norm_stage(self, tensor: str, blocks: list[Span], tokens: range | None, dense: bool) -> Stage:
+    def _norm_stage(
+        self, tensor: str, blocks: list[Span], tokens: range | None, dense: bool, x: Area
+    ) -> Stage:
         number, fields = self._take_norm()
         weights, count = self.norms[number], self.model.tokens
         tokens = tokens or range(self.layout.rows)  # all: images do not matter
@@ -157,7 +162,7 @@ class Builder(Emitter):
             for image in range(begin // len(tokens), div_up(end, len(tokens))):
                 rows = max(begin, image * len(tokens)), min(end, (image + 1) * len(tokens))
                 first = x_row(rows[0])
-                self.emit(units.norm(self.layout, tensor or weights, rows, first, number % 2, **fields))
+                self.emit(units.norm(self.layout, tensor or weights, x, rows, first, number % 2, **fields))
                 self.probe(tensor or weights, self.layout.norm, rows, self.dim, tensor_row=rows[0] if dense else first)
             if begin == 0:
                 self._load_norm(number + 1)
@@ -173,8 +178,8 @@ class Builder(Emitter):
         statistics = f"{weights}.eps" in self.desc.tensors
         eps = self.value(f"{weights}.eps") if statistics else 0
         return number, {
-            "statistics": statistics, "norm_shift": self.value(f"{weights}.shift"), "eps_high": eps >> 32,
-            "eps_low": eps & 0xFFFFFFFF,
+            "statistics": statistics, "rms": statistics and self.model.rms_norm,
+            "norm_shift": self.value(f"{weights}.shift"), "eps_high": eps >> 32, "eps_low": eps & 0xFFFFFFFF,
         }  # fmt: skip
 
     def head_norms(self, target: Area) -> Iterator[None]:

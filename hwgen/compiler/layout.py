@@ -11,6 +11,7 @@ from amaranth.utils import ceil_log2
 
 from hwgen.common.errors import HwgenError
 from hwgen.compiler.areas import Area
+from hwgen.compiler.features import check_features, features
 from hwgen.compiler.windows import Windows
 from hwgen.machine.params import ALIGN, HwParams
 from hwgen.network.description import DenseMlp, Description, MoeMlp, Task
@@ -143,6 +144,11 @@ class Layout:
         return Area("X", self.rows * self.dim_words, self.desc.model.heads * self.raw_words)
 
     @property
+    def update(self) -> Area:
+        """What attention or MLP made, in front of a norm behind them: there, too."""
+        return Area("X", self.rows * self.dim_words, self.dim_words)
+
+    @property
     def normed_keys(self) -> Area:
         """In the place of the norms, which nobody needs by then; the queries' is that of the context."""
         return self.banked("Y", self.attn_stride)
@@ -238,6 +244,8 @@ class Layout:
             beyond = max(0, dot_steps(p, model.head_dim) * p.k - self.head_pitch)
             yield "y_depth", self.context.base + self.groups * self.attn_stride + div_up(beyond, p.word), "queries"
             yield self._ring("copies of heads", model.head_dim)
+        if model.post_norm:
+            yield "x_depth", self.update.at(n), "updates in front of their norm"
         for index, layer in enumerate(model.layers):
             name, mlp, hidden = f"layers.{index}", layer.mlp, self.hidden(index)
             depth = hidden.base + self.groups * hidden.stride
@@ -276,9 +284,11 @@ class Layout:
         for index, layer in enumerate(model.layers):
             if isinstance(layer.mlp, MoeMlp):
                 yield proj + words(model.dim, layer.mlp.experts)
-            else:
-                yield proj + (1 + layer.mlp.gated) * words(model.dim, layer.mlp.hidden)
-                yield words(self.hidden_channels(index), model.dim) + q
+                continue
+            fc1, fc2 = words(model.dim, layer.mlp.hidden), words(self.hidden_channels(index), model.dim)
+            fc1 *= 1 + layer.mlp.gated
+            stream = words(model.dim, model.dim)
+            yield from (fc2, stream + fc1, stream + q) if model.post_norm else (proj + fc1, fc2 + q)
 
     def worst(self) -> dict[str, tuple[int, str]]:
         """Per field the largest of `needs` and what needs it."""
@@ -295,11 +305,9 @@ def buffer_needs(desc: Description, p: HwParams, batch: int = 1) -> dict[str, in
 
 
 def check_fits(desc: Description, p: HwParams, batch: int = 1) -> None:
-    """Raises HwgenError naming every buffer that is too small, what needs it, and by how much; or what is missing."""
-    for name, needed in features([desc]).items():
-        if needed and not getattr(p, name):
-            raise HwgenError(f"model {desc.model.name}", name, expected="a machine that has it", found="one without",
-                             mend="generate an accelerator for this model, too")
+    """Raises HwgenError naming a feature that is not there, or every buffer that is too small, what needs it, and by
+    how much."""
+    check_features(desc.model, p)
     short = [
         (name, getattr(p, name), need, what)
         for name, (need, what) in Layout(desc, p, batch).worst().items()
@@ -336,13 +344,7 @@ def auto_params(
             sizes[name] = _power_of_two(sizes[name])
         elif name.endswith("_depth"):
             sizes[name] = min(_power_of_two(sizes[name]), div_up(sizes[name], 512) * 512)
-    return replace(shape, **sizes, **features(descs))
-
-
-def features(descs: Sequence[Description]) -> dict[str, bool]:
-    """What only some machines have, by the field of HwParams: whether some of these networks needs it."""
-    mlps = [layer.mlp for desc in descs for layer in desc.model.layers]
-    return {"gated_mlp": any(mlp.kind == "dense" and mlp.gated for mlp in mlps)}
+    return replace(shape, **sizes, **{name: True for desc in descs for name in features(desc.model)})
 
 
 def _power_of_two(value: int) -> int:

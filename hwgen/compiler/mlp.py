@@ -5,6 +5,7 @@ from __future__ import annotations
 from hwgen.compiler import units
 from hwgen.compiler.builder import Builder
 from hwgen.compiler.layout import div_up
+from hwgen.compiler.residual import update
 from hwgen.machine.isa import Dest
 from hwgen.network.description import DenseMlp, MoeMlp
 
@@ -42,13 +43,8 @@ def dense(b: Builder, layer: int, mlp: DenseMlp) -> None:
             b.probe(f"{name}.hidden", hidden, b.all, positions, column=column)
             column += len(group)
 
-    def second(begin: int, end: int, last: bool) -> None:
-        b.matmul(fc2, f"{name}.mlp", hidden, Dest.X_ADD, b.x, (begin, end), last=last,
-                 fields=b.adding(2 * layer + 1))
-        b.probe(f"{name}.mlp", b.x, (begin, end), b.dim)
-
     b.norm(fc1, first, beside=up)
-    b.adds(fc2, second)
+    update(b, layer, 2, fc2, hidden)
 
 
 def experts(b: Builder, layer: int, mlp: MoeMlp) -> None:

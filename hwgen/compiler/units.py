@@ -79,9 +79,9 @@ def load_activation(kind: str, **block: int) -> Draft:
     return Draft(Op.LOAD, f"table of {kind}", block | {"dest": Dest.ACTIVATION}, writes=(write,))
 
 
-def norm(layout: Layout, name: str, rows: Span, x_row: int, half: int, **fields: int) -> Draft:
-    """Rows of X from `x_row` on to `rows` of the norm area. `fields`: how."""
-    x, y, words = layout.x(layout.dim_words), layout.norm, (0, layout.dim_words)
+def norm(layout: Layout, name: str, x: Area, rows: Span, x_row: int, half: int, **fields: int) -> Draft:
+    """Rows of `x`, an area of X, from `x_row` on to `rows` of the norm area. `fields`: how."""
+    y, words = layout.norm, (0, layout.dim_words)
     fields |= {
         "a_base": x.at(x_row), "row_begin": rows[0], "row_end": rows[1], "d_base": y.base,
         "dim": layout.desc.model.dim,

@@ -94,8 +94,8 @@ def _alternatives(imported: Imported) -> Iterator[Alternative]:
         for activation in ACTIVATIONS:
             if activation != imported.activation:
                 yield Alternative("activation", activation, f"--activation {activation}", {"activation": activation})
-        if not any(isinstance(layer.mlp, DenseMlp) and layer.mlp.gated for layer in model.layers):
-            yield Alternative("post-norm blocks", "", "", {"post_norm": True})
+        kind, option = ("pre-norm", "--no-post-norm") if model.post_norm else ("post-norm", "--post-norm")
+        yield Alternative(f"{kind} blocks", "", option, {"post_norm": not model.post_norm})
 
 
 class _Trial(FloatModel):
@@ -103,8 +103,10 @@ class _Trial(FloatModel):
 
     def __init__(self, imported: Imported, *, mean: list[float] | None = None, std: list[float] | None = None,
                  heads: int | None = None, eps: float | None = None, pooling: str | None = None,
-                 activation: str | None = None, post_norm: bool = False) -> None:  # fmt: skip
+                 activation: str | None = None, post_norm: bool | None = None) -> None:  # fmt: skip
         model = imported.model
+        if post_norm is not None:
+            model = model.model_copy(update={"post_norm": post_norm})
         if heads is not None:
             model = model.model_copy(update={"heads": heads, "head_dim": model.attn_dim // heads})
         if pooling in POOLED:
@@ -116,19 +118,7 @@ class _Trial(FloatModel):
             model = model.model_copy(update={"layers": layers})
         super().__init__(model, imported.tensors, eps=eps or imported.eps, mean=mean or imported.mean,
                          std=std or imported.std)  # fmt: skip
-        self.pooling, self.post_norm = pooling, post_norm
-
-    def layer(self, index: int, x: np.ndarray, task: int, tap: Tap = lambda name, value: None) -> np.ndarray:
-        """As `FloatModel.layer`; of a dense layer also with the norms behind attention and MLP."""
-        if not self.post_norm:
-            return super().layer(index, x, task, tap)
-        name, behind = f"l{index}", super()._norm
-        x = x + behind(f"{name}.n1", self._attention(index, x, tap))
-        hidden = ACTIVATIONS[self.model.layers[index].mlp.activation](self._linear(f"{name}.fc1", x))
-        return np.asarray(x + behind(f"{name}.n2", self._linear(f"{name}.fc2", hidden)))
-
-    def _norm(self, name: str, x: np.ndarray) -> np.ndarray:
-        return x if self.post_norm and name != "nf" else super()._norm(name, x)
+        self.pooling = pooling
 
     def head(self, number: int, x: np.ndarray, tap: Tap = lambda name, value: None) -> np.ndarray:
         """As `FloatModel.head`; `max` and `avgmax` of the patches are normalised behind the pooling, as in timm."""

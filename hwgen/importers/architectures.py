@@ -10,7 +10,7 @@ from dataclasses import dataclass
 #: Names by the number of attention heads.
 _HEADS = {
     2: "test_vit test_vit2",
-    3: "deit_tiny_distilled_patch16_224 deit_tiny_patch16_224 vit_tiny_patch16_224 vit_tiny_patch16_384",
+    3: "test_vit4 deit_tiny_distilled_patch16_224 deit_tiny_patch16_224 vit_tiny_patch16_224 vit_tiny_patch16_384",
     4: "vit_wee_patch16_reg1_gap_256 vit_xsmall_patch16_clip_224",
     5: "vit_little_patch16_reg1_gap_256 vit_little_patch16_reg4_gap_256",
     6: """

@@ -10,7 +10,7 @@ from typing import Any
 from hwgen.common.strict_yaml import validate
 from hwgen.importers.architectures import ARCHITECTURES
 from hwgen.importers.common import Finite, Normalize, Positive
-from hwgen.importers.refused import ARGUMENTS, POST_NORM, lacks
+from hwgen.importers.refused import ARGUMENTS, lacks
 from hwgen.importers.stated import CONFIG, Read, Stated
 from hwgen.network.description import Count
 
@@ -29,6 +29,7 @@ class _Arguments(Read):
     img_size: Count | list[Count] | None = None
     global_pool: str | None = None
     mlp_layer: str | None = None
+    block_fn: str | None = None
 
 
 class _Config(Read):
@@ -45,8 +46,6 @@ def read_timm(content: dict[str, Any], where: str, found: Stated) -> None:
     # Older files have the keys of `pretrained_cfg` beside the others.
     config = validate(_Config, {"pretrained_cfg": content} | content, where)
     known, given, trained = ARCHITECTURES.get(config.architecture), config.model_args, config.pretrained_cfg
-    if known is not None and known.post_norm:
-        raise lacks(where, "architecture", POST_NORM, repr(config.architecture))
     for key, (plain, operator) in ARGUMENTS.items():
         value = content.get("model_args", {}).get(key)
         if value is not None and value not in plain:
@@ -62,6 +61,10 @@ def read_timm(content: dict[str, Any], where: str, found: Stated) -> None:
         } | ({"activated": "first"} if known.packed else {})  # fmt: skip
         for key in sorted(implied.keys() - found.values.keys()):
             found.put(key, implied[key], f"{CONFIG}: architecture {config.architecture}")
+    if given.block_fn is not None:
+        found.put("post_norm", given.block_fn == "ResPostBlock", f"{CONFIG}: model_args.block_fn")
+    elif known is not None and known.post_norm:
+        found.put("post_norm", True, f"{CONFIG}: architecture {config.architecture}")
     if config.global_pool is not None:
         found.put("pooling", config.global_pool, f"{CONFIG}: global_pool")
     else:

@@ -39,7 +39,8 @@ HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 WITHOUT_CONFIG = ("edge-moe", "hwgen")
 #: Options of the command line that say the same as a key of `Overrides`.
 OPTIONS = {"heads": "--heads", "normalize": "--mean and --std", "layer_norm_eps": "--layer-norm-eps",
-           "activation": "--activation", "pooling": "--pooling", "activated": "--activated"}  # fmt: skip
+           "activation": "--activation", "pooling": "--pooling", "activated": "--activated",
+           "post_norm": "--post-norm"}  # fmt: skip
 #: LayerNorm's epsilon in timm, M3ViT and Edge-MoE.
 EPS = 1e-6
 
@@ -77,6 +78,7 @@ class Overrides(Strict):
     activation: str | None = None
     pooling: str | None = None
     activated: Half | None = None
+    post_norm: bool | None = None
     top_k: Count | None = None
     gate: GateKind | None = None
     tasks: Annotated[list[TaskChoice], Field(min_length=1)] | None = None
@@ -126,6 +128,8 @@ class Draft:
     warnings: list[str] = field(default_factory=list)
     #: What nobody tells, and the option that would; `finish` asks for all of it at once.
     missing: list[tuple[str, str]] = field(default_factory=list)
+    #: Norms have no bias.
+    rms_norm: bool = False
     #: Height and width of a patch, channels of the image.
     patch: tuple[int, int] = (0, 0)
     channels: int = 0
@@ -139,9 +143,11 @@ class Draft:
         """Weight [out, in], bias [out]."""
         self.tensors |= {f"{name}.w": weight, f"{name}.b": bias}
 
-    def norm(self, name: str, gamma: np.ndarray, beta: np.ndarray) -> None:
-        """LayerNorm of [dim]."""
-        self.tensors |= {f"{name}.g": gamma, f"{name}.b": beta}
+    def norm(self, name: str, gamma: np.ndarray, beta: np.ndarray | None) -> None:
+        """LayerNorm of [dim], or without a bias RMSNorm."""
+        self.tensors[f"{name}.g"] = gamma
+        if beta is not None:
+            self.tensors[f"{name}.b"] = beta
 
     def conv(self, weight: np.ndarray, bias: np.ndarray) -> None:
         """Patch embedding [dim, channel, row, column]; the hardware's patches are [row][column][channel]."""
@@ -298,7 +304,8 @@ class Draft:
             "dim": self.dim, "heads": heads[0], "head_dim": heads[1],
             **{key: name in self.tensors for key, name in (("class_token", "cls"), ("distillation_token", "dist"))},
             "register_tokens": len(self.tensors.get("reg", ())), "norm_pre": "pre.g" in self.tensors,
-            "qk_norm": "l0.qn.g" in self.tensors,
+            "qk_norm": "l0.qn.g" in self.tensors, "rms_norm": "l0.n1.b" not in self.tensors,
+            "post_norm": bool(self.overrides.post_norm),
             "residual_fraction_bits": 0, "layers": layers, "tasks": tasks,
         }  # fmt: skip
         model = parse_model(structure, self.where)
@@ -306,7 +313,8 @@ class Draft:
         eps = self.overrides.layer_norm_eps
         if eps is None:
             eps = EPS
-            self.notes.append(f"LayerNorm epsilon {EPS:g}: as in most of these networks; else give --layer-norm-eps")
+            norm = "RMSNorm" if model.rms_norm else "LayerNorm"
+            self.notes.append(f"{norm} epsilon {EPS:g}: as in most of these networks; else give --layer-norm-eps")
         return Imported(model, self.tensors, eps, normalize.mean, normalize.std, activation, self.source, self.notes,
                         self.warnings)  # fmt: skip
 

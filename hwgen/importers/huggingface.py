@@ -8,7 +8,7 @@ from hwgen.common.errors import HwgenError
 from hwgen.importers.beside_transformers import DEFAULTS
 from hwgen.importers.common import Draft, Imported
 from hwgen.importers.names import LeftOut, Rule, translated
-from hwgen.importers.positions import TRANSFORMERS
+from hwgen.importers.positions import REGISTERS, TRANSFORMERS
 from hwgen.importers.refused import MEND
 from hwgen.importers.source import Source
 from hwgen.importers.stated import CONFIG
@@ -71,6 +71,8 @@ def import_huggingface(source: Source, draft: Draft) -> Imported:
     draft.notes += notes
     if source.names("*mlp.weights_in.weight"):
         draft.assume("activated", "first", "as in transformers' code")
+    if "reg_token" in renamed:
+        draft.resampling = REGISTERS
     if "head.weight" in renamed and renamed.size("head.weight", 1) == renamed.size("patch_embed.proj.weight", 0):
         where = "the patches, as there is no class token" if "cls_token" not in renamed else "the class token"
         draft.assume("pooling", "token" if "cls_token" in renamed else "avg", f"the head reads {where}")

@@ -31,6 +31,8 @@ class Rule:
 
 TIMM = Rule("timm", antialias=True)
 TRANSFORMERS = Rule("transformers")
+#: Its DINOv2 with registers.
+REGISTERS = Rule("transformers", antialias=True)
 TORCHVISION = Rule("torchvision", align_corners=True)
 #: DINO, iBOT and DINOv2.
 DINO = Rule("DINO's code", offset=0.1)

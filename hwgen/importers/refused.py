@@ -15,11 +15,9 @@ ATTENTION_POOLING = "attention pooling"
 RELATIVE = "relative positions in the attention's scores"
 ROTARY = "rotary positions"
 STEM = "a convolutional stem"
-POST_NORM = "norms behind attention and MLP"
 PATCH_NORM = "a norm inside the patch embedding"
 SUB_NORM = "a norm inside attention or MLP"
 TANH_LAYER = "a layer between the last norm and the head"
-RMS_NORM = "RMSNorm"
 PREFIX_MEAN = "a mean over class and patch tokens"
 PARALLEL = "attention and MLP side by side"
 WINDOWS = "attention in windows, and merging of patches"
@@ -49,7 +47,8 @@ TENSORS = (
 #: By transformers' `model_type`.
 MODEL_TYPES = {
     "beit": RELATIVE, "data2vec-vision": RELATIVE, "layoutlmv3": RELATIVE, "vitdet": RELATIVE,
-    "dinov3_vit": ROTARY, "vjepa2": ROTARY, "aimv2": f"{RMS_NORM} and {PATCH_NORM}", "aimv2_vision_model": RMS_NORM,
+    "dinov3_vit": ROTARY, "vjepa2": ROTARY,
+    **dict.fromkeys(("aimv2", "aimv2_vision_model"), PATCH_NORM),
     "siglip2": ATTENTION_POOLING, "siglip2_vision_model": ATTENTION_POOLING,
     "swin": WINDOWS, "swinv2": WINDOWS, "hiera": WINDOWS, "pvt": WINDOWS, "pvt_v2": WINDOWS, "segformer": WINDOWS,
     "cvt": STEM, "levit": STEM, "mobilevit": STEM, "mobilevitv2": STEM, "vit_hybrid": STEM, "efficientformer": STEM,
@@ -59,8 +58,8 @@ MODEL_TYPES = {
 #: By key of timm's `model_args`: the values that are a plain Vision Transformer's, and what others need. None of them
 #: shows in the tensors.
 ARGUMENTS = {
-    "block_fn": (("Block",), POST_NORM + " or other blocks"),
-    "norm_layer": (("layernorm", "LayerNorm"), "other norms than LayerNorm, as " + RMS_NORM),
+    "block_fn": (("Block", "ResPostBlock"), "other blocks"),
+    "norm_layer": (("layernorm", "LayerNorm", "rmsnorm", "RmsNorm"), "other norms than LayerNorm and RMSNorm"),
     "attn_layer": (("attn", "Attention"), "other attention"),
     "mlp_layer": (("Mlp", "mlp", "SwiGLU", "SwiGLUPacked"), "another MLP than Mlp, SwiGLU, SwiGLUPacked"),
     "pool_include_prefix": ((False,), PREFIX_MEAN),

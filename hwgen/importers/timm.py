@@ -9,10 +9,12 @@ import numpy as np
 
 from hwgen.common.errors import HwgenError
 from hwgen.importers.common import HALF, IMAGENET, Draft, Imported
-from hwgen.importers.refused import RMS_NORM, check_tensors
+from hwgen.importers.refused import check_tensors
 from hwgen.importers.source import ANY, Source
 
 KIND = "a plain Vision Transformer"
+#: The tensor that an RMSNorm does not have, of the first norm.
+RMS_NORM = "blocks.0.norm1.bias"
 #: What timm's `global_pool` may be.
 POOLINGS = ("token", "avg")
 #: Heads of most of timm's networks, by their width.
@@ -26,6 +28,13 @@ USUAL_PAIRS = " (in timm {} by {}, or {} by {})".format(
 def import_timm(source: Source, draft: Draft) -> Imported:
     """The network of a timm `VisionTransformer` or `VisionTransformerDistilled` state dict, or of one translated."""
     check_tensors(source)
+    draft.rms_norm = RMS_NORM not in source
+    if draft.rms_norm:
+        draft.warnings.append("norms without a bias: taken to be RMSNorms; if they are LayerNorms save zeros as biases")
+    if draft.overrides.post_norm and "blocks.0.ls1.gamma" in source:
+        raise HwgenError(source.where, source.called("blocks.0.ls1.gamma"), expected="no LayerScale with norms behind "
+                         "attention and MLP, as in timm's ResPostBlock", found="one",
+                         mend=draft.stated("post_norm", "--no-post-norm"))  # fmt: skip
     prefix = embedding(source, draft)
     layers: list[dict[str, Any]] = []
     while source.names(f"blocks.{len(layers)}.*") or not layers:
@@ -67,9 +76,10 @@ def _covers_patches_only(draft: Draft, rows: int, prefix: int) -> bool:
     """Whether the position embedding has no rows for the tokens before the patches, as in DeiT III."""
     if not prefix:
         return False
+    registers = len(draft.tensors.get("reg", ()))
     for size in (draft.beside.values.get("image_size"), draft.asked_size):
         patches = size and (size.height // draft.patch[0]) * (size.width // draft.patch[1])
-        if patches in (rows, rows - prefix):
+        if patches in (rows, rows - prefix, rows - prefix + registers):
             return bool(patches == rows)
     return _square(rows) and not _square(rows - prefix)
 
@@ -140,14 +150,17 @@ def _scaled(source: Source, draft: Draft, name: str, linear: str, gamma: str) ->
 
 
 def take_norm(source: Source, draft: Draft, name: str, norm: str, width: int | None = None) -> None:
-    """A LayerNorm of tokens, or of so many channels."""
-    width = width or draft.dim
-    gamma = source.take(f"{norm}.weight", width)
-    if f"{norm}.bias" not in source:
-        raise HwgenError(source.where, f"{norm}.bias", expected=f"float [{width}], the bias of a LayerNorm",
-                         found=f"no such tensor, as of an {RMS_NORM}, for which the machine has no operator",
-                         mend="if it is a LayerNorm without bias, save zeros by this name")  # fmt: skip
-    draft.norm(name, gamma, source.take(f"{norm}.bias", width))
+    """A norm of tokens, or of so many channels: LayerNorm, or without a bias RMSNorm, the same for all."""
+    width, bias = width or draft.dim, f"{norm}.bias"
+    gamma, rms = source.take(f"{norm}.weight", width), draft.rms_norm
+    if (bias not in source) != rms:
+        first, found, mend = (
+            ("RMSNorm, without a bias", "a tensor (LayerNorm, with one)", "") if rms else
+            ("LayerNorm, with one", "no such tensor (RMSNorm, without a bias)",
+             "if it is a LayerNorm without bias, save zeros by this name")
+        )  # fmt: skip
+        raise HwgenError(source.where, bias, expected=f"what the first norm is ({first})", found=found, mend=mend)
+    draft.norm(name, gamma, None if rms else source.take(bias, width))
 
 
 def _pooled_head(draft: Draft, class_token: bool, fc_norm: bool) -> str:
@@ -218,7 +231,8 @@ def _heads(source: Source, draft: Draft) -> list[dict[str, Any]]:
         "; the mean over the patches and fc_norm stay to be done" if pooled else ", after the final norm"
     ))  # fmt: skip
     if pooled:
-        del draft.tensors["nf.g"], draft.tensors["nf.b"]
+        for part in "gb":
+            draft.tensors.pop(f"nf.{part}", None)
     return [{"name": "features", "head": "none", "norm": "nf.g" in draft.tensors}]
 
 

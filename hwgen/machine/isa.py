@@ -92,6 +92,7 @@ FIELDS: tuple[Field, ...] = (
     Field("gated", 0, 22, 1, "the activation's result times what the destination holds; source Y, destination H"),
     Field("use_queue", 0, 23, 1, "rows are 0 .. length of the expert's queue - 1; skipped, weights too, when empty"),
     Field("scatter", 0, 24, 1, "row i goes to token queue[i] with its gate weight as row factor"),
+    Field("rms", 0, 24, 1, "NORM: RMSNorm, the mean stays"),
     Field("activate", 0, 25, 1, "the activation function between requantization and destination"),
     Field("renormalize", 0, 26, 1, "ROUTE: divide by the sum over the winners, else over all experts"),
     Field("statistics", 0, 27, 1, "NORM: LayerNorm, else rescale"),
@@ -159,6 +160,9 @@ FIELDS: tuple[Field, ...] = (
     ),
 )
 
+#: Fields of what not every accelerator has: the parameter of HwParams that says so. To others they are bits that no
+#: opcode reads.
+OPTIONAL = {"gated": "gated_mlp", "rms": "rms_norm"}
 #: Which earlier instructions may be unfinished; every opcode but END reads these. A unit is never waited for by itself.
 ORDER = ("engine_lag", "beside_norm", "beside_router", "beside_mover", "beside_data")
 #: Value of `slack`: independent of the instruction before.
@@ -177,8 +181,8 @@ OPCODES: dict[Op, tuple[str, tuple[str, ...]]] = {
         ("offset", "bytes", "a_stride", "row_begin", "k_steps", "tiles", "d_base", "d_stride"),
     ),
     Op.NORM: (
-        "X rows → LayerNorm or rescale → Y rows; parameters from the table",
-        ("statistics", "table", "a_base", "a_stride", "row_begin", "row_end", "tiles", "d_base",
+        "X rows → LayerNorm, RMSNorm or rescale → Y rows; parameters from the table",
+        ("statistics", "rms", "table", "a_base", "a_stride", "row_begin", "row_end", "tiles", "d_base",
          "d_stride", "norm_shift", "dim", "eps_high", "eps_low"),
     ),
     Op.MATMUL: (
@@ -212,9 +216,6 @@ OPCODES: dict[Op, tuple[str, tuple[str, ...]]] = {
 }  # fmt: skip
 OPCODES = {op: (doc, fields + (ORDER if op != Op.END else ())) for op, (doc, fields) in OPCODES.items()}
 
-#: Fields that only some machines read: those with this parameter. To others they are bits that must be zero.
-OPTIONAL = {"gated": "gated_mlp"}
-
 BY_NAME = {field.name: field for field in FIELDS}
 
 
@@ -245,10 +246,11 @@ def decode(data: bytes) -> dict[str, int]:
 
 
 def read_mask(op: Op, p: HwParams | None = None) -> int:
-    """The bits of the instruction that `op` reads, on this machine or on one that has everything; all others must be
-    zero."""
+    """The bits of the instruction that `op` reads; all others must be zero. On `p`, or where there is all there may be.
+    """
     mask = 0
     for name in ("op", *OPCODES[op][1]):
-        if p is None or name not in OPTIONAL or getattr(p, OPTIONAL[name]):
-            mask |= ((1 << BY_NAME[name].bits) - 1) << BY_NAME[name].offset
+        if p is not None and name in OPTIONAL and not getattr(p, OPTIONAL[name]):
+            continue
+        mask |= ((1 << BY_NAME[name].bits) - 1) << BY_NAME[name].offset
     return mask

@@ -8,7 +8,7 @@ from amaranth.utils import ceil_log2
 
 from hwgen.common.errors import HwgenError
 
-__all__ = ["ALIGN", "BUS_BITS", "PORTS", "PORT_BITS", "HwParams"]
+__all__ = ["ALIGN", "BUS_BITS", "FEATURES", "PORTS", "PORT_BITS", "HwParams"]
 
 #: Least and most bits of a bus.
 BUS_BITS = 64, 512
@@ -16,6 +16,8 @@ BUS_BITS = 64, 512
 PORTS, PORT_BITS = (1, 2, 4), 32
 #: What AXI addresses and instructions name in DRAM starts at multiples of so many bytes.
 ALIGN = 64
+#: What an accelerator has if one of its models needs it. Without them it is what it was before there were any.
+FEATURES = ("gated_mlp", "rms_norm")
 
 
 def _power_of_two(value: int) -> bool:
@@ -49,6 +51,7 @@ class HwParams:
     axi_cache: int = 0b0011  #: AxCACHE: normal, modifiable and bufferable
     axi_prot: int = 0b000  #: AxPROT: unprivileged, secure, data
     ultra_ram: bool = False  #: large memories may be UltraRAM
+    rms_norm: bool = False  #: NORM can leave the mean in: RMSNorm
     gated_mlp: bool = False  #: activations may be multiplied by a second projection (SwiGLU)
 
     def __post_init__(self) -> None:
@@ -133,4 +136,5 @@ class HwParams:
         return self.t * self.c * self.k
 
     def as_dict(self) -> dict[str, int]:
-        return asdict(self)
+        """Features that are not there left out."""
+        return {name: value for name, value in asdict(self).items() if value or name not in FEATURES}

@@ -5,7 +5,8 @@ distillation and register tokens, where there are any), `pos` [N, D], `pre.g/.b`
 `lN.qkv.w/.b` (q, k, v stacked; a head is a contiguous slice), `lN.qn.g/.b` and `lN.kn.g/.b` [head_dim] with `qk_norm`,
 `lN.proj.w/.b`, `lN.n2.g/.b`, then `lN.fc1`, `lN.fc2`, and `lN.up` if the MLP is gated; or `lN.eE.fc1`, `lN.eE.fc2` with
 `lN.gateT` [experts, D] for task number T; `nf.g/.b` before heads with `norm: true`; `headT.w/.b`. With `head: map` task
-T has `mapT.q` [A] (its constant query), `mapT.kv`, `mapT.proj`, `mapT.n`, `mapT.fc1`, `mapT.fc2`.
+T has `mapT.q` [A] (its constant query), `mapT.kv`, `mapT.proj`, `mapT.n`, `mapT.fc1`, `mapT.fc2`. With `rms_norm` no
+norm has a `.b`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def expected_checkpoint(model: Model) -> dict[str, tuple[int, ...]]:
         shapes.update({f"{name}.w": (outputs, inputs), f"{name}.b": (outputs,)})
 
     def norm(name: str, width: int = dim) -> None:
-        shapes.update({f"{name}.g": (width,), f"{name}.b": (width,)})
+        shapes.update({f"{name}.{part}": (width,) for part in ("g" if model.rms_norm else "gb")})
 
     linear("embed", dim, model.patch_size)
     shapes["pos"] = (model.tokens, dim)
@@ -107,13 +108,16 @@ class FloatModel:
     """The float network of a structure.
 
     `mean`, `std` (one per image channel, in pixel codes 0..255) normalise pixels to (pixel - mean) / std; `eps` is
-    LayerNorm's. All arithmetic is in `dtype`.
+    the norms'. All arithmetic is in `dtype`.
     """
 
     def __init__(self, model: Model, tensors: Mapping[str, np.ndarray], *, eps: float, mean: list[float],
                  std: list[float], dtype: Any = np.float32) -> None:  # fmt: skip
         self.model, self.eps, self.dtype = model, dtype(eps), dtype
         self.tensors = {name: tensor.astype(dtype) for name, tensor in tensors.items()}
+        if model.rms_norm:
+            gains = [name for name in tensors if name.endswith(".g")]
+            self.tensors |= {f"{name.removesuffix('g')}b": np.zeros_like(self.tensors[name]) for name in gains}
         self.mean, self.std = np.array(mean, dtype), np.array(std, dtype)
 
     def run(self, images: np.ndarray, task: str, tap: Tap | None = None) -> np.ndarray:
@@ -138,7 +142,7 @@ class FloatModel:
         return np.asarray(x @ self.tensors[f"{name}.w"].T + self.tensors[f"{name}.b"])
 
     def _norm(self, name: str, x: np.ndarray) -> np.ndarray:
-        centred = x - x.mean(-1, keepdims=True)
+        centred = x if self.model.rms_norm else x - x.mean(-1, keepdims=True)
         deviation = np.sqrt((centred * centred).mean(-1, keepdims=True) + self.eps)
         return np.asarray(centred / deviation * self.tensors[f"{name}.g"] + self.tensors[f"{name}.b"])
 
@@ -170,10 +174,9 @@ class FloatModel:
     def layer(self, index: int, x: np.ndarray, task: int, tap: Tap = _unseen) -> np.ndarray:
         """The residual stream [B, N, D] after a layer, of that before it; `task` is a number."""
         mlp = self.model.layers[index].mlp
-        x = x + self._attention(index, x, tap)
+        x = x + self._behind(index, 1, self._attention(index, self._in_front(index, 1, x, tap), tap), tap)
         tap(f"layers.{index}.attn", x)
-        y = self._norm(f"l{index}.n2", x)
-        tap(f"layers.{index}.norm2", y)
+        y = self._in_front(index, 2, x, tap)
         if isinstance(mlp, MoeMlp):
             x = x + self._moe(index, mlp, y.reshape(-1, self.model.dim), task, tap).reshape(x.shape)
         else:
@@ -185,15 +188,28 @@ class FloatModel:
                 tap(f"layers.{index}.up", up)
                 hidden = hidden * up
             tap(f"layers.{index}.hidden", hidden)
-            x = x + self._linear(f"l{index}.fc2", hidden)
+            x = x + self._behind(index, 2, self._linear(f"l{index}.fc2", hidden), tap)
         tap(f"layers.{index}.mlp", x)
         return x
 
-    def _attention(self, index: int, x: np.ndarray, tap: Tap) -> np.ndarray:
-        """The attention's addition to the residual stream [B, N, D]."""
+    def _in_front(self, index: int, number: int, x: np.ndarray, tap: Tap) -> np.ndarray:
+        """What attention (number 1) or MLP (2) reads of the residual stream: its norm, or with `post_norm` itself."""
+        y = x if self.model.post_norm else self._norm(f"l{index}.n{number}", x)
+        tap(f"layers.{index}.{'rescale' if self.model.post_norm else 'norm'}{number}", y)
+        return y
+
+    def _behind(self, index: int, number: int, update: np.ndarray, tap: Tap) -> np.ndarray:
+        """What is added to the residual stream of what attention or MLP makes: with `post_norm` its norm."""
+        if not self.model.post_norm:
+            return update
+        tap(f"layers.{index}.{('proj', 'fc2')[number - 1]}", update)
+        y = self._norm(f"l{index}.n{number}", update)
+        tap(f"layers.{index}.norm{number}", y)
+        return y
+
+    def _attention(self, index: int, y: np.ndarray, tap: Tap) -> np.ndarray:
+        """What attention makes of its operand [B, N, D]."""
         model, name = self.model, f"layers.{index}"
-        y = self._norm(f"l{index}.n1", x)
-        tap(f"{name}.norm1", y)
         parts = np.split(self._linear(f"l{index}.qkv", y), 3, axis=-1)
         shape = (*y.shape[:2], model.heads, model.head_dim)
         constant = self.tensors[f"l{index}.qkv.b"][model.attn_dim : 2 * model.attn_dim]

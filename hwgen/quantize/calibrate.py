@@ -13,11 +13,12 @@ from hwgen.quantize.options import Options
 
 #: Histograms, where ranges need any, of the 8-bit tensors. GELU's outputs have one scale whatever the method.
 HISTOGRAMS = {"hidden": "tensor"} | dict.fromkeys(
-    ("norm_pre", "norm1", "norm2", "norm", "map_norm", "q", "k", "v", "context", "up"), "channel"
+    ("norm_pre", "norm1", "norm2", "rescale1", "rescale2", "norm", "map_norm", "q", "k", "v", "context", "up"),
+    "channel",
 )
 
 #: Inputs of linear layers, whose covariance second-order rounding asks for.
-INPUTS = ("pixels", "norm1", "norm2", "context", "hidden", "norm", "map_norm", "mlp", "mean")
+INPUTS = ("pixels", "norm1", "norm2", "rescale1", "rescale2", "context", "hidden", "norm", "map_norm", "mlp", "mean")
 #: So many rows of a tensor in its covariance, about, from images evenly apart.
 COVARIANCE_ROWS = 1 << 13
 

@@ -50,6 +50,7 @@ class QuantizeConfig(Strict):
     head_dim: Count
     class_token: bool
     distillation_token: bool = False
+    post_norm: bool = False
     layer_norm_eps: Positive
     activation: str = "gelu"
     moe: MoeConfig | None = None
@@ -103,13 +104,16 @@ def structure(config: QuantizeConfig, tensors: Mapping[str, np.ndarray], where: 
         if one["head"] not in ("none", "map") or (one["head"] == "map" and f"head{number}.w" in tensors):
             one["outputs"] = rows(f"head{number}.w")
     shared = config.model_dump(include={"name", "image", "patch", "heads", "head_dim", "class_token"})
-    if config.distillation_token:
-        shared["distillation_token"] = True
+    for key in ("distillation_token", "post_norm"):
+        if getattr(config, key):
+            shared[key] = True
     if "reg" in tensors:
         shared["register_tokens"] = rows("reg")
     if "pre.g" in tensors:
         shared["norm_pre"] = True
     if "l0.qn.g" in tensors:
         shared["qk_norm"] = True
+    if "l0.n1.b" not in tensors:
+        shared["rms_norm"] = True
     constant = {"format": "hwgen-model", "version": 2, "weights": WEIGHTS_FILE, "residual_fraction_bits": 0}
     return parse_model({**constant, **shared, "dim": rows("embed.w"), "layers": layers, "tasks": tasks}, where)

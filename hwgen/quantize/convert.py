@@ -65,13 +65,14 @@ class Converter:
             readers = [reader for reader in (*readers, f"{source}.up.w") if reader in self.source]
             readers += [f"{mlp}.fc1.w" for mlp in mlps]
             s_attn = 2.0 ** -self.stream_bits[1 + 2 * index]
-            grid = self._norm(f"{name}.norm2", f"{source}.n2", f"{name}.norm2", readers, s_attn)
+            grid, inputs = self._in_front(index, 2, readers, s_attn)
             if not isinstance(layer.mlp, MoeMlp):
+                s_update = self._behind(index, 2, self.s_x)
                 if layer.mlp.gated:
-                    self._gated(f"{name}.mlp", source, grid, name)
+                    self._gated(name, source, grid, inputs, s_update)
                     continue
                 self._windows(index, f"{name}.hidden")
-                self._mlp(f"{name}.mlp", source, grid, f"{name}.norm2", f"{name}.hidden")
+                self._mlp(f"{name}.mlp", source, grid, inputs, f"{name}.hidden", s_update)
                 continue
             for number, task in enumerate(model.tasks):
                 gate = self.source[f"{source}.gate{number}"]
@@ -79,7 +80,7 @@ class Converter:
                 self._linear(f"{name}.moe.gate.{task.name}", gate, none, grid, 1 / (LOG2E * 65536), f"{name}.norm2")
             for expert, mlp in enumerate(mlps):
                 hidden = self._hidden_name(index, layer.mlp, expert)
-                self._mlp(f"{name}.moe.experts.{expert}", mlp, grid, f"{name}.norm2", hidden)
+                self._mlp(f"{name}.moe.experts.{expert}", mlp, grid, f"{name}.norm2", hidden, self.s_x)
         for number in range(len(model.tasks)):
             self._task(number)
         update = {
@@ -192,33 +193,58 @@ class Converter:
         self.tensors["position"] = np.clip(np.rint(position / self.s_embed), -32768, 32767).astype(np.int16)
 
     def _norm_pre(self) -> None:
-        """Nine bits between the embedding and the stream: each channel has a step and a centre of its own, whatever the
-        options, as its only reader has a factor and a bias for it."""
+        """Nine bits between the embedding and the stream."""
+        self.scales["embed"] = self.s_embed
+        self._to_stream("norm_pre", "pre", "stream", self.s_embed, self.s_x)
+
+    def _to_stream(self, name: str, source: str, stream: str, s_in: float, s_out: float) -> None:
+        """A norm of inputs of step `s_in` whose output goes to the residual stream."""
         dim = self.network.model.dim
-        low, high = channel_bounds(self.seen["norm_pre"], rule(self.options, "norm_pre")[0])
+        low, high = channel_bounds(self.seen[name], rule(self.options, "norm_pre")[0])
         grid = Grid(step=(high - low) / 510, centre=(low + high) / 2)
-        self._layernorm("norm_pre", "pre", grid, self.s_embed)
-        self._linear("stream", np.eye(dim), np.zeros(dim), grid, self.s_x, None)
-        self.scales |= {"embed": self.s_embed, "norm_pre": float(grid.step.max())}
+        self._layernorm(name, source, grid, s_in)
+        self._linear(stream, np.eye(dim), np.zeros(dim), grid, s_out, None)
+        self.scales[name] = float(grid.step.max())
+
+    def _in_front(self, index: int, number: int, readers: list[str], s_in: float) -> tuple[Grid, str]:
+        """What makes the operand of attention (number 1) or MLP (2), read by these weights, of a residual stream of
+        this step; its grid and name."""
+        name = f"layers.{index}.{'rescale' if self.network.model.post_norm else 'norm'}{number}"
+        if not self.network.model.post_norm:
+            return self._norm(name, f"l{index}.n{number}", name, readers, s_in), name
+        grid = self._post_norm(name, name, readers)
+        self._affine(name, s_in / grid.step, -grid.centre / grid.step)
+        return grid, name
+
+    def _behind(self, index: int, number: int, s_out: float) -> float:
+        """The step of what attention or MLP make: that of the residual stream, or of what a norm behind takes."""
+        name = f"layers.{index}"
+        if not self.network.model.post_norm:
+            return s_out
+        tensor = f"{name}.{('proj', 'fc2')[number - 1]}"
+        step = self.scales[tensor] = HEADROOM * peak(self.seen[tensor], EXTREMES) / 32767
+        self._to_stream(f"{name}.norm{number}", f"l{index}.n{number}", f"{name}.stream{number}", step, s_out)
+        return step
 
     def _attention(self, index: int) -> None:
         model, name, source, seen = self.network.model, f"layers.{index}", f"l{index}", self.seen
-        grid = self._norm(f"{name}.norm1", f"{source}.n1", f"{name}.norm1", [f"{source}.qkv.w"])
+        grid, inputs = self._in_front(index, 1, [f"{source}.qkv.w"], self.s_x)
         weights = dict(zip("qkv", np.split(self.source[f"{source}.qkv.w"], 3), strict=True))
         biases = dict(zip("qkv", np.split(self.source[f"{source}.qkv.b"], 3), strict=True))
         if model.qk_norm:
-            q, k = self._head_norms(index, grid, weights, biases)
+            q, k = self._head_norms(index, grid, inputs, weights, biases)
         else:
             q, k = query_key(seen[f"{name}.q"], seen[f"{name}.k"], weights["k"] @ grid.centre, self.options)
-            self._linear(f"{name}.attn.q", weights["q"], biases["q"], grid, q.step, f"{name}.norm1")
-            self._linear(f"{name}.attn.k", weights["k"], None, grid, k.step, f"{name}.norm1")
+            self._linear(f"{name}.attn.q", weights["q"], biases["q"], grid, q.step, inputs)
+            self._linear(f"{name}.attn.k", weights["k"], None, grid, k.step, inputs)
         v, context = value_context(seen[f"{name}.v"], seen[f"{name}.context"], self.options)
-        self._linear(f"{name}.attn.v", weights["v"], biases["v"] - v.centre, grid, v.step, f"{name}.norm1")
+        self._linear(f"{name}.attn.v", weights["v"], biases["v"] - v.centre, grid, v.step, inputs)
         self.scales |= {f"{name}.{part}": float(out.step.max()) for part, out in (("q", q), ("k", k), ("v", v))}
         self._softmax(f"{name}.attn", q, k, v, context)
         self.scales[f"{name}.context"] = float(context.step.max())
         proj = self.source[f"{source}.proj.w"], self.source[f"{source}.proj.b"]
-        self._linear(f"{name}.attn.proj", *proj, context, 2.0 ** -self.stream_bits[1 + 2 * index], f"{name}.context")
+        s_update = self._behind(index, 1, 2.0 ** -self.stream_bits[1 + 2 * index])
+        self._linear(f"{name}.attn.proj", *proj, context, s_update, f"{name}.context")
 
     def _softmax(self, name: str, q: Grid, k: Grid, v: Grid, context: Grid) -> None:
         """Its two factors."""
@@ -228,7 +254,7 @@ class Converter:
         self._scaling(f"{name}.context", float(v.step[0] / context.step[0]) / 256)  # R is 2^24 / Σp, and >> 16
 
     def _head_norms(
-        self, index: int, grid: Grid, weights: Mapping[str, np.ndarray], biases: Mapping[str, np.ndarray]
+        self, index: int, grid: Grid, inputs: str, weights: Mapping[str, np.ndarray], biases: Mapping[str, np.ndarray]
     ) -> tuple[Grid, Grid]:
         """q and k through int16 and a LayerNorm, the same for all heads. What it adds to k cancels in the softmax."""
         model, name, source, seen = self.network.model, f"layers.{index}", f"l{index}", self.seen
@@ -236,14 +262,14 @@ class Converter:
         found = query_key(seen[f"{name}.q"], seen[f"{name}.k"], none, self.options, model.heads)
         for part, codes in zip("qk", found, strict=True):
             step = HEADROOM * peak(seen[f"{name}.{part}_proj"], EXTREMES) / 32767
-            self._linear(f"{name}.attn.{part}", weights[part], biases[part], grid, step, f"{name}.norm1")
+            self._linear(f"{name}.attn.{part}", weights[part], biases[part], grid, step, inputs)
             beta = self.source[f"{source}.{part}n.b"]
             head = Grid(step=codes.step[: model.head_dim], centre=beta if part == "k" else np.zeros(len(beta)))
             self._layernorm(f"{name}.attn.{part}_norm", f"{source}.{part}n", head, step)
             self.scales |= {f"{name}.{part}_proj": step, f"{name}.attn.{part}_norm": float(head.step.max())}
         return found
 
-    def _mlp(self, name: str, source: str, grid: Grid, inputs: str, hidden: str) -> None:
+    def _mlp(self, name: str, source: str, grid: Grid, inputs: str, hidden: str, s_out: float) -> None:
         fc1, fc2 = ((self.source[f"{source}.{part}.w"], self.source[f"{source}.{part}.b"]) for part in ("fc1", "fc2"))
         self._linear(f"{name}.fc1", *fc1, grid, 1 / 128, inputs)
         low, high = bounds(self.seen[hidden], rule(self.options, "hidden")[0])
@@ -254,20 +280,21 @@ class Converter:
         self.tensors[f"{name}.activation.zero"] = np.array([zero], np.int16)
         self.scales[f"{name}.hidden"] = s_a
         codes = Grid.uniform(fc2[0].shape[1], 255 * s_a)
-        self._linear(f"{name}.fc2", *fc2, codes, self.s_x, hidden, zero)
+        self._linear(f"{name}.fc2", *fc2, codes, s_out, hidden, zero)
 
-    def _gated(self, name: str, source: str, grid: Grid, layer: str) -> None:
+    def _gated(self, layer: str, source: str, grid: Grid, inputs: str, s_out: float) -> None:
         """fc1's activation times up, to fc2: each channel of the product has a step of its own, up's in proportion."""
+        name = f"{layer}.mlp"
         parts = {part: (self.source[f"{source}.{part}.w"], self.source[f"{source}.{part}.b"])
                  for part in ("fc1", "up", "fc2")}  # fmt: skip
         seen = self.seen[f"{layer}.up"], self.seen[f"{layer}.hidden"]
         up, hidden = gated(*seen, parts["fc2"][0], self.options)
-        self._linear(f"{name}.fc1", *parts["fc1"], grid, 1 / 128, f"{layer}.norm2")
-        self._linear(f"{name}.up", *parts["up"], grid, up.step, f"{layer}.norm2")
+        self._linear(f"{name}.fc1", *parts["fc1"], grid, 1 / 128, inputs)
+        self._linear(f"{name}.up", *parts["up"], grid, up.step, inputs)
         self._scaling(f"{name}.activation", float(up.step[0] / hidden.step[0]) * GATE / 512, 31)
         self.tensors[f"{name}.activation.zero"] = np.zeros(1, np.int16)
         self.scales |= {f"{name}.up": float(up.step.max()), f"{name}.hidden": float(hidden.step.max())}
-        self._linear(f"{name}.fc2", *parts["fc2"], hidden, self.s_x, f"{layer}.hidden")
+        self._linear(f"{name}.fc2", *parts["fc2"], hidden, s_out, f"{layer}.hidden")
 
     def _windows(self, index: int, hidden: str) -> None:
         """How many windows of 511 codes the hidden channels of a dense layer have: few reach far beyond the others, and
@@ -332,7 +359,7 @@ class Converter:
         proj = self.source[f"{source}.proj.w"], self.source[f"{source}.proj.b"]
         self._linear(f"{name}.proj", *proj, context, self.s_x, f"{tapped}.context")
         y = self._norm(f"{name}.norm", f"{source}.n", f"{tapped}.map_norm", [f"{source}.fc1.w"])
-        self._mlp(f"{name}.mlp", source, y, f"{tapped}.map_norm", f"{tapped}.hidden")
+        self._mlp(f"{name}.mlp", source, y, f"{tapped}.map_norm", f"{tapped}.hidden", self.s_x)
         self.scales |= {f"{name}.{part}": float(one.step.max()) for part, one in zip("qkv", (q, k, v), strict=True)}
         self.scales |= {f"{name}.x": self.s_x, f"tasks.{tapped}.output": self.s_x}
         low, high = channel_bounds(seen[f"{tapped}.mlp"], EXTREMES)

@@ -34,8 +34,13 @@ class _Grids:
                           "norm_pre": self._norm("norm_pre", "pre")}  # fmt: skip
         for index, layer in enumerate(model.layers):
             name = f"layers.{index}"
+            for number, made in ((1, "proj"), (2, "fc2")):
+                self.found[f"{name}.norm{number}"] = self._norm(f"{name}.norm{number}", f"l{index}.n{number}")
+                if model.post_norm:
+                    x = stream[2 * index + number - 1]
+                    self.found[f"{name}.rescale{number}"] = self._affine(f"{name}.rescale{number}", x.step, x.centre)
+                    self.found[f"{name}.{made}"] = _uniform(model.dim, self.scales[f"{name}.{made}"])
             self._attention(name, f"l{index}")
-            self.found[f"{name}.norm2"] = self._norm(f"{name}.norm2", f"l{index}.n2")
             if isinstance(layer.mlp, MoeMlp):
                 for expert in range(layer.mlp.experts):
                     self._hidden(f"{name}.expert.{expert}.hidden", f"{name}.moe.experts.{expert}")
@@ -62,7 +67,7 @@ class _Grids:
             self.found[f"{task.name}.output"] = last
 
     def _attention(self, name: str, source: str) -> None:
-        norm = self.found[f"{name}.norm1"] = self._norm(f"{name}.norm1", f"{source}.n1")
+        norm = self.found[f"{name}.{'rescale' if self.model.post_norm else 'norm'}1"]
         weights, biases = (np.split(self.source[f"{source}.qkv.{part}"], 3) for part in "wb")
         biases[1] = np.zeros(len(biases[1]))  # k is tapped without
         for part, weight, bias in zip("qkv", weights, biases, strict=True):
@@ -113,8 +118,9 @@ class _Grids:
             self._hidden(f"{name}.hidden", f"{name}.mlp")
             return
         weight, bias = (self.source[f"{source}.up.{part}"] for part in "wb")
-        norm, usual = self.found[f"{name}.norm2"], self.scales[f"{name}.mlp.up"]
-        made = self._products(f"{name}.mlp.up", weight, bias, norm, usual)
+        inputs = self.found[f"{name}.{'rescale' if self.model.post_norm else 'norm'}2"]
+        usual = self.scales[f"{name}.mlp.up"]
+        made = self._products(f"{name}.mlp.up", weight, bias, inputs, usual)
         none = np.zeros(len(made.step))
         self.found[f"{name}.up"] = Grid(step=made.step, centre=none)
         step = made.step * GATE / 512 / self._ratio(f"{name}.mlp.activation")

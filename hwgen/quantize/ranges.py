@@ -20,8 +20,8 @@ STEPS = 510
 #: (docs/quantization.md): what a rare large value of an unseen image loses there counts for more than the step.
 #: What `norm_pre` loses of a token that is unlike the others (a class token) no later layer brings back.
 AUTO = {
-    "norm_pre": ("minmax", 1.0), "norm2": ("minmax", 1.25), "context": ("minmax", 1.25), "v": ("minmax", 1.0),
-    "up": ("minmax", 1.0), "hidden": ("minmax", 1.0),
+    "norm_pre": ("minmax", 1.0), "norm2": ("minmax", 1.25), "rescale2": ("minmax", 1.25), "context": ("minmax", 1.25),
+    "v": ("minmax", 1.0), "up": ("minmax", 1.0), "hidden": ("minmax", 1.0),
 }  # fmt: skip
 #: As many samples of a channel tell its range.
 SAMPLES = 1 << 12

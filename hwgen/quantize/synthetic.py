@@ -109,7 +109,7 @@ class RandomWeights:
             self.variance = (0.8 * self.unit) ** 2
         for index, layer in enumerate(model.layers):
             name = f"layers.{index}"
-            self.norm(f"{name}.norm1")
+            self.front(name, 1)
             for part, spread in (("q", ROW), ("k", COLUMN), ("v", COLUMN)):
                 if model.qk_norm and part != "v":
                     self.linear(f"{name}.attn.{part}", model.attn_dim, dim, ROW, OUTPUT)
@@ -122,10 +122,10 @@ class RandomWeights:
             self.scaling(f"{name}.attn.score", spread / (np.sqrt(model.head_dim) * ROW * COLUMN))
             # Of the row factor remain 2^8.
             self.scaling(f"{name}.attn.context", context * rng.uniform(1, 2) * ROW / COLUMN / 256)
-            self.linear(f"{name}.attn.proj", dim, model.attn_dim, 0.7 * ROW, self.grow(0.35))
-            self.norm(f"{name}.norm2")
+            self.linear(f"{name}.attn.proj", dim, model.attn_dim, 0.7 * ROW, self.update(name, 1))
+            self.front(name, 2)
             if isinstance(layer.mlp, DenseMlp):
-                self.mlp(f"{name}.mlp", layer.mlp, self.grow(0.35))
+                self.mlp(f"{name}.mlp", layer.mlp, self.update(name, 2))
                 continue
             for task in model.tasks:
                 spread = rng.uniform(0.8, 2.5) * 65536  # log2 units, 16 fraction bits
@@ -153,6 +153,23 @@ class RandomWeights:
                 spread = ROW
             if task.outputs is not None:
                 self.linear(f"{name}.head", task.outputs, dim, spread, OUTPUT)
+
+    def front(self, name: str, number: int) -> None:
+        """What makes the operand of attention (number 1) or MLP (2): a norm, or a rescale where norms come behind."""
+        if self.model.post_norm:
+            self.affine(f"{name}.rescale{number}", ROW / np.sqrt(self.variance) / self.channels, 1.0)
+        else:
+            self.norm(f"{name}.norm{number}")
+
+    def update(self, name: str, number: int) -> np.ndarray | float:
+        """Wanted deviation of what they make: of what is added, or of what a norm behind takes."""
+        added = self.grow(0.35)
+        if not self.model.post_norm:
+            return added
+        self.affine(f"{name}.norm{number}", np.full(self.model.dim, ROW), 2.0**-10)
+        self.tensors[f"{name}.norm{number}.eps"] = np.array([max(1, round(1e-6 * (self.model.dim * OUTPUT) ** 2))])
+        self.linear(f"{name}.stream{number}", self.model.dim, self.model.dim, ROW, added)
+        return OUTPUT
 
     def grow(self, spread: float) -> np.ndarray:
         """Account for the next addition to the residual stream, an update of this standard deviation in units; returns

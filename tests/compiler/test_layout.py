@@ -71,6 +71,20 @@ def test_message():
     )
 
 
+def test_features():
+    """An accelerator has what one of its models needs, and is refused to models that need more."""
+    plain, rms = random_description(1, **SMALL), random_description(1, **SMALL, rms_norm=True)
+    usual, p = auto_params([plain], 4, 8, 16), auto_params([plain, rms], 4, 8, 16)
+    assert p == replace(usual, rms_norm=True)
+    compile_model(rms, p)
+    with pytest.raises(HwgenError) as error:
+        compile_model(rms, usual)
+    assert str(error.value) == (
+        "model random: rms_norm\n  expected: an accelerator with RMSNorm\n  found:    one without\n"
+        "  mend:     generate an accelerator for this model"
+    )
+
+
 def test_auto_params_fit_every_model():
     descs = [random_description(seed) for seed in range(6)]
     p = auto_params(descs, 4, 8, 8, weight_bus=128, data_bus=64)

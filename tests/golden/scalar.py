@@ -65,8 +65,8 @@ def patches(image: list[list[list[int]]], height: int, width: int) -> Matrix:
     return out
 
 
-def xhat(row: list[int], eps: int) -> list[int]:
-    d, total = len(row), sum(row)
+def xhat(row: list[int], eps: int, rms: bool = False) -> list[int]:
+    d, total = len(row), 0 if rms else sum(row)
     v = d * sum(e * e for e in row) - total * total + eps
     assert 1 <= v < 2**52
     lz = 52 - v.bit_length()
@@ -80,11 +80,11 @@ def xhat(row: list[int], eps: int) -> list[int]:
 
 
 def norm(t: dict[str, Any], name: str, x: Matrix) -> Matrix:
-    """LayerNorm, or a rescale where there is no eps."""
+    """LayerNorm or, where the description says so, RMSNorm; a rescale where there is no eps."""
     gamma, beta, shift = t[f"{name}.gamma"].tolist(), t[f"{name}.beta"].tolist(), int(t[f"{name}.shift"][0])
     out = []
     for row in x:
-        h = xhat(row, int(t[f"{name}.eps"][0])) if f"{name}.eps" in t else row
+        h = xhat(row, int(t[f"{name}.eps"][0]), t.get("rms_norm", False)) if f"{name}.eps" in t else row
         out.append([sat9(rnd(e * g + b, shift)) for e, g, b in zip(h, gamma, beta, strict=True)])
     return out
 
@@ -178,8 +178,18 @@ def attention(t: dict[str, Any], name: str, heads: int, x: Matrix, y: Matrix, x_
             out["context"][i] += [sat9(rnd(dot(row, [e[c] for e in v]) * m, shift)) for c in range(d)]
         out["score"].append(score)
         out["prob"].append(p)
-    out["attn"] = added(x, linear(t, f"{name}.proj", out["context"]), x_shift)
-    return out
+    return out | addition(t, name.removesuffix(".attn"), 1, x, linear(t, f"{name}.proj", out["context"]), x_shift)
+
+
+def addition(t: dict[str, Any], layer: str, number: int, x: Matrix, update: Matrix, x_shift: int) -> dict[str, Any]:
+    """Of attention (number 1) or MLP (2) to the residual stream; where there is a `stream`, through a norm."""
+    made = ("attn", "mlp")[number - 1]
+    if f"{layer}.stream{number}.weight" not in t:
+        return {made: added(x, update, x_shift)}
+    raw = saturated(update, 16)
+    y = norm(t, f"{layer}.norm{number}", raw)
+    x = added(x, linear(t, f"{layer}.stream{number}", y), x_shift)
+    return {("proj", "fc2")[number - 1]: raw, f"norm{number}": y, made: x}
 
 
 def moe(t: dict[str, Any], name: str, mlp: Any, task: str, x: Matrix, y: Matrix) -> dict[str, Any]:
@@ -256,7 +266,8 @@ def head(t: dict[str, Any], task: Any, prefix: int, x: Matrix, heads: int) -> di
 
 def run(description: Description, image: list[list[list[int]]], task_name: str) -> dict[str, Any]:
     """All tensors of one image by the names of docs/description.md, without a batch axis."""
-    model, t = description.model, description.tensors
+    model = description.model
+    t = description.tensors | {"rms_norm": model.rms_norm}
     rows = patches(image, model.patch.height, model.patch.width)
     prefix = int(model.class_token) + int(model.distillation_token) + model.register_tokens
     position = t["position"].tolist()
@@ -271,9 +282,10 @@ def run(description: Description, image: list[list[list[int]]], task_name: str) 
     for i, layer in enumerate(model.layers):
         name = f"layers.{i}"
         before, between, after = bits[2 * i : 2 * i + 3]
-        found: dict[str, Any] = {"norm1": norm(t, f"{name}.norm1", x)}
-        found |= attention(t, f"{name}.attn", model.heads, x, found["norm1"], before - between)
-        y = found["norm2"] = norm(t, f"{name}.norm2", found["attn"])
+        front = "rescale" if model.post_norm else "norm"
+        found: dict[str, Any] = {f"{front}1": norm(t, f"{name}.{front}1", x)}
+        found |= attention(t, f"{name}.attn", model.heads, x, found[f"{front}1"], before - between)
+        y = found[f"{front}2"] = norm(t, f"{name}.{front}2", found["attn"])
         if layer.mlp.kind == "moe":
             found |= moe(t, f"{name}.moe", layer.mlp, task_name, found["attn"], y)
         else:
@@ -284,7 +296,7 @@ def run(description: Description, image: list[list[list[int]]], task_name: str) 
             windows = t.get(f"{name}.mlp.activation.windows")
             found["hidden"] = whole if windows is None else cut(whole, windows.tolist())
             update = linear(t, f"{name}.mlp.fc2", whole)
-            found["mlp"] = added(found["attn"], update, between - after)
+            found |= addition(t, name, 2, found["attn"], update, between - after)
         out |= {f"{name}.{key}": value for key, value in found.items()}
         x = found["mlp"]
     task = next(task for task in model.tasks if task.name == task_name)

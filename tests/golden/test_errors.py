@@ -43,8 +43,9 @@ def test_activation_bound_over_all_scales(kind: str) -> None:
 
 
 @pytest.mark.parametrize("d", errors.WIDTHS)
-def test_layernorm_within_one_lsb(d: int) -> None:
-    for error in errors.layernorm_errors(d):
+@pytest.mark.parametrize("norm", errors.NORMS)
+def test_norms_within_one_lsb(norm: str, d: int) -> None:
+    for error in errors.norm_errors(d, errors.NORMS[norm]):
         assert error.largest <= 1, error
 
 
@@ -76,16 +77,19 @@ def test_gate_relative_error() -> None:
 
 
 @pytest.mark.parametrize("d", [16, 192])
-def test_reference_layernorm_against_fractions(d: int) -> None:
+@pytest.mark.parametrize("norm", errors.NORMS)
+def test_reference_norms_against_fractions(norm: str, d: int) -> None:
     rng = np.random.default_rng(d)
     gamma, beta = rng.integers(-30000, 30000, d).astype(np.int16), rng.integers(-(1 << 24), 1 << 24, d).astype(np.int32)
     for x in errors.rows(d, rng).values():
-        got = reference.layernorm(x[:1], gamma, beta, 18, 7)[0]
+        rms = errors.NORMS[norm]
+        got = reference.layernorm(x[:1], gamma, beta, 18, 7, rms)[0]
         row = x[0].tolist()
-        variance = d * sum(v * v for v in row) - sum(row) ** 2 + 7
+        total = 0 if rms else sum(row)
+        variance = d * sum(v * v for v in row) - total**2 + 7
         root = Fraction(math.isqrt(variance << 200), 1 << 100)
         for c in range(d):
-            xhat = 1024 * (d * row[c] - sum(row)) / root
+            xhat = 1024 * (d * row[c] - total) / root
             assert float(got[c]) == pytest.approx(float((xhat * int(gamma[c]) + int(beta[c])) / 2**18), abs=1e-9)
 
 
@@ -117,4 +121,4 @@ def test_reference_gate() -> None:
 def test_prints_every_operator(capsys: pytest.CaptureFixture[str]) -> None:
     errors.main()
     operators = {line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]}
-    assert operators == {*ACTIVATIONS, "layernorm", "rsqrt", "softmax", "gate"}
+    assert operators == {*ACTIVATIONS, *errors.NORMS, "rsqrt", "softmax", "gate"}

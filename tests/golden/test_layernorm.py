@@ -1,4 +1,4 @@
-"""LayerNorm and rescale against Python integers, on random and on extreme rows."""
+"""LayerNorm, RMSNorm and rescale against Python integers, on random and on extreme rows."""
 
 import numpy as np
 import pytest
@@ -20,9 +20,17 @@ def test_rsqrt_at_every_power_and_table_index() -> None:
 
 @pytest.mark.parametrize("d", [1, 2, 5, 16, 64, 192, 1024, 2047])
 @pytest.mark.parametrize("eps", [1, 12345, 1 << 40])
-def test_normalize(d: int, eps: int) -> None:
+@pytest.mark.parametrize("rms", [False, True], ids=["layernorm", "rmsnorm"])
+def test_normalize(d: int, eps: int, rms: bool) -> None:
     x = np.concatenate([kind[:2] for kind in rows(d, np.random.default_rng(d)).values()])
-    assert normalize(x, eps).tolist() == [scalar.xhat(row, eps) for row in x.tolist()]
+    assert normalize(x, eps, rms).tolist() == [scalar.xhat(row, eps, rms) for row in x.tolist()]
+
+
+def test_rms_norm_leaves_the_mean_in() -> None:
+    x = np.array([[3000] * 4, [-3000] * 4, [1000, 3000, 1000, 3000]], np.int16)
+    assert normalize(x, 1).tolist() == [[0] * 4, [0] * 4, [-1024, 1024] * 2]
+    rms = [round(1024 * value / 5**0.5) for value in (1, 3)]
+    assert normalize(x, 1, rms=True).tolist() == [[1024] * 4, [-1024] * 4, rms * 2]
 
 
 def test_v_out_of_range() -> None:
@@ -32,8 +40,8 @@ def test_v_out_of_range() -> None:
 
 
 @pytest.mark.parametrize("shift", [0, 1, 19, 31])
-@pytest.mark.parametrize("eps", [None, 1])
-def test_norm_and_rescale(shift: int, eps: int | None) -> None:
+@pytest.mark.parametrize(("eps", "rms"), [(None, False), (1, False), (1, True)], ids=["rescale", "norm", "rms"])
+def test_norm_and_rescale(shift: int, eps: int | None, rms: bool) -> None:
     rng = np.random.default_rng(shift)
     d = 48
     x = np.concatenate([kind[:3] for kind in rows(d, rng).values()])
@@ -43,9 +51,9 @@ def test_norm_and_rescale(shift: int, eps: int | None) -> None:
     tensors: dict[str, np.ndarray] = {"n.gamma": gamma, "n.beta": beta, "n.shift": np.array([shift], np.uint8)}
     if eps is not None:
         tensors["n.eps"] = np.array([eps], np.int64)
-    got = Norm.load(tensors, "n")(x)
+    got = Norm.load(tensors, "n", rms)(x)
     assert got.dtype == np.int16
-    assert got.tolist() == scalar.norm(tensors, "n", x.tolist())
+    assert got.tolist() == scalar.norm(tensors | {"rms_norm": np.array(rms)}, "n", x.tolist())
 
 
 def test_constant_row_gives_beta() -> None:

@@ -250,6 +250,10 @@ LIMITS = [
     (Op.MATMUL, {"tiles": 1, "use_queue": 1, "bytes": 64, "k_steps": 2}, {"expert": 6}, {"expert": 7}),
     (Op.MATMUL, {"tiles": 1, "row_end": 1, "k_steps": 2}, {"dest": 6}, {"dest": 7}),
     (Op.MATMUL, {"tiles": 1, "row_end": 1, "k_steps": 2}, {"source": 1}, {"source": 2}),
+    *((Op.MATMUL, {"tiles": 1, "row_end": 1, "k_steps": 2, "gated": 1}, {"activate": 1, "dest": 1}, wrong)
+      for wrong in ({"dest": 1}, {"activate": 1}, {"activate": 1, "dest": 2}, {"activate": 1, "dest": 1, "source": 1})),
+    (Op.MATMUL, {"tiles": 1, "bytes": 64, "k_steps": 2, "activate": 1, "dest": 1}, {"use_queue": 1},
+     {"use_queue": 1, "gated": 1}),
     (Op.LOAD, {"dest": 8}, {"bytes": 1024}, {"bytes": 1023}),
     (Op.LOAD, {"dest": 8, "bytes": 1024}, {}, {"d_base": 1}),
     (Op.LOAD, {"dest": 7}, {"bytes": 512}, {"bytes": 520}),

@@ -124,9 +124,9 @@ def test_masters_bursts_and_depths() -> None:
     assert "max_read_burst_length=64 " in sources(replace(ODD[0], max_burst=256))["kernel.cpp"].split("port=gmem1")[1]
 
 
-def test_instructions() -> None:
+@pytest.mark.parametrize("p", [HwParams(), HwParams(rms_norm=True, gated_mlp=True)], ids=["plain", "features"])
+def test_instructions(p: HwParams) -> None:
     """Fields, what each opcode reads, and the names of numbers."""
-    p = HwParams(gated_mlp=True)
     text = sources(p)["isa.h"]
     found = re.findall(r"ap_uint<(\d+)> (\w+)\(\) const \{ return word\[(\d+)\]\.range\((\d+), (\d+)\); \}", text)
     fields = [(name, int(word), int(low), int(high), int(bits)) for bits, name, word, high, low in found]

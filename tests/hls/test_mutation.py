@@ -59,6 +59,13 @@ MUTATIONS = {
                              "table[size & (ACTIVATION_ENTRIES - 1)]"),
     "half of ReLU": ("activation.cpp", "ap_uint<14>(size) << 2", "ap_uint<14>(size) << 1"),
     "h wraps": ("postprocess.cpp", "saturate<13>(scaled)", "ap_int<13>(scaled)"),
+    "gates ignored": ("postprocess.cpp", "r.gated ? gated(", "false ? gated("),
+    "all gated": ("drain.cpp", "GATED_MLP && f.gated()", "GATED_MLP && f.activate()"),
+    "gates rounded": ("activation.cpp", "ap_int<25>(gate * rescale.mult) >> 7",
+                      "ap_int<26>(ap_int<25>(gate * rescale.mult) + 64) >> 7"),
+    "gates of the first word": ("drain.cpp", "f.d_stride(), target, word);\n            Logit",
+                                "f.d_stride(), target, Address(f.d_word()));\n            Logit"),
+    "gates from anywhere": ("check.cpp", "f.source() != FROM_Y || f.use_queue())", "f.use_queue())"),
     # the softmax
     "dither not reversed": ("softmax.cpp", "ap_uint<5>(16 >> bit)", "ap_uint<5>(1 << bit)"),
     "no dither": ("softmax.cpp", "ap_uint<14>(e + dither)", "ap_uint<14>(e + 16)"),
@@ -83,6 +90,8 @@ MUTATIONS = {
     "eps of 32 bits": ("layernorm.cpp", "(ap_uint<48>(f.eps_high()) << 32) | f.eps_low()", "f.eps_low()"),
     "no Newton step": ("layernorm.cpp", "ap_uint<34>(y0 * error) >> 17", "ap_uint<17>(y0)"),
     "odd leading zeros": ("layernorm.cpp", " || value[50 - 2 * pair]", ""),
+    "RMSNorm without the mean": ("layernorm.cpp", "mean ? sum : ap_int<32>(0)", "sum"),
+    "no LayerNorm but RMSNorm": ("layernorm.cpp", "!(RMS_NORM && f.rms())", "!RMS_NORM"),
     "one table for all": ("layernorm.cpp", "f.table() ? TABLE_WORDS : 0", "0"),
     # the router
     "ties to the higher index": ("router.cpp", "ranking.logit[k] >= logit", "ranking.logit[k] > logit"),

@@ -38,11 +38,11 @@ class Drawn:
 
 #: Of timm's constructor: arguments, how they are in `model_args`, and what shows them.
 MISSING_IN_TIMM: list[tuple[dict[str, Any], dict[str, Any], str]] = [
-    ({"norm_layer": timm.layers.RmsNorm}, {}, "blocks.0.norm1.bias"),
-    ({"norm_layer": timm.layers.RmsNorm}, {"norm_layer": "rmsnorm"}, "model_args.norm_layer"),
+    ({"norm_layer": timm.layers.SimpleNorm}, {"norm_layer": "simplenorm"}, "model_args.norm_layer"),
     ({"mlp_layer": timm.layers.GluMlp}, {"mlp_layer": "GluMlp"}, "model_args.mlp_layer"),
     ({"mlp_layer": timm.layers.GluMlp}, {}, "--activated"),
-    ({"block_fn": timm.models.vision_transformer.ResPostBlock}, {"block_fn": "ResPostBlock"}, "model_args.block_fn"),
+    ({"block_fn": timm.models.vision_transformer.ParallelScalingBlock}, {"block_fn": "ParallelScalingBlock"},
+     "model_args.block_fn"),
     ({"block_fn": timm.models.vision_transformer.ParallelThingsBlock}, {}, "blocks.0.attns.0"),
     ({"scale_attn_norm": True}, {}, "blocks.0.attn.norm.weight"),
     ({"scale_mlp_norm": True}, {}, "blocks.0.mlp.norm.weight"),

@@ -186,38 +186,53 @@ def test_heads_by_the_architecture(tmp_path: Path) -> None:
 
 
 def test_rms_norm(tmp_path: Path) -> None:
-    path = saved(vit(norm_layer=timm.layers.RmsNorm), tmp_path)
-    assert message(path, told()) == (
-        "DIR/model.pth: blocks.0.norm1.bias\n  expected: float [128], the bias of a LayerNorm\n"
-        "  found:    no such tensor, as of an RMSNorm, for which the machine has no operator\n"
-        "  mend:     if it is a LayerNorm without bias, save zeros by this name"
-    )
+    """All norms are the same; those that are neither are told by the file alone."""
     last = vit()
     last.norm = timm.layers.RmsNorm(128)
-    assert message(saved(last, tmp_path), told()).startswith("DIR/model.pth: norm.bias\n")
-    path = saved(vit(), tmp_path, TIMM | {"model_args": {"norm_layer": "rmsnorm"}})
+    assert message(saved(last, tmp_path), told()) == (
+        "DIR/model.pth: norm.bias\n  expected: what the first norm is (LayerNorm, with one)\n"
+        "  found:    no such tensor (RMSNorm, without a bias)\n"
+        "  mend:     if it is a LayerNorm without bias, save zeros by this name"
+    )
+    last = vit(norm_layer=timm.layers.RmsNorm)
+    last.norm = torch.nn.LayerNorm(128)
+    assert message(saved(last, tmp_path), told()) == (
+        "DIR/model.pth: norm.bias\n  expected: what the first norm is (RMSNorm, without a bias)\n"
+        "  found:    a tensor (LayerNorm, with one)"
+    )
+    model = vit(norm_layer=timm.layers.RmsNorm)
+    path = saved(model, tmp_path, TIMM | {"model_args": {"norm_layer": "rmsnorm"}})
+    assert load(path, overrides=told()).model.rms_norm
+    path = saved(vit(norm_layer=timm.layers.SimpleNorm), tmp_path, TIMM | {"model_args": {"norm_layer": "simplenorm"}})
     assert message(path, told()) == (
         "DIR/config.json: model_args.norm_layer\n"
-        "  expected: a network without other norms than LayerNorm, as RMSNorm: the machine has no operator for that\n"
-        "  found:    'rmsnorm'\n  mend:     this variant is not supported; docs/importing.md lists what is"
+        "  expected: a network without other norms than LayerNorm and RMSNorm: the machine has no operator for that\n"
+        "  found:    'simplenorm'\n  mend:     this variant is not supported; docs/importing.md lists what is"
     )
 
 
 @pytest.mark.parametrize(
-    ("change", "key", "others", "found"),
+    ("change", "origin"),
     [
-        ({"architecture": "vit_base_patch16_rpn_224"}, "architecture", "", "'vit_base_patch16_rpn_224'"),
-        ({"model_args": {"block_fn": "ResPostBlock"}}, "model_args.block_fn", " or other blocks", "'ResPostBlock'"),
+        ({"architecture": "vit_base_patch16_rpn_224"}, "architecture vit_base_patch16_rpn_224"),
+        ({"model_args": {"block_fn": "ResPostBlock"}}, "model_args.block_fn"),
     ],
 )
-def test_post_norm_blocks(tmp_path: Path, change: dict[str, Any], key: str, others: str, found: str) -> None:
-    """Their tensors have the names of those with the norms in front: only the file tells."""
+def test_post_norm_blocks(tmp_path: Path, change: dict[str, Any], origin: str) -> None:
+    """Their tensors have the names of those with the norms in front: only the file tells, or the user."""
     model = vit(block_fn=timm.models.vision_transformer.ResPostBlock)
     assert model.state_dict().keys() == vit().state_dict().keys()
-    assert message(saved(model, tmp_path, TIMM | change), told()) == (
-        f"DIR/config.json: {key}\n  expected: a network without norms behind attention and MLP{others}: "
-        "the machine has no operator for that\n"
-        f"  found:    {found}\n  mend:     this variant is not supported; docs/importing.md lists what is"
+    imported = load(saved(model, tmp_path, TIMM | change), overrides=told())
+    assert imported.model.post_norm and f"post_norm True: stated by config.json: {origin}" in imported.notes
+    assert error(imported, model, MEAN, STD) < 1e-4
+    (tmp_path / "config.json").unlink()
+    given = told(post_norm=True)
+    assert load(tmp_path / "model.pth", overrides=given).model.post_norm
+    assert not load(tmp_path / "model.pth", overrides=told()).model.post_norm
+    scaled = saved(vit(init_values=0.5), tmp_path)
+    assert message(scaled, given) == (
+        "DIR/model.pth: blocks.0.ls1.gamma\n  expected: no LayerScale with norms behind attention and MLP, as in "
+        "timm's ResPostBlock\n  found:    one"
     )
 
 

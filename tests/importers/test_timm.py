@@ -153,6 +153,56 @@ def test_normalised_q_and_k(tmp_path: Path) -> None:
     assert_same(imported, model)
 
 
+def test_post_norm_quantized(tmp_path: Path) -> None:
+    """Norms behind attention and MLP: the float network, and the integer model's logits, by the default options."""
+    torch.manual_seed(0)
+    model = timm.create_model("vit_base_patch16_rpn_224", pretrained=False, embed_dim=192, num_heads=3, depth=6,
+                              img_size=64, init_values=0.3).eval()  # fmt: skip
+    imported = load(saved(model, tmp_path), overrides=told(heads=3, pooling="avg", post_norm=True))
+    assert imported.model.post_norm
+    images = random_images(imported, 40)
+    with torch.no_grad():
+        wanted = model(pixels(images)).numpy()
+    found = imported.network(np.float32).run(images, "classify")[:, 0]
+    assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()
+    description = quantize_network(imported.network(), images[:32], Options(), lambda line: None)
+    scale = description.model.scales["tasks.classify.output"]
+    found = scale * Golden(description).run(images[32:], "classify").output[:, 0]
+    noise = 10 * np.log10((wanted[32:] ** 2).mean() / ((found - wanted[32:]) ** 2).mean())
+    print(f"{noise:.1f} dB")
+    assert noise >= 25
+
+
+@pytest.mark.parametrize("changes", [{}, {"pre_norm": True, "qk_norm": True}, {"global_pool": "map"},
+                                     {"num_classes": 0}, {"global_pool": "avg", "num_classes": 0}])  # fmt: skip
+def test_rms_norm(tmp_path: Path, changes: dict[str, Any]) -> None:
+    model = vit(norm_layer=timm.layers.RmsNorm, **changes)
+    imported = load(saved(model, tmp_path), overrides=told())
+    assert imported.model.rms_norm
+    warning = "norms without a bias: taken to be RMSNorms; if they are LayerNorms save zeros as biases"
+    assert warning in imported.warnings
+    assert "RMSNorm epsilon 1e-06: as in most of these networks; else give --layer-norm-eps" in imported.notes
+    if changes.get("num_classes", 10):
+        assert_same(imported, model)
+
+
+def test_rms_norm_quantized(tmp_path: Path) -> None:
+    """timm's own small network with RMSNorm: logits of the integer model against timm's, by the default options."""
+    torch.manual_seed(0)
+    model = timm.create_model("test_vit4", pretrained=False).eval()
+    imported = load(saved(model, tmp_path), overrides=told(heads=3, pooling="avg"))
+    assert imported.model.rms_norm and imported.model.register_tokens == 1
+    images = random_images(imported, 40)
+    description = quantize_network(imported.network(), images[:32], Options(), lambda line: None)
+    scale = description.model.scales["tasks.classify.output"]
+    found = scale * Golden(description).run(images[32:], "classify").output[:, 0]
+    with torch.no_grad():
+        wanted = model(pixels(images[32:])).numpy()
+    noise = 10 * np.log10((wanted**2).mean() / ((found - wanted) ** 2).mean())
+    print(f"{noise:.1f} dB")
+    assert noise >= 25
+
+
 @pytest.mark.parametrize("changes", [{}, {"num_classes": 0, "class_token": False}])
 def test_attention_pooling(tmp_path: Path, changes: dict[str, Any]) -> None:
     """Of the patches; without a head what is pooled is the output."""

@@ -3,7 +3,8 @@
 import pytest
 
 from hwgen.common.errors import HwgenError
-from hwgen.machine.params import HwParams
+from hwgen.machine.isa import OPTIONAL
+from hwgen.machine.params import FEATURES, HwParams
 
 
 def test_derived():
@@ -12,6 +13,14 @@ def test_derived():
     assert HwParams(k=1).param_words == 8
     assert HwParams(max_tokens=64).row_bits == 7  # 64 itself must fit: it is the row after the last
     assert HwParams(**p.as_dict()) == p
+
+
+def test_features_that_are_not_there_change_nothing():
+    """Nor the hash of the parameters, which is in the Verilog."""
+    p = HwParams(rms_norm=True)
+    assert p.as_dict() == HwParams().as_dict() | {"rms_norm": True} and "rms_norm" not in HwParams().as_dict()
+    assert HwParams(**p.as_dict()) == p
+    assert set(OPTIONAL.values()) == set(FEATURES)
 
 
 @pytest.mark.parametrize(

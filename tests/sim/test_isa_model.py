@@ -228,6 +228,7 @@ def run(*instructions):
         ("opcode", "99 at byte 64", [encode(Op.LOAD, dest=Dest.X), bytes([99]) + bytes(63)]),
         ("range", "instruction at 64 of 64", [encode(Op.LOAD, dest=Dest.X)]),
         ("field", "END at byte 0 does not read the bits 0x50000000000000000$", [(1 | 5 << 64).to_bytes(64, "little")]),
+        ("field", "NORM at byte 0 does not read the bits 0x1000000$", [encode(Op.NORM, rms=1, row_end=1, tiles=1)]),
         ("range", "128 bytes at 0 of 64", [encode(Op.LOAD, dest=Dest.X, bytes=128)]),
         ("range", "1088 bytes at 0 of 1024", [encode(Op.MATMUL, bytes=1088, row_end=1, k_steps=16, tiles=1)]),
         ("range", "64 bytes at 32 of", [encode(Op.LOAD, dest=Dest.X, offset=32, bytes=64)]),

@@ -22,7 +22,7 @@ class Hardware:
     """An array, its buses, the seeds of the random models it is made for, and how many of their images at once.
 
     The first of them is there once more, with narrow weights and multipliers so large that much of it saturates, and
-    on machines that have them the last one with gated MLPs.
+    on machines with all features the last one with gated MLPs and RMSNorms.
     """
 
     t: int
@@ -35,13 +35,14 @@ class Hardware:
     multiplier_bits: int = 27
     max_burst: int = 64
     weight_ports: int = 1
-    gated: bool = False
+    features: bool = False
 
     def works(self, runs: int = 2, batch: int = 1) -> list[Work]:
         descs = [random_description(seed) for seed in self.seeds]
         descs.append(random_description(self.seeds[0], gain=60, narrow=1))
-        if self.gated:
-            descs.append(random_description(self.seeds[-1], layers=[GATED, {"mlp": GATED["mlp"] | {"hidden": 3}}]))
+        if self.features:
+            layers = [GATED, {"mlp": GATED["mlp"] | {"hidden": 3}}]
+            descs.append(random_description(self.seeds[-1], layers=layers, rms_norm=True))
         buses = {"weight_bus": self.weight_bus, "data_bus": self.data_bus, "weight_ports": self.weight_ports}
         p = auto_params(descs, self.t, self.c, self.k, batch=self.batch, **buses)
         p = replace(p, multiplier_bits=self.multiplier_bits, max_burst=self.max_burst)
@@ -52,12 +53,12 @@ GATED = {"mlp": {"kind": "dense", "hidden": 30, "activation": "silu", "gated": T
 #: T, C and K each the largest and the smallest, K > C, T > C, more than a ring word per beat and less; one, two and
 #: four weight ports.
 HARDWARE = [
-    Hardware(2, 4, 1, 64, 512, (2, 7, 8), batch=3, weight_ports=2, gated=True),
-    Hardware(4, 4, 4, 512, 64, (4, 14, 20)),
-    Hardware(8, 4, 16, 128, 256, (1, 21, 44), batch=2, weight_ports=4, gated=True),
+    Hardware(2, 4, 1, 64, 512, (2, 7, 8), batch=3, weight_ports=2, features=True),
+    Hardware(4, 4, 4, 512, 64, (4, 14, 20), features=True),
+    Hardware(8, 4, 16, 128, 256, (1, 21, 44), batch=2, weight_ports=4, features=True),
     Hardware(4, 16, 2, 256, 128, (9, 13, 27), max_burst=16),
     Hardware(32, 4, 4, 64, 64, (5, 12, 28), batch=5),
-    Hardware(16, 4, 2, 512, 512, (6, 24, 25), batch=2, multiplier_bits=18, weight_ports=2, gated=True),
+    Hardware(16, 4, 2, 512, 512, (6, 24, 25), batch=2, multiplier_bits=18, weight_ports=2, features=True),
 ]
 #: Two tokens in front of the patches, a token's head each, a mean in front of the norm; on the hardware of others.
 POOLED = {
@@ -76,6 +77,10 @@ UNUSUAL = {
         {"name": "label", "head": "map", "norm": False, "mlp": {"kind": "dense", "hidden": 7}, "outputs": 9}]},
     "norm before the blocks": POOLED | {"norm_pre": True},
     "gated MLPs": POOLED | {"layers": [GATED, GATED], "dim": 5},
+    "norms behind": POOLED | {"post_norm": True, "residual_fraction_bits": [11, 9, 8],
+                              "layers": [{"mlp": {"kind": "dense", "hidden": 20, "activation": "silu", "windows": 3}}]},
+    "RMSNorm": POOLED | {"rms_norm": True, "norm_pre": True, "qk_norm": True, "tasks": [
+        *POOLED["tasks"], {"name": "features", "head": "map", "norm": True, "mlp": {"kind": "dense", "hidden": 11}}]},
 }  # fmt: skip
 #: Of three models with one, two and three layers, up to eight experts, with and without a class token.
 SMALL = HARDWARE[1]

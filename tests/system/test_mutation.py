@@ -60,6 +60,7 @@ MUTATIONS = {
     "GATHER writes H beside the engine": ("units/mover", "reading & (self.means | ~self.h_hold)", "reading"),
     "GATHER does not wait for the queues": ("datapath", "mover.queue_ready.eq(~drain.queue.en)",
                                             "mover.queue_ready.eq(1)"),
+    "RMSNorm without the mean": ("units/norm", "with m.If(self.rms):", "with m.If(0):"),
     "one table for all LayerNorms": ("units/norm", "Cat(table_word, self.half)", "table_word"),
     "queues always start empty": ("units/router", "with m.If(self.start & ~self.append):", "with m.If(self.start):"),
     # the engine's instructions back to back
@@ -106,13 +107,14 @@ BATCH = 3
 def runs() -> Runs:
     """Gates of both kinds, equal and saturated logits, packed weights, a batch, experts so narrow that rows come no
     faster than they are used, heads so narrow that scores come no faster than they are drained, a residual stream that
-    loses fraction bits, rows of Y as output; small enough for a build per mutation."""
+    loses fraction bits, rows of Y as output, RMSNorm; small enough for a build per mutation."""
     drawn, saturated = description("topk_softmax"), description("softmax_topk", gain=60, narrow=1)
     falling = {"residual_fraction_bits": [11, 8, 8, 7, 7]}
     narrow = description("softmax_topk", winners=(2, 4), hidden=2, dim=40, head_dim=5, **falling)
-    rows = description("softmax_topk", winners=(2,), tasks=[{"name": "rows", "head": "none", "norm": True}])
+    rows = description("softmax_topk", winners=(2,), tasks=[{"name": "rows", "head": "none", "norm": True}],
+                       rms_norm=True)  # fmt: skip
     descs = [edit_gates(drawn, all_equal), saturated, narrow, rows]
-    p = auto_params([drawn, narrow], 4, 8, 2, weight_bus=128, weight_ports=2, data_bus=128, batch=BATCH)
+    p = auto_params([drawn, narrow, rows], 4, 8, 2, weight_bus=128, weight_ports=2, data_bus=128, batch=BATCH)
     works = [Work(drawn, p, random_images(drawn, BATCH, seed=2), BATCH)]
     works += [Work(desc, p, random_images(desc, 1, seed=2)) for desc in descs]
     return [(work, task, 0) for work in works for task in work.tasks]

@@ -59,6 +59,28 @@ def test_normalised_q_and_k(usual: dict[str, float]) -> None:
     assert all(found[name] > usual[name] - 2 for name in usual), (found, usual)
 
 
+@pytest.mark.parametrize("changes", [{}, {"qk_norm": True, "norm_pre": True}, {"rms_norm": True}])
+def test_norms_behind(usual: dict[str, float], changes: dict[str, bool]) -> None:
+    """What attention makes is small where it looks everywhere alike; a norm behind makes its noise large, too. The nine
+    bits of the norm are not what limits it."""
+    found = noise(post_norm=True, **changes)
+    new = {f"layers.{index}.{part}" for index in range(2) for part in ("rescale1", "rescale2", "proj", "fc2")}
+    assert found.keys() >= usual.keys() | new
+    assert found["layers.0.rescale1"] > 40
+    assert all(found[f"layers.{index}.norm1"] > found[f"layers.{index}.proj"] - 4 for index in range(2)), found
+    assert all(found[name] > usual[name] - 10 for name in usual), (found, usual)
+    assert all(found[name] > 31 for name in new), found
+
+
+def test_rms_norm(usual: dict[str, float]) -> None:
+    """As precise as LayerNorm; with all else that has norms."""
+    found = noise(rms_norm=True)
+    assert found.keys() == usual.keys()
+    assert all(found[name] > usual[name] - 2 for name in usual), (found, usual)
+    found = noise(rms_norm=True, norm_pre=True, qk_norm=True)
+    assert all(found[name] > usual[name] - 4 for name in usual), (found, usual)
+
+
 @pytest.mark.parametrize("outputs", [{}, {"outputs": 20}])
 def test_attention_pooling(usual: dict[str, float], outputs: dict[str, int]) -> None:
     mlp = {"kind": "dense", "hidden": 96, "activation": "gelu"}
@@ -76,7 +98,7 @@ def test_from_a_checkpoint_file(tmp_path: Path) -> None:
     mlp = {"kind": "dense", "hidden": 96, "activation": "gelu"}
     tasks = [{"name": "a", "head": "map", "norm": True, "mlp": mlp, "outputs": 7}]
     path = write_random_network(tmp_path, 5, **(SIZES | {"tasks": tasks, "patch": {"height": 4, "width": 4}}),
-                                register_tokens=3, norm_pre=True, qk_norm=True)  # fmt: skip
+                                register_tokens=3, norm_pre=True, qk_norm=True, rms_norm=True)  # fmt: skip
     path.write_text(path.read_text() + "options: {mean_bits: 6}\n")
     description, network = quantize(path), float_network(path)
     assert any(name.startswith("tasks.a.map.") for name in description.model.weight_bits)
@@ -91,5 +113,5 @@ def test_from_a_checkpoint_file(tmp_path: Path) -> None:
         tasks=[TaskChoice(name="a", head="map")],
     )  # fmt: skip
     read = load(tmp_path / "float.npz", overrides=given).model
-    same = {"register_tokens", "norm_pre", "qk_norm", "tasks", "tokens"}
+    same = {"register_tokens", "norm_pre", "qk_norm", "rms_norm", "tasks", "tokens"}
     assert all(getattr(read, key) == getattr(description.model, key) for key in same)

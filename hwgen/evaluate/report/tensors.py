@@ -16,13 +16,18 @@ NAMED = 8
 #: Smallest and largest code of a tensor by its kind, the last part of its name.
 LIMITS = (
     dict.fromkeys(("norm_pre", "norm1", "norm2", "norm", "rescale", "map_norm"), (-255, 255))
+    | dict.fromkeys(("rescale1", "rescale2"), (-255, 255))
     | dict.fromkeys(("q", "context", "up", "hidden", "mean"), (-255, 255))
     | dict.fromkeys(("k", "v"), (-128, 127))
-    | dict.fromkeys(("embed", "stream", "q_proj", "k_proj", "proj", "attn", "mlp", "pool", "output"), (-32768, 32767))
+    | dict.fromkeys(("embed", "stream", "q_proj", "k_proj", "proj", "fc2", "attn", "mlp"), (-32768, 32767))
+    | dict.fromkeys(("pool", "output"), (-32768, 32767))
     | {"pre": (-4096, 4095)}
 )
 #: Kinds in which clipped values matter if they make more than this share of the error.
-WATCHED = ("embed", "norm_pre", "stream", "norm1", "context", "attn", "norm2", "pre", "up", "hidden", "mlp", "norm")
+WATCHED = (
+    "embed", "norm_pre", "stream", "rescale1", "norm1", "context", "proj", "attn", "rescale2", "norm2", "pre", "up",
+    "hidden", "fc2", "mlp", "norm",
+)  # fmt: skip
 WORTH_A_WARNING = 0.01
 
 

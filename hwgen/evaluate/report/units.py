@@ -1,4 +1,4 @@
-"""Errors of softmax, activations and LayerNorm in output LSBs: against the exact function of the quantized input."""
+"""Errors of softmax, activations and norms in output LSBs: against the exact function of the quantized input."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def unit_errors(description: Description, task: str, run: Mapping[str, Any]) -> 
         stream = "stream"
     for index, layer in enumerate(description.model.layers):
         name = f"layers.{index}"
-        for norm, source in ((f"{name}.norm1", stream), (f"{name}.norm2", f"{name}.attn")):
+        inputs = ("proj", "fc2") if description.model.post_norm else ("", "attn")
+        for norm, source in zip((f"{name}.norm1", f"{name}.norm2"), inputs, strict=True):
+            source = f"{name}.{source}" if source else stream
             found["layernorm"][norm] = _layernorm(description, norm, run[source], run[norm])
         if description.model.qk_norm:
             for part in "qk":
@@ -55,7 +57,7 @@ def heads(tensor: np.ndarray, count: int) -> np.ndarray:
 def _layernorm(description: Description, name: str, x: np.ndarray, found: np.ndarray, top: int = 255) -> Error:
     """`top`: the largest code; int8's -128 is taken for -127."""
     gamma, beta, shift, eps = (description.tensors[f"{name}.{part}"] for part in ("gamma", "beta", "shift", "eps"))
-    exact = reference.layernorm(x, gamma, beta, int(shift[0]), int(eps[0]))
+    exact = reference.layernorm(x, gamma, beta, int(shift[0]), int(eps[0]), description.model.rms_norm)
     return measure(name, np.maximum(found, -top), np.clip(exact, -top, top))
 
 

@@ -15,6 +15,8 @@ from hwgen.network.description.tensors import check_tensors, check_weight_bits
 
 MODEL_FILE = "model.yaml"
 WEIGHTS_FILE = "weights.safetensors"
+#: Keys that are written only where they say something.
+LEFT_OUT = ("weight_bits", "distillation_token", "register_tokens", "norm_pre", "rms_norm", "post_norm", "qk_norm")
 
 
 @dataclass
@@ -71,7 +73,7 @@ def save(description: Description, directory: Path | str) -> Path:
     model = description.model
     document = model.model_dump(exclude_none=True)
     document["scales"] = {name: float(model.scales[name]) for name in sorted(model.scales)}
-    for key in ("weight_bits", "distillation_token", "register_tokens", "norm_pre", "qk_norm"):
+    for key in LEFT_OUT:
         if not document[key]:
             del document[key]
     for part in document["layers"] + document["tasks"]:

@@ -116,6 +116,10 @@ class Model(Strict):
     register_tokens: Annotated[int, Field(ge=0, le=MAX_REGISTERS)] = 0
     #: A LayerNorm between the embedding and the first layer: its output is the residual stream.
     norm_pre: bool = False
+    #: All norms are RMSNorms: they leave the mean in.
+    rms_norm: bool = False
+    #: Norms lie behind attention and MLP, in front of the residual addition, and none in front of them.
+    post_norm: bool = False
     #: q and k of each head pass a LayerNorm of their own, the same for all heads of a layer.
     qk_norm: bool = False
     #: Of the residual stream: in front of the first layer, then per layer after attention and after the MLP; or one for
@@ -200,6 +204,9 @@ def check_structure(model: Model, where: str) -> None:
         if isinstance(mlp, DenseMlp) and mlp.gated and mlp.windows > 1:
             raise HwgenError(where, f"layers.{index}.mlp.windows", expected="1 with `gated: true`",
                              found=str(mlp.windows), mend="remove `windows`: a product has one window")
+        if isinstance(mlp, MoeMlp) and model.post_norm:
+            raise HwgenError(where, f"layers.{index}.mlp.kind", expected="dense with `post_norm: true`", found="moe",
+                             mend="experts add to the residual stream one by one: no norm can follow them")
     _check_stream(model, where)
     if model.distillation_token and not model.class_token:
         raise HwgenError(where, "distillation_token", expected="false, or `class_token: true`",

@@ -108,7 +108,11 @@ def _tensors(model: Model) -> Iterator[tuple[str, TensorSpec]]:
         yield from _linear("stream", dim, dim)
     for index, layer in enumerate(model.layers):
         name = f"layers.{index}"
-        yield from _affine(f"{name}.norm1", dim, eps=True)
+        for number in (1, 2):
+            yield from _affine(f"{name}.norm{number}", dim, eps=True)
+            if model.post_norm:
+                yield from _affine(f"{name}.rescale{number}", dim, eps=False)
+                yield from _linear(f"{name}.stream{number}", dim, dim)
         yield from _linear(f"{name}.attn.q", attn, dim)
         yield from _linear(f"{name}.attn.k", attn, dim, bias=model.qk_norm)
         yield from _linear(f"{name}.attn.v", attn, dim)
@@ -118,7 +122,6 @@ def _tensors(model: Model) -> Iterator[tuple[str, TensorSpec]]:
         yield from _scaling(f"{name}.attn.score")
         yield from _scaling(f"{name}.attn.context")
         yield from _linear(f"{name}.attn.proj", dim, attn)
-        yield from _affine(f"{name}.norm2", dim, eps=True)
         mlp = layer.mlp
         if isinstance(mlp, DenseMlp):
             yield from _mlp(f"{name}.mlp", dim, mlp.hidden, mlp.windows, mlp.gated)

@@ -1,4 +1,4 @@
-"""LayerNorm and rescale: residual stream X (int16) → operand rows Y (nine bits), one C-word per cycle."""
+"""LayerNorm, RMSNorm and rescale: residual stream X (int16) → operand rows Y (nine bits), one C-word per cycle."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class Norm(wiring.Component):
 
     `start` is a pulse with all command inputs valid; they stay stable until `done`. `a_base` is X's word of row
     row_begin, `d_base` Y's of row 0. tiles must be 1..p.norm_depth, `dim` at most tiles·C and 2047 (V < 2^52). Channels
-    beyond `dim` must be zero in X, their gamma and beta zero. `statistics` low: rescale.
+    beyond `dim` must be zero in X, their gamma and beta zero. `statistics` low: rescale. `rms`, if the parameters say
+    `rms_norm`: the sum of a row counts as zero.
 
     `x.data` comes READ_LATENCY cycles after `x.en`, which is low in the cycle after `x_hold`. A row's words wait in a
     delay line until its sums are complete and its reciprocal root is known, which takes the same L cycles after its
@@ -59,6 +60,7 @@ class Norm(wiring.Component):
             {
                 "start": In(1),
                 "statistics": In(1),
+                **({"rms": In(1)} if p.rms_norm else {}),
                 "half": In(1),
                 "a_base": In(16),
                 "a_stride": In(16),
@@ -179,6 +181,9 @@ class Norm(wiring.Component):
                 square_total.eq(Mux(sum_first, 0, square_total) + squares[0]),
                 value_total.eq(Mux(sum_first, 0, value_total) + values[0]),
             ]
+        if p.rms_norm:
+            with m.If(self.rms):
+                m.d.sync += value_total.eq(0)
         dim = self.dim[: bits_for(rows)]
         wide = p.multiplier_bits
         weighted = product(m, square_total, dim, wide=wide, name="weighted")

@@ -5,7 +5,7 @@
 namespace hwgen {
 namespace {
 
-// Of a row: sum of x, and y1 with the shift behind the multiplication by it.
+// Of a row: sum of x (of RMSNorm: zero), and y1 with the shift behind the multiplication by it.
 struct Statistics {
     ap_int<32> sum;
     ap_uint<17> inverse;
@@ -64,7 +64,8 @@ measure:
         words.write(word);
         tile++;
         if (tile == f.tiles()) {
-            statistics.write(statistics_of(sum, squares, f.dim(), eps));
+            const bool mean = !(RMS_NORM && f.rms());
+            statistics.write(statistics_of(mean ? sum : ap_int<32>(0), squares, f.dim(), eps));
             tile = 0;
             base += f.a_stride();
         }

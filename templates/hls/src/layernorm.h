@@ -1,4 +1,4 @@
-// LayerNorm, and the rescale of a task without one: rows of X to rows of Y. docs/numerics.md, "LayerNorm".
+// LayerNorm, RMSNorm, and the rescale of a task without one: rows of X to rows of Y. docs/numerics.md, "LayerNorm".
 #pragma once
 
 #include "isa.h"

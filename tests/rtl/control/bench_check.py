@@ -8,7 +8,7 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import ReadOnly, RisingEdge
 
-from hwgen.machine.isa import BY_NAME, OPCODES, ORDER, Dest, Op, Source, read_mask
+from hwgen.machine.isa import BY_NAME, OPCODES, OPTIONAL, ORDER, Dest, Op, Source, read_mask
 from hwgen.machine.params import HwParams
 from hwgen.machine.tables import ACTIVATION_ENTRIES
 
@@ -43,6 +43,8 @@ def problem(f):
     begin, end, size = f.get("row_begin", 0), f.get("row_end", 0), f.get("bytes", 0)
     if op not in list(Op):
         return "opcode"
+    if any(f.get(name) and not getattr(HW, feature) for name, feature in OPTIONAL.items()):
+        return "feature"
     if f.get("offset", 0) % (HW.weight_align if op == Op.MATMUL else 64):
         return "offset"
     if f.get("use_queue") and f["expert"] >= HW.max_experts:
@@ -149,6 +151,8 @@ def random_fields(rng, op):
         f["ring_offset"] = around(max(room, 0), 16, floor=0) if f["keep"] or rng.random() < 0.1 else 0
     if op == Op.GATHER and rng.random() < 0.8:
         f["use_queue"] = 1
+    for name in OPTIONAL.keys() & f.keys():
+        f[name] &= getattr(HW, OPTIONAL[name]) or rng.random() < 0.1
     if "offset" in f:
         f["offset"] &= ~63 if rng.random() < 0.2 else ~(HW.weight_align - 1)
     if "bytes" in f:

@@ -9,7 +9,7 @@ from tests.rtl.bundle import Bundle
 SHAPES = {
     "small": {
         "t": 4, "c": 8, "k": 2, "max_tokens": 21, "weight_depth": 16, "norm_depth": 3, "max_experts": 6, "max_topk": 3,
-        "x_depth": 100, "weight_ports": 2, "gated_mlp": True,
+        "x_depth": 100, "weight_ports": 2, "gated_mlp": True, "rms_norm": True,
     },
     "tiny": {
         "t": 2, "c": 2, "k": 1, "max_tokens": 9, "weight_depth": 50, "max_experts": 3, "max_topk": 2, "x_depth": 40,

@@ -24,10 +24,10 @@ def saturate(value, bits):
     return max(-(1 << bits - 1), min((1 << bits - 1) - 1, value))
 
 
-def layernorm_row(x, dim, eps, statistics, gamma, beta, shift):
+def layernorm_row(x, dim, eps, statistics, rms, gamma, beta, shift):
     """`x` Python integers, `dim` of them."""
     if statistics:
-        total = sum(x)
+        total = 0 if rms else sum(x)
         v = dim * sum(i * i for i in x) - total * total + eps
         assert 1 <= v < 1 << 52
         lz = (52 - v.bit_length()) // 2 * 2
@@ -132,7 +132,7 @@ def random_command(rng, machine, number):
     groups = (row_begin + rows) // t + 1
     assert groups * d_stride <= P["y_depth"]
     d_base = int(rng.integers(0, P["y_depth"] - groups * d_stride + 1))
-    statistics = bool(rng.integers(4))
+    statistics, rms = bool(rng.integers(4)), bool(P.get("rms_norm") and rng.integers(2))
     eps = int(rng.choice([1, 1, 1000, 1 << 40, rng.integers(1, 1 << 40)]))
     shift = int(rng.choice([0, 31, rng.integers(8, 20), rng.integers(32)]))
     gamma, beta = np.zeros(tiles * c, dtype=int), np.zeros(tiles * c, dtype=int)
@@ -157,7 +157,7 @@ def random_command(rng, machine, number):
         words.update({a_base + i * stride + j: x[j * c : (j + 1) * c] for j in range(tiles)})
         y = np.zeros(tiles * c, dtype=int)
         y[:dim] = layernorm_row(
-            x[:dim].tolist(), dim, eps, statistics, gamma[:dim].tolist(), beta[:dim].tolist(), shift
+            x[:dim].tolist(), dim, eps, statistics, rms, gamma[:dim].tolist(), beta[:dim].tolist(), shift
         )
         row = row_begin + i
         for j in range(tiles):
@@ -166,7 +166,7 @@ def random_command(rng, machine, number):
     command = {
         "statistics": statistics, "half": half, "a_base": a_base, "a_stride": stride, "row_begin": row_begin,
         "row_end": row_begin + rows, "tiles": tiles, "d_base": d_base, "d_stride": d_stride, "shift": shift,
-        "dim": dim, "eps": eps,
+        "dim": dim, "eps": eps, **({"rms": rms} if P.get("rms_norm") else {}),
     }  # fmt: skip
     return command, table, words, expected
 

@@ -9,12 +9,13 @@ from sim.unit import run_unit
 
 
 @pytest.mark.parametrize(
-    ("t", "c", "k", "norm_depth", "commands"),
-    [(2, 8, 1, 5, 40), (8, 4, 16, 12, 40), (4, 16, 8, 128, 16)],
-    ids=["k1", "k-wider", "dim-2047"],
-)
-def test_norm(t, c, k, norm_depth, commands):
-    p = HwParams(t=t, c=c, k=k, norm_depth=norm_depth, x_depth=1500, y_depth=4096, max_tokens=64)
+    ("t", "c", "k", "norm_depth", "commands", "rms"),
+    [(2, 8, 1, 5, 40, False), (8, 4, 16, 12, 40, False), (4, 16, 8, 128, 16, False), (4, 8, 4, 6, 60, True),
+     (4, 16, 8, 128, 16, True)],
+    ids=["k1", "k-wider", "dim-2047", "rms", "rms-dim-2047"],
+)  # fmt: skip
+def test_norm(t, c, k, norm_depth, commands, rms):
+    p = HwParams(t=t, c=c, k=k, norm_depth=norm_depth, x_depth=1500, y_depth=4096, max_tokens=64, rms_norm=rms)
     component = Norm(p)
     overhead = component.statistics_latency + 20
     run_unit(
