@@ -144,10 +144,11 @@ def test_results_read_too_early():
 
 
 def test_gated_activations():
-    """What gates them is read when a tile ends, the first one with the second step; operands of H come behind all."""
+    """What gates a tile is read when it ends, as many steps behind its own end as there are; operands of H come behind
+    all."""
     up, gated = matmul(source=Source.Y, dest=Dest.H), {"source": Source.Y, "dest": Dest.H, "activate": 1, "gated": 1}
-    assert hazards(up, matmul(**gated, slack=9)) == []
-    assert hazards(up, matmul(**gated, slack=10)) == ["1 beside 0: RAW on H, 49 cycles of 50"]
+    assert hazards(up, matmul(**gated, slack=16)) == []
+    assert hazards(up, matmul(**gated, slack=17)) == ["1 beside 0: RAW on H, 49 cycles of 50"]
     elsewhere = {"source": Source.H, "dest": Dest.X, "a_base": 100}
     assert hazards(matmul(**gated), matmul(**elsewhere, slack=0)) == []
     found = ["1 beside 0: port on row reads of H, 49 cycles of 50"]
