@@ -13,8 +13,9 @@ from hwgen.compiler import auto_params
 from hwgen.machine.params import HwParams
 from sim.harness import SimulationError, Timing
 from tests.paths import ROOT
-from tests.random_model import random_images
+from tests.random_model import random_description, random_images
 from tests.system.helpers import Runs, Work, assert_same, differences, harness, simulate
+from tests.system.test_models import GATED
 from tests.system.test_routing import all_equal, description, edit_gates
 
 GENERATE = """
@@ -31,6 +32,10 @@ MUTATIONS = {
     "row factor shifted too little": ("engine/postprocess", "scale >> MULT", "scale >> (MULT - 1)"),
     "shift a cycle early": ("engine/postprocess", "product, amount[PRODUCT])", "product, amount[PRODUCT - 1])"),
     "no rounding": ("engine/postprocess", "clamped + shifted[0])", "clamped)"),
+    "gates ignored": ("engine/postprocess", 'Mux(self.common["gated"], self.up.as_signed(), neutral)', "neutral"),
+    "gates twice as large": ("engine/postprocess", "product)[GATE_BITS:]", "product)[GATE_BITS - 1 :]"),
+    "a row's neighbour gates it": ("engine/writeback", "in_row.row[: ceil_log2(p.t)], wait)",
+                                   "in_row.row[: ceil_log2(p.t)], wait - 1)"),
     "table beyond its end": ("engine/postprocess", "Mux(within, table.r_data, 0)", "table.r_data"),
     "no symmetric clamp": ("engine/postprocess", "self.out.eq(result | lowest)", "self.out.eq(result)"),
     "x_shift ignored": ("engine/writeback", " >> row.x_shift", ""),
@@ -107,14 +112,15 @@ BATCH = 3
 def runs() -> Runs:
     """Gates of both kinds, equal and saturated logits, packed weights, a batch, experts so narrow that rows come no
     faster than they are used, heads so narrow that scores come no faster than they are drained, a residual stream that
-    loses fraction bits, rows of Y as output, RMSNorm; small enough for a build per mutation."""
+    loses fraction bits, rows of Y as output, RMSNorm, gated MLPs; small enough for a build per mutation."""
     drawn, saturated = description("topk_softmax"), description("softmax_topk", gain=60, narrow=1)
     falling = {"residual_fraction_bits": [11, 8, 8, 7, 7]}
     narrow = description("softmax_topk", winners=(2, 4), hidden=2, dim=40, head_dim=5, **falling)
     rows = description("softmax_topk", winners=(2,), tasks=[{"name": "rows", "head": "none", "norm": True}],
                        rms_norm=True)  # fmt: skip
-    descs = [edit_gates(drawn, all_equal), saturated, narrow, rows]
-    p = auto_params([drawn, narrow, rows], 4, 8, 2, weight_bus=128, weight_ports=2, data_bus=128, batch=BATCH)
+    gated = random_description(50, layers=[GATED], tasks=[{"name": "rows", "head": "none", "norm": False}], dim=12)
+    descs = [edit_gates(drawn, all_equal), saturated, narrow, rows, gated]
+    p = auto_params([drawn, narrow, rows, gated], 4, 8, 2, weight_bus=128, weight_ports=2, data_bus=128, batch=BATCH)
     works = [Work(drawn, p, random_images(drawn, BATCH, seed=2), BATCH)]
     works += [Work(desc, p, random_images(desc, 1, seed=2)) for desc in descs]
     return [(work, task, 0) for work in works for task in work.tasks]
