@@ -48,6 +48,8 @@ def test_shapes_and_types(seed: int) -> None:
             of_layer: dict[str, tuple] = dict.fromkeys(("q", "context"), (np.int16, n, a))
             of_layer |= dict.fromkeys(("k", "v"), (np.int8, n, a))
             of_layer |= {"norm1": (np.int16, n, d), "norm2": (np.int16, n, d)}
+            if model.post_norm:
+                of_layer |= dict.fromkeys(("rescale1", "rescale2", "proj", "fc2"), (np.int16, n, d))
             of_layer |= {"score": (np.int16, model.heads, n, n), "prob": (np.uint8, model.heads, n, n)}
             of_layer |= {"attn": (np.int16, n, d), "mlp": (np.int16, n, d)}
             if model.qk_norm:
