@@ -32,6 +32,26 @@ def test_every_tensor(seed: int, gain: float) -> None:
                 assert plain(got.tensors[name][b]) == want[name], name
 
 
+@pytest.mark.parametrize("norms", [("rms_norm",), ("post_norm",), ("rms_norm", "post_norm")])
+def test_norms_everywhere(norms: tuple[str, ...]) -> None:
+    """Every place that may have a norm."""
+    mlp = {"kind": "dense", "hidden": 9}
+    tasks = [{"name": "pooled", "head": "map", "norm": True, "mlp": mlp},
+             {"name": "mean", "head": "mean_norm", "norm": True, "outputs": 3}]  # fmt: skip
+    description = random_description(
+        7, norm_pre=True, qk_norm=True, tasks=tasks, layers=[{"mlp": mlp}] * 2,
+        residual_fraction_bits=[12, 11, 9, 8, 8],
+        **dict.fromkeys(norms, True),
+    )  # fmt: skip
+    image = random_images(description, 1, 0)
+    for task in tasks:
+        got = Golden(description).run(image, str(task["name"]), keep=True).tensors
+        want = scalar.run(description, image[0].tolist(), str(task["name"]))
+        assert got.keys() == want.keys()
+        for name in want:
+            assert plain(got[name][0]) == want[name], name
+
+
 @pytest.mark.parametrize("seed", [*range(20, 26), *range(120, 126)])
 def test_shapes_and_types(seed: int) -> None:
     description = random_description(seed)

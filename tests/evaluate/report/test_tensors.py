@@ -34,8 +34,9 @@ def test_limits_are_those_of_the_golden_model() -> None:
     tasks = [{"name": "a", "head": "mean_norm", "norm": True, "outputs": 5},
              {"name": "b", "head": "mean", "norm": True, "outputs": 5},
              {"name": "c", "head": "map", "norm": True, "mlp": {"kind": "dense", "hidden": 9}}]  # fmt: skip
-    for seed in range(4):
-        desc = random_description(seed, gain=300.0, tasks=tasks, norm_pre=seed > 1, qk_norm=seed % 2 > 0)
+    for seed in range(5):
+        desc = random_description(seed, gain=300.0, tasks=tasks, norm_pre=seed > 1, qk_norm=seed % 2 > 0,
+                                  post_norm=seed > 3)  # fmt: skip
         for task in "abc":
             run = Golden(desc).run(random_images(desc, 2, seed), task, keep=True).tensors
             for name, tensor in run.items():
