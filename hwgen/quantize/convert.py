@@ -10,41 +10,32 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hwgen.network.description import Description, Layer, MoeMlp, check, table_arrays
+from hwgen.network.description import Description, Layer, MoeMlp, check
 from hwgen.network.floatmodel import FloatModel, mlp_names, prefix_tokens
 from hwgen.quantize.calibrate import Statistics
-from hwgen.quantize.fixed import multiplier
+from hwgen.quantize.operators import Operators
 from hwgen.quantize.options import Options
 from hwgen.quantize.pooling import pooling
 from hwgen.quantize.ranges import bounds, channel_bounds, peak, peaks, round_up, rule
-from hwgen.quantize.second_order import fit_scales, round_second_order
 from hwgen.quantize.steps import GATE, Grid, gated, post_norm, query_key, value_context
 from hwgen.quantize.stream import EXTREMES, HEADROOM, fraction_bits, stream_bits
-from hwgen.quantize.weights import round_weights
 
 LOG2E = math.log2(math.e)
-#: A bias may not take more than this, so that acc + bias keeps to 32 bits and a sign.
-MAX_BIAS = 1 << 30
 #: Further windows of a layer's hidden channels are at most this part of these; a channel has as many as its largest
 #: value needs, with room for what unseen images bring.
 FURTHER, ROOM = 8, 1.1
 
 
-class Converter:
+class Converter(Operators):
     """Builds the tensors of a description in the order of the computation.
 
-    `bits` are those of the weights by linear layer, eight where it names none. An `s_…` is the real value of one step
-    of an integer. After `description()`, `effective` holds by linear layer the real weights [out, in] and the real
-    bias [out] that its integers stand for (of what is less than eight bits).
+    After `description()`, `effective` holds by linear layer the real weights [out, in] and the real bias [out] that its
+    integers stand for (of what is less than eight bits).
     """
 
     def __init__(self, network: FloatModel, seen: Statistics, options: Options, bits: Mapping[str, int]) -> None:
-        self.network, self.seen, self.options, self.bits = network, seen, options, bits
-        self.source = {name: tensor.astype(np.float64) for name, tensor in network.tensors.items()}
-        self.tensors = table_arrays(network.model)
-        self.scales: dict[str, float] = {}
+        super().__init__(network, seen, options, bits)
         self.windows: dict[int, int] = {}  #: of dense layers with more than one
-        self.effective: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self.stream_bits = stream_bits(network.model, seen)
         self.s_x = 2.0 ** -self.stream_bits[0]
         #: Of the embedding, which is the residual stream if no norm lies between.
@@ -100,48 +91,6 @@ class Converter:
             return layer
         return layer.model_copy(update={"mlp": layer.mlp.model_copy(update={"windows": self.windows[index]})})
 
-    def _linear(self, name: str, weight: np.ndarray, bias: np.ndarray | None, grid: Grid, s_out: np.ndarray | float,
-                inputs: str | None, zero: np.ndarray | int = 0) -> None:  # fmt: skip
-        """A linear [out, in] for inputs of this grid, with outputs of steps `s_out`; no bias at all without `bias`.
-
-        inputs: the tensor whose variance says which weights matter and whose mean tells what their rounding adds
-        zero:   code of zero, per tensor or input channel; folded into the bias with the rounded weights: an input at
-                its zero then adds exactly nothing
-        """
-        bits = self.bits.get(name, 8)
-        scaled = weight * grid.step
-        added = np.zeros(len(weight)) if bias is None else bias + weight @ grid.centre
-        smallest = np.abs(added) / MAX_BIAS
-        mean = np.zeros(weight.shape[1])
-        importance = np.ones(weight.shape[1])
-        if inputs is not None:
-            importance = self.seen[inputs].variance() / grid.step**2
-            mean = (self.seen[inputs].mean() - grid.centre) / grid.step
-        codes, s_acc = round_weights(scaled, bits, smallest, importance)
-        s_acc = np.where(s_acc > 0, s_acc, s_out)  # a channel of zeros
-        covariance = None
-        if inputs is not None and self.options.rounding == "second_order":
-            covariance = self.seen[inputs].covariance()
-        if inputs is not None and covariance is not None:
-            limit, in_codes = (1 << bits - 1) - 1, covariance / np.outer(grid.step, grid.step)
-            rows = self.seen[inputs].rows
-            if bits == 4:
-                codes, s_acc = fit_scales(scaled, smallest, in_codes, rows, limit)
-            else:
-                codes = round_second_order(scaled, s_acc, in_codes, rows, limit)
-        if bits < 8 or covariance is not None:
-            error = codes * s_acc[:, None] - scaled
-            added = added - error @ mean if bias is not None else added
-            effective = codes * s_acc[:, None] / grid.step
-            self.effective[name] = effective, added - effective @ grid.centre
-        mult, shift = multiplier(s_acc / s_out)
-        self.tensors |= {
-            f"{name}.weight": codes.astype(np.int8),
-            f"{name}.bias": np.rint(added / s_acc - (codes * zero).sum(1)).astype(np.int32),
-            f"{name}.mult": mult,
-            f"{name}.shift": shift,
-        }
-
     def _norm(self, name: str, source: str, inputs: str, readers: list[str], s_in: float | None = None) -> Grid:
         """A LayerNorm whose output is tapped as `inputs` and read by linear layers of the weights `readers`.
 
@@ -151,13 +100,6 @@ class Converter:
         self._layernorm(name, source, grid, s_in or self.s_x)
         return grid
 
-    def _layernorm(self, name: str, source: str, grid: Grid, s_in: float) -> None:
-        """A LayerNorm from inputs of this step to codes of this grid."""
-        gamma, beta = self.source[f"{source}.g"], self.source[f"{source}.b"]
-        self._affine(name, gamma / 1024 / grid.step, (beta - grid.centre) / grid.step)  # xhat has ten fraction bits
-        eps = float(self.network.eps) * len(gamma) ** 2 / s_in**2
-        self.tensors[f"{name}.eps"] = np.array([max(1, round(eps))], np.int64)
-
     def _post_norm(self, name: str, inputs: str, readers: list[str]) -> Grid:
         """The grid of an int8 tensor whose channels may be scaled by what precedes, and back by the next weights."""
         # Without readers it is an output, and has one scale.
@@ -166,19 +108,6 @@ class Converter:
         grid = post_norm(self.seen[inputs], [self.source[reader] for reader in readers], options, kind)
         self.scales[name] = float(grid.step.max())
         return grid
-
-    def _affine(self, name: str, gamma: np.ndarray, beta: np.ndarray) -> None:
-        """gamma and beta, in output steps, with the largest shift that fits int16 and int32."""
-        room = min(32767 / max(np.abs(gamma).max(), 1e-30), (2**31 - 1) / max(np.abs(beta).max(), 1e-30))
-        shift = int(np.clip(math.floor(math.log2(room)), 0, 31))
-        self.tensors |= {
-            f"{name}.gamma": np.clip(np.rint(gamma * 2**shift), -32768, 32767).astype(np.int16),
-            f"{name}.beta": np.clip(np.rint(beta * 2**shift), -(2**31), 2**31 - 1).astype(np.int32),
-            f"{name}.shift": np.array([shift], np.uint8),
-        }
-
-    def _scaling(self, name: str, ratio: float, max_shift: int = 47) -> None:
-        self.tensors[f"{name}.mult"], self.tensors[f"{name}.shift"] = multiplier(ratio, max_shift)
 
     def _embed(self) -> None:
         model, network = self.network.model, self.network
@@ -195,13 +124,15 @@ class Converter:
     def _norm_pre(self) -> None:
         """Nine bits between the embedding and the stream."""
         self.scales["embed"] = self.s_embed
-        self._to_stream("norm_pre", "pre", "stream", self.s_embed, self.s_x)
+        self._to_stream("norm_pre", "pre", "stream", self.s_embed, self.s_x, "norm_pre")
 
-    def _to_stream(self, name: str, source: str, stream: str, s_in: float, s_out: float) -> None:
-        """A norm of inputs of step `s_in` whose output goes to the residual stream."""
+    def _to_stream(self, name: str, source: str, stream: str, s_in: float, s_out: float, kind: str) -> None:
+        """A norm of inputs of step `s_in` whose output goes to the residual stream: each channel has a step and a
+        centre of its own, whatever the options, as its only reader has a factor and a bias for it."""
         dim = self.network.model.dim
-        low, high = channel_bounds(self.seen[name], rule(self.options, "norm_pre")[0])
-        grid = Grid(step=(high - low) / 510, centre=(low + high) / 2)
+        options, room = rule(self.options, kind)
+        low, high = channel_bounds(self.seen[name], options)
+        grid = Grid(step=room * (high - low) / 510, centre=(low + high) / 2)
         self._layernorm(name, source, grid, s_in)
         self._linear(stream, np.eye(dim), np.zeros(dim), grid, s_out, None)
         self.scales[name] = float(grid.step.max())
@@ -223,7 +154,8 @@ class Converter:
             return s_out
         tensor = f"{name}.{('proj', 'fc2')[number - 1]}"
         step = self.scales[tensor] = HEADROOM * peak(self.seen[tensor], EXTREMES) / 32767
-        self._to_stream(f"{name}.norm{number}", f"l{index}.n{number}", f"{name}.stream{number}", step, s_out)
+        norm, stream = f"{name}.norm{number}", f"{name}.stream{number}"
+        self._to_stream(norm, f"l{index}.n{number}", stream, step, s_out, "post_norm")
         return step
 
     def _attention(self, index: int) -> None:

@@ -161,7 +161,7 @@ class RandomWeights:
         else:
             self.norm(f"{name}.norm{number}")
 
-    def update(self, name: str, number: int) -> np.ndarray | float:
+    def update(self, name: str, number: int) -> np.ndarray:
         """Wanted deviation of what they make: of what is added, or of what a norm behind takes."""
         added = self.grow(0.35)
         if not self.model.post_norm:
@@ -169,7 +169,7 @@ class RandomWeights:
         self.affine(f"{name}.norm{number}", np.full(self.model.dim, ROW), 2.0**-10)
         self.tensors[f"{name}.norm{number}.eps"] = np.array([max(1, round(1e-6 * (self.model.dim * OUTPUT) ** 2))])
         self.linear(f"{name}.stream{number}", self.model.dim, self.model.dim, ROW, added)
-        return OUTPUT
+        return np.full(self.model.dim, OUTPUT)
 
     def grow(self, spread: float) -> np.ndarray:
         """Account for the next addition to the residual stream, an update of this standard deviation in units; returns

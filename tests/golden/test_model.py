@@ -32,6 +32,26 @@ def test_every_tensor(seed: int, gain: float) -> None:
                 assert plain(got.tensors[name][b]) == want[name], name
 
 
+@pytest.mark.parametrize("norms", [("rms_norm",), ("post_norm",), ("rms_norm", "post_norm")])
+def test_norms_everywhere(norms: tuple[str, ...]) -> None:
+    """Every place that may have a norm."""
+    mlp = {"kind": "dense", "hidden": 9}
+    tasks = [{"name": "pooled", "head": "map", "norm": True, "mlp": mlp},
+             {"name": "mean", "head": "mean_norm", "norm": True, "outputs": 3}]  # fmt: skip
+    description = random_description(
+        7, norm_pre=True, qk_norm=True, tasks=tasks, layers=[{"mlp": mlp}] * 2,
+        residual_fraction_bits=[12, 11, 9, 8, 8],
+        **dict.fromkeys(norms, True),
+    )  # fmt: skip
+    image = random_images(description, 1, 0)
+    for task in tasks:
+        got = Golden(description).run(image, str(task["name"]), keep=True).tensors
+        want = scalar.run(description, image[0].tolist(), str(task["name"]))
+        assert got.keys() == want.keys()
+        for name in want:
+            assert plain(got[name][0]) == want[name], name
+
+
 @pytest.mark.parametrize("seed", [*range(20, 26), *range(120, 126)])
 def test_shapes_and_types(seed: int) -> None:
     description = random_description(seed)
@@ -48,6 +68,8 @@ def test_shapes_and_types(seed: int) -> None:
             of_layer: dict[str, tuple] = dict.fromkeys(("q", "context"), (np.int16, n, a))
             of_layer |= dict.fromkeys(("k", "v"), (np.int8, n, a))
             of_layer |= {"norm1": (np.int16, n, d), "norm2": (np.int16, n, d)}
+            if model.post_norm:
+                of_layer |= dict.fromkeys(("rescale1", "rescale2", "proj", "fc2"), (np.int16, n, d))
             of_layer |= {"score": (np.int16, model.heads, n, n), "prob": (np.uint8, model.heads, n, n)}
             of_layer |= {"attn": (np.int16, n, d), "mlp": (np.int16, n, d)}
             if model.qk_norm:

@@ -74,6 +74,10 @@ def draw_timm(dice: random.Random, folder: Path) -> Drawn:
     }  # fmt: skip
     named: set[str] = set()
     stated = {"num_heads": heads, "act_layer": act.replace("_", "") if act == "hard_swish" else act}
+    if dice.random() < 0.2:
+        arguments["norm_layer"] = timm.layers.RmsNorm
+    if dice.random() < 0.2:
+        arguments["block_fn"], stated["block_fn"] = timm.models.vision_transformer.ResPostBlock, "ResPostBlock"
     if dice.random() < 0.4:
         extra, shown, name = dice.choice(MISSING_IN_TIMM)
         if "global_pool" in extra:

@@ -170,7 +170,7 @@ def test_post_norm_quantized(tmp_path: Path) -> None:
     found = scale * Golden(description).run(images[32:], "classify").output[:, 0]
     noise = 10 * np.log10((wanted[32:] ** 2).mean() / ((found - wanted[32:]) ** 2).mean())
     print(f"{noise:.1f} dB")
-    assert noise >= 25
+    assert noise >= 30
 
 
 @pytest.mark.parametrize("changes", [{}, {"pre_norm": True, "qk_norm": True}, {"global_pool": "map"},

@@ -28,9 +28,8 @@ def unit_errors(description: Description, task: str, run: Mapping[str, Any]) -> 
         stream = "stream"
     for index, layer in enumerate(description.model.layers):
         name = f"layers.{index}"
-        inputs = ("proj", "fc2") if description.model.post_norm else ("", "attn")
-        for norm, source in zip((f"{name}.norm1", f"{name}.norm2"), inputs, strict=True):
-            source = f"{name}.{source}" if source else stream
+        sources = (f"{name}.proj", f"{name}.fc2") if description.model.post_norm else (stream, f"{name}.attn")
+        for norm, source in zip((f"{name}.norm1", f"{name}.norm2"), sources, strict=True):
             found["layernorm"][norm] = _layernorm(description, norm, run[source], run[norm])
         if description.model.qk_norm:
             for part in "qk":

@@ -35,9 +35,10 @@ def test_limits_are_those_of_the_golden_model() -> None:
              {"name": "b", "head": "mean", "norm": True, "outputs": 5},
              {"name": "c", "head": "map", "norm": True, "mlp": {"kind": "dense", "hidden": 9}}]  # fmt: skip
     gated = {"mlp": {"kind": "dense", "hidden": 20, "gated": True}}
-    for seed in range(4):
+    for seed in range(5):
         layers = {"layers": [gated]} if seed == 3 else {}
-        desc = random_description(seed, gain=300.0, tasks=tasks, norm_pre=seed > 1, qk_norm=seed % 2 > 0, **layers)
+        desc = random_description(seed, gain=300.0, tasks=tasks, norm_pre=seed > 1, qk_norm=seed % 2 > 0,
+                                  post_norm=seed > 3, **layers)  # fmt: skip
         for task in "abc":
             run = Golden(desc).run(random_images(desc, 2, seed), task, keep=True).tensors
             for name, tensor in run.items():
