@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from hwgen.machine import tables
 from hwgen.machine.isa import BYTES, ORDER, Dest, Op, Source, decode, read_mask
 from hwgen.machine.params import HwParams
+from sim.integers import Ints, operand, rshift, sat
 
 __all__ = ["IsaError", "Machine", "run_task"]
 
-Ints = NDArray[Any]
 _TIMING = ("slack", *ORDER)  #: fields that say when, not what
 _EXP, _GATE, _RSQRT = (np.array(t) for t in (tables.EXP, tables.GATE_EXP, tables.RSQRT))
 #: Reversed, the order in which the five low bits of a key round its probability.
@@ -34,20 +34,6 @@ class IsaError(Exception):
     def __init__(self, kind: str, detail: str) -> None:
         super().__init__(f"{kind}: {detail}")
         self.kind = kind
-
-
-def rshift(value: Ints, shift: Ints | int) -> Ints:
-    """Arithmetic shift, ties towards +infinity."""
-    return (value + (np.left_shift(1, shift) >> 1)) >> shift
-
-
-def sat(value: Ints, bits: int) -> Ints:
-    return np.clip(value, -(1 << bits - 1), (1 << bits - 1) - 1)
-
-
-def operand(value: Ints) -> Ints:
-    """A row operand of the array."""
-    return np.clip(value, -255, 255)
 
 
 class Machine:

@@ -92,7 +92,7 @@ def test_what_the_front_page_finds_is_there(what: str) -> None:
         ("the opcode table", "hwgen/machine/isa.py", "OPCODES: dict[Op"),
         ("the place where K's bias is dropped", "hwgen/quantize/convert.py", 'weights["k"], None, grid'),
         ("the FIFO used everywhere", "hwgen/rtl/common/gearbox.py", "class ShiftQueue"),
-        ("the message for a buffer that is too small", "hwgen/compiler/layout.py", "too small by"),
+        ("the message for a buffer that is too small", "hwgen/compiler/sizing.py", "too small by"),
     ],
 )
 def test_a_newcomer_finds(question: str, file: str, proof: str) -> None:

@@ -13,10 +13,11 @@ from hwgen.compiler.builder import Builder
 from hwgen.compiler.embed import embed
 from hwgen.compiler.emit import Instr
 from hwgen.compiler.heads import head
-from hwgen.compiler.layout import Layout, check_fits, stored_words
+from hwgen.compiler.layout import Layout, stored_words
 from hwgen.compiler.mlp import dense, experts
 from hwgen.compiler.packing import Region
 from hwgen.compiler.probes import Probe
+from hwgen.compiler.sizing import check_fits
 from hwgen.compiler.wipe import wipe
 from hwgen.machine import isa
 from hwgen.machine.params import ALIGN, HwParams

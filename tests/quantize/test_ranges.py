@@ -119,9 +119,9 @@ def test_auto_goes_by_kind_and_other_methods_do_not() -> None:
     """What a rare large value loses behind the second LayerNorm and in the context counts more than the step."""
     for kind in ("norm1", "norm", "rescale", "q", "mean", *AUTO):
         chosen, room = rule(Options(ranges="auto"), kind)
-        careful = kind in ("norm_pre", "norm2", "context", "v", "hidden")
+        careful = kind in ("norm_pre", "post_norm", "norm2", "rescale2", "context", "v", "up", "hidden")
         assert chosen.ranges == ("minmax" if careful else "mse")
-        assert room == (1.25 if kind in ("norm2", "context") else 1)
+        assert room == {"norm2": 1.25, "rescale2": 1.25, "context": 1.25, "post_norm": 1.5}.get(kind, 1)
         assert rule(Options(ranges="percentile", percentile=99), kind) == (
             Options(ranges="percentile", percentile=99), 1
         )  # fmt: skip

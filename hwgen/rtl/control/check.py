@@ -124,13 +124,10 @@ class OperandCheck(wiring.Component):
         kept_fits = register("kept_fits", self.words <= ring_room)
 
         once = given["bytes"] & ~f.keep
+        loadable = ((f.dest == Dest.X) | (f.dest == Dest.NORM)) & given["bytes"] & load_fits
         conditions: dict[Op, Value | bool] = {
             Op.END: True,
-            Op.LOAD: Mux(
-                f.dest == Dest.ACTIVATION,
-                activation,
-                ((f.dest == Dest.X) | (f.dest == Dest.NORM)) & given["bytes"] & load_fits,
-            ),
+            Op.LOAD: Mux(f.dest == Dest.ACTIVATION, activation, loadable),
             Op.IMAGE: tiles & steps & given["a_stride"] & given["bytes"],
             Op.NORM: rows & tiles & norm_tiles,
             Op.MATMUL: Mux(f.use_queue, queue & once, rows & ~f.scatter)
@@ -148,9 +145,13 @@ class OperandCheck(wiring.Component):
         }
         assert conditions.keys() == OPCODES.keys()
         if p.gated_mlp:
-            served = f.activate & (f.dest == Dest.H) & (f.source == Source.Y) & ~f.use_queue
-            conditions[Op.MATMUL] &= register("gate_serves", ~f.gated | served)
+            conditions[Op.MATMUL] &= register("gate_serves", self._gate_serves(f))
         # Stage 4
         legal = Cat(is_op[op] & conditions[op] & ~strays.stray[number] for number, op in enumerate(Op)).any() & aligned
         m.d.sync += [self.known.eq(Cat(is_op.values()).any()), self.legal.eq(legal)]
         return m
+
+    @staticmethod
+    def _gate_serves(f: Fields) -> Value:
+        """Activations of rows of Y are gated, by what is in H."""
+        return ~f.gated | f.activate & (f.dest == Dest.H) & (f.source == Source.Y) & ~f.use_queue
