@@ -1,19 +1,23 @@
 """Networks cut into blocks: the same bits in smaller buffers, no hazards, and no budget that is missed in silence."""
 
-from dataclasses import replace
-
-import numpy as np
 import pytest
 
 from hwgen.common.errors import HwgenError
 from hwgen.compiler import auto_params, compile_model
-from hwgen.compiler.blocks import Blocks, spans
+from hwgen.compiler.blocks import Blocks
 from hwgen.compiler.sizing import buffer_bytes, fitted
 from sim.hazards import find_hazards
 from tests.random_model import random_description, random_images
 from tests.sim.test_isa_model import SHAPES, check
 
-KINDS = {"mixed": {}, "gated": {"layers": [{"mlp": {"kind": "dense", "hidden": 40, "activation": "silu", "gated": True}}]}}
+MOE = {"mlp": {"kind": "moe", "experts": 5, "hidden": 24, "top_k": 2, "gate": "softmax_topk"}}
+GATED = {"mlp": {"kind": "dense", "hidden": 40, "activation": "silu", "gated": True}}
+TASKS = [{"name": "a", "head": "class_token", "outputs": 7, "norm": True},
+         {"name": "b", "head": "map", "norm": True, "mlp": {"kind": "dense", "hidden": 9}}]  # fmt: skip
+#: 51 tokens, five heads, both kinds of MLP.
+LARGE = {"image": {"height": 10, "width": 10, "channels": 1}, "patch": {"height": 2, "width": 1}, "class_token": True,
+         "layers": [MOE, GATED, {"mlp": {"kind": "dense", "hidden": 60, "windows": 3}}], "heads": 5, "head_dim": 6,
+         "dim": 14, "tasks": TASKS}  # fmt: skip
 
 
 def smallest(desc, shape, batch):
@@ -35,3 +39,44 @@ def test_smallest_blocks(seed, shape, batch):
     compiled = compile_model(desc, p, batch)
     for task, entry in compiled.entries.items():
         assert [str(hazard) for hazard in find_hazards(p, compiled.program, entry)] == [], task
+
+
+@pytest.mark.parametrize("post_norm", [False, True])
+@pytest.mark.parametrize("shape", [(4, 8, 8), (2, 4, 1), (8, 4, 16), (4, 16, 2)])
+def test_every_budget(shape, post_norm):
+    """From everything on chip to as little as there may be, through groups of each size."""
+    layers = [GATED, LARGE["layers"][2]] if post_norm else LARGE["layers"]
+    desc = random_description(105, **LARGE | {"layers": layers}, post_norm=post_norm)
+    least, whole = buffer_bytes(smallest(desc, shape, 1)), buffer_bytes(auto_params([desc], *shape))
+    seen = set()
+    for share in range(9):
+        budget = least + (whole - least) * share // 8
+        p = auto_params([desc], *shape, on_chip=budget)
+        assert buffer_bytes(p) <= budget
+        blocks = fitted(desc, p).blocks
+        if blocks not in seen:
+            check(desc, shape, random_images(desc, 1, share), **p.as_dict())
+        seen.add(blocks)
+    assert Blocks.whole(desc, 1) in seen and len(seen) >= 4
+    assert {blocks.heads for blocks in seen} >= {1, 5}
+
+
+def test_a_budget_that_cannot_be_kept():
+    """It is said what would do, and that does."""
+    desc = random_description(105, **LARGE)
+    with pytest.raises(HwgenError) as caught:
+        auto_params([desc], 4, 8, 8, on_chip=2048)
+    assert (caught.value.key, caught.value.found) == ("on_chip", "2 KB")
+    least = int(caught.value.expected.split()[2])
+    assert buffer_bytes(auto_params([desc], 4, 8, 8, on_chip=1024 * least)) <= 1024 * least
+
+
+def test_small_buffers_of_ones_own():
+    """Blocks follow from the buffers, wherever their sizes come from; one row tile and one head must have room."""
+    desc = random_description(105, **LARGE)
+    p = auto_params([desc], 4, 8, 8)
+    small = smallest(desc, (4, 8, 8), 1)
+    assert fitted(desc, p).blocks == Blocks.whole(desc, 1)
+    for name in ("h_depth", "k_depth", "v_depth"):
+        cut = fitted(desc, p.__class__(**p.as_dict() | {name: getattr(small, name)})).blocks
+        assert (cut.heads < 5) == (name != "h_depth") or cut.rows < 51
