@@ -8,13 +8,20 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxsim
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime import quantization
+from onnxruntime.transformers import optimizer
 
 from hwgen.common.errors import HwgenError
 from hwgen.importers import Imported, Overrides, load
+from tests.importers.libraries import timm  # noqa: F401  torchvision and transformers can be imported then
 from tests.importers.timm_models import MEAN, NORMALIZE, STD, pixels, randomize, vit
+
+import transformers  # isort: skip
+from torchvision.models.vision_transformer import VisionTransformer  # isort: skip
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the exporters' own
 
@@ -44,15 +51,13 @@ def of(model: Any) -> Any:
 
 
 def torchvision_vit(**changes: Any) -> Any:
-    module = pytest.importorskip("torchvision.models.vision_transformer", exc_type=Exception)
     torch.manual_seed(0)
     sizes = {"image_size": 32, "patch_size": 8, "num_layers": 2, "num_heads": 4, "hidden_dim": 64, "mlp_dim": 96,
              "num_classes": 10}  # fmt: skip
-    return randomize(module.VisionTransformer(**(sizes | changes)))
+    return randomize(VisionTransformer(**(sizes | changes)))
 
 
 def transformers_vit() -> Any:
-    transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     config = transformers.ViTConfig(hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=96,
                                     image_size=32, patch_size=8, num_labels=10)  # fmt: skip
@@ -92,10 +97,8 @@ def test_other_libraries(tmp_path: Path, library: str, opset: int) -> None:
     assert error(imported, of(model)) < 1e-4
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("library", ["timm", "torchvision", "transformers"])
 def test_dynamo(tmp_path: Path, library: str) -> None:
-    pytest.importorskip("onnxscript")
     model = {"timm": vit, "torchvision": torchvision_vit, "transformers": transformers_vit}[library]()
     batch = torch.export.Dim("batch", min=1, max=8)
     options = {"dynamo": True, "dynamic_shapes": ({0: batch},), "verbose": False}
@@ -106,7 +109,6 @@ def test_dynamo(tmp_path: Path, library: str) -> None:
 
 @pytest.mark.parametrize("library", ["timm", "torchvision", "transformers"])
 def test_simplified(tmp_path: Path, library: str) -> None:
-    onnxsim = pytest.importorskip("onnxsim")
     model = {"timm": vit, "torchvision": torchvision_vit, "transformers": transformers_vit}[library]()
     simple, _ = onnxsim.simplify(onnx.load(exported(model, tmp_path)))
     onnx.save(simple, tmp_path / "model.onnx")
@@ -116,7 +118,6 @@ def test_simplified(tmp_path: Path, library: str) -> None:
 @pytest.mark.parametrize("library", ["timm", "transformers"])
 def test_optimized_by_onnxruntime(tmp_path: Path, library: str) -> None:
     """Attention, LayerNorm and GELU are fused with what is before them."""
-    optimizer = pytest.importorskip("onnxruntime.transformers.optimizer")
     model, heads = (vit(), 2) if library == "timm" else (transformers_vit(), 4)
     path = exported(model, tmp_path, opset_version=17)
     fused = optimizer.optimize_model(str(path), model_type="vit", num_heads=heads, hidden_size=64 * (heads == 4) or 128)
@@ -215,10 +216,9 @@ def test_normalisation_inside(tmp_path: Path, unit: float, last: bool, example: 
 
 
 def rounded(model: Any, directory: Path, **options: Any) -> Path:
-    quantization = pytest.importorskip("onnxruntime.quantization")
     path = exported(model, directory, opset_version=17)
 
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc,name-defined]
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
             self.left = [{"image": np.random.default_rng(0).normal(size=(1, 3, 32, 32)).astype(np.float32)}]
 
@@ -249,7 +249,6 @@ def test_qdq_of_one_scale(tmp_path: Path) -> None:
 
 
 def test_integers_inside_operators(tmp_path: Path) -> None:
-    quantization = pytest.importorskip("onnxruntime.quantization")
     path = rounded(vit(), tmp_path, quant_format=quantization.QuantFormat.QOperator)
     text = message(path)
     assert "that are rounded beside the operators (QDQ, QONNX)\n  found:    QLinear" in text
