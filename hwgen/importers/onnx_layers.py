@@ -39,6 +39,11 @@ class Layer:
     epsilon: float = 0.0
     name: str = ""
 
+    @property
+    def shift(self) -> np.ndarray:
+        """The bias of a NORM, zeros where the graph has none."""
+        return np.zeros_like(self.weight) if self.bias is None else self.bias
+
     def apply(self, x: np.ndarray) -> np.ndarray:
         """A linear layer's result for rows x."""
         made = x @ self.weight.T.astype(np.float64)

@@ -15,6 +15,7 @@ from hwgen.importers.onnx_blocks import close
 from hwgen.importers.onnx_graph import CARRIERS, Graph, name_of
 from hwgen.importers.onnx_layers import LINEAR, NORM, Layer, differs
 from hwgen.importers.onnx_operators import layer_norm
+from hwgen.importers.onnx_pool import read_pool
 
 HEADS = ("head", "head_dist")
 #: What mixes tokens: a graph that has it behind the blocks was not understood to its end.
@@ -33,13 +34,16 @@ class Tail:
     warnings: list[str] = field(default_factory=list)
 
 
-def read_tail(graph: Graph, rest: list[Layer], tokens: np.ndarray, prefix: int) -> Tail:
-    """The first of the usual endings that gives an output of the graph, of the residual stream [B, N, D].
+def read_tail(
+    graph: Graph, rest: list[Layer], tokens: np.ndarray, prefix: int, heads: int, activation: str
+) -> Tail:
+    """The first of the usual endings that gives an output of the graph, of the residual stream [B, N, D] behind blocks
+    of so many heads.
 
     Without one the network ends behind its last block, which a warning says.
     """
     outputs = [graph.values[name] for name in graph.outputs if graph.values[name].dtype.kind == "f"]
-    for tail, wanted in _endings(rest, tokens, prefix):
+    for tail, wanted in _endings(graph, rest, tokens, prefix, heads, activation):
         for found in outputs:
             if found.size == wanted.size and close(found.reshape(wanted.shape), wanted):
                 return tail
@@ -61,19 +65,33 @@ def _behind(graph: Graph, first: Any) -> Iterator[Any]:
     return (node for node in behind if graph.data(node) and node.op_type not in CARRIERS)
 
 
-def _endings(rest: list[Layer], tokens: np.ndarray, prefix: int) -> Iterator[tuple[Tail, np.ndarray]]:
+def _endings(
+    graph: Graph, rest: list[Layer], tokens: np.ndarray, prefix: int, heads: int, activation: str
+) -> Iterator[tuple[Tail, np.ndarray]]:
     """Endings with as many of the layers as there are, and what they give."""
     if rest and rest[0].kind == NORM and rest[0].weight.size == tokens.shape[-1]:
+        norm = rest[0]
+        normed = layer_norm(tokens[:, prefix:], norm.weight, norm.bias, norm.epsilon)
+        pool = read_pool(graph, rest[1:], normed, heads, activation)
+        if pool is not None:
+            state = pool.state | {"norm.weight": norm.weight, "norm.bias": norm.shift}
+            norms = [norm, *(layer for layer in pool.layers if layer.kind == NORM)]
+            for head in rest[1 + len(pool.layers) :][:1]:
+                made = head.apply(pool.value)
+                yield Tail(state | _heads([head]), norms, output=made), made
+            yield Tail(state, norms, output=pool.value), pool.value
         yield from _with_norm(rest[0], [layer for layer in rest[1:3] if layer.kind == LINEAR], tokens, prefix)
     yield Tail(), tokens
 
 
 def _with_norm(norm: Layer, heads: list[Layer], tokens: np.ndarray, prefix: int) -> Iterator[tuple[Tail, np.ndarray]]:
-    bias = np.zeros_like(norm.weight) if norm.bias is None else norm.bias
-    normed = layer_norm(tokens, norm.weight, bias, norm.epsilon)
-    behind = layer_norm(tokens[:, prefix:].mean(1), norm.weight, bias, norm.epsilon)
-    own = {"norm.weight": norm.weight, "norm.bias": bias}
-    pooled = {"fc_norm.weight": norm.weight, "fc_norm.bias": bias}
+    normed = layer_norm(tokens, norm.weight, norm.bias, norm.epsilon)
+    behind = layer_norm(tokens[:, prefix:].mean(1), norm.weight, norm.bias, norm.epsilon)
+    own = {"norm.weight": norm.weight, "norm.bias": norm.shift}
+    pooled = {"fc_norm.weight": norm.weight, "fc_norm.bias": norm.shift}
+    if heads and prefix and heads[0].weight.shape[1] == 2 * tokens.shape[-1]:  # DINOv2's, in two tasks
+        made = heads[0].apply(np.concatenate([normed[:, 0], normed[:, prefix:].mean(1)], -1))
+        yield Tail(own | _heads(heads[:1]), [norm], output=made / 2), made
     heads = [head for head in heads if head.weight.shape[1] == tokens.shape[-1]]
     if len(heads) == 2 and prefix == 2:
         made = np.mean([heads[number].apply(normed[:, number]) for number in range(2)], 0)
@@ -81,7 +99,7 @@ def _with_norm(norm: Layer, heads: list[Layer], tokens: np.ndarray, prefix: int)
     readings = [("avg", own, normed[:, prefix:].mean(1)), ("avg", pooled, behind)]
     if prefix:
         readings.insert(0, ("token", own, normed[:, 0]))
-    for pooling, state, read in readings if heads and prefix < 2 else []:
+    for pooling, state, read in readings if heads else []:
         made = heads[0].apply(read)
         yield Tail(state | _heads(heads[:1]), [norm], pooling, made), made
     yield Tail(own, [norm]), normed

@@ -9,7 +9,7 @@ import numpy as np
 
 from hwgen.common.errors import HwgenError
 from hwgen.importers.common import HALF, IMAGENET, Draft, Imported
-from hwgen.importers.refused import RMS_NORM, check_tensors
+from hwgen.importers.refused import MAP_NORM, RMS_NORM, check_tensors, lacks
 from hwgen.importers.source import ANY, Source
 
 KIND = "a plain Vision Transformer"
@@ -177,6 +177,8 @@ def _attention_pool(source: Source, draft: Draft) -> dict[str, Any]:
 def _heads(source: Source, draft: Draft) -> list[dict[str, Any]]:
     """Final norm and heads: the class token's, the mean's, both of a distilled DeiT, or none."""
     pooled = "fc_norm.weight" in source
+    if pooled and "attn_pool.latent" in source:
+        raise lacks(source.where, source.called("fc_norm.weight"), MAP_NORM, "a norm, as with fc_norm=True")
     if pooled or "norm.weight" in source or "head.weight" in source:
         take_norm(source, draft, "nf", "fc_norm" if pooled else "norm")
     if "attn_pool.latent" in source:

@@ -14,7 +14,16 @@ import torch
 from hwgen.importers import ImageSize, Imported, Overrides, load
 from hwgen.importers.beside_transformers import DEFAULTS
 from hwgen.importers.refused import MEND
-from tests.importers.huggingface_models import MEAN, PREPROCESSOR, STD, network, saved, siglip_classifier, transformers
+from tests.importers.huggingface_models import (
+    MEAN,
+    PREPROCESSOR,
+    STD,
+    network,
+    saved,
+    siglip,
+    siglip_classifier,
+    transformers,
+)
 from tests.importers.libraries import difference, refusal
 
 NETWORKS: dict[str, tuple[Callable[[], Any], list[str]]] = {
@@ -63,6 +72,14 @@ def test_clip_without_projection(tmp_path: Path) -> None:
     model = network("CLIPVisionModel", "CLIPVisionConfig")
     imported = load(saved(model, tmp_path))
     check(imported, lambda images: model.post_layernorm(model(images).last_hidden_state))
+
+
+def test_attention_pooling(tmp_path: Path) -> None:
+    """SigLIP's, of one tower or of that of two."""
+    for model in (network("SiglipVisionModel", "SiglipVisionConfig"), siglip()):
+        imported = load(saved(model, tmp_path))
+        assert [task.head for task in imported.model.tasks] == ["map"]
+        check(imported, lambda images: getattr(model, "vision_model", model)(images).pooler_output)  # noqa: B023
 
 
 def test_the_encoder_of_a_masked_autoencoder(tmp_path: Path) -> None:
@@ -168,9 +185,9 @@ REFUSED: dict[str, tuple[Callable[[], Any], str, str]] = {
         lambda: network("Dinov2Model", "Dinov2Config", use_swiglu_ffn=True),
         "DIR: encoder.layer.", "a gated MLP (SwiGLU)",
     ),
-    "SigLIP": (
-        lambda: network("SiglipVisionModel", "SiglipVisionConfig"), "DIR: head.attention.in_proj_bias",
-        "attention pooling",
+    "SigLIP 2 of any size": (
+        lambda: network("Siglip2VisionModel", "Siglip2VisionConfig", num_patches=16, image_size=None),
+        "DIR/config.json: model_type", "images of any size in one batch (NaFlex), their patches in a row",
     ),
     "BEiT": (
         lambda: network("BeitForImageClassification", "BeitConfig"), "DIR/config.json: model_type",
