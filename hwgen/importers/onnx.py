@@ -27,7 +27,8 @@ from hwgen.importers.onnx_blocks import (
 )  # fmt: skip
 from hwgen.importers.onnx_embedding import read_embedding, read_pixels, token_names
 from hwgen.importers.onnx_graph import Graph
-from hwgen.importers.onnx_layers import CONV, NORM, Layer, differs, find_layers, weight_scales
+from hwgen.importers.onnx_layers import CONV, NORM, Layer, Part, differs, find_layers
+from hwgen.importers.onnx_scales import keep_integers
 from hwgen.importers.onnx_tail import Tail, read_tail
 from hwgen.importers.source import Source
 from hwgen.importers.timm import import_timm
@@ -54,6 +55,7 @@ def load_onnx(path: Path, overrides: Overrides) -> Imported:
     draft = Draft(str(path), "onnx", given, beside, notes=notes, warnings=warnings)
     imported = import_timm(Source(found.state, str(path)), draft)
     compare(graph, found, imported)
+    keep_integers(graph, found.parts, imported)
     return imported
 
 
@@ -62,7 +64,7 @@ class Network:
     """What was found in a graph: the state dict by timm's names, and what timm's state dicts do not tell.
 
     `fed`: mean and standard deviation of the comparison's pixels, one per channel, in codes. `pre`: a norm before the
-    blocks, if there is one.
+    blocks, if there is one. `parts`: all linear layers.
     """
 
     state: dict[str, np.ndarray]
@@ -72,6 +74,7 @@ class Network:
     activation: str
     epsilon: float
     tail: Tail
+    parts: list[Part]
     normalize: Normalize | None
     fed: tuple[list[float], list[float]]
     notes: list[str]
@@ -96,6 +99,7 @@ def read_network(graph: Graph) -> Network:
     if pre is not None:
         state |= {"norm_pre.weight": pre.weight, "norm_pre.bias": pre.shift}
     tokens = graph.values[blocks[0].norm1.data].size // len(graph.images) // len(conv.weight)
+    parts = [Part("embed", [conv])]
     reading, activation = None, None
     for index, block in enumerate(blocks):
         _check_finite(graph, block, f"blocks.{index}")
@@ -104,6 +108,10 @@ def read_network(graph: Graph) -> Network:
             raise differs(graph, block.proj.node, f"attention of {reading.heads} heads in all blocks")
         reading = reading or found
         state |= attention_state(block, found, f"blocks.{index}.attn") | _block_state(graph, block, f"blocks.{index}")
+        rows = np.concatenate(found.rows(block.proj.weight.shape[1]))
+        parts.append(Part(f"l{index}.qkv", block.qkv, rows))
+        parts += [Part(f"l{index}.{name}", [layer])
+                  for name, layer in (("proj", block.proj), ("fc1", block.fc1), ("fc2", block.fc2))]  # fmt: skip
         one = read_activation(graph, block, index)
         if activation not in (None, one):
             raise hidden_differs(graph, block, index)
@@ -115,9 +123,8 @@ def read_network(graph: Graph) -> Network:
     state |= tail.state | token_names(front, distilled="head_dist.weight" in tail.state)
     norms = [layer for block in blocks for layer in block.layers if layer.kind == NORM]
     norms += [*([pre] if pre is not None else []), *tail.norms]
-    quantized, warnings = _quantized(graph, [conv, *(one for block in blocks for one in block.layers), *rest])
-    return Network(state, pre, blocks, reading.heads, activation, _epsilon(graph, norms), tail, normalize, fed,
-                   notes + quantized, tail.warnings + warnings)  # fmt: skip
+    return Network(state, pre, blocks, reading.heads, activation, _epsilon(graph, norms), tail,
+                   parts + tail.parts, normalize, fed, notes, tail.warnings)  # fmt: skip
 
 
 def _check_finite(graph: Graph, block: Block, name: str) -> None:
@@ -166,22 +173,6 @@ def _epsilon(graph: Graph, norms: list[Layer]) -> float:
         if other != first:
             raise differs(graph, found[other], f"LayerNorms of one epsilon, {first:g}")
     return first
-
-
-def _quantized(graph: Graph, layers: list[Layer]) -> tuple[list[str], list[str]]:
-    """Notes of what was read of quantized weights, and of what was not."""
-    good, reasons = 0, dict[str, list[str]]()
-    for layer in layers:
-        scale, reason = weight_scales(graph, layer)
-        good += scale is not None
-        if reason:
-            reasons.setdefault(reason, []).append(layer.name)
-    notes = [f"weights of {good} layers are quantized per channel, symmetrically: read as scale times integer"]
-    return notes if good else [], [
-        f"weights of {len(names)} layers ({names[0]}, ...) are quantized {reason}; hwgen has a symmetric scale per "
-        "output channel, of 8 or 4 bits: they are read as floats, and quantized anew"
-        for reason, names in reasons.items()
-    ]
 
 
 def compare(graph: Graph, found: Network, imported: Imported) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from hwgen.importers.onnx_blocks import close
 from hwgen.importers.onnx_graph import Graph
-from hwgen.importers.onnx_layers import LINEAR, NORM, Layer
+from hwgen.importers.onnx_layers import LINEAR, NORM, Layer, Part
 from hwgen.importers.onnx_operators import attention, layer_norm
 from hwgen.network.floatmodel import ACTIVATIONS
 
@@ -23,9 +23,10 @@ KINDS = [LINEAR, NORM, LINEAR, LINEAR]
 
 @dataclass
 class Pool:
-    """layers: its own; state: by timm's names; value: what it makes of the patches [B, D]"""
+    """parts: its linear layers; norm: its own; state: by timm's names; value: what it makes of the patches [B, D]"""
 
-    layers: list[Layer]
+    parts: list[Part]
+    norm: Layer
     state: dict[str, np.ndarray]
     value: np.ndarray
 
@@ -68,7 +69,9 @@ def _read(
                     for name, layer in (("proj", proj), ("mlp.fc1", fc1), ("mlp.fc2", fc2)):
                         state |= {f"{name}.weight": layer.weight}
                         state |= {} if layer.bias is None else {f"{name}.bias": layer.bias}
-                    return Pool([*made, *rest], {f"attn_pool.{name}": values for name, values in state.items()},
+                    parts = [Part("map0.kv", list(order)), Part("map0.proj", [proj]), Part("map0.fc1", [fc1]),
+                             Part("map0.fc2", [fc2])]  # fmt: skip
+                    return Pool(parts, norm, {f"attn_pool.{name}": values for name, values in state.items()},
                                 x + fc2.apply(hidden))  # fmt: skip
     return None
 

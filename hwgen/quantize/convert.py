@@ -14,13 +14,14 @@ from hwgen.network.description import Description, Layer, MoeMlp, check, table_a
 from hwgen.network.floatmodel import FloatModel, mlp_names, prefix_tokens
 from hwgen.quantize.calibrate import Statistics
 from hwgen.quantize.fixed import multiplier
+from hwgen.quantize.layers import checkpoint_rows, given_layers
 from hwgen.quantize.options import Options
 from hwgen.quantize.pooling import pooling
 from hwgen.quantize.ranges import bounds, channel_bounds, peak, peaks, round_up, rule
 from hwgen.quantize.second_order import fit_scales, round_second_order
 from hwgen.quantize.steps import Grid, post_norm, query_key, value_context
 from hwgen.quantize.stream import EXTREMES, HEADROOM, fraction_bits, stream_bits
-from hwgen.quantize.weights import round_weights
+from hwgen.quantize.weights import given_codes, round_weights
 
 LOG2E = math.log2(math.e)
 #: A bias may not take more than this, so that acc + bias keeps to 32 bits and a sign.
@@ -41,6 +42,12 @@ class Converter:
     def __init__(self, network: FloatModel, seen: Statistics, options: Options, bits: Mapping[str, int]) -> None:
         self.network, self.seen, self.options, self.bits = network, seen, options, bits
         self.source = {name: tensor.astype(np.float64) for name, tensor in network.tensors.items()}
+        #: Scales of the layers whose weights stay as they are in the checkpoint. What they read has one step for all
+        #: channels: those of its own would go into the weights.
+        self.given = {name: one.scales for name, one in given_layers(network).items()
+                      if options.keep_weights and bits.get(name, 8) == one.bits}  # fmt: skip
+        places = checkpoint_rows(network.model)
+        self.even = {f"{places[name][0]}.w" for name in self.given}
         self.tensors = table_arrays(network.model)
         self.scales: dict[str, float] = {}
         self.windows: dict[int, int] = {}  #: of dense layers with more than one
@@ -112,10 +119,13 @@ class Converter:
         if inputs is not None:
             importance = self.seen[inputs].variance() / grid.step**2
             mean = (self.seen[inputs].mean() - grid.centre) / grid.step
-        codes, s_acc = round_weights(scaled, bits, smallest, importance)
+        kept = None
+        if name in self.given and np.ptp(grid.step) == 0:
+            kept = given_codes(scaled, self.given[name] * grid.step[0], smallest)
+        codes, s_acc = kept or round_weights(scaled, bits, smallest, importance)
         s_acc = np.where(s_acc > 0, s_acc, s_out)  # a channel of zeros
         covariance = None
-        if inputs is not None and self.options.rounding == "second_order":
+        if inputs is not None and kept is None and self.options.rounding == "second_order":
             covariance = self.seen[inputs].covariance()
         if inputs is not None and covariance is not None:
             limit, in_codes = (1 << bits - 1) - 1, covariance / np.outer(grid.step, grid.step)
@@ -158,7 +168,8 @@ class Converter:
         # Without readers it is an output, and has one scale.
         options = self.options if readers else self.options.model_copy(update={"repq": False, "equalize": False})
         kind = inputs.rpartition(".")[2]
-        grid = post_norm(self.seen[inputs], [self.source[reader] for reader in readers], options, kind)
+        weights = [self.source[reader] for reader in readers]
+        grid = post_norm(self.seen[inputs], weights, options, kind, even=not self.even.isdisjoint(readers))
         self.scales[name] = float(grid.step.max())
         return grid
 
@@ -208,7 +219,8 @@ class Converter:
             q, k = query_key(seen[f"{name}.q"], seen[f"{name}.k"], weights["k"] @ grid.centre, self.options)
             self._linear(f"{name}.attn.q", weights["q"], biases["q"], grid, q.step, f"{name}.norm1")
             self._linear(f"{name}.attn.k", weights["k"], None, grid, k.step, f"{name}.norm1")
-        v, context = value_context(seen[f"{name}.v"], seen[f"{name}.context"], self.options)
+        even = f"{source}.proj.w" in self.even
+        v, context = value_context(seen[f"{name}.v"], seen[f"{name}.context"], self.options, even)
         self._linear(f"{name}.attn.v", weights["v"], biases["v"] - v.centre, grid, v.step, f"{name}.norm1")
         self.scales |= {f"{name}.{part}": float(out.step.max()) for part, out in (("q", q), ("k", k), ("v", v))}
         self._softmax(f"{name}.attn", q, k, v, context)
@@ -304,7 +316,8 @@ class Converter:
         name, source, tapped = f"tasks.{task.name}.map", f"map{number}", task.name
         weights, biases = (np.split(self.source[f"{source}.kv.{part}"], 2) for part in "wb")
         q, k = query_key(seen[f"{tapped}.q"], seen[f"{tapped}.k"], weights[0] @ grid.centre, self.options)
-        v, context = value_context(seen[f"{tapped}.v"], seen[f"{tapped}.context"], self.options)
+        even = f"{source}.proj.w" in self.even
+        v, context = value_context(seen[f"{tapped}.v"], seen[f"{tapped}.context"], self.options, even)
         self.tensors[f"{name}.q"] = np.clip(np.rint(self.source[f"{source}.q"] / q.step), -255, 255).astype(np.int16)
         self._linear(f"{name}.k", weights[0], None, grid, k.step, f"{tapped}.norm")
         self._linear(f"{name}.v", weights[1], biases[1] - v.centre, grid, v.step, f"{tapped}.norm")
@@ -320,6 +333,8 @@ class Converter:
         self.scales |= {f"{name}.x": self.s_x, f"tasks.{tapped}.output": self.s_x}
         low, high = channel_bounds(seen[f"{tapped}.mlp"], EXTREMES)
         made = Grid(step=(high - low) / 510, centre=(low + high) / 2)
+        if f"head{number}.w" in self.even:
+            made = Grid(step=np.full(model.dim, made.step.max()), centre=made.centre)
         if task.outputs is not None:
             self._affine(f"{name}.rescale", self.s_x / made.step, -made.centre / made.step)
             self.scales[f"{name}.rescale"] = float(made.step.max())

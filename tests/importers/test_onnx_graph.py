@@ -1,5 +1,5 @@
 """Graphs as people hold them: other libraries and exporters, old opsets, half precision, fused operators, normalisation
-and quantization inside, something else behind the blocks. Each import must compute what the network itself does."""
+inside, something else behind the blocks. Each import must compute what the network itself does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import onnxsim
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime import quantization
 from onnxruntime.transformers import optimizer
 
 from hwgen.common.errors import HwgenError
@@ -210,90 +209,6 @@ def test_normalisation_inside(tmp_path: Path, unit: float, last: bool, example: 
     numbers = "mean 0.485,0.456,0.406 std 0.229,0.224,0.225"
     assert imported.notes[0] == f"normalisation inside the graph: {numbers}, of pixels {said}"
     assert error(imported, of(model.model)) < 1e-4
-
-
-# --- quantized graphs
-
-
-def rounded(model: Any, directory: Path, **options: Any) -> Path:
-    path = exported(model, directory, opset_version=17)
-
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self.left = [{"image": np.random.default_rng(0).normal(size=(1, 3, 32, 32)).astype(np.float32)}]
-
-        def get_next(self) -> Any:
-            return self.left.pop() if self.left else None
-
-    kinds = {"weight_type": quantization.QuantType.QInt8, "activation_type": quantization.QuantType.QInt8}
-    quantization.quantize_static(str(path), str(directory / "q.onnx"), Reader(), **(kinds | options))
-    return directory / "q.onnx"
-
-
-def test_qdq(tmp_path: Path) -> None:
-    """Weights are scale times integer; the rounding of activations is not the float network's."""
-    path = rounded(vit(), tmp_path, per_channel=True, extra_options={"WeightSymmetric": True})
-    imported = load(path, overrides=GIVEN)
-    assert [note for note in imported.notes if "quantized" in note] == [
-        "weights of 10 layers are quantized per channel, symmetrically: read as scale times integer"
-    ]
-    weight = imported.tensors["l0.fc1.w"]
-    codes = weight / np.abs(weight).max(1, keepdims=True) * 127
-    assert np.abs(codes - np.rint(codes)).max() < 1e-2
-    assert imported.warnings == []
-
-
-def test_qdq_of_one_scale(tmp_path: Path) -> None:
-    imported = load(rounded(vit(), tmp_path, per_channel=False), overrides=GIVEN)
-    assert "are quantized with one scale for all; hwgen has a symmetric scale per output" in imported.warnings[0]
-
-
-def test_integers_inside_operators(tmp_path: Path) -> None:
-    path = rounded(vit(), tmp_path, quant_format=quantization.QuantFormat.QOperator)
-    text = message(path)
-    assert "that are rounded beside the operators (QDQ, QONNX)\n  found:    QLinear" in text
-
-
-QONNX = "qonnx.custom_op.general"
-
-
-@pytest.mark.parametrize(
-    ("domain", "bits", "zero"), [(QONNX, 8, 0), ("onnx.brevitas", 4, 0), (QONNX, 8, 3), ("onnx.brevitas", 6, 0)]
-)
-def test_qonnx(tmp_path: Path, domain: str, bits: int, zero: int) -> None:
-    """Quant nodes of Brevitas on weights and on activations."""
-    model = vit()
-    path = exported(model, tmp_path, opset_version=17)
-    graph = onnx.load(path)
-    weights = {one.name: numpy_helper.to_array(one) for one in graph.graph.initializer}
-    nodes, wanted, limit = [], {}, 2 ** (bits - 1) - 1
-    for node in graph.graph.node:
-        for place, name in enumerate(node.input):
-            if node.op_type != "MatMul" or (name in weights and weights[name].ndim != 2):
-                continue
-            scale = np.abs(weights[name]).max(0, keepdims=True) / limit if name in weights else np.float32(0.1)
-            made = {"s": scale, "z": np.float32(zero), "b": np.float32(bits if name in weights else 8)}
-            own = f"{node.name}.{place}"
-            for part, value in made.items():
-                graph.graph.initializer.append(numpy_helper.from_array(np.asarray(value), f"{own}.{part}"))
-            kind = {"domain": domain, "signed": 1, "narrow": 0, "rounding_mode": "ROUND"}
-            nodes.append(helper.make_node("Quant", [name, *(f"{own}.{part}" for part in made)], [f"{own}.q"], **kind))
-            if name in weights:
-                wanted[node.name] = (np.clip(np.rint(weights[name] / scale + zero), -limit - 1, limit) - zero) * scale
-            node.input[place] = f"{own}.q"
-        nodes.append(node)
-    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del graph.graph.node[:]
-    graph.graph.node.extend(kept)
-    graph.opset_import.append(helper.make_opsetid(domain, 1))
-    onnx.save(graph, path)
-    imported = load(path, overrides=GIVEN)
-    found = imported.tensors["l1.fc1.w"]
-    np.testing.assert_allclose(found.T, wanted["/blocks/blocks.1/mlp/fc1/MatMul"], atol=1e-6)
-    notes = "\n".join(imported.notes + imported.warnings)
-    assert ("read as scale times integer" in notes) == (zero == 0 and bits != 6)
-    assert ("asymmetric: their zero points are not 0" in notes) == (zero != 0)
-    assert ("quantized of 6 bits" in notes) == (bits == 6)
 
 
 # --- endings
