@@ -70,6 +70,8 @@ class Block:
 
     def stacked(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Weight and bias of q, k and v as they come."""
+        if len(self.qkv) == 1:
+            return self.qkv[0].weight, self.qkv[0].bias
         weight = np.concatenate([layer.weight for layer in self.qkv])
         if all(layer.bias is None for layer in self.qkv):
             return weight, None
@@ -171,7 +173,8 @@ def attention_state(block: Block, reading: Reading, name: str) -> dict[str, np.n
     weight, bias = block.stacked()
     parts = reading.rows(block.proj.weight.shape[1])
     place, width = np.concatenate(parts), len(parts[0])
-    weight, bias = weight[place], None if bias is None else bias[place]
+    if (np.diff(place) != 1).any():  # a copy is half as much again of a large network
+        weight, bias = weight[place], None if bias is None else bias[place]
     factor = np.float32(reading.factor * math.sqrt(width / reading.heads) if reading.factor else 1)
     state: dict[str, np.ndarray] = {}
     for part, norm in zip("qk", block.norms_of(reading)):

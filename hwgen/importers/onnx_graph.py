@@ -37,7 +37,7 @@ class Graph:
         self.where = str(path)
         model, self._constants = self._read(path)
         self._refuse_integers(model)
-        _widen(model)
+        _widen(model, self._constants)
         image = self._image(model)
         self.input, shape = image.name, [dim.dim_value for dim in image.type.tensor_type.shape.dim]
         self.codes = image.type.tensor_type.elem_type != 1
@@ -204,8 +204,7 @@ def _apart(model: Any) -> tuple[Any, dict[str, np.ndarray]]:
     inputs = {one.name for one in model.graph.input}
     constants = {}
     for one in model.graph.initializer:
-        values = onnx.numpy_helper.to_array(one)
-        constants[one.name] = values.astype(np.float32) if one.data_type in _narrow() else values
+        constants[one.name] = onnx.numpy_helper.to_array(one)
         if one.name not in inputs:
             model.graph.input.append(onnx.helper.make_tensor_value_info(one.name, one.data_type, list(one.dims)))
     del model.graph.initializer[:]
@@ -214,17 +213,14 @@ def _apart(model: Any) -> tuple[Any, dict[str, np.ndarray]]:
     return bare, constants
 
 
-def _narrow() -> tuple[int, ...]:
-    from onnx import TensorProto
-
-    return TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE
-
-
-def _widen(model: Any) -> None:
+def _widen(model: Any, constants: dict[str, np.ndarray]) -> None:
     """Half and double precision become float32."""
     from onnx import TensorProto, numpy_helper
 
-    narrow = _narrow()
+    narrow = (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
+    for name, values in constants.items():
+        if values.dtype.name in ("float16", "bfloat16", "float64"):
+            constants[name] = values.astype(np.float32)
     for node in model.graph.node:
         for attribute in node.attribute:
             if attribute.HasField("t") and attribute.t.data_type in narrow:
