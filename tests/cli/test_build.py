@@ -19,7 +19,7 @@ def test_build_and_again(hwgen, refused, project):
 
 
 def test_many_classes(hwgen, tmp_path):
-    """A head of 22,000 classes, from the checkpoint to the build; its results to the bit: tests/system/test_importers."""
+    """A head of 22,000 classes, from checkpoint to build; tests/system/test_importers.py has its results to the bit."""
     safetensors.torch.save_file(vit(num_classes=22000, embed_dim=32, img_size=16).state_dict(),
                                 tmp_path / "vit.safetensors")  # fmt: skip
     np.savez(tmp_path / "images.npz", images=np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), np.uint8))
