@@ -68,10 +68,10 @@ def import_huggingface(source: Source, draft: Draft) -> Imported:
     if kind is not None and kind not in DEFAULTS:
         raise HwgenError(str(draft.beside.folder / CONFIG), "model_type", expected="one of " + ", ".join(DEFAULTS),
                          found=repr(kind), mend=MEND)  # fmt: skip
-    draft.resampling = TRANSFORMERS
     unused = (UNUSED,) if "classifier.weight" in source else ()
     renamed, notes = translated(source, RULES, LEFT_OUT + unused)
     draft.notes += notes
+    draft.resampling = TRANSFORMERS.with_registers() if "reg_token" in renamed else TRANSFORMERS
     if "head.weight" in renamed and renamed.size("head.weight", 1) == renamed.size("patch_embed.proj.weight", 0):
         where = "the patches, as there is no class token" if "cls_token" not in renamed else "the class token"
         draft.assume("pooling", "token" if "cls_token" in renamed else "avg", f"the head reads {where}")

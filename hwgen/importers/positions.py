@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -21,6 +21,10 @@ class Rule:
     antialias: bool = False
     align_corners: bool = False
     offset: float = 0.0
+
+    def with_registers(self) -> Rule:
+        """Of DINOv2 with register tokens, in its own code and in transformers'."""
+        return replace(self, antialias=True, offset=0.0)
 
     def text(self) -> str:
         """For a note."""
