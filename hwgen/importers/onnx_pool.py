@@ -1,6 +1,5 @@
 """Attention pooling behind the blocks of an ONNX graph, as in SigLIP: a constant query on the patches, an MLP with a
-residual. Tested by tests/importers/test_onnx_variants.py.
-"""
+residual."""
 
 from __future__ import annotations
 

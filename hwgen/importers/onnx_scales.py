@@ -1,7 +1,7 @@
 """Integer weights of a quantized ONNX graph: which layers have them, with a scale per output channel or one for all.
 
 Whatever form they come in (QDQ, Quant nodes, bits, zero points), they are kept if the weights are such integers times
-such scales. Tested by tests/importers/test_onnx_quantized.py.
+such scales.
 """
 
 from __future__ import annotations

@@ -42,12 +42,10 @@ class Converter:
     def __init__(self, network: FloatModel, seen: Statistics, options: Options, bits: Mapping[str, int]) -> None:
         self.network, self.seen, self.options, self.bits = network, seen, options, bits
         self.source = {name: tensor.astype(np.float64) for name, tensor in network.tensors.items()}
-        #: Scales of the layers whose weights stay as they are in the checkpoint. What they read has one step for all
-        #: channels: those of its own would go into the weights.
+        #: Scales of weights that stay the checkpoint's integers; what they read has one step, as others go into them.
         self.given = {name: one.scales for name, one in given_layers(network).items()
                       if options.keep_weights and bits.get(name, 8) == one.bits}  # fmt: skip
-        places = checkpoint_rows(network.model)
-        self.even = {f"{places[name][0]}.w" for name in self.given}
+        self.even = {f"{checkpoint_rows(network.model)[name][0]}.w" for name in self.given}
         self.tensors = table_arrays(network.model)
         self.scales: dict[str, float] = {}
         self.windows: dict[int, int] = {}  #: of dense layers with more than one
@@ -114,19 +112,16 @@ class Converter:
         scaled = weight * grid.step
         added = np.zeros(len(weight)) if bias is None else bias + weight @ grid.centre
         smallest = np.abs(added) / MAX_BIAS
-        mean = np.zeros(weight.shape[1])
-        importance = np.ones(weight.shape[1])
+        mean, importance = np.zeros(weight.shape[1]), np.ones(weight.shape[1])
         if inputs is not None:
             importance = self.seen[inputs].variance() / grid.step**2
             mean = (self.seen[inputs].mean() - grid.centre) / grid.step
-        kept = None
-        if name in self.given and np.ptp(grid.step) == 0:
-            kept = given_codes(scaled, self.given[name] * grid.step[0], smallest)
+        own = self.given.get(name) if np.ptp(grid.step) == 0 else None
+        kept = None if own is None else given_codes(scaled, own * grid.step[0], smallest)
         codes, s_acc = kept or round_weights(scaled, bits, smallest, importance)
         s_acc = np.where(s_acc > 0, s_acc, s_out)  # a channel of zeros
-        covariance = None
-        if inputs is not None and kept is None and self.options.rounding == "second_order":
-            covariance = self.seen[inputs].covariance()
+        second_order = kept is None and self.options.rounding == "second_order"
+        covariance = self.seen[inputs].covariance() if inputs is not None and second_order else None
         if inputs is not None and covariance is not None:
             limit, in_codes = (1 << bits - 1) - 1, covariance / np.outer(grid.step, grid.step)
             rows = self.seen[inputs].rows
@@ -168,8 +163,8 @@ class Converter:
         # Without readers it is an output, and has one scale.
         options = self.options if readers else self.options.model_copy(update={"repq": False, "equalize": False})
         kind = inputs.rpartition(".")[2]
-        weights = [self.source[reader] for reader in readers]
-        grid = post_norm(self.seen[inputs], weights, options, kind, even=not self.even.isdisjoint(readers))
+        even, weights = not self.even.isdisjoint(readers), [self.source[reader] for reader in readers]
+        grid = post_norm(self.seen[inputs], weights, options, kind, even)
         self.scales[name] = float(grid.step.max())
         return grid
 
