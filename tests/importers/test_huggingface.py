@@ -151,6 +151,13 @@ def test_another_image_size(tmp_path: Path, name: str) -> None:
         assert f"positions of 4x4 patches resampled to {grid}, as transformers does ({kind})" in imported.notes
 
 
+def test_a_size_with_as_many_patches_as_positions(tmp_path: Path) -> None:
+    """What the positions are of is the config's size, not that which is asked for."""
+    model = network("Dinov2WithRegistersModel", "Dinov2WithRegistersConfig", image_size=24)
+    imported = load(saved(model, tmp_path), overrides=Overrides(image_size=ImageSize(height=40, width=16)))
+    check(imported, model)
+
+
 def test_the_size_that_the_preprocessor_makes(tmp_path: Path) -> None:
     """DINOv2's positions are for 518x518, its images are of 224x224."""
     crop = {"do_center_crop": True, "crop_size": {"height": 24, "width": 24}, "size": {"shortest_edge": 28}}
