@@ -22,11 +22,13 @@ from hwgen.machine import regmap
 from hwgen.machine.isa import BYTES
 from hwgen.machine.params import HwParams
 from hwgen.network.macs import macs
+from hwgen.report.timeline import Timeline
 from sim.compare import Difference, compare_arrays
 from sim.harness import Job, JobResult, Probe, Timing, build_harness
 from sim.hls import HEADERS, CSimulation, Loop, build_hls
 from sim.ports import weight_ports
 from sim.probes import Probes, batch_tensors
+from sim.timeline import timeline as timeline_of
 
 __all__ = ["Report", "TaskReport", "load_images", "simulate"]
 
@@ -67,6 +69,8 @@ class TaskReport:
     wrong_outputs: int = 0  #: images whose output differs
     wrong_tensors: int = 0  #: images with an intermediate tensor that differs
     first_difference: str | None = None
+    experts: dict[str, list[float]] = field(default_factory=dict)  #: by layer, the mean rows of each expert's queue
+    timeline: Timeline | None = None  #: of the first run, if it was asked for
 
     def as_dict(self, p: HwParams) -> dict[str, Any]:
         mean = float(np.mean(self.cycles))
@@ -76,7 +80,8 @@ class TaskReport:
             "tensors_compared": self.tensors, "first_difference": self.first_difference, "accuracy": self.accuracy,
             "cycles_per_image": {"mean": mean, "min": min(self.cycles), "max": max(self.cycles)},
             "macs_per_image": self.macs, "array_utilization": self.macs / (mean * p.macs), "counters": self.counters,
-        }  # fmt: skip
+            "experts": self.experts,
+        } | ({"timeline": self.timeline.model_dump()} if self.timeline else {})  # fmt: skip
 
 
 @dataclass
@@ -159,6 +164,7 @@ def simulate(
     probe: bool = True,
     engine: str = "harness",
     trace: Path | None = None,
+    timeline: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Run every image through every task, the tasks taking turns, on one machine that is never reset in between.
@@ -167,7 +173,8 @@ def simulate(
     labels: per task the classes [images, rows], for the accuracy. With `probe`, all intermediate tensors are compared,
     not only the outputs; without debug ports that cannot be. engine: harness, cocotb, icarus (cocotb, too), hls
     (C-simulation, whose cycles are iterations of loops); trace: where to write a waveform, a name that ends with .vcd
-    or, for the harness only, .fst; Icarus and C-simulation write none.
+    or, for the harness only, .fst; Icarus and C-simulation write none. timeline: of the first run of each task, too; of
+    the harness and a build with debug ports only.
 
     Raises SimulationError when the hardware hangs or breaks a rule; differences are in the report.
     """
@@ -177,6 +184,8 @@ def simulate(
     for name in chosen:
         if name not in names:
             raise HwgenError(str(build.path), "task", expected=" or ".join(names), found=name)
+    if timeline:
+        _check_timeline(build, engine)
     start = time.monotonic()
     harness = _engine(build, engine, trace, say)
     timing = timing or Timing()
@@ -194,8 +203,11 @@ def simulate(
         def count(done: int, before: int = first * len(chosen)) -> None:
             say("simulate", min(before + done * batch, len(images) * len(chosen)), len(images) * len(chosen))
 
-        results = _run(build, harness, part, chosen, probes, timing, trace, count)
+        remembered = len(chosen) if timeline and not first else 0
+        results = _run(build, harness, part, chosen, probes, timing, trace, count, remembered)
         for number, name in enumerate(chosen):
+            if remembered:
+                report.tasks[name].timeline = timeline_of(build, name, results[number])
             say("compare with the golden model", first, len(images))
             _compare(build, golden, report.tasks[name], part, results[number :: len(chosen)], probes.get(name))
     for name, wanted in (labels or {}).items():
@@ -237,6 +249,18 @@ def _engine(build: Build, name: str, trace: Path | None, say: Progress) -> Engin
     return build_cocotb(build.verilog, top=top, trace=trace is not None, on_line=on_line)
 
 
+def _check_timeline(build: Build, engine: str) -> None:
+    """Raises HwgenError where there can be none."""
+    if engine != "harness":
+        raise HwgenError(COMMAND_LINE, "--timeline", expected="--engine harness", found=engine,
+                         mend="leave out --engine")  # fmt: skip
+    if not build.emission.debug:
+        raise HwgenError(
+            str(build.path), "--timeline", expected="a build with debug ports", found="one without",
+            mend="leave `debug: false` out of `rtl` in its config.yaml and build it again",
+        )  # fmt: skip
+
+
 def _c_simulation(build: Build, trace: Path | None, on_line: Callable[[str], None]) -> Engine:
     if trace is not None:
         raise HwgenError(COMMAND_LINE, "--trace", expected="--engine harness or cocotb", found="hls")
@@ -252,8 +276,9 @@ def _c_simulation(build: Build, trace: Path | None, on_line: Callable[[str], Non
 
 def _run(
     build: Build, harness: Engine, images: NDArray[np.uint8], tasks: Sequence[str], probes: Mapping[str, Probes],
-    timing: Timing, trace: Path | None, on_done: Callable[[int], None],
+    timing: Timing, trace: Path | None, on_done: Callable[[int], None], timeline: int,
 ) -> Sequence[JobResult]:  # fmt: skip
+    """`timeline`: of so many of the first runs."""
     compiled = build.compiled
     jobs = [
         Job(
@@ -263,10 +288,11 @@ def _run(
         for batch in _batches(len(images), compiled.batch)
         for name in tasks
     ]  # fmt: skip
+    more: dict[str, Any] = {"timeline": timeline} if timeline else {}
     return harness.run(
         jobs, program=compiled.program, weights=compiled.weights, probes={n: p.ranges for n, p in probes.items()},
         counters={name: regmap.BY_NAME[name].offset for name in regmap.COUNTERS}, timing=timing, trace=trace,
-        on_done=on_done,
+        on_done=on_done, **more,
     )  # fmt: skip
 
 
@@ -282,6 +308,7 @@ def _compare(
         count = len(set(batch))
         if probes is not None:
             tensors = batch_tensors(expected.tensors, batch)
+            _count_experts(report, tensors, compiled.batch, count)
             difference = probes.missing(result, tensors) or probes.compare(result, tensors)
             report.wrong_tensors += count if difference is not None else 0
             report.tensors += count * len(probes.probes)
@@ -302,6 +329,18 @@ def _compare(
         for name, value in counters.items():
             mean = report.counters.get(name, 0.0)
             report.counters[name] = mean + (value / compiled.batch - mean) * count / (before + count)
+
+
+def _count_experts(report: TaskReport, tensors: Mapping[str, NDArray], batch: int, count: int) -> None:
+    """How many rows of an image each expert gets: the mean of all images so far, `count` of the run's being new."""
+    before = len(report.cycles)
+    for name, tensor in tensors.items():
+        layer, _, rest = name.partition(".expert.")
+        if rest.endswith(".tokens"):
+            expert, rows = int(rest.split(".")[0]), len(tensor) / batch
+            means = report.experts.setdefault(layer, [])
+            means += [0.0] * (expert + 1 - len(means))
+            means[expert] += (rows - means[expert]) * count / (before + count)
 
 
 def _batches(images: int, size: int) -> list[list[int]]:

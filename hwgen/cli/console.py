@@ -21,10 +21,10 @@ out = Console()
 err = Console(stderr=True)
 
 
-def write_json(path: Path, result: dict[str, Any]) -> None:
-    """A result for programs."""
+def write_json(path: Path, result: dict[str, Any], *, compact: bool = False) -> None:
+    """A result for programs; `compact`: in one line, as it has long columns of numbers."""
     try:
-        path.write_text(json.dumps(result, indent=1) + "\n")
+        path.write_text(json.dumps(result, indent=None if compact else 1) + "\n")
     except OSError as error:
         raise HwgenError(str(path), expected="a file that can be written", found=str(error.strerror)) from None
 

@@ -1,0 +1,97 @@
+"""From what the harness noted of a run to its timeline: names of instructions, bursts put to whom they are for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from hwgen.build import Build
+from hwgen.compiler import Instr
+from hwgen.machine.isa import BYTES, UNITS, Op
+from hwgen.report.timeline import BUSY, Causes, Instructions, Timeline, Transfers
+from sim.job import Burst, JobResult
+from sim.ports import WRITES
+
+__all__ = ["PAUSE", "timeline"]
+
+UNIT_OF = {op: unit for unit, ops in UNITS.items() for op in ops}
+#: Cycles without a beat after which a transfer counts as another one.
+PAUSE = 16
+#: Region of a burst → who reads or writes there, and what it is called.
+READERS = {
+    "weights": ((Op.MATMUL,), "weights"), "input": ((Op.IMAGE,), "image"), "output": ((Op.STORE,), "output"),
+    "program": ((Op.LOAD,), "tables"),
+}  # fmt: skip
+
+
+def timeline(build: Build, task: str, result: JobResult) -> Timeline:
+    """Of a job that was run with `timeline`."""
+    program = build.compiled.instructions[task]
+    spans = {span.instruction: span for span in result.timeline}
+    ran = [spans.get(number) for number in range(len(program))]
+    return Timeline(
+        source="simulation", model=build.model.model.name, task=task, batch=build.compiled.batch,
+        cycles=result.counters.get("cycles", result.cycles),
+        instructions=Instructions(
+            name=[instr.name for instr in program], op=[instr.op.name for instr in program],
+            unit=[UNIT_OF.get(instr.op, "") for instr in program],
+            begin=[span and span.begin for span in ran], end=[span and span.retire for span in ran],
+        ),
+        causes=Causes(
+            cause=[_cause(one.counter) for one in result.causes], begin=[one.begin for one in result.causes],
+            end=[one.end for one in result.causes],
+        ),
+        transfers=_transfers(result.bursts, program, build.compiled.entries[task], build.params.weight_ports),
+    )  # fmt: skip
+
+
+def _cause(counter: str) -> str:
+    return BUSY if counter == "array_busy" else counter.removeprefix("stall_")
+
+
+def _transfers(bursts: Sequence[Burst], program: Sequence[Instr], entry: int, weight_ports: int) -> Transfers:
+    """Bursts that follow each other for one instruction are one transfer."""
+    found = Transfers(port=[], kind=[], instruction=[], asked=[], begin=[], end=[], bytes=[])
+    open_: dict[int, int] = {}  # by port, the transfer that goes on
+    for burst, instruction, kind in _owners(bursts, program, entry, weight_ports):
+        at = open_.get(burst.port)
+        same = at is not None and (found.kind[at], found.instruction[at]) == (kind, instruction)
+        if at is not None and same and burst.first - found.end[at] <= PAUSE:
+            found.end[at] = burst.last + 1
+            found.bytes[at] += burst.bytes
+            continue
+        open_[burst.port] = len(found.kind)
+        found.port.append("weights" if burst.region == "weights" else "data out" if burst.port == WRITES else "data in")
+        found.kind.append(kind)
+        found.instruction.append(instruction)
+        found.asked.append(burst.asked)
+        found.begin.append(burst.first)
+        found.end.append(burst.last + 1)
+        found.bytes.append(burst.bytes)
+    return found
+
+
+def _owners(
+    bursts: Sequence[Burst], program: Sequence[Instr], entry: int, weight_ports: int
+) -> Iterator[tuple[Burst, int | None, str]]:
+    """Each burst with the instruction it is for. Every port serves its region's instructions in program order, so the
+    search goes on where the last burst of its kind was found."""
+    places: dict[tuple[int, str], tuple[int, int]] = {}  # port, region → instruction, offset of the last burst
+    for burst in bursts:
+        scale = weight_ports if burst.region == "weights" else 1
+        offset, size = burst.offset * scale, burst.bytes * scale
+        if burst.region == "program" and offset >= entry:
+            yield burst, None, "program"
+            continue
+        ops, kind = READERS[burst.region]
+        first, before = places.get((burst.port, burst.region), (0, -1))
+        at = next((number for number in range(first, len(program))
+                   if _meets(program[number], ops, offset, size) and not (number == first and offset <= before)),
+                  None)  # fmt: skip
+        if at is not None:
+            places[burst.port, burst.region] = at, offset
+        yield burst, at, kind
+
+
+def _meets(instr: Instr, ops: tuple[Op, ...], offset: int, size: int) -> bool:
+    begin = instr.fields.get("offset", 0)
+    return instr.op in ops and offset < begin + instr.fields.get("bytes", 0) and begin < offset + size
