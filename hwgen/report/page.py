@@ -1,0 +1,160 @@
+"""The report of a build: one HTML page with everything in it, plots and library too; it needs no network.
+
+The plots are Bokeh's. `hwgen.report.style` has their look, templates/report the page's.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bokeh.document import Document
+from bokeh.models import Range1d
+from bokeh.plotting import figure
+from bokeh.resources import Resources
+from markupsafe import Markup
+
+import hwgen
+from hwgen.build import Build
+from hwgen.common.errors import HwgenError
+from hwgen.common.templates import environment
+from hwgen.estimate.cycles import CycleEstimate, estimate
+from hwgen.machine.devices import Device
+from hwgen.report import plot_parts, plot_tensors, plot_timeline
+from hwgen.report.buffers import depths, stays
+from hwgen.report.cards import CLOCK, Card, cards
+from hwgen.report.estimated import estimated
+from hwgen.report.parts import Part, parts
+from hwgen.report.result import Cost, Run
+from hwgen.report.style import CAUSE_COLOURS, DARK, KIND_COLOURS
+from hwgen.report.timeline import Timeline
+
+__all__ = ["page", "write_page"]
+
+#: What a page without a run says in the place of what only a simulation knows.
+SIMULATE = "Only a simulation knows: hwgen sim BUILD --timeline, then hwgen report BUILD."
+QUANTIZE = "For this: hwgen quantize … --report report.json, then hwgen report BUILD --quantization report.json."
+
+
+@dataclass(frozen=True)
+class Section:
+    """A plot under its title; a legend of (name, colour). Without a plot, `missing` says how to get it."""
+
+    title: str
+    text: str
+    plots: Sequence[figure] = ()
+    legend: Sequence[tuple[str, str]] = ()
+    missing: str = ""
+    ids: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class View:
+    """All of one task."""
+
+    task: str
+    cards: list[Card]
+    sections: list[Section]
+    parts: list[Part]
+    causes: list[str]
+    plots: Markup  #: the plots as JSON
+
+
+def write_page(path: Path, text: str) -> None:
+    """All of it or nothing. Raises HwgenError where `path` cannot be written."""
+    new = path.with_name(f".{path.name}.new")
+    try:
+        new.write_text(text, "utf-8")
+        new.replace(path)
+    except OSError as error:
+        raise HwgenError(str(path), expected="a file that can be written", found=str(error.strerror)) from None
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def page(
+    build: Build, run: Run | None = None, cost: Cost | None = None, *, device: Device | None = None, mhz: float = CLOCK,
+    progress: Callable[[str], None] = lambda line: None,
+) -> str:  # fmt: skip
+    """The page's text. run, cost: what `hwgen.report.result` reads; mhz: the clock in MHz."""
+    views = []
+    for task in (task.name for task in build.model.model.tasks):
+        progress(f"drawing {task}")
+        views.append(_view(build, task, run, cost, device, mhz))
+    library = Resources(mode="inline", components=["bokeh"], minified=True)
+    return environment("report").get_template("page.html.j2").render(
+        build=build, p=build.params, model=build.model.model, run=run, version=hwgen.__version__, views=views,
+        device=device, dark=Markup(json.dumps(DARK)), bokeh=Markup("\n".join(library.js_raw)),
+        bokeh_version=importlib.metadata.version("bokeh"),
+    )  # fmt: skip
+
+
+def _view(build: Build, task: str, run: Run | None, cost: Cost | None, device: Device | None, mhz: float) -> View:
+    latency = run.latency if run else 40
+    guess = estimate(build.compiled, task, build.params, latency=latency)
+    measured = run.tasks.get(task) if run else None
+    timeline = measured and measured.timeline
+    shown = timeline or estimated(build, task, guess)
+    rows = parts(build, shown)
+    sections = _sections(build, shown, rows, measured.experts if measured else {}, cost)
+    return View(task, cards(build, task, measured, guess, cost, device, mhz), sections, rows,
+                plot_parts.used_causes(rows), _embedded(task, sections))  # fmt: skip
+
+
+def _sections(
+    build: Build, timeline: Timeline, rows: Sequence[Part], experts: dict[str, list[float]], cost: Cost | None
+) -> list[Section]:
+    """In the order of the page."""
+    cycles = Range1d(0, timeline.cycles, bounds=(0, timeline.cycles))
+    simulated = timeline.source == "simulation"
+    causes = [(cause, CAUSE_COLOURS[cause]) for cause in plot_parts.used_causes(rows)]
+    named = [(name, KIND_COLOURS[name]) for name in ("embed", "attention", "mlp", "head")]
+    runs = f"The first run of {timeline.batch} image{'s' * (timeline.batch > 1)}" if simulated else "By the cycle model"
+    found = [
+        Section("Timeline", f"{runs}: when each instruction was on its unit, and what kept the array from a step. Drag "
+                "to zoom, Ctrl and wheel to zoom on, or move the grey window of the strip below. The array's colours "
+                "are parts of the network, those of the waits causes.",
+                (plot_timeline.timeline_plot(timeline, cycles), plot_timeline.overview_plot(timeline, cycles)),
+                [*named, *causes[1:]]),
+        Section("Cycles per layer", "Array steps, and above them the cycles without one, by what they waited for. A "
+                "cycle without a step counts for the instruction that was waited for.", (plot_parts.cycles_plot(rows),),
+                [("array steps", CAUSE_COLOURS["busy"]), *causes[1:]]),
+        Section("Roofline", "Beneath the flat line the array is the limit, beneath the slope the memory's ports.",
+                (plot_parts.roofline_plot(build, rows),), named),
+        Section("Memory traffic", "Bytes per cycle over each port of the memory; the grey band is what the weight port "
+                "cannot give.", (plot_timeline.traffic_plot(build, timeline, cycles),) if simulated else (),
+                [("weights", KIND_COLOURS["weights"]), ("data in", KIND_COLOURS["image"]),
+                 ("data out", KIND_COLOURS["output"])], SIMULATE),
+        Section("Bytes per layer", "What each layer fetches from DRAM, and what goes back.",
+                (plot_parts.traffic_plot(rows),), [(kind, KIND_COLOURS[kind]) for kind in plot_parts.used_kinds(rows)]),
+    ]  # fmt: skip
+    if any(layer.mlp.kind == "moe" for layer in build.model.model.layers):
+        found.append(Section("Experts", "Rows of an image that each expert gets, the mean of the simulated images.",
+                             (plot_tensors.experts_plot(experts),) if experts else (), (), SIMULATE))  # fmt: skip
+    found.append(Section(
+        "Quantization over the depth", "Signal to quantization noise of each tensor against the float network; of a "
+        "layer's experts the worst.", (plot_tensors.sqnr_plot(cost.tensors),) if cost else (),
+        list(plot_tensors.sqnr_kinds(cost.tensors).items()) if cost else (), QUANTIZE,
+    ))  # fmt: skip
+    places = plot_tensors.buffers_plot(stays(build, timeline), depths(build.params), cycles)
+    found.append(Section("Buffers", "Which tensor has which words of the buffers on chip, from its first write to its "
+                         "last read; a lane's height is the buffer's depth. X is the residual stream.", (places,),
+                         named))  # fmt: skip
+    return found
+
+
+def _embedded(task: str, sections: Sequence[Section]) -> Markup:
+    """All plots in one document, as their time axes move together; the sections get the ids of their places."""
+    document, places = Document(title=task), {}
+    for section in sections:
+        for one in section.plots:
+            document.add_root(one)
+            places[one.id] = f"plot-{task}-{len(places)}"
+            section.ids.append(places[one.id])
+    # What BokehJS's `embed_items` takes.
+    item = {"docid": task, "roots": places, "root_ids": list(places)}
+    text = json.dumps({"documents": {task: document.to_json(deferred=False)}, "items": [item]}, separators=(",", ":"))
+    return Markup(text.replace("</", "<\\/"))
