@@ -89,6 +89,7 @@ class Report:
     """All tasks of a run, and what it ran on."""
 
     params: HwParams
+    model: str
     engine: str
     timing: Timing
     tasks: dict[str, TaskReport]
@@ -103,7 +104,8 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "engine": self.engine, "parameters": self.params.as_dict(), "macs_per_cycle": self.params.macs,
+            "model": self.model, "engine": self.engine, "parameters": self.params.as_dict(),
+            "macs_per_cycle": self.params.macs,
             "latency": self.timing.latency, "stall_percent": self.timing.stall_percent,
             "seconds": round(self.seconds, 2), "note": self.note,
             "loops": {name: asdict(loop) for name, loop in sorted(self.loops.items())},
@@ -191,7 +193,8 @@ def simulate(
     timing = timing or Timing()
     seen = engine == "hls" or build.emission.debug
     probe = probe and seen
-    report = Report(build.params, engine, timing, {name: TaskReport(name, macs(build.model, name)) for name in chosen})
+    measured = {name: TaskReport(name, macs(build.model, name)) for name in chosen}
+    report = Report(build.params, build.model.model.name, engine, timing, measured)
     report.note = None if seen else UNSEEN
     golden = Golden(build.model)
     probes = {name: Probes(build, name) for name in chosen} if probe else {}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from hwgen.build import Build
 from hwgen.compiler import Instr
-from hwgen.machine.isa import BYTES, UNITS, Op
+from hwgen.machine.isa import UNITS, Op
 from hwgen.report.timeline import BUSY, Causes, Instructions, Timeline, Transfers
 from sim.job import Burst, JobResult
 from sim.ports import WRITES
@@ -34,7 +34,8 @@ def timeline(build: Build, task: str, result: JobResult) -> Timeline:
         instructions=Instructions(
             name=[instr.name for instr in program], op=[instr.op.name for instr in program],
             unit=[UNIT_OF.get(instr.op, "") for instr in program],
-            begin=[span and span.begin for span in ran], end=[span and span.retire for span in ran],
+            begin=[None if span is None else span.begin for span in ran],
+            end=[None if span is None else span.retire for span in ran],
         ),
         causes=Causes(
             cause=[_cause(one.counter) for one in result.causes], begin=[one.begin for one in result.causes],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from hwgen.build import Build
@@ -45,7 +46,7 @@ def cards(build: Build, task: str, run: TaskRun | None, guess: CycleEstimate, co
     found = [
         Card("cycles", f"{cycles:,.0f}", said, bool(run and not run.bit_identical)),
         Card("time", _time(seconds), f"per image at {mhz:g} MHz" + f", in batches of {batch}" * (batch > 1)),
-        Card("frames per second", f"{1 / seconds:,.0f}" if seconds < 0.1 else f"{1 / seconds:.2f}", "one after another"),
+        Card("frames per second", f"{1 / seconds:,.{0 if seconds < 0.1 else 2}f}", "one after another"),
         Card("utilization", f"{useful / (cycles * build.params.macs):.1%}",
              f"of {build.params.macs:,} MACs per cycle; {useful / 1e6:,.0f} M useful ones"),
         Card("DRAM", _bytes(moved), f"per image, {moved / cycles:.1f} bytes per cycle"),
@@ -91,10 +92,5 @@ def _time(seconds: float) -> str:
 
 
 def _bytes(count: float) -> str:
-    for unit in ("B", "KB", "MB"):
-        if count < 1000:
-            break
-        count /= 1000
-    else:
-        unit = "GB"
-    return f"{count:.3g} {unit}"
+    power = min(int(math.log10(max(count, 1)) / 3), 3)
+    return f"{count / 1000**power:.3g} {('B', 'KB', 'MB', 'GB')[power]}"

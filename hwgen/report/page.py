@@ -21,7 +21,7 @@ import hwgen
 from hwgen.build import Build
 from hwgen.common.errors import HwgenError
 from hwgen.common.templates import environment
-from hwgen.estimate.cycles import CycleEstimate, estimate
+from hwgen.estimate.cycles import estimate
 from hwgen.machine.devices import Device
 from hwgen.report import plot_parts, plot_tensors, plot_timeline
 from hwgen.report.buffers import depths, stays
@@ -39,16 +39,24 @@ SIMULATE = "Only a simulation knows: hwgen sim BUILD --timeline, then hwgen repo
 QUANTIZE = "For this: hwgen quantize … --report report.json, then hwgen report BUILD --quantization report.json."
 
 
+#: Heading, if there are several; (name, colour) of each.
+Legend = tuple[str, Sequence[tuple[str, str]]]
+
+
 @dataclass(frozen=True)
 class Section:
-    """A plot under its title; a legend of (name, colour). Without a plot, `missing` says how to get it."""
+    """Plots under their title and legends. Without a plot, `missing` says how to get it."""
 
     title: str
     text: str
     plots: Sequence[figure] = ()
-    legend: Sequence[tuple[str, str]] = ()
+    legends: Sequence[Legend] = ()
     missing: str = ""
     ids: list[str] = field(default_factory=list)
+
+
+#: Parts of the network in legends.
+PARTS = {"embed": "embedding", "attention": "attention", "mlp": "MLP, experts", "head": "head"}
 
 
 @dataclass(frozen=True)
@@ -108,28 +116,30 @@ def _sections(
     build: Build, timeline: Timeline, rows: Sequence[Part], experts: dict[str, list[float]], cost: Cost | None
 ) -> list[Section]:
     """In the order of the page."""
-    cycles = Range1d(0, timeline.cycles, bounds=(0, timeline.cycles))
+    cycles = Range1d(start=0, end=timeline.cycles, bounds=(0, timeline.cycles))
     simulated = timeline.source == "simulation"
     causes = [(cause, CAUSE_COLOURS[cause]) for cause in plot_parts.used_causes(rows)]
-    named = [(name, KIND_COLOURS[name]) for name in ("embed", "attention", "mlp", "head")]
+    named = [(name, KIND_COLOURS[kind]) for kind, name in PARTS.items()]
     runs = f"The first run of {timeline.batch} image{'s' * (timeline.batch > 1)}" if simulated else "By the cycle model"
     found = [
         Section("Timeline", f"{runs}: when each instruction was on its unit, and what kept the array from a step. Drag "
                 "to zoom, Ctrl and wheel to zoom on, or move the grey window of the strip below. The array's colours "
                 "are parts of the network, those of the waits causes.",
                 (plot_timeline.timeline_plot(timeline, cycles), plot_timeline.overview_plot(timeline, cycles)),
-                [*named, *causes[1:]]),
+                [("array and memory:", named), ("waits:", causes[1:])]),
         Section("Cycles per layer", "Array steps, and above them the cycles without one, by what they waited for. A "
                 "cycle without a step counts for the instruction that was waited for.", (plot_parts.cycles_plot(rows),),
-                [("array steps", CAUSE_COLOURS["busy"]), *causes[1:]]),
-        Section("Roofline", "Beneath the flat line the array is the limit, beneath the slope the memory's ports.",
-                (plot_parts.roofline_plot(build, rows),), named),
+                [("", [("array steps", CAUSE_COLOURS["busy"]), *causes[1:]])]),
+        Section("Roofline", "Beneath the flat line the array is the limit, beneath the slope the memory's ports. A "
+                "part whose weights came while another one was computed may lie above the slope.",
+                (plot_parts.roofline_plot(build, rows),), [("", named)]),
         Section("Memory traffic", "Bytes per cycle over each port of the memory; the grey band is what the weight port "
                 "cannot give.", (plot_timeline.traffic_plot(build, timeline, cycles),) if simulated else (),
-                [("weights", KIND_COLOURS["weights"]), ("data in", KIND_COLOURS["image"]),
-                 ("data out", KIND_COLOURS["output"])], SIMULATE),
+                [("", [("weights", KIND_COLOURS["weights"]), ("data in", KIND_COLOURS["image"]),
+                       ("data out", KIND_COLOURS["output"])])], SIMULATE),
         Section("Bytes per layer", "What each layer fetches from DRAM, and what goes back.",
-                (plot_parts.traffic_plot(rows),), [(kind, KIND_COLOURS[kind]) for kind in plot_parts.used_kinds(rows)]),
+                (plot_parts.traffic_plot(rows),),
+                [("", [(kind, KIND_COLOURS[kind]) for kind in plot_parts.used_kinds(rows)])]),
     ]  # fmt: skip
     if any(layer.mlp.kind == "moe" for layer in build.model.model.layers):
         found.append(Section("Experts", "Rows of an image that each expert gets, the mean of the simulated images.",
@@ -137,18 +147,19 @@ def _sections(
     found.append(Section(
         "Quantization over the depth", "Signal to quantization noise of each tensor against the float network; of a "
         "layer's experts the worst.", (plot_tensors.sqnr_plot(cost.tensors),) if cost else (),
-        list(plot_tensors.sqnr_kinds(cost.tensors).items()) if cost else (), QUANTIZE,
+        [("", list(plot_tensors.sqnr_kinds(cost.tensors).items()))] if cost else (), QUANTIZE,
     ))  # fmt: skip
     places = plot_tensors.buffers_plot(stays(build, timeline), depths(build.params), cycles)
     found.append(Section("Buffers", "Which tensor has which words of the buffers on chip, from its first write to its "
                          "last read; a lane's height is the buffer's depth. X is the residual stream.", (places,),
-                         named))  # fmt: skip
+                         [("", named)]))  # fmt: skip
     return found
 
 
 def _embedded(task: str, sections: Sequence[Section]) -> Markup:
     """All plots in one document, as their time axes move together; the sections get the ids of their places."""
-    document, places = Document(title=task), {}
+    document = Document(title=task)
+    places: dict[str, str] = {}
     for section in sections:
         for one in section.plots:
             document.add_root(one)

@@ -1,4 +1,4 @@
-"""A run by part of the network: cycles, what they went to, products and bytes of the embedding, each layer, the head."""
+"""A run by part of the network: cycles and what they went to, products, bytes; the embedding, each layer, the head."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def part_of(name: str) -> str:
 
 
 def parts(build: Build, timeline: Timeline) -> list[Part]:
-    """In the order of the computation."""
+    """In the order of the computation. What comes behind the array's last step, such as the output, is the head's."""
     batch, task = timeline.batch, timeline.task
     found = {name: Part(name, macs=batch * macs) for name, macs in macs_by_part(build.model, task).items()}
     names = timeline.instructions.name
     for share in timeline.shares():
-        part = found[part_of(names[share.instruction])]
+        part = found["head" if share.instruction is None else part_of(names[share.instruction])]
         part.busy += share.busy
         for cause, cycles in share.stalls.items():
             part.stalls[cause] = part.stalls.get(cause, 0) + cycles

@@ -98,9 +98,9 @@ def _slices(timeline: Timeline, track: str) -> Iterable[Slice]:
     if track in UNITS:
         return unit_slices(timeline, track)
     if track == "stalls":
-        causes = timeline.causes
-        return [(begin, end, cause, {}) for cause, begin, end in zip(causes.cause, causes.begin, causes.end, strict=True)
-                if cause != BUSY]  # fmt: skip
+        found = timeline.causes
+        rows = zip(found.cause, found.begin, found.end, strict=True)
+        return [(begin, end, cause, {}) for cause, begin, end in rows if cause != BUSY]
     table, names = timeline.transfers, timeline.instructions.name
     return [
         (table.begin[at], table.end[at], table.kind[at] if of is None else f"{table.kind[at]} of {names[of]}",

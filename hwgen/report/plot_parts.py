@@ -6,19 +6,21 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from bokeh.models import FactorRange, FixedTicker, NumeralTickFormatter
+from bokeh.models import FactorRange, FixedTicker, NumeralTickFormatter, Range1d
 from bokeh.plotting import figure
 
 from hwgen.build import Build
 from hwgen.estimate.cycles import CAUSES
 from hwgen.report.parts import Part
-from hwgen.report.style import CAUSE_COLOURS, INK, KIND_COLOURS, MUTED, plot, source, tooltips
+from hwgen.report.style import CAUSE_COLOURS, INK, KIND_COLOURS, MUTED, plot, short, source, tooltips
 from hwgen.report.timeline import BUSY
 
 __all__ = ["KINDS", "cycles_plot", "roofline_plot", "traffic_plot", "used_causes", "used_kinds"]
 
 #: Of bytes, as they are stacked.
 KINDS = ("q, k, v", "projection", "MLP", "gate", "experts", "embedding", "head", "tables", "image", "output")
+#: Columns before and behind the layers': short, as there may be many.
+FIRST, LAST = "in", "out"
 _LAYER = re.compile(r"layers\.(\d+)\.")
 
 
@@ -27,7 +29,8 @@ def columns(parts: Sequence[Part]) -> dict[str, list[Part]]:
     found: dict[str, list[Part]] = {}
     for part in parts:
         layer = _LAYER.match(part.name)
-        found.setdefault(layer[1] if layer else part.name, []).append(part)
+        column = layer[1] if layer else {"embed": FIRST, "head": LAST}[part.name]
+        found.setdefault(column, []).append(part)
     return {name: those for name, those in found.items() if any(part.cycles or part.bytes for part in those)}
 
 
@@ -62,14 +65,14 @@ def _stacked(
 ) -> figure:  # fmt: skip
     """A bar for each column, a piece for each kind, its sum over the column's parts."""
     stacks = columns(parts)
-    made = plot(title, height=290, x_range=FactorRange(*stacks))
-    made.xgrid.grid_line_color = None
-    made.y_range.start = 0
-    made.yaxis.axis_label = unit
-    made.yaxis.formatter = NumeralTickFormatter(format="0.[0]a")
-    made.xaxis.axis_label = "layer"
-    base = np.zeros(len(stacks))
     totals = [sum(value(part, kind) for part in those for kind in kinds) for those in stacks.values()]
+    made = plot(title, height=290, x_range=FactorRange(factors=list(stacks)),
+                y_range=Range1d(start=0, end=1.05 * max(*totals, 1)))  # fmt: skip
+    made.xgrid.grid_line_color = None
+    made.yaxis.axis_label = unit
+    made.yaxis.formatter = short()
+    made.xaxis.axis_label = f"layer; {FIRST}: embedding, {LAST}: head"
+    base = np.zeros(len(stacks))
     drawn = []
     for kind in kinds:
         heights = np.array([sum(value(part, kind) for part in those) for those in stacks.values()])

@@ -27,8 +27,9 @@ STREAM = ("embed", "attn", "mlp")
 def experts_plot(loads: Mapping[str, Sequence[float]]) -> figure:
     """A row for each layer with experts: how many rows of an image each gets. Darker is more; empty ones are bare."""
     layers, count = list(loads), max(len(rows) for rows in loads.values())
-    made = plot("Rows per expert", height=90 + 24 * len(layers), x_range=FactorRange(*map(str, range(count))),
-                y_range=FactorRange(*[name.removeprefix("layers.") for name in reversed(layers)]))  # fmt: skip
+    experts = FactorRange(factors=[str(number) for number in range(count)])
+    depth = FactorRange(factors=[name.removeprefix("layers.") for name in reversed(layers)])
+    made = plot("Rows per expert", height=90 + 24 * len(layers), x_range=experts, y_range=depth)
     made.grid.grid_line_color = None
     made.xaxis.axis_label, made.yaxis.axis_label = "expert", "layer"
     cells = [(name.removeprefix("layers."), str(expert), rows, sum(all_))
@@ -67,7 +68,7 @@ def sqnr_plot(tensors: Mapping[str, TensorCost]) -> figure:
                 points[at, kind] = name, cost.sqnr_db, cost.clipped_error_share
     made = plot("SQNR over the depth", height=320)
     depth = max(at for at, _ in points)
-    made.x_range = Range1d(-0.6, depth + 0.3)
+    made.x_range = Range1d(start=-0.6, end=depth + 0.3)
     made.xaxis.ticker = [number + 0.5 for number in range(int(depth) + 1)]
     made.xaxis.major_label_overrides = {number + 0.5: str(number) for number in range(int(depth) + 1)}
     made.xaxis.axis_label, made.yaxis.axis_label = "layer", "SQNR, dB"

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from bokeh.models import BoxAnnotation, Range1d, RangeTool
+from bokeh.models import Range1d, RangeTool
+from bokeh.models.annotations import BoxAnnotation
 from bokeh.plotting import figure
 
 from hwgen.build import Build
@@ -66,7 +67,8 @@ def timeline_plot(timeline: Timeline, cycles: Range1d) -> figure:
 
 def overview_plot(timeline: Timeline, cycles: Range1d) -> figure:
     """The array's utilization over the whole run, with the part that the others show."""
-    made = plot("Part shown", height=96, x_range=Range1d(0, timeline.cycles), y_range=Range1d(0, 100))
+    whole, percent = Range1d(start=0, end=timeline.cycles), Range1d(start=0, end=100)
+    made = plot("Part shown", height=96, x_range=whole, y_range=percent)
     cycles_axis(made, "")
     made.yaxis.ticker = [0, 50, 100]
     made.yaxis.axis_label = "array, %"
@@ -85,7 +87,7 @@ def traffic_plot(build: Build, timeline: Timeline, cycles: Range1d) -> figure:
     cycles_axis(made)
     made.yaxis.axis_label = "bytes per cycle"
     widths = dict(zip(PORTS, (p.weight_bus // 8, p.data_bus // 8, p.data_bus // 8), strict=True))
-    made.y_range = Range1d(0, 1.08 * max(widths.values()))
+    made.y_range = Range1d(start=0, end=1.08 * max(widths.values()))
     bin_ = max(1, -(-timeline.cycles // POINTS))
     for port, shade in zip(PORTS, ("weights", "image", "output"), strict=True):
         values = rates(timeline, port, bin_)

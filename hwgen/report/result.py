@@ -1,4 +1,4 @@
-"""What the report reads: the measurements of `hwgen sim --json`, the quantizer's report of `hwgen quantize --report`."""
+"""What the report reads: measurements of `hwgen sim --json`, the quantizer's report of `hwgen quantize --report`."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ class TaskRun(_Read):
 class Run(_Read):
     """The measurements of `hwgen sim`."""
 
+    model: str | None = None  #: None: of an earlier hwgen
     engine: str
     parameters: dict[str, Any]
     latency: int
@@ -87,8 +88,11 @@ def read_run(path: Path, build: Build) -> Run:
     run = _read(path, Run, "hwgen sim BUILD --timeline")
     mend = f"hwgen sim {build.path} --timeline --json {path}"
     if run.engine == "hls":
-        raise HwgenError(str(path), "engine", expected="a run of the Verilog", found="C-simulation, which has no cycles",
+        raise HwgenError(str(path), "engine", expected="a run of the Verilog", found="C-simulation: it has no cycles",
                          mend=mend)  # fmt: skip
+    name = build.model.model.name
+    if run.model not in (None, name):
+        raise HwgenError(str(path), "model", expected=name, found=run.model or "", mend=mend)
     if run.parameters != build.params.as_dict():
         differing = [name for name, value in build.params.as_dict().items() if run.parameters.get(name) != value]
         raise HwgenError(str(path), "parameters", expected=f"those of the build {build.path}",

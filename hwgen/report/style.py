@@ -11,6 +11,7 @@ from bokeh.models import (
     CustomJSTickFormatter,
     FixedTicker,
     HoverTool,
+    NoOverlap,
     PanTool,
     Range1d,
     ResetTool,
@@ -19,7 +20,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 __all__ = ["CAUSE_COLOURS", "DARK", "INK", "KIND_COLOURS", "MUTED", "PALETTE", "colour", "cycles_axis", "lanes", "plot",
-           "source", "tooltips"]  # fmt: skip
+           "short", "source", "tooltips"]  # fmt: skip
 
 INK, MUTED, GRID, EMPTY = "#1b2330", "#5b6675", "#dfe3e8", "#f1f3f6"
 #: On dark ground in the place of these.
@@ -39,6 +40,7 @@ KIND_COLOURS = {
     "program": "#8a6fd1",
 }  # fmt: skip
 FONT = "system-ui, sans-serif"
+LEFT = 64  #: pixels in front of a plot, for its axis
 
 
 def colour(number: int) -> str:
@@ -57,10 +59,12 @@ def plot(title: str, *, height: int, zoom: str = "", **options: Any) -> figure:
         axis.axis_label_text_font_size = axis.major_label_text_font_size = "12px"
         axis.axis_label_text_font_style = "normal"
         axis.axis_label_text_color, axis.major_label_text_color = MUTED, INK
+        axis.major_label_policy = NoOverlap(min_distance=3)
         axis.axis_line_color = axis.major_tick_line_color = axis.minor_tick_line_color = GRID
     for grid in (*made.xgrid, *made.ygrid):
         grid.grid_line_color = GRID
     made.toolbar.logo = None
+    made.min_border_left, made.min_border_right = LEFT, 14  # time axes above each other begin at one place
     if zoom:
         box = BoxZoomTool(dimensions=zoom)  # type: ignore[arg-type]
         # The wheel scrolls the page; with a key it zooms.
@@ -70,10 +74,15 @@ def plot(title: str, *, height: int, zoom: str = "", **options: Any) -> figure:
     return made
 
 
+def short() -> CustomJSTickFormatter:
+    """Of large counts: 250k, 1.5M."""
+    return CustomJSTickFormatter(code=SHORT)
+
+
 def cycles_axis(made: figure, label: str = "clock cycles") -> None:
-    """Large counts, short: 250k, 1.5M."""
+    """The horizontal axis, in cycles."""
     made.xaxis.axis_label = label
-    made.xaxis.formatter = CustomJSTickFormatter(code=SHORT)
+    made.xaxis.formatter = short()
 
 
 SHORT = """
@@ -86,7 +95,7 @@ return tick.toLocaleString("en", {maximumFractionDigits: 2})
 
 def lanes(made: figure, names: Sequence[str]) -> None:
     """Rows of a height of one from the top down: row i around -i."""
-    made.y_range = Range1d(-len(names) + 0.5, 0.5)
+    made.y_range = Range1d(start=-len(names) + 0.5, end=0.5)
     made.yaxis.ticker = FixedTicker(ticks=[-number for number in range(len(names))])
     made.yaxis.major_label_overrides = {-number: name for number, name in enumerate(names)}
     made.yaxis.minor_tick_line_color = None
@@ -99,4 +108,4 @@ def source(columns: Mapping[str, Any]) -> ColumnDataSource:
 
 def tooltips(made: figure, of: Sequence[Any], rows: Sequence[tuple[str, str]], **options: Any) -> None:
     """What is shown where the pointer is on one of the glyphs."""
-    made.add_tools(HoverTool(renderers=list(of), tooltips=list(rows), **options))
+    made.add_tools(HoverTool(renderers=list(of), tooltips=list(rows), visible=False, **options))

@@ -80,12 +80,12 @@ class Timeline(Strict):
         """The run's cycles shared out to the array's instructions, in the order in which they ran.
 
         A cycle with a step is of the instruction that began last; one without, behind an instruction's last step, is of
-        the next one, which it kept waiting. What comes behind the last step of all is the last share's.
+        the next one, which it kept waiting. What comes behind the last step of all, the last share, is of none.
         """
         ran = self.engine()
-        shares = [Share(number) for number in ran]
-        if not shares:
+        if not ran:
             return []
+        shares = [*(Share(number) for number in ran), Share(None)]
         begins = [self.instructions.begin[number] or 0 for number in ran]
         pieces = list(_cut(self.causes, begins))
         last_busy = [-1] * len(ran)
@@ -97,16 +97,15 @@ class Timeline(Strict):
             at = _owner(begins, begin)
             # Behind the last step of its instruction, if there is another one.
             behind = cause != BUSY and begin >= max(last_busy[at], begins[at]) and begin >= begins[0]
-            at += behind and at + 1 < len(ran)
-            shares[at].add(cause, end - begin)
+            shares[at + behind].add(cause, end - begin)
         return shares
 
 
 @dataclass
 class Share:
-    """Cycles of an instruction of the array: with and without steps."""
+    """Cycles of an instruction of the array, or of none: with and without steps."""
 
-    instruction: int
+    instruction: int | None
     busy: int = 0
     stalls: dict[str, int] = field(default_factory=dict)
 
