@@ -52,12 +52,13 @@ def stays(build: Build, timeline: Timeline) -> list[Stay]:
     idle = _idle(program, table.begin)
     ran = sorted((begin, number) for number, begin in enumerate(table.begin)
                  if begin is not None and number not in idle)  # fmt: skip
+    rows = build.compiled.batch * build.model.model.tokens
     done: list[Stay] = []
     alive: dict[str, list[Stay]] = {name: [] for name in BUFFERS}
     for begin, number in ran:
         end = table.end[number] or begin
         tensor = _tensor(program[number])
-        for writes, buffer, first, last in touched(p, program[number], build.model.model.tokens):
+        for writes, buffer, first, last in touched(p, program[number], rows):
             there = [stay for stay in alive[buffer] if stay.meets(first, last)]
             if not writes:
                 for stay in there:
@@ -100,14 +101,14 @@ def _tensor(instr: Instr) -> str:
     return f"{name} gathered" if instr.op == Op.GATHER else name
 
 
-def touched(p: HwParams, instr: Instr, tokens: int) -> Iterator[tuple[bool, str, int, int]]:
-    """(writes, buffer, first word, last word), reads first. Of an expert's queue all of the tokens' rows may be."""
+def touched(p: HwParams, instr: Instr, most: int) -> Iterator[tuple[bool, str, int, int]]:
+    """(writes, buffer, first word, last word), reads first. most: rows that an expert's queue may have."""
     f, op = instr.fields, instr.op
 
     def get(name: str) -> int:
         return f.get(name, 0)
 
-    rows = (0, tokens) if get("use_queue") else (get("row_begin"), get("row_end"))
+    rows = (0, most) if get("use_queue") else (get("row_begin"), get("row_end"))
     groups = div_up(rows[1], p.t) - rows[0] // p.t - 1
     inputs, outputs = div_up(get("k_steps") * p.k, p.word), get("tiles")
 
@@ -128,7 +129,7 @@ def touched(p: HwParams, instr: Instr, tokens: int) -> Iterator[tuple[bool, str,
         dest = Dest(get("dest"))
         buffer = "X" if dest == Dest.X_ADD else dest.name
         if buffer in BUFFERS:
-            written = target(buffer, (0, tokens) if get("scatter") else rows, outputs)
+            written = target(buffer, (0, most) if get("scatter") else rows, outputs)
             if dest == Dest.X_ADD:
                 yield False, *written[1:]
             yield written

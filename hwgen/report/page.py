@@ -35,8 +35,11 @@ from hwgen.report.timeline import Timeline
 __all__ = ["page", "write_page"]
 
 #: What a page without a run says in the place of what only a simulation knows.
-SIMULATE = "Only a simulation knows: hwgen sim BUILD --timeline, then hwgen report BUILD."
-QUANTIZE = "For this: hwgen quantize … --report report.json, then hwgen report BUILD --quantization report.json."
+SIMULATE = "Only a simulation knows:", "hwgen sim BUILD --timeline", "hwgen report BUILD"
+QUANTIZE = (
+    "The quantizer's report has it:", "hwgen quantize … --report report.json",
+    "hwgen report BUILD --quantization report.json",
+)  # fmt: skip
 
 
 #: Heading, if there are several; (name, colour) of each.
@@ -45,13 +48,14 @@ Legend = tuple[str, Sequence[tuple[str, str]]]
 
 @dataclass(frozen=True)
 class Section:
-    """Plots under their title and legends. Without a plot, `missing` says how to get it."""
+    """Plots under their title and legends. Without a plot, `missing` says how to get it: a text,
+    then commands."""
 
     title: str
     text: str
     plots: Sequence[figure] = ()
     legends: Sequence[Legend] = ()
-    missing: str = ""
+    missing: Sequence[str] = ()
     ids: list[str] = field(default_factory=list)
 
 

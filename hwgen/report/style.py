@@ -59,8 +59,9 @@ def plot(title: str, *, height: int, zoom: str = "", **options: Any) -> figure:
         axis.axis_label_text_font_size = axis.major_label_text_font_size = "12px"
         axis.axis_label_text_font_style = "normal"
         axis.axis_label_text_color, axis.major_label_text_color = MUTED, INK
-        axis.major_label_policy = NoOverlap(min_distance=3)
         axis.axis_line_color = axis.major_tick_line_color = axis.minor_tick_line_color = GRID
+    for axis in made.xaxis:
+        axis.major_label_policy = NoOverlap(min_distance=3)  # on a telephone
     for grid in (*made.xgrid, *made.ygrid):
         grid.grid_line_color = GRID
     made.toolbar.logo = None
