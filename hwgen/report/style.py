@@ -109,4 +109,6 @@ def source(columns: Mapping[str, Any]) -> ColumnDataSource:
 
 def tooltips(made: figure, of: Sequence[Any], rows: Sequence[tuple[str, str]], **options: Any) -> None:
     """What is shown where the pointer is on one of the glyphs."""
+    # At the pointer: the middle of what is hovered may be out of sight, and a note there would not be shown.
+    options = {"point_policy": "follow_mouse"} | options
     made.add_tools(HoverTool(renderers=list(of), tooltips=list(rows), visible=False, **options))

@@ -192,15 +192,19 @@ def hover(shown, lane: int, cycle: int, lanes: int = 9) -> str:
     }""", cycle)  # fmt: skip
     plot = shown.locator(".plot[aria-label=Timeline]").first
     plot.scroll_into_view_if_needed()
-    shown.wait_for_timeout(100)
+    shown.mouse.move(1, 1)
+    shown.wait_for_timeout(150)
     box = plot.bounding_box()
     x, y = box["x"] + frame[0], box["y"] + frame[1] + (lane + 0.5) / lanes * frame[2]
-    shown.mouse.move(x - 2, y)
-    shown.mouse.move(x, y)
-    shown.wait_for_timeout(200)
-    return shown.evaluate("""() => [...document.querySelectorAll(".bk-Tooltip")].map(one =>
-        [...one.shadowRoot.children].filter(part => part.tagName !== "STYLE").map(part => part.textContent).join(" ")
-    ).join(" ")""")
+    for attempt in range(30):  # the plot may still be drawn
+        shown.mouse.move(x, y + attempt % 2)
+        shown.wait_for_timeout(150)
+        text = shown.evaluate("""() => [...document.querySelectorAll(".bk-Tooltip")].map(one =>
+            [...one.shadowRoot.children].filter(part => part.tagName !== "STYLE").map(part => part.textContent).join(" ")
+        ).join(" ")""")
+        if text.strip():
+            return text
+    return ""
 
 
 def ranges(shown) -> dict[str, list[float]]:
