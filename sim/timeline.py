@@ -52,16 +52,17 @@ def _cause(counter: str) -> str:
 def _transfers(bursts: Sequence[Burst], program: Sequence[Instr], entry: int, weight_ports: int) -> Transfers:
     """Bursts that follow each other for one instruction are one transfer."""
     found = Transfers(port=[], kind=[], instruction=[], asked=[], begin=[], end=[], bytes=[])
-    open_: dict[int, int] = {}  # by port, the transfer that goes on
+    open_: dict[str, int] = {}  # by lane, the transfer that goes on; several weight ports are one lane
     for burst, instruction, kind in _owners(bursts, program, entry, weight_ports):
-        at = open_.get(burst.port)
+        lane = "weights" if burst.region == "weights" else "data out" if burst.port == WRITES else "data in"
+        at = open_.get(lane)
         same = at is not None and (found.kind[at], found.instruction[at]) == (kind, instruction)
         if at is not None and same and burst.first - found.end[at] <= PAUSE:
-            found.end[at] = burst.last + 1
+            found.end[at] = max(found.end[at], burst.last + 1)
             found.bytes[at] += burst.bytes
             continue
-        open_[burst.port] = len(found.kind)
-        found.port.append("weights" if burst.region == "weights" else "data out" if burst.port == WRITES else "data in")
+        open_[lane] = len(found.kind)
+        found.port.append(lane)
         found.kind.append(kind)
         found.instruction.append(instruction)
         found.asked.append(burst.asked)

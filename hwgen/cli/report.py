@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from hwgen.cli.console import out, progress_steps
+from hwgen.cli.console import check_place, out, progress_steps
 from hwgen.cli.tables import show_note
-from hwgen.common.errors import COMMAND_LINE, HwgenError
+from hwgen.common.errors import HwgenError
 
 
 def report(
@@ -47,8 +47,7 @@ def report(
 
     made = load_build(output, model)
     page = page or output / "report.html"
-    if page.is_dir() or not page.absolute().parent.is_dir():
-        raise HwgenError(COMMAND_LINE, "--output", expected="a file in a directory that exists", found=str(page))
+    check_place(page, "--output")
     on = find_board(board) if board else None
     mhz = clock or (on.clock / 1e6 if on else CLOCK)
     found = run or (output / RESULT if (output / RESULT).exists() else None)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from hwgen.cli.console import out, progress_bars, write_json
+from hwgen.cli.console import check_place, out, progress_bars, write_json
 from hwgen.cli.tables import show_note, show_report
 
 
@@ -56,6 +56,8 @@ def sim(
     from sim.harness import Timing
     from sim.simulate import load_images, simulate
 
+    check_place(json_file, "--json")
+    check_place(perfetto, "--perfetto")
     made = load_build(output, model)
     data, labels = load_images(made, images, show_note)
     known = (

@@ -101,12 +101,21 @@ def _slices(timeline: Timeline, track: str) -> Iterable[Slice]:
         found = timeline.causes
         rows = zip(found.cause, found.begin, found.end, strict=True)
         return [(begin, end, cause, {}) for cause, begin, end in rows if cause != BUSY]
+    return _transfers(timeline, track.removeprefix("memory: "))
+
+
+def _transfers(timeline: Timeline, port: str) -> Iterator[Slice]:
+    """One behind the other, though several weight ports may be at different instructions' weights."""
     table, names = timeline.transfers, timeline.instructions.name
-    return [
-        (table.begin[at], table.end[at], table.kind[at] if of is None else f"{table.kind[at]} of {names[of]}",
-         {"bytes": table.bytes[at], "asked": table.asked[at]} | ({} if of is None else {"instruction": of}))
-        for at, of in enumerate(table.instruction) if f"memory: {table.port[at]}" == track
-    ]  # fmt: skip
+    rows = [at for at, of in enumerate(table.port) if of == port]
+    done = 0
+    for at in sorted(rows, key=lambda at: table.begin[at]):
+        begin, of = max(table.begin[at], done), table.instruction[at]
+        done = max(done, table.end[at])
+        known: dict[str, int | str] = {"bytes": table.bytes[at], "asked": table.asked[at]}
+        if of is not None:
+            known["instruction"] = of
+        yield begin, done, table.kind[at] if of is None else f"{table.kind[at]} of {names[of]}", known
 
 
 # Messages. Numbers are varints (wire type 0), doubles eight bytes (1), texts and messages lengths and bytes (2).

@@ -100,6 +100,15 @@ def test_slices_of_the_array_end_where_the_next_begins(timelines):
     assert slices[-1][1] == 10**6 and {known["written"] for *_, known in slices} == {10**6}
 
 
+def test_transfers_over_each_other_come_one_behind_the_other(timelines):
+    """Two weight ports may be at the weights of two instructions."""
+    made = timelines[0]
+    early = [max(begin - 50, 0) for begin in made.transfers.begin]
+    table = made.transfers.model_copy(update={"begin": early})
+    _, slices, _ = read(trace([made.model_copy(update={"transfers": table})]))
+    assert sum(known.get("bytes", 0) for rows in slices.values() for *_, known in rows) == sum(table.bytes)
+
+
 def test_rates_are_those_of_the_bus(build, timelines):
     """The helper's transfers come at the bus's pace: no value is above it, the fullest at it."""
     values = rates(timelines[0], "weights", 16)
