@@ -28,6 +28,7 @@ from sim.harness import Job, JobResult, Probe, Timing, build_harness
 from sim.hls import HEADERS, CSimulation, Loop, build_hls
 from sim.ports import weight_ports
 from sim.probes import Probes, batch_tensors
+from sim.timeline import check_timeline, count_experts
 from sim.timeline import timeline as timeline_of
 
 __all__ = ["Report", "TaskReport", "load_images", "simulate"]
@@ -187,7 +188,7 @@ def simulate(
         if name not in names:
             raise HwgenError(str(build.path), "task", expected=" or ".join(names), found=name)
     if timeline:
-        _check_timeline(build, engine)
+        check_timeline(build, engine)
     start = time.monotonic()
     harness = _engine(build, engine, trace, say)
     timing = timing or Timing()
@@ -252,18 +253,6 @@ def _engine(build: Build, name: str, trace: Path | None, say: Progress) -> Engin
     return build_cocotb(build.verilog, top=top, trace=trace is not None, on_line=on_line)
 
 
-def _check_timeline(build: Build, engine: str) -> None:
-    """Raises HwgenError where there can be none."""
-    if engine != "harness":
-        raise HwgenError(COMMAND_LINE, "--timeline", expected="--engine harness", found=engine,
-                         mend="leave out --engine")  # fmt: skip
-    if not build.emission.debug:
-        raise HwgenError(
-            str(build.path), "--timeline", expected="a build with debug ports", found="one without",
-            mend="leave `debug: false` out of `rtl` in its config.yaml and build it again",
-        )  # fmt: skip
-
-
 def _c_simulation(build: Build, trace: Path | None, on_line: Callable[[str], None]) -> Engine:
     if trace is not None:
         raise HwgenError(COMMAND_LINE, "--trace", expected="--engine harness or cocotb", found="hls")
@@ -311,7 +300,7 @@ def _compare(
         count = len(set(batch))
         if probes is not None:
             tensors = batch_tensors(expected.tensors, batch)
-            _count_experts(report, tensors, compiled.batch, count)
+            count_experts(report.experts, tensors, compiled.batch, count, len(report.cycles))
             difference = probes.missing(result, tensors) or probes.compare(result, tensors)
             report.wrong_tensors += count if difference is not None else 0
             report.tensors += count * len(probes.probes)
@@ -332,18 +321,6 @@ def _compare(
         for name, value in counters.items():
             mean = report.counters.get(name, 0.0)
             report.counters[name] = mean + (value / compiled.batch - mean) * count / (before + count)
-
-
-def _count_experts(report: TaskReport, tensors: Mapping[str, NDArray], batch: int, count: int) -> None:
-    """How many rows of an image each expert gets: the mean of all images so far, `count` of the run's being new."""
-    before = len(report.cycles)
-    for name, tensor in tensors.items():
-        layer, _, rest = name.partition(".expert.")
-        if rest.endswith(".tokens"):
-            expert, rows = int(rest.split(".")[0]), len(tensor) / batch
-            means = report.experts.setdefault(layer, [])
-            means += [0.0] * (expert + 1 - len(means))
-            means[expert] += (rows - means[expert]) * count / (before + count)
 
 
 def _batches(images: int, size: int) -> list[list[int]]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+
+from numpy.typing import NDArray
 
 from hwgen.build import Build
+from hwgen.common.errors import COMMAND_LINE, HwgenError
 from hwgen.compiler import Instr
 from hwgen.machine.isa import UNITS, Op
 from hwgen.report.timeline import BUSY, Causes, Instructions, Timeline, Transfers
 from sim.job import Burst, JobResult
 from sim.ports import WRITES
 
-__all__ = ["PAUSE", "timeline"]
+__all__ = ["PAUSE", "check_timeline", "count_experts", "timeline"]
 
 UNIT_OF = {op: unit for unit, ops in UNITS.items() for op in ops}
 #: Cycles without a beat after which a transfer counts as another one.
@@ -21,6 +24,32 @@ READERS = {
     "weights": ((Op.MATMUL,), "weights"), "input": ((Op.IMAGE,), "image"), "output": ((Op.STORE,), "output"),
     "program": ((Op.LOAD,), "tables"),
 }  # fmt: skip
+
+
+def check_timeline(build: Build, engine: str) -> None:
+    """Raises HwgenError where there can be none."""
+    if engine != "harness":
+        raise HwgenError(COMMAND_LINE, "--timeline", expected="--engine harness", found=engine,
+                         mend="leave out --engine")  # fmt: skip
+    if not build.emission.debug:
+        raise HwgenError(
+            str(build.path), "--timeline", expected="a build with debug ports", found="one without",
+            mend="leave `debug: false` out of `rtl` in its config.yaml and build it again",
+        )  # fmt: skip
+
+
+def count_experts(
+    means: dict[str, list[float]], tensors: Mapping[str, NDArray], batch: int, count: int, before: int
+) -> None:
+    """Takes a run into the means, by layer, of the rows of an image that each expert gets. `tensors`: the run's, of
+    which `count` images are new; `before`: images so far."""
+    for name, tensor in tensors.items():
+        layer, _, rest = name.partition(".expert.")
+        if rest.endswith(".tokens"):
+            expert, rows = int(rest.split(".")[0]), len(tensor) / batch
+            loads = means.setdefault(layer, [])
+            loads += [0.0] * (expert + 1 - len(loads))
+            loads[expert] += (rows - loads[expert]) * count / (before + count)
 
 
 def timeline(build: Build, task: str, result: JobResult) -> Timeline:

@@ -1,4 +1,7 @@
-"""One look for all plots: sizes, colours, tools. In the page each colour of `DARK` has another one on dark ground."""
+"""One look for all plots: sizes, colours, tools. In the page each colour of `DARK` has another one on dark ground.
+
+Tested by tests/report/test_browser.py.
+"""
 
 from __future__ import annotations
 

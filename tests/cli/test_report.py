@@ -41,7 +41,7 @@ def test_the_run_beside_the_build_is_found(hwgen, built, project):
 
 def test_board_and_quantization(hwgen, built, project):
     write(project / "cost.json", cost_of(built))
-    code, out, err = hwgen("report", project / "out", "--board", "zcu102", "--quantization", project / "cost.json")
+    code, _, err = hwgen("report", project / "out", "--board", "zcu102", "--quantization", project / "cost.json")
     assert code == 0, err
     page = (project / "out" / "report.html").read_text()
     assert "of xczu9eg" in page and "in floats 99.12%" in page and "The quantizer&#39;s report has it" not in page

@@ -1,6 +1,6 @@
 """A real headless Chromium that opens a page from disk, without a network.
 
-Playwright (of the `dev` extra) drives the machine's own Chromium: `apt install chromium`, or CHROMIUM names another one.
+Playwright (of the `dev` extra) drives the machine's own Chromium: `apt install chromium`, or CHROMIUM names another.
 """
 
 from __future__ import annotations

@@ -199,9 +199,9 @@ def hover(shown, lane: int, cycle: int, lanes: int = 9) -> str:
     for attempt in range(30):  # the plot may still be drawn
         shown.mouse.move(x, y + attempt % 2)
         shown.wait_for_timeout(150)
-        text = shown.evaluate("""() => [...document.querySelectorAll(".bk-Tooltip")].map(one =>
-            [...one.shadowRoot.children].filter(part => part.tagName !== "STYLE").map(part => part.textContent).join(" ")
-        ).join(" ")""")
+        text = shown.evaluate("""() => [...document.querySelectorAll(".bk-Tooltip")]
+            .flatMap(note => [...note.shadowRoot.children]).filter(part => part.tagName !== "STYLE")
+            .map(part => part.textContent).join(" ")""")
         if text.strip():
             return text
     return ""

@@ -1,5 +1,7 @@
 """Where tensors lie, against the checker of hazards, which reads the program's words by itself."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -57,7 +59,7 @@ def test_stays(build):
     assert names == ["position", "embed", "layers.0.attn", "layers.0.mlp", "layers.1.attn", "layers.1.mlp",
                      "digit.output"]  # fmt: skip
     stream = [stay for stay in found if stay.buffer == "X"][1:-1]
-    assert all(one.end == other.begin for one, other in zip(stream, stream[1:]))
+    assert all(one.end == other.begin for one, other in pairwise(stream))
 
 
 def test_an_empty_queue_has_no_tensor(build):

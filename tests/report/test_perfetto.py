@@ -2,6 +2,7 @@
 network at run time, which tests have not: the messages are parsed instead, and checked for what it would need."""
 
 from collections import defaultdict
+from itertools import pairwise
 
 import pytest
 
@@ -96,7 +97,7 @@ def test_slices_of_the_array_end_where_the_next_begins(timelines):
     made = timelines[0]
     late = made.instructions.model_copy(update={"end": [None if at is None else 10**6 for at in made.instructions.end]})
     slices = list(unit_slices(made.model_copy(update={"instructions": late}), "engine"))
-    assert all(end == begin for (_, end, *_), (begin, *_) in zip(slices, slices[1:]))
+    assert all(end == begin for (_, end, *_), (begin, *_) in pairwise(slices))
     assert slices[-1][1] == 10**6 and {known["written"] for *_, known in slices} == {10**6}
 
 
@@ -116,7 +117,7 @@ def test_rates_are_those_of_the_bus(build, timelines):
 
 
 def test_a_place_that_cannot_be_written(timelines, tmp_path):
-    with pytest.raises(HwgenError, match=r"none/trace\n  expected: a file that can be written\n  found:    No such file"):
+    with pytest.raises(HwgenError, match=r"none/trace\n  expected: a file that can be written\n  found:    No such"):
         write_trace(tmp_path / "none" / "trace", timelines)
     write_trace(tmp_path / "trace.pftrace", timelines)
     assert (tmp_path / "trace.pftrace").read_bytes() == trace(timelines)

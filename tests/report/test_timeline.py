@@ -58,7 +58,7 @@ def test_all_cycles_are_shared_out(build):
 def test_columns_of_different_lengths(build):
     made = simulated(build, "digit")
     bad = made.model_copy(update={"causes": made.causes.model_copy(update={"end": made.causes.end[:-1]})})
-    with pytest.raises(HwgenError, match=r"file: causes\n  expected: columns of one length\n  found:    cause \d+, begi"):
+    with pytest.raises(HwgenError, match=r"file: causes\n  expected: columns of one length\n  found:    cause \d+, "):
         check(bad, "file")
 
 

@@ -94,8 +94,8 @@ def test_bursts(harness):
         assert (weights.region, weights.port, weights.offset, weights.bytes) == ("weights", 0, 0, 16)
         assert (read.region, read.port, read.offset, read.bytes) == ("input", 1, 0, 32)
         assert (written.region, written.port, written.offset, written.bytes) == ("output", 2, 0, 32)
-        assert weights.first == weights.last == weights.asked + 11
-        assert read.first == read.asked + 11 and read.last - read.first in range(3, 9)
+        assert weights.first == weights.last == weights.asked + 10
+        assert read.first == read.asked + 10 and read.last - read.first in range(3, 9)
         assert read.last < written.first < written.last < result.cycles
         assert result.timeline[0].begin == read.first + 1
 

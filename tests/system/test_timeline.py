@@ -11,18 +11,18 @@ from hwgen.report.timeline import BUSY, PORTS, Timeline, check
 from sim.harness import COUNTED, Job, JobResult, Timing
 from sim.timeline import timeline
 from tests.system.helpers import OFFSETS, Work, harness
-from tests.system.test_counters import works  # noqa: F401  the same harness
+from tests.system.test_counters import works as works  # the same harness
 from tests.system.test_weight_ports import runs
 
 TIMINGS = [Timing(5), Timing(300), Timing(30, stall_percent=40, seed=3)]
 Made = tuple[Work, str, JobResult, Timeline]
 
 
-def measured(works: list[Work], timing: Timing) -> list[Made]:
+def measured(models: list[Work], timing: Timing) -> list[Made]:
     """All tasks of all models one after the other on one machine."""
-    machine = harness(works[0].p)
+    machine = harness(models[0].p)
     found = []
-    for work in works:
+    for work in models:
         compiled = work.compiled
         jobs = [Job(compiled.entries[task], compiled.pack_input(work.images[: compiled.batch]),
                     compiled.output_bytes[task]) for task in work.tasks]  # fmt: skip
@@ -35,7 +35,7 @@ def measured(works: list[Work], timing: Timing) -> list[Made]:
 
 
 @pytest.fixture(scope="module", params=[*TIMINGS, "two ports"], ids=["quick", "slow", "stalls", "two ports"])
-def made(request, works) -> list[Made]:  # noqa: F811
+def made(request, works) -> list[Made]:
     if request.param == "two ports":
         return measured([runs(2)[0][0]], Timing(60, weight_latency=(60, 90)))
     return measured(works, request.param)
@@ -117,10 +117,10 @@ def test_every_cycle_is_of_an_instruction(made):
                    if cause == BUSY) == result.counters["array_busy"]  # fmt: skip
 
 
-def test_only_the_first_jobs(works):  # noqa: F811
+def test_only_the_first_jobs(works):
     work = works[0]
-    compiled = work.compiled
-    job = Job(compiled.entries[work.tasks[0]], compiled.pack_input(work.images[:1]), compiled.output_bytes[work.tasks[0]])
+    compiled, task = work.compiled, work.tasks[0]
+    job = Job(compiled.entries[task], compiled.pack_input(work.images[:1]), compiled.output_bytes[task])
     first, second = harness(work.p).run([job, job], program=compiled.program, weights=compiled.weights, timeline=1)
     assert first.timeline and first.causes and first.bursts
     assert not (second.timeline or second.causes or second.bursts)
