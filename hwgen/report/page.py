@@ -172,4 +172,4 @@ def _embedded(task: str, sections: Sequence[Section]) -> Markup:
     # What BokehJS's `embed_items` takes.
     item = {"docid": task, "roots": places, "root_ids": list(places)}
     text = json.dumps({"documents": {task: document.to_json(deferred=False)}, "items": [item]}, separators=(",", ":"))
-    return Markup(text.replace("</", "<\\/"))
+    return Markup(text.replace("<", "\\u003c"))  # names could end the script, or begin another

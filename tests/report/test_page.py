@@ -99,9 +99,10 @@ def test_names_are_no_markup(build, run):
     name = "</script><b>x"
     model = build.model.model.model_copy(update={"name": name})
     object.__setattr__(build.model, "model", model)
+    run.tasks["digit"].timeline.instructions.name[-3] = name
     text = page(build, run)
-    read(text)
-    assert "<b>x" not in text and "&lt;/script&gt;&lt;b&gt;x" in text
+    assert not any(tag == "b" for tag, _ in read(text).found)
+    assert "&lt;/script&gt;&lt;b&gt;x" in text and "<b>x" not in text
 
 
 def test_all_or_nothing(tmp_path):

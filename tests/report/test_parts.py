@@ -34,6 +34,10 @@ def test_every_cycle_and_byte_once(build):
         ]  # fmt: skip
         assert sum(part.cycles for part in found) == made.cycles
         assert all(part.busy for part in found)
+        # What comes behind the last step is the head's: the output is stored.
+        names, shares = made.instructions.name, made.shares()
+        head = [one for one in shares[:-1] if part_of(names[one.instruction]) == "head"]
+        assert found[-1].cycles == sum(one.cycles for one in head) + shares[-1].cycles and shares[-1].cycles > 20
         assert sum(part.macs for part in found) == macs(build.model, task)
         assert sum(sum(part.bytes.values()) for part in found) == sum(made.transfers.bytes)
         kinds = {part.name: set(part.bytes) for part in found}

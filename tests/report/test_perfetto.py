@@ -43,7 +43,8 @@ def read(data: bytes):
             open_[event.track_uuid] = event.name, time, known
         elif event.type == Event.TYPE_SLICE_END:
             name, begin, known = open_.pop(event.track_uuid)
-            assert begin <= time
+            before = slices[event.track_uuid][-1][2] if slices[event.track_uuid] else 0
+            assert before <= begin <= time, "slices of a track come one behind the other"
             slices[event.track_uuid].append((name, begin, time, known))
         else:
             assert event.type == Event.TYPE_COUNTER

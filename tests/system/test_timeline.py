@@ -113,6 +113,8 @@ def test_every_cycle_is_of_an_instruction(made):
         assert set(skipped) <= {Op.END, Op.GATHER} and skipped.count(Op.END) == 1
         assert all(names.begin[number] <= names.end[number] for number in ran)
         causes = found.causes
+        # Causes and instructions have one clock: the first step is made in the cycle in which the first product begins.
+        assert causes.begin[causes.cause.index(BUSY)] == min(names.begin[number] for number in found.engine())
         assert sum(end - begin for cause, begin, end in zip(causes.cause, causes.begin, causes.end)
                    if cause == BUSY) == result.counters["array_busy"]  # fmt: skip
 
