@@ -5,31 +5,24 @@ The plots are Bokeh's. `hwgen.report.style` has their look, templates/report the
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from bokeh.document import Document
 from bokeh.models import Range1d
 from bokeh.plotting import figure
-from bokeh.resources import Resources
 from markupsafe import Markup
 
-import hwgen
 from hwgen.build import Build
-from hwgen.common.errors import HwgenError
-from hwgen.common.templates import environment
 from hwgen.estimate.cycles import estimate
 from hwgen.machine.devices import Device
 from hwgen.report import plot_parts, plot_tensors, plot_timeline
 from hwgen.report.buffers import depths, stays
 from hwgen.report.cards import CLOCK, Card, cards
+from hwgen.report.embed import embedded, filled, write_page
 from hwgen.report.estimated import estimated
 from hwgen.report.parts import Part, parts
 from hwgen.report.result import Cost, Run
-from hwgen.report.style import CAUSE_COLOURS, DARK, KIND_COLOURS
+from hwgen.report.style import CAUSE_COLOURS, KIND_COLOURS
 from hwgen.report.timeline import Timeline
 
 __all__ = ["page", "write_page"]
@@ -75,18 +68,6 @@ class View:
     plots: Markup  #: the plots as JSON
 
 
-def write_page(path: Path, text: str) -> None:
-    """All of it or nothing. Raises HwgenError where `path` cannot be written."""
-    new = path.with_name(f".{path.name}.new")
-    try:
-        new.write_text(text, "utf-8")
-        new.replace(path)
-    except OSError as error:
-        raise HwgenError(str(path), expected="a file that can be written", found=str(error.strerror)) from None
-    finally:
-        new.unlink(missing_ok=True)
-
-
 def page(
     build: Build, run: Run | None = None, cost: Cost | None = None, *, device: Device | None = None, mhz: float = CLOCK,
     progress: Callable[[str], None] = lambda line: None,
@@ -96,12 +77,7 @@ def page(
     for task in (task.name for task in build.model.model.tasks):
         progress(f"drawing {task}")
         views.append(_view(build, task, run, cost, device, mhz))
-    library = Resources(mode="inline", components=["bokeh"], minified=True)
-    return environment("report").get_template("page.html.j2").render(
-        build=build, p=build.params, model=build.model.model, run=run, version=hwgen.__version__, views=views,
-        device=device, dark=Markup(json.dumps(DARK)), bokeh=Markup("\n".join(library.js_raw)),
-        bokeh_version=importlib.metadata.version("bokeh"),
-    )  # fmt: skip
+    return filled("page.html.j2", build=build, p=build.params, model=build.model.model, run=run, views=views)
 
 
 def _view(build: Build, task: str, run: Run | None, cost: Cost | None, device: Device | None, mhz: float) -> View:
@@ -112,8 +88,12 @@ def _view(build: Build, task: str, run: Run | None, cost: Cost | None, device: D
     shown = timeline or estimated(build, task, guess)
     rows = parts(build, shown)
     sections = _sections(build, shown, rows, measured.experts if measured else {}, cost)
+    plots, ids = embedded(task, [one for section in sections for one in section.plots])
+    for section in sections:
+        section.ids.extend(ids[: len(section.plots)])
+        ids = ids[len(section.plots) :]
     return View(task, cards(build, task, measured, guess, cost, device, mhz), sections, rows,
-                plot_parts.used_causes(rows), _embedded(task, sections))  # fmt: skip
+                plot_parts.used_causes(rows), plots)  # fmt: skip
 
 
 def _sections(
@@ -158,18 +138,3 @@ def _sections(
                          "last read; a lane's height is the buffer's depth. X is the residual stream.", (places,),
                          [("", named)]))  # fmt: skip
     return found
-
-
-def _embedded(task: str, sections: Sequence[Section]) -> Markup:
-    """All plots in one document, as their time axes move together; the sections get the ids of their places."""
-    document = Document(title=task)
-    places: dict[str, str] = {}
-    for section in sections:
-        for one in section.plots:
-            document.add_root(one)
-            places[one.id] = f"plot-{task}-{len(places)}"
-            section.ids.append(places[one.id])
-    # What BokehJS's `embed_items` takes.
-    item = {"docid": task, "roots": places, "root_ids": list(places)}
-    text = json.dumps({"documents": {task: document.to_json(deferred=False)}, "items": [item]}, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c"))  # names could end the script, or begin another
