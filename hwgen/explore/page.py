@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bokeh.models import NumeralTickFormatter
+import numpy as np
+from bokeh.models import ColumnDataSource, NumeralTickFormatter
 from bokeh.plotting import figure
 from markupsafe import Markup
 
@@ -19,6 +20,7 @@ __all__ = ["ROWS", "columns", "page"]
 
 #: Of the front's table, at most.
 ROWS = 60
+POINT = ("t", "c", "k", "weights", "data", "weight_ports", "weight_depth", "batch", "weight_bits")
 COSTS = {"dsp": "DSP", "bram36": "block RAM, 36 Kbit", "lut": "LUT"}
 ALL, FRONT = "all that fit", "front"
 COLOURS = {ALL: MUTED, FRONT: KIND_COLOURS["mlp"]}
@@ -62,7 +64,10 @@ def page(designs: Sequence[Design], objective: str, title: str, text: str) -> st
     unit, value = OBJECTIVES[objective]
     good, chosen = best(designs, objective), front(designs, objective)
     sign = -1 if value(good[0]) < 0 else 1
-    made = [_plot(good, chosen, cost, label, unit, lambda one: sign * value(one)) for cost, label in COSTS.items()]
+    apart = set(map(id, chosen))
+    rest = [one for one in good if id(one) not in apart]
+    sources = {name: _columns(those, lambda one: sign * value(one)) for name, those in ((ALL, rest), (FRONT, chosen))}
+    made = [_plot(sources, cost, label, unit) for cost, label in COSTS.items()]
     plots, ids = embedded("designs", made)
     legend = [("", list(COLOURS.items()))]
     sections = [Section(f"{objective} over {label}", f"Each point is a design. {unit}.", [place], legend)
@@ -74,23 +79,32 @@ def page(designs: Sequence[Design], objective: str, title: str, text: str) -> st
                   rows=[[row[name] for name in varied] for row in rows], more=max(0, len(chosen) - ROWS))  # fmt: skip
 
 
-def _plot(good: Sequence[Design], chosen: Sequence[Design], cost: str, label: str, unit: str, value: Any) -> figure:
+def _columns(rows: Sequence[Design], value: Callable[[Design], float]) -> ColumnDataSource:
+    """Numbers in four bytes: there may be many rows. All plots have them from here."""
+    numbers: dict[str, Sequence[float]] = {cost: [one.resources[cost] for one in rows] for cost in COSTS}
+    numbers |= {"value": [value(one) for one in rows], "ms": [one.ms for one in rows], "fps": [one.fps for one in rows],
+                "used": [100 * one.utilization for one in rows]}  # fmt: skip
+    points = [one.point for one in rows]
+    numbers |= {name: [getattr(point, name) or 0 for point in points] for name in POINT}
+    made = source({"model": [point.model for point in points]})
+    for name, column in numbers.items():
+        made.data[name] = np.array(column, np.float32)
+    return made
+
+
+def _plot(sources: Mapping[str, ColumnDataSource], cost: str, label: str, unit: str) -> figure:
     made = plot(f"{unit} over {label}", height=300, zoom="both")
     made.xaxis.axis_label, made.yaxis.axis_label = label, unit
     made.xaxis.formatter = short()
     made.yaxis.formatter = NumeralTickFormatter(format="0,0.[000]")
-    front_ = set(map(id, chosen))
-    drawn = []
-    for name, rows in ((ALL, [one for one in good if id(one) not in front_]), (FRONT, chosen)):
-        data = source({
-            "x": [one.resources[cost] for one in rows], "y": [value(one) for one in rows],
-            "array": [f"{one.point.t} × {one.point.c} × {one.point.k}, {one.point.model}" for one in rows],
-            "rest": [f"weights {one.point.weight_ports} × {one.point.weights}, data {one.point.data}, ring "
-                     f"{one.point.weight_depth or 'auto'}, batch {one.point.batch}" for one in rows],
-            "gives": [f"{one.ms:.3f} ms, {one.fps:,.1f} frames per second" for one in rows],
-            "used": [f"{one.utilization:.1%}" for one in rows],
-        })  # fmt: skip
-        drawn.append(made.scatter("x", "y", source=data, size=8 if name == FRONT else 5, color=COLOURS[name],
-                                  fill_alpha=0.9 if name == FRONT else 0.4, line_color=None))  # fmt: skip
-    tooltips(made, drawn, [("", "@array"), ("", "@rest"), ("", "@gives"), ("utilization", "@used"), (label, "@x{0,0}")])
+    drawn = [
+        made.scatter(cost, "value", source=rows, size=8 if name == FRONT else 5, color=COLOURS[name],
+                     fill_alpha=0.9 if name == FRONT else 0.4, line_color=None)
+        for name, rows in sources.items()
+    ]  # fmt: skip
+    tooltips(made, drawn, [
+        ("@model", "@t × @c × @k, batch @batch"), ("bits", "weights @weight_ports × @weights, data @data"),
+        ("ring", "@weight_depth words (0: as needed), weights of @weight_bits bits (0: as quantized)"),
+        ("gives", "@ms{0.000} ms, @fps{0,0.0} frames per second, @used{0.0}% used"), (label, f"@{cost}{{0,0}}"),
+    ])  # fmt: skip
     return made

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
+from typing import Any
 
 from hwgen.common.errors import COMMAND_LINE, HwgenError
 from hwgen.explore.evaluate import Design, Setting, evaluate
@@ -37,19 +38,28 @@ def explore(
         chunks = [missing[at : at + CHUNK] for at in range(0, len(missing), CHUNK)]
         if not chunks:
             break
-        executor = _executor(workers, scheduler)
+        client = None if scheduler is None else _client(scheduler)
+        executor: Executor = client.get_executor() if client else _executor(workers)
+        futures: list[Future[list[Design]]] = []
         try:
-            futures = [executor.submit(evaluate_all, setting, chunk) for chunk in chunks]
+            futures += [executor.submit(evaluate_all, setting, chunk) for chunk in chunks]
             for future in as_completed(futures):
                 for design in future.result():
                     store.add(design)
                 progress(len(wanted) - len([point for point in missing if point not in store.known]), len(wanted))
-        except BrokenExecutor:
+        except Exception as error:
+            # Dask's own, of a design that took several workers with it.
+            if not isinstance(error, BrokenExecutor) and type(error).__name__ != "KilledWorker":
+                raise
             if attempt == TRIES - 1:
                 raise HwgenError("workers", expected="processes that live", found=f"{TRIES} times one was killed",
                                  mend="give it more memory, or fewer --workers") from None  # fmt: skip
         finally:
-            executor.shutdown(wait=True, cancel_futures=True)
+            for future in futures:
+                future.cancel()
+            executor.shutdown(wait=True)
+            if client:
+                client.close()
     return [store.known[point] for point in wanted]
 
 
@@ -58,17 +68,20 @@ def evaluate_all(setting: Setting, chunk: Sequence[Point]) -> list[Design]:
     return [evaluate(setting, point) for point in chunk]
 
 
-def _executor(workers: int | None, scheduler: str | None) -> Executor:
-    if scheduler is None:
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else the workers wait for each other's threads
-        return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+def _executor(workers: int | None) -> Executor:
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # else the workers wait for each other's threads
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+
+
+def _client(scheduler: str) -> Any:
+    """Of a Dask cluster, which gives what a lost worker was at to another one by itself."""
     try:
         from distributed import Client
     except ModuleNotFoundError:
         raise HwgenError("distributed", expected="the Python package of Dask's clusters", found="not installed",
                          mend="pip install 'hwgen[explore]', on the workers too") from None  # fmt: skip
     try:
-        return Client(scheduler, timeout=10).get_executor()  # type: ignore[no-any-return]
+        return Client(scheduler, timeout=10)
     except (OSError, TimeoutError, ValueError) as error:
         raise HwgenError(COMMAND_LINE, "--scheduler", expected="the address of a running Dask scheduler, as "
                          "tcp://host:8786", found=f"{scheduler}: {error}") from None  # fmt: skip

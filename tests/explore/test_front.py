@@ -25,8 +25,8 @@ def test_by_definition(objective):
         return np.array([value(one), need["dsp"], need["bram36"] + 8 * need["uram"], need["lut"]])
 
     rows = {id(one): row(one) for one in drawn}
-    beaten = {id(one) for one in drawn
-              if any((rows[id(o)] <= rows[id(one)]).all() and (rows[id(o)] < rows[id(one)]).any() for o in drawn)}  # fmt: skip
+    every = np.array(list(rows.values()))
+    beaten = {one for one, own in rows.items() if ((every <= own).all(1) & (every < own).any(1)).any()}
     found = front(drawn, objective)
     assert {tuple(row(one)) for one in found} == {tuple(row(one)) for one in drawn if id(one) not in beaten}
     assert not {id(one) for one in found} & beaten
@@ -39,7 +39,7 @@ def test_what_is_refused_or_does_not_fit_is_not_chosen():
     assert front([design(1, 1, 1, fits=False)], "fps") == []
 
 
-def test_many(benchmark_seconds=10.0):
+def test_many():
     """10,000 designs in seconds."""
     import time
 
@@ -47,4 +47,4 @@ def test_many(benchmark_seconds=10.0):
     drawn = [design(number, *rng.random(5).tolist()) for number in range(10_000)]
     start = time.process_time()
     assert 100 < len(front(drawn, "latency")) < 5_000
-    assert time.process_time() - start < benchmark_seconds
+    assert time.process_time() - start < 10

@@ -49,32 +49,30 @@ def test_goes_on(setting, wanted, expected, tmp_path, monkeypatch):
 
 
 def test_a_worker_that_is_killed(setting, wanted, expected, tmp_path, monkeypatch):
-    """Of two processes one, as soon as it has begun; then again and again, until it is given up."""
-    killed = []
-    made = module._executor
+    """Of two processes one, when the first designs are there; then one of each pool, until it is given up."""
+    pools, made = [], module._executor
 
-    def executor(workers, scheduler):
-        pool = made(workers, scheduler)
-        submit = pool.submit
+    def executor(workers):
+        pools.append(made(workers))
+        return pools[-1]
 
-        def submitted(*args):
-            future = submit(*args)
-            if len(killed) < most and pool._processes:
-                victim = next(iter(pool._processes))
-                killed.append(victim)
-                os.kill(victim, signal.SIGKILL)
-            return future
-
-        pool.submit = submitted
-        return pool
+    def progress(done, total):
+        if len(killed) < most and pools and done < total:
+            killed.append(next(iter(pools[-1]._processes)))
+            os.kill(killed[-1], signal.SIGKILL)
 
     monkeypatch.setattr(module, "_executor", executor)
-    most = 1
-    assert explore(setting, wanted, Store(tmp_path / "one", "a"), workers=2) == expected
-    assert len(killed) == 1
-    most = 100
-    with pytest.raises(HwgenError, match=r"processes that live\n  found:    5 times one was killed"):
-        explore(setting, wanted, Store(tmp_path / "all", "a"), workers=2)
+    monkeypatch.setattr(module, "CHUNK", 2)
+    killed, most = [], 1
+    assert explore(setting, wanted, Store(tmp_path / "one", "a"), workers=2, progress=progress) == expected
+    assert len(killed) == 1 and len(pools) == 2
+    monkeypatch.setattr(module, "TRIES", 1)
+    killed, most = [], 9
+    pools.clear()
+    store = Store(tmp_path / "two", "a")
+    with pytest.raises(HwgenError, match=r"processes that live\n  found:    1 times one was killed"):
+        explore(setting, wanted, store, workers=2, progress=progress)
+    assert 0 < len(store.known) < len(wanted)
 
 
 def test_a_cluster_of_which_a_worker_is_killed(setting, wanted, expected, tmp_path):

@@ -84,8 +84,8 @@ def test_fingerprint(setting, project):
     assert set(models) == {"random", "plain"}
     own = fingerprint(setting, models)
     assert own == fingerprint(setting, dict(models))
-    others = [fingerprint(replace(setting, latency=61), models), fingerprint(replace(setting, board="zcu102"), models),
-              fingerprint(replace(setting, mhz=1.0), models), fingerprint(setting, models | {"plain": "x"})]  # fmt: skip
+    settings = [replace(setting, **change) for change in ({"latency": 61}, {"board": "zcu102"}, {"mhz": 1.0})]
+    others = [*(fingerprint(one, models) for one in settings), fingerprint(setting, models | {"plain": "x"})]
     weights = project.models[0].path.parent / project.models[0].model.weights
     weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
     assert len({own, *others}) == 5 and digests(project)["random"] != models["random"]
