@@ -1,6 +1,6 @@
 """A design as files: `config.yaml` for `hwgen build`, all designs as CSV and JSON.
 
-Tested by tests/explore/test_run.py and tests/cli/test_explore.py.
+Tested by tests/cli/test_explore.py.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def page(designs: Sequence[Design], objective: str, title: str, text: str) -> st
     made = [_plot(sources, cost, label, unit) for cost, label in COSTS.items()]
     plots, ids = embedded("designs", made)
     legend = [("", list(COLOURS.items()))]
-    sections = [Section(f"{objective} over {label}", f"Each point is a design. {unit}.", [place], legend)
+    sections = [Section(f"{objective} over {label}", f"Each point is a design: {unit} over {label}.", [place], legend)
                 for place, label in zip(ids, COSTS.values(), strict=True)]  # fmt: skip
     rows: list[Mapping[str, Any]] = [columns(one) for one in chosen[:ROWS]]
     varied = [name for name in rows[0] if name in ("t", "c", "k", "ms", "frames/s") or
