@@ -32,7 +32,7 @@ class Objective(enum.StrEnum):
 
 #: Designs in the table; columns that are there though all have the same.
 SHOWN = 10
-ALWAYS = {"array", "ms", "frames/s", "used", "DSP", "BRAM36", "LUT"}
+ALWAYS = {"array", "ms", "frames/s", "used", "DSP", "BRAM36", "kLUT"}
 
 
 def explore(
@@ -130,8 +130,8 @@ def _show(designs: list[Design], objective: str) -> None:
             "model": at.model, "array": f"{at.t}×{at.c}×{at.k}", "weights": f"{at.weight_ports}×{at.weights}",
             "data": str(at.data), "ring": str(at.weight_depth or "auto"), "batch": str(at.batch),
             "bits": str(at.weight_bits or "-"), "ms": f"{one.ms:.3f}", "frames/s": f"{one.fps:,.1f}",
-            "used": f"{one.utilization:.0%}", "DSP": f"{need['dsp']:,.0f}", "BRAM36": f"{need['bram36']:,.0f}",
-            "LUT": f"{need['lut']:,.0f}",
+            "used": f"{one.utilization:.0%}", "DSP": f"{need['dsp']:.0f}", "BRAM36": f"{need['bram36']:.0f}",
+            "kLUT": f"{need['lut'] / 1000:.0f}",
         })  # fmt: skip
     table = Table(title=f"The best by {objective}", box=SIMPLE, padding=(0, 1, 0, 0))
     shown = [name for name in rows[0] if name in ALWAYS or len({row[name] for row in rows}) > 1
