@@ -112,7 +112,7 @@ def dense_mlp(source: Source, draft: Draft, index: int) -> dict[str, Any]:
         for ours, theirs in (("fc1", f"{first}_g"), ("up", f"{first}_x")):
             draft.linear(f"l{index}.{ours}", source.take(f"{theirs}.weight", hidden, dim),
                          source.take_or_zeros(f"{theirs}.bias", hidden))  # fmt: skip
-    elif source.size(f"{first}.weight", 0) == 2 * hidden:
+    elif f"{first}.weight" in source and source.size(f"{first}.weight", 0) == 2 * hidden:
         entry["gated"] = True
         weights = np.split(source.take(f"{first}.weight", 2 * hidden, dim), 2)
         biases = np.split(source.take_or_zeros(f"{first}.bias", 2 * hidden), 2)

@@ -39,12 +39,12 @@ NETWORKS = {
     "vit_small_patch14_reg4_dinov2": (28, "none"), "vit_medium_patch16_reg4_gap_256": (32, "mean_norm"),
     "vit_medium_patch16_clip_224": (32, "class_token"), "vit_base_patch16_clip_quickgelu_224": (32, "class_token"),
     "eva_large_patch14_196": (28, "mean_norm"), "vit_base_patch16_siglip_224": (32, "map"),
-    "vit_base_patch16_siglip_gap_224": (32, "none"),
+    "vit_base_patch16_siglip_gap_224": (32, "none"), "vit_base_patch16_rpn_224": (32, "mean_norm"),
+    "vit_giant_patch14_dinov2": (28, "none"),
 }  # fmt: skip
 #: And what a refusal names.
 REFUSED = {
-    "vit_base_patch16_rpn_224": "architecture", "vit_giant_patch14_dinov2": "mlp",
-    "vit_small_r26_s32_224": "patch_embed",
+    "vit_small_r26_s32_224": "patch_embed", "vit_small_patch16_18x2_224": "attns",
 }  # fmt: skip
 
 
@@ -52,7 +52,7 @@ def folder(name: str, size: int, directory: Path) -> Any:
     """Its network, saved there."""
     torch.manual_seed(0)
     arguments = {"img_size": size, "depth": 1}
-    if name in ("vit_giant_patch14_dinov2", "vit_small_r26_s32_224"):
+    if name == "vit_small_r26_s32_224":
         del arguments["img_size"]
     model = randomize(timm.create_model(name, pretrained=False, **arguments))
     safetensors.torch.save_file(model.state_dict(), directory / "model.safetensors")
