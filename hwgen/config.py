@@ -174,6 +174,10 @@ class Project:
         config = self.config.model_copy(update={"array": array, "buffers": buffers})
         return _params(config, self.models, self.path)
 
+    def with_config(self, config: Config) -> HwParams:
+        """Of another configuration of the same models. Raises HwgenError if it cannot be, or they do not fit."""
+        return _params(config, self.models, self.path)
+
 
 #: Where in `config.yaml` a parameter of `HwParams` comes from.
 _KEYS = {name: f"array.{name}" for name in Array.model_fields} | {

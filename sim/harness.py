@@ -12,21 +12,24 @@ import numpy as np
 
 from hwgen.common.errors import HwgenError
 from hwgen.common.toolchain import find_verilator, made_once, run_process, verilator_environment
+from hwgen.estimate.cycles import CAUSES
 from hwgen.machine.emission import Emission
 from hwgen.machine.isa import UNITS
-from sim.job import Disturbance, Job, JobResult, Probe, Span, Timing
+from sim.job import Burst, Cause, Disturbance, Job, JobResult, Probe, Span, Timing
 from sim.ports import weight_ports, weight_shares
 
 __all__ = ["Disturbance", "Harness", "Job", "JobResult", "Probe", "SimulationError", "Span", "Timing", "build_harness",
            "verilate"]  # fmt: skip
 
-SOURCES = ("main.cpp", "jobs.h", "dram.h", "memory.h", "serve.h", "harness.vlt")
+SOURCES = ("main.cpp", "jobs.h", "dram.h", "memory.h", "serve.h", "timeline.h", "harness.vlt")
 #: Flags of the model, of what runs once, and of Verilator's runtime, where the build is to be quick.
 QUICK = [f for kind in ("FAST=-O1", "SLOW=-O0", "GLOBAL=-O1") for f in ("-MAKEFLAGS", f"OPT_{kind}")]
 #: Bases above 4 GiB and only 64-byte aligned, so that narrow addresses and bursts across 4 KiB show.
 ORIGIN, MISALIGNED, GUARD = 0x8_0000_0000, 0x0FC0, 0x1_0000
 _HEADER = struct.Struct("<5I")  # job, instruction, number of the probe, words, bytes per stored word
 DEFAULT = Emission()
+#: In the order of templates/harness/timeline.h: counters of the register map, one of which counts in each cycle.
+COUNTED = ("array_busy", *(f"stall_{cause}" for cause in CAUSES))
 
 
 class SimulationError(HwgenError):
@@ -50,13 +53,14 @@ class Harness:
         counters: Mapping[str, int] | None = None,
         timing: Timing | None = None,
         trace: Path | None = None,
-        timeline: bool = False,
+        timeline: bool | int = False,
         on_done: Callable[[int], None] | None = None,
         extra: Sequence[str] = (),
     ) -> list[JobResult]:
         """Run the jobs one after another without a reset in between. `counters`: name -> register offset, read after
         each job. `weights`: all of the region; each port gets its share. `trace` needs a harness built with the format
-        of that file. `timeline`: when each instruction ran. `on_done` gets the number of jobs done.
+        of that file. `timeline`: what each cycle went to, in
+        all jobs or so many of the first. `on_done` gets the number of jobs done.
         `extra`: more lines of the job file.
 
         Raises SimulationError when the hardware hangs, breaks the bus protocol or leaves its regions; that it stopped
@@ -67,7 +71,8 @@ class Harness:
             work = Path(name)
             commands = self._commands(work, jobs, program, weights, probes, counters or {}, timing or Timing(), trace)
             if timeline:
-                commands.append(f"timeline {work / 'timeline.txt'}")
+                count = len(jobs) if timeline is True else timeline
+                commands.append(f"timeline {count} {work / 'timeline.txt'}")
             commands += extra
             (work / "jobs.txt").write_text("\n".join([*commands, ""]))
 
@@ -174,10 +179,21 @@ def _read_dumps(
 
 
 def _read_timeline(path: Path, done: Sequence[JobResult]) -> None:
+    """See templates/harness/timeline.h."""
     units = tuple(UNITS)
+    if not path.exists():
+        raise HwgenError("simulation", "timeline", expected="a harness that writes one", found="one that does not",
+                         mend="the build is of an earlier hwgen: build it again")  # fmt: skip
     for line in path.read_text().splitlines():
-        job, unit, instruction, begin, retire = map(int, line.split())
-        done[job].timeline.append(Span(units[unit], instruction, begin, retire))
+        kind, *words = line.split()
+        region = words.pop(1) if kind == "burst" else ""
+        job, *numbers = map(int, words)
+        if kind == "span":
+            done[job].timeline.append(Span(units[numbers[0]], *numbers[1:]))
+        elif kind == "cause":
+            done[job].causes.append(Cause(COUNTED[numbers[0]], *numbers[1:]))
+        else:
+            done[job].bursts.append(Burst(region, *numbers))
 
 
 def build_harness(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["Disturbance", "Job", "JobResult", "Probe", "Span", "Timing"]
+__all__ = ["Burst", "Cause", "Disturbance", "Job", "JobResult", "Probe", "Span", "Timing"]
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,37 @@ class Span:
     retire: int
 
 
+@dataclass(frozen=True)
+class Cause:
+    """What the cycles from `begin` to `end` (behind the last) went to: the counter of the register map that counted."""
+
+    counter: str
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Burst:
+    """An AXI burst: region (program, weights, input, output), port as in `Job.fault`, place in the region (of a weight
+    port: in its share) and size in bytes, in which cycles since the job's start its address, its first and its last
+    beat were taken."""
+
+    region: str
+    port: int
+    offset: int
+    bytes: int
+    asked: int
+    first: int
+    last: int
+
+
 @dataclass
 class JobResult:
     """`error` and `error_index` are the registers of these names, zero after a normal end.
 
     `dumps[instruction]` has one uint8 array [words, bytes] per probe, in the order of the probe set. `timeline`, if it
-    was asked for, is ordered by retirement.
+    was asked for, is ordered by retirement; with it come the causes, without a gap from the first to the last cycle
+    that the counter `cycles` counts, and the bursts, by the cycle of their last beat.
     """
 
     output: bytes = b""
@@ -118,3 +143,5 @@ class JobResult:
     counters: dict[str, int] = field(default_factory=dict)
     dumps: dict[int, list[np.ndarray]] = field(default_factory=dict)
     timeline: list[Span] = field(default_factory=list)
+    causes: list[Cause] = field(default_factory=list)
+    bursts: list[Burst] = field(default_factory=list)

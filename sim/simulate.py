@@ -22,11 +22,14 @@ from hwgen.machine import regmap
 from hwgen.machine.isa import BYTES
 from hwgen.machine.params import HwParams
 from hwgen.network.macs import macs
+from hwgen.report.timeline import Timeline
 from sim.compare import Difference, compare_arrays
 from sim.harness import Job, JobResult, Probe, Timing, build_harness
 from sim.hls import HEADERS, CSimulation, Loop, build_hls
 from sim.ports import weight_ports
 from sim.probes import Probes, batch_tensors
+from sim.timeline import check_timeline, count_experts
+from sim.timeline import timeline as timeline_of
 
 __all__ = ["Report", "TaskReport", "load_images", "simulate"]
 
@@ -67,6 +70,8 @@ class TaskReport:
     wrong_outputs: int = 0  #: images whose output differs
     wrong_tensors: int = 0  #: images with an intermediate tensor that differs
     first_difference: str | None = None
+    experts: dict[str, list[float]] = field(default_factory=dict)  #: by layer, the mean rows of each expert's queue
+    timeline: Timeline | None = None  #: of the first run, if it was asked for
 
     def as_dict(self, p: HwParams) -> dict[str, Any]:
         mean = float(np.mean(self.cycles))
@@ -76,7 +81,8 @@ class TaskReport:
             "tensors_compared": self.tensors, "first_difference": self.first_difference, "accuracy": self.accuracy,
             "cycles_per_image": {"mean": mean, "min": min(self.cycles), "max": max(self.cycles)},
             "macs_per_image": self.macs, "array_utilization": self.macs / (mean * p.macs), "counters": self.counters,
-        }  # fmt: skip
+            "experts": self.experts,
+        } | ({"timeline": self.timeline.model_dump()} if self.timeline else {})  # fmt: skip
 
 
 @dataclass
@@ -84,6 +90,7 @@ class Report:
     """All tasks of a run, and what it ran on."""
 
     params: HwParams
+    model: str
     engine: str
     timing: Timing
     tasks: dict[str, TaskReport]
@@ -98,7 +105,8 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "engine": self.engine, "parameters": self.params.as_dict(), "macs_per_cycle": self.params.macs,
+            "model": self.model, "engine": self.engine, "parameters": self.params.as_dict(),
+            "macs_per_cycle": self.params.macs,
             "latency": self.timing.latency, "stall_percent": self.timing.stall_percent,
             "seconds": round(self.seconds, 2), "note": self.note,
             "loops": {name: asdict(loop) for name, loop in sorted(self.loops.items())},
@@ -159,6 +167,7 @@ def simulate(
     probe: bool = True,
     engine: str = "harness",
     trace: Path | None = None,
+    timeline: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Run every image through every task, the tasks taking turns, on one machine that is never reset in between.
@@ -167,7 +176,8 @@ def simulate(
     labels: per task the classes [images, rows], for the accuracy. With `probe`, all intermediate tensors are compared,
     not only the outputs; without debug ports that cannot be. engine: harness, cocotb, icarus (cocotb, too), hls
     (C-simulation, whose cycles are iterations of loops); trace: where to write a waveform, a name that ends with .vcd
-    or, for the harness only, .fst; Icarus and C-simulation write none.
+    or, for the harness only, .fst; Icarus and C-simulation write none. timeline: of the first run of each task, too; of
+    the harness and a build with debug ports only.
 
     Raises SimulationError when the hardware hangs or breaks a rule; differences are in the report.
     """
@@ -177,12 +187,15 @@ def simulate(
     for name in chosen:
         if name not in names:
             raise HwgenError(str(build.path), "task", expected=" or ".join(names), found=name)
+    if timeline:
+        check_timeline(build, engine)
     start = time.monotonic()
     harness = _engine(build, engine, trace, say)
     timing = timing or Timing()
     seen = engine == "hls" or build.emission.debug
     probe = probe and seen
-    report = Report(build.params, engine, timing, {name: TaskReport(name, macs(build.model, name)) for name in chosen})
+    measured = {name: TaskReport(name, macs(build.model, name)) for name in chosen}
+    report = Report(build.params, build.model.model.name, engine, timing, measured)
     report.note = None if seen else UNSEEN
     golden = Golden(build.model)
     probes = {name: Probes(build, name) for name in chosen} if probe else {}
@@ -194,8 +207,11 @@ def simulate(
         def count(done: int, before: int = first * len(chosen)) -> None:
             say("simulate", min(before + done * batch, len(images) * len(chosen)), len(images) * len(chosen))
 
-        results = _run(build, harness, part, chosen, probes, timing, trace, count)
+        remembered = len(chosen) if timeline and not first else 0
+        results = _run(build, harness, part, chosen, probes, timing, trace, count, remembered)
         for number, name in enumerate(chosen):
+            if remembered:
+                report.tasks[name].timeline = timeline_of(build, name, results[number])
             say("compare with the golden model", first, len(images))
             _compare(build, golden, report.tasks[name], part, results[number :: len(chosen)], probes.get(name))
     for name, wanted in (labels or {}).items():
@@ -252,8 +268,9 @@ def _c_simulation(build: Build, trace: Path | None, on_line: Callable[[str], Non
 
 def _run(
     build: Build, harness: Engine, images: NDArray[np.uint8], tasks: Sequence[str], probes: Mapping[str, Probes],
-    timing: Timing, trace: Path | None, on_done: Callable[[int], None],
+    timing: Timing, trace: Path | None, on_done: Callable[[int], None], timeline: int,
 ) -> Sequence[JobResult]:  # fmt: skip
+    """`timeline`: of so many of the first runs."""
     compiled = build.compiled
     jobs = [
         Job(
@@ -263,10 +280,11 @@ def _run(
         for batch in _batches(len(images), compiled.batch)
         for name in tasks
     ]  # fmt: skip
+    more: dict[str, Any] = {"timeline": timeline} if timeline else {}
     return harness.run(
         jobs, program=compiled.program, weights=compiled.weights, probes={n: p.ranges for n, p in probes.items()},
         counters={name: regmap.BY_NAME[name].offset for name in regmap.COUNTERS}, timing=timing, trace=trace,
-        on_done=on_done,
+        on_done=on_done, **more,
     )  # fmt: skip
 
 
@@ -282,6 +300,7 @@ def _compare(
         count = len(set(batch))
         if probes is not None:
             tensors = batch_tensors(expected.tensors, batch)
+            count_experts(report.experts, tensors, compiled.batch, count, len(report.cycles))
             difference = probes.missing(result, tensors) or probes.compare(result, tensors)
             report.wrong_tensors += count if difference is not None else 0
             report.tensors += count * len(probes.probes)

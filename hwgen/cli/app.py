@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import hwgen
-from hwgen.cli import build, doctor, info, quantize, run, sim, synth
+from hwgen.cli import build, doctor, explore, info, quantize, report, run, sim, synth
 from hwgen.common.errors import HwgenError
 
 app = typer.Typer(
@@ -36,6 +36,8 @@ def options(
 # In the order in which `hwgen --help` lists them.
 app.command()(build.build)
 app.command()(sim.sim)
+app.command()(report.report)
+app.command()(explore.explore)
 app.command()(synth.synth)
 app.command()(quantize.quantize)
 app.command()(run.run)

@@ -15,18 +15,24 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from hwgen.common.errors import HwgenError
+from hwgen.common.errors import COMMAND_LINE, HwgenError
 
 out = Console()
 err = Console(stderr=True)
 
 
-def write_json(path: Path, result: dict[str, Any]) -> None:
-    """A result for programs."""
+def write_json(path: Path, result: dict[str, Any], *, compact: bool = False) -> None:
+    """A result for programs; `compact`: in one line, as it has long columns of numbers."""
     try:
-        path.write_text(json.dumps(result, indent=1) + "\n")
+        path.write_text(json.dumps(result, indent=None if compact else 1) + "\n")
     except OSError as error:
         raise HwgenError(str(path), expected="a file that can be written", found=str(error.strerror)) from None
+
+
+def check_place(path: Path | None, option: str) -> None:
+    """Before long work whose result goes to a file: raises HwgenError if there can be none."""
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise HwgenError(COMMAND_LINE, option, expected="a file in a directory that exists", found=str(path))
 
 
 @contextlib.contextmanager

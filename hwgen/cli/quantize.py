@@ -95,6 +95,10 @@ def quantize(
     mean_bits: Annotated[
         float | None, typer.Option(help="4 to 8: bits of a weight on average; a search spends them.")
     ] = None,
+    keep_weights: Annotated[
+        bool | None,
+        typer.Option("--keep-weights/--no-keep-weights", help="Integer weights of a quantized graph stay as they are."),
+    ] = None,
     report: ReportFile = None,
     report_images: ReportImages = None,
     reference: options.ReferenceFile = None,
@@ -119,6 +123,7 @@ def quantize(
         "ranges": ranges and ranges.value, "percentile": percentile, "windows": windows, "repq": repq,
         "equalize": equalize, "rounding": rounding and rounding.value,
         "weight_bits": options.parse_weight_bits(expert_bits, weight_bits or []), "mean_bits": mean_bits,
+        "keep_weights": keep_weights,
     }  # fmt: skip
     with progress_steps() as say, new_directory(output, description.MODEL_FILE, force=force) as directory:
         say("reading the checkpoint")

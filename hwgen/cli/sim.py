@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from hwgen.cli.console import out, progress_bars, write_json
+from hwgen.cli.console import check_place, out, progress_bars, write_json
 from hwgen.cli.tables import show_note, show_report
 
 
@@ -40,13 +40,24 @@ def sim(
     stalls: Annotated[int, typer.Option(min=0, max=95, help="Chance in percent that a port stalls in a cycle.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the stalls and of uninitialized memory.")] = 1,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the measurements here.")] = None,
+    timeline: Annotated[
+        bool, typer.Option("--timeline", help="What each cycle of a run went to, in the measurements; without --json "
+                           "these are OUT/result.json, where `hwgen report` looks for them.")
+    ] = False,
+    perfetto: Annotated[
+        Path | None, typer.Option(help="Write the timeline as a trace for ui.perfetto.dev here.")
+    ] = None,
 ) -> None:
     """Run images on the build in Verilator and compare outputs and all intermediate tensors with the golden model."""
     from hwgen.build import load_build
     from hwgen.common.toolchain import APT_FST, FST_HEADERS, trace_format
+    from hwgen.report.perfetto import write_trace
+    from hwgen.report.result import RESULT
     from sim.harness import Timing
     from sim.simulate import load_images, simulate
 
+    check_place(json_file, "--json")
+    check_place(perfetto, "--perfetto")
     made = load_build(output, model)
     data, labels = load_images(made, images, show_note)
     known = (
@@ -58,12 +69,18 @@ def sim(
     with progress_bars() as progress:
         report = simulate(
             made, data, labels=known, tasks=task, timing=Timing(latency, stalls, seed), progress=progress,
-            engine=engine.value, trace=waveform,
+            engine=engine.value, trace=waveform, timeline=timeline or perfetto is not None,
         )  # fmt: skip
     result = report.as_dict()
+    json_file = json_file or (output / RESULT if timeline else None)
     if json_file is not None:
-        write_json(json_file, result)
+        write_json(json_file, result, compact=timeline)
+    if perfetto is not None:
+        write_trace(perfetto, [one.timeline for one in report.tasks.values() if one.timeline])
     show_report(result)
+    for what, path in (("measurements", json_file), ("trace", perfetto)):
+        if path is not None:
+            out.print(f"{what}: {escape(str(path))}", soft_wrap=True, highlight=False)
     if waveform is not None:
         out.print(f"waveform: {escape(str(waveform))}", soft_wrap=True, highlight=False)
         if engine is Engine.HARNESS and waveform.suffix == ".vcd":

@@ -50,6 +50,7 @@ def _findings() -> Iterator[Finding]:
     yield _check("verilator", lambda: find_verilator().text)
     for package in ("cocotb", "cocotbext-axi"):
         yield _package(package, "pip install 'hwgen[sim]' (only for --engine cocotb and the benches)", required=False)
+    yield _package("bokeh", "pip install 'hwgen[report]' (only for hwgen report)", required=False)
     yield _optional("iverilog", "apt install iverilog (only for --engine icarus)")
     for header in FST_HEADERS:
         yield _header(header)

@@ -22,8 +22,9 @@ def templates() -> Path:
 
 @cache
 def environment(folder: str) -> Environment:
-    """Fills templates below `folder` of the directory. XML is escaped; an undefined name is an error."""
+    """Fills templates below `folder` of the directory. XML and HTML are escaped; an undefined name is an error."""
     return Environment(
         loader=FileSystemLoader(templates() / folder), undefined=StrictUndefined, keep_trailing_newline=True,
-        trim_blocks=True, lstrip_blocks=True, autoescape=lambda name: bool(name) and str(name).endswith(".xml"),
+        trim_blocks=True, lstrip_blocks=True,
+        autoescape=lambda name: bool(name) and str(name).endswith((".xml", ".html.j2")),
     )  # fmt: skip

@@ -16,6 +16,7 @@ import numpy as np
 
 from hwgen.compiler.layout import div_up
 from hwgen.compiler.program import Compiled, Instr
+from hwgen.estimate.step import Step
 from hwgen.estimate.weight_stream import READ, WeightStream
 from hwgen.machine import isa
 from hwgen.machine.interfaces import max_beats
@@ -48,6 +49,7 @@ class CycleEstimate:
     unit_busy: dict[str, int]  #: cycles in which each unit had an unfinished instruction
     dram_bytes: dict[str, int]  #: by kind
     memory_floor: int  #: cycles the busier of the two ports needs for its bytes
+    steps: tuple[Step, ...] = ()  #: of each instruction
 
     @property
     def floor(self) -> int:
@@ -118,6 +120,8 @@ class _Walk:
         self.last_step = -1000.0
         self.held: _Context | None = None  #: the last of the attention before
         self.share = {"norm": 0.0, "mover": 0.0}  #: of a port's cycles the engine takes from a unit
+        self.began = 0.0  #: the engine's last instruction
+        self.steps: list[Step] = []
         self.waits: list[tuple[float, float, str]] = []  #: of the dispatch since the engine's last instruction
         self.busy = 0
         self.stalls = dict.fromkeys(CAUSES, 0.0)
@@ -128,20 +132,29 @@ class _Walk:
 
     def step(self, instr: Instr) -> None:
         f = dict.fromkeys(isa.OPCODES[instr.op][1], 0) | instr.fields
+        busy, stalls = self.busy, dict(self.stalls)
+        begin, end = self._step(instr.op, f)
+        added = {cause: count - stalls[cause] for cause, count in self.stalls.items() if count > stalls[cause]}
+        self.steps.append(Step(begin, end, self.busy - busy, added))
+
+    def _step(self, op: Op, f: dict[str, int]) -> tuple[float, float]:
+        """When its unit took it up and was done."""
         known = self._fetched()
-        start = self._dispatch(instr.op, f, known)
-        if instr.op == Op.END:
+        start = self._dispatch(op, f, known)
+        if op == Op.END:
             self._flush()
             self._idle(start)
-            return
-        unit = UNIT_OF[instr.op]
+            return start, start
+        unit, begin = UNIT_OF[op], start + BEGIN
         if unit == "engine":
-            end = self._attention(f, start) if instr.op == Op.ATTENTION else self._matmul(f, start, known)
+            end = self._attention(f, start) if op == Op.ATTENTION else self._matmul(f, start, known)
             self.engine_finish.append(end)
+            begin = self.began
         else:
-            end = start + BEGIN + getattr(self, f"_{instr.op.name.lower()}")(f, start)
+            end = start + BEGIN + getattr(self, f"_{op.name.lower()}")(f, start)
         self.unit_busy[unit] += end - max(start, self.finish[unit])
         self.finish[unit] = end
+        return begin, end
 
     def result(self) -> CycleEstimate:
         gmem0 = self.bytes["weights"] + self.bytes["wasted_weights"]
@@ -152,6 +165,7 @@ class _Walk:
         return CycleEstimate(
             cycles, self.busy, stalls, {unit: round(count) for unit, count in self.unit_busy.items()}, dict(self.bytes),
             max(ceil(gmem0 / self.stream.rate), div_up(8 * max(gmem1, self.bytes["output"]), self.p.data_bus)),
+            tuple(self.steps),
         )  # fmt: skip
 
     # Program order.
@@ -208,6 +222,7 @@ class _Walk:
         if results > self.now:
             self.stalls["pipeline"] += results - self.now
             self.now = results
+        self.began = self.now
 
     def _tiles(self, steps: int, count: int) -> None:
         """`count` array tiles of `steps` steps; their last steps are at least T cycles apart."""

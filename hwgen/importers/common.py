@@ -20,7 +20,7 @@ from hwgen.common.strict_yaml import Strict
 from hwgen.importers.activation import SUPPORTED, check_activation
 from hwgen.importers.positions import TIMM, Rule, resample
 from hwgen.network.description import WEIGHTS_FILE, Count, HeadKind, Model, Name, parse_model
-from hwgen.network.floatmodel import FloatModel, check_checkpoint
+from hwgen.network.floatmodel import FloatModel, GivenWeights, check_checkpoint
 from hwgen.network.resize import AS_A_WHOLE, Resize
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Imported:
 
     `tensors` have the names and shapes of hwgen.network.floatmodel; `mean`, `std` are in pixel codes 0..255. `source`
     says what was read, `notes` what was read elsewhere or left out, `warnings` what was guessed or contradicts itself.
-    `resize`: of pictures of another size, as the network was trained for.
+    `resize`: of pictures of another size, as the network was trained for. `given`: of layers with integer weights.
     """
 
     model: Model
@@ -104,10 +104,12 @@ class Imported:
     notes: list[str]
     warnings: list[str]
     resize: Resize = AS_A_WHOLE
+    given: dict[str, GivenWeights] = field(default_factory=dict)
 
     def network(self, dtype: Any = np.float64) -> FloatModel:
         """For calibration in double precision, which keeps a machine's own rounding out of the ranges."""
-        return FloatModel(self.model, self.tensors, eps=self.eps, mean=self.mean, std=self.std, dtype=dtype)
+        return FloatModel(self.model, self.tensors, eps=self.eps, mean=self.mean, std=self.std, dtype=dtype,
+                          given=self.given)  # fmt: skip
 
 
 @dataclass

@@ -17,6 +17,7 @@ from hwgen.importers.timm import import_timm
 SIGNS = (("*embedding/kernel", "*Transformer/encoderblock*"),)
 _PREFIX = r"(?:opt/target/|params/img/|params/)?"
 _LAYER, _BLOCK = _PREFIX + r"Transformer/encoderblock_(\d+)/", r"blocks.\1."
+_POOL = _PREFIX + "MAPHead_0/"
 _ATTENTION = _LAYER + r"MultiHeadDotProductAttention_\d/"
 
 
@@ -56,7 +57,17 @@ RULES: tuple[Rule, ...] = (
     (_PREFIX + "head/kernel", "head.weight", _turned),
     (_PREFIX + "head/bias", "head.bias"),
     (_PREFIX + "pre_logits/(.*)", r"pre_logits.\1"),
-    (_PREFIX + "MAPHead_0/(.*)", r"attn_pool.\1"),
+    (_POOL + "probe", "attn_pool.latent"),
+    (_POOL + "MultiHeadDotProductAttention_0/(q|k|v)[a-z]+/kernel", r"attn_pool.\1.weight", _inward),
+    (_POOL + "MultiHeadDotProductAttention_0/(q|k|v)[a-z]+/bias", r"attn_pool.\1.bias", np.ravel),
+    (_POOL + "MultiHeadDotProductAttention_0/out/kernel", "attn_pool.proj.weight", _outward),
+    (_POOL + "MultiHeadDotProductAttention_0/out/bias", "attn_pool.proj.bias"),
+    (_POOL + "LayerNorm_0/scale", "attn_pool.norm.weight"),
+    (_POOL + "LayerNorm_0/bias", "attn_pool.norm.bias"),
+    (_POOL + "MlpBlock_0/Dense_0/kernel", "attn_pool.mlp.fc1.weight", _turned),
+    (_POOL + "MlpBlock_0/Dense_0/bias", "attn_pool.mlp.fc1.bias"),
+    (_POOL + "MlpBlock_0/Dense_1/kernel", "attn_pool.mlp.fc2.weight", _turned),
+    (_POOL + "MlpBlock_0/Dense_1/bias", "attn_pool.mlp.fc2.bias"),
     (_PREFIX + "(conv_root/.*)", r"patch_embed.backbone.\1"),
 )
 LEFT_OUT: tuple[LeftOut, ...] = (

@@ -19,7 +19,7 @@ Rule = tuple[str, str] | tuple[str, str, Callable[[np.ndarray], np.ndarray]]
 #: A regular expression for the whole name, and what such tensors are.
 LeftOut = tuple[str, str]
 
-_PART = re.compile(r"(blocks\.\d+\.attn)\.([qkv])\.(weight|bias)")
+_PART = re.compile(r"(?:(blocks\.\d+\.attn)\.[qkv]|(attn_pool)\.[kv])\.(weight|bias)")
 
 
 def translated(source: Source, rules: Sequence[Rule], left_out: Sequence[LeftOut] = ()) -> tuple[Source, list[str]]:
@@ -51,7 +51,8 @@ def _translate(name: str, tensor: np.ndarray, rules: Sequence[Rule]) -> tuple[st
 
 
 def _stacked(source: Source) -> Source:
-    """With `blocks.N.attn.qkv` in place of q, k and v; a bias that only some of them have is zero in the others."""
+    """With `blocks.N.attn.qkv` in place of q, k and v, and `attn_pool.kv` of k and v; a bias that only some have is
+    zero in the others."""
     tensors: dict[str, np.ndarray] = {}
     called: dict[str, str] = {}
     for name in source.names():
@@ -59,11 +60,12 @@ def _stacked(source: Source) -> Source:
         if match is None:
             tensors[name], called[name] = source.raw(name), source.called(name)
             continue
-        block, _, kind = match.groups()
-        new = f"{block}.qkv.{kind}"
+        block, pool, kind = match.groups()
+        place, letters = (pool, "kv") if pool else (block, "qkv")
+        new = f"{place}.{letters}.{kind}"
         if new in tensors:
             continue
-        parts = [f"{block}.{part}.{kind}" for part in "qkv"]
+        parts = [f"{place}.{letter}.{kind}" for letter in letters]
         tensors[new] = np.concatenate([_part(source, part, name) for part in parts])
         called[new] = " and ".join(source.called(part) for part in parts if part in source)
     return Source(tensors, source.where, called)

@@ -51,7 +51,7 @@ class Repository:
         """The network of one of its files."""
         renamed, notes = translated(source, _RULES, self.left_out + _TRAINING)
         draft.notes += notes
-        draft.resampling = self.resampling
+        draft.resampling = self.resampling.with_registers() if "reg_token" in renamed else self.resampling
         width = renamed.size("patch_embed.proj.weight", 0)
         heads = self.heads.get(width, width // 64)
         draft.assume("heads", heads, f"as in {self.name}'s code for this width")

@@ -18,16 +18,17 @@ from hwgen.importers.beside import stated
 from hwgen.importers.common import Draft, Imported, Normalize, Overrides
 from hwgen.importers.onnx_blocks import (
     Block,
+    attention_state,
     close,
     find_blocks,
-    folded,
     hidden_differs,
     read_activation,
     read_attention,
 )  # fmt: skip
-from hwgen.importers.onnx_embedding import read_embedding, read_pixels
+from hwgen.importers.onnx_embedding import read_embedding, read_pixels, token_names
 from hwgen.importers.onnx_graph import Graph
-from hwgen.importers.onnx_layers import CONV, Layer, differs, find_layers, weight_scales
+from hwgen.importers.onnx_layers import CONV, NORM, Layer, Part, differs, find_layers
+from hwgen.importers.onnx_scales import keep_integers
 from hwgen.importers.onnx_tail import Tail, read_tail
 from hwgen.importers.source import Source
 from hwgen.importers.timm import import_timm
@@ -54,6 +55,7 @@ def load_onnx(path: Path, overrides: Overrides) -> Imported:
     draft = Draft(str(path), "onnx", given, beside, notes=notes, warnings=warnings)
     imported = import_timm(Source(found.state, str(path)), draft)
     compare(graph, found, imported)
+    keep_integers(graph, found.parts, imported)
     return imported
 
 
@@ -61,15 +63,18 @@ def load_onnx(path: Path, overrides: Overrides) -> Imported:
 class Network:
     """What was found in a graph: the state dict by timm's names, and what timm's state dicts do not tell.
 
-    `fed`: mean and standard deviation of the comparison's pixels, one per channel, in codes.
+    `fed`: mean and standard deviation of the comparison's pixels, one per channel, in codes. `pre`: a norm before the
+    blocks, if there is one. `parts`: all linear layers.
     """
 
     state: dict[str, np.ndarray]
+    pre: Layer | None
     blocks: list[Block]
     heads: int
     activation: str
     epsilon: float
     tail: Tail
+    parts: list[Part]
     normalize: Normalize | None
     fed: tuple[list[float], list[float]]
     notes: list[str]
@@ -84,12 +89,17 @@ def read_network(graph: Graph) -> Network:
             raise differs(graph, layers[0].node, "the Conv patch_embed.proj of a ViT")
         raise HwgenError(graph.where, expected="the Conv patch_embed.proj of a ViT", found="no layer with weights",
                          mend="export the whole model")  # fmt: skip
-    conv, blocks = layers[0], find_blocks(graph, layers, 1)
+    conv, first = layers[0], 1
+    pre = layers[1] if [layer.kind for layer in layers[1:3]] == [NORM, NORM] else None
+    first += pre is not None
+    blocks = find_blocks(graph, layers, first)
     normalize, fed, notes = read_pixels(graph, conv)
     state = {"patch_embed.proj.weight": conv.weight} | _bias("patch_embed.proj", conv.bias)
-    embedding, prefix = read_embedding(graph, conv, blocks[0].norm1)
-    state |= embedding
+    front, state["pos_embed"] = read_embedding(graph, conv, pre or blocks[0].norm1)
+    if pre is not None:
+        state |= {"norm_pre.weight": pre.weight, "norm_pre.bias": pre.shift}
     tokens = graph.values[blocks[0].norm1.data].size // len(graph.images) // len(conv.weight)
+    parts = [Part("embed", [conv])]
     reading, activation = None, None
     for index, block in enumerate(blocks):
         _check_finite(graph, block, f"blocks.{index}")
@@ -97,19 +107,24 @@ def read_network(graph: Graph) -> Network:
         if reading is not None and found.heads != reading.heads:
             raise differs(graph, block.proj.node, f"attention of {reading.heads} heads in all blocks")
         reading = reading or found
-        state |= _block_state(graph, block, f"blocks.{index}", folded(block, found))
+        state |= attention_state(block, found, f"blocks.{index}.attn") | _block_state(graph, block, f"blocks.{index}")
+        rows = np.concatenate(found.rows(block.proj.weight.shape[1]))
+        parts.append(Part(f"l{index}.qkv", block.qkv, rows))
+        parts += [Part(f"l{index}.{name}", [layer])
+                  for name, layer in (("proj", block.proj), ("fc1", block.fc1), ("fc2", block.fc2))]  # fmt: skip
         one = read_activation(graph, block, index)
         if activation not in (None, one):
             raise hidden_differs(graph, block, index)
         activation = one
     assert reading is not None and activation is not None
-    rest = layers[1 + sum(len(block.layers) for block in blocks) :]
-    tail = read_tail(graph, rest, _last(graph, blocks[-1], tokens), prefix)
-    state |= tail.state
-    norms = [norm for block in blocks for norm in (block.norm1, block.norm2)] + tail.norms
-    quantized, warnings = _quantized(graph, [conv, *(one for block in blocks for one in block.layers), *rest])
-    return Network(state, blocks, reading.heads, activation, _epsilon(graph, norms), tail, normalize, fed,
-                   notes + quantized, tail.warnings + warnings)  # fmt: skip
+    rest = layers[first + sum(len(block.layers) for block in blocks) :]
+    last = _last(graph, blocks[-1], tokens)
+    tail = read_tail(graph, rest, last, front.shape[1], reading.heads, activation)
+    state |= tail.state | token_names(front, distilled="head_dist.weight" in tail.state)
+    norms = [layer for block in blocks for layer in block.layers if layer.kind == NORM]
+    norms += [*([pre] if pre is not None else []), *tail.norms]
+    return Network(state, pre, blocks, reading.heads, activation, _epsilon(graph, norms), tail,
+                   parts + tail.parts, normalize, fed, notes, tail.warnings)  # fmt: skip
 
 
 def _check_finite(graph: Graph, block: Block, name: str) -> None:
@@ -126,14 +141,11 @@ def _bias(name: str, bias: np.ndarray | None) -> dict[str, np.ndarray]:
     return {} if bias is None else {f"{name}.bias": bias}
 
 
-def _block_state(
-    graph: Graph, block: Block, name: str, qkv: tuple[np.ndarray, np.ndarray | None]
-) -> dict[str, np.ndarray]:
-    """A block's weights by timm's names."""
-    state = {f"{name}.attn.qkv.weight": qkv[0]} | _bias(f"{name}.attn.qkv", qkv[1])
+def _block_state(graph: Graph, block: Block, name: str) -> dict[str, np.ndarray]:
+    """A block's weights by timm's names, but for those that make q, k and v."""
+    state: dict[str, np.ndarray] = {}
     for part, layer in (("norm1", block.norm1), ("norm2", block.norm2)):
-        bias = np.zeros_like(layer.weight) if layer.bias is None else layer.bias
-        state |= {f"{name}.{part}.weight": layer.weight, f"{name}.{part}.bias": bias}
+        state |= {f"{name}.{part}.weight": layer.weight, f"{name}.{part}.bias": layer.shift}
     for part, layer, gamma in (
         ("attn.proj", block.proj, "ls1"), ("mlp.fc1", block.fc1, ""), ("mlp.fc2", block.fc2, "ls2"),
     ):  # fmt: skip
@@ -163,37 +175,30 @@ def _epsilon(graph: Graph, norms: list[Layer]) -> float:
     return first
 
 
-def _quantized(graph: Graph, layers: list[Layer]) -> tuple[list[str], list[str]]:
-    """Notes of what was read of quantized weights, and of what was not."""
-    good, reasons = 0, dict[str, list[str]]()
-    for layer in layers:
-        scale, reason = weight_scales(graph, layer)
-        good += scale is not None
-        if reason:
-            reasons.setdefault(reason, []).append(layer.name)
-    notes = [f"weights of {good} layers are quantized per channel, symmetrically: read as scale times integer"]
-    return notes if good else [], [
-        f"weights of {len(names)} layers ({names[0]}, ...) are quantized {reason}; hwgen has a symmetric scale per "
-        "output channel, of 8 or 4 bits: they are read as floats, and quantized anew"
-        for reason, names in reasons.items()
-    ]
-
-
 def compare(graph: Graph, found: Network, imported: Imported) -> None:
     """Raise HwgenError unless the network computes the values of the graph."""
     network = FloatModel(imported.model, imported.tensors, eps=imported.eps, mean=found.fed[0], std=found.fed[1])
     seen: dict[str, np.ndarray] = {}
     outputs = [network.run(graph.images, task.name, seen.__setitem__) for task in imported.model.tasks]
+    stream = "embed"
+    if found.pre is not None:
+        _same(graph, found.pre.data, found.pre.node, seen, stream)
+        stream = "norm_pre"
     for index, block in enumerate(found.blocks):
         for tensor, name in (
-            (block.norm1.data, f"layers.{index - 1}.mlp" if index else "embed"),
+            (block.norm1.data, f"layers.{index - 1}.mlp" if index else stream),
             (block.proj.data, f"layers.{index}.context"),
             (block.norm2.data, f"layers.{index}.attn"), (block.fc2.data, f"layers.{index}.hidden"),
         ):  # fmt: skip
-            values = graph.values[tensor]
-            if values.size != seen[name].size or not close(values.reshape(seen[name].shape), seen[name]):
-                made = graph.made_by(tensor) or block.norm1.node
-                raise differs(graph, made, f"the values of {name} in a ViT with these weights")
+            _same(graph, tensor, block.norm1.node, seen, name)
     wanted = found.tail.output
     if wanted is not None and not close(np.mean(outputs, 0)[:, 0], wanted):
         raise differs(graph, graph.made_by(graph.outputs[0]), "the values of the output in a ViT with these weights")
+
+
+def _same(graph: Graph, tensor: str, reader: Any, seen: dict[str, np.ndarray], name: str) -> None:
+    """HwgenError unless the graph's tensor has the values that the network has by this name."""
+    values = graph.values[tensor]
+    if values.size != seen[name].size or not close(values.reshape(seen[name].shape), seen[name]):
+        made = graph.made_by(tensor) or reader
+        raise differs(graph, made, f"the values of {name} in a ViT with these weights")

@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import permutations, takewhile
 
 import numpy as np
 
 from hwgen.common.errors import HwgenError
 from hwgen.importers.onnx_graph import Graph
 from hwgen.importers.onnx_layers import LINEAR, NORM, Layer, differs
-from hwgen.importers.onnx_operators import attention
+from hwgen.importers.onnx_operators import attention, layer_norm
 from hwgen.network.floatmodel import ACTIVATIONS
 
 #: Largest difference of a value, as a share of the tensor's largest.
@@ -29,12 +29,14 @@ BLOCK = (("norm1", NORM), ("attn.qkv", LINEAR), ("attn.proj", LINEAR),
 @dataclass(frozen=True)
 class Reading:
     """How q, k and v come out of the linear layers: the number of heads; the order of q, k, v among the layers, or of a
-    single one's outputs, stacked as [3, heads, width] or interleaved as [heads, 3, width]; the factor of the scores."""
+    single one's outputs, stacked as [3, heads, width] or interleaved as [heads, 3, width]; the factor of the scores;
+    whether the norm of k comes before that of q."""
 
     heads: int
     order: tuple[int, ...] = (0, 1, 2)
     interleaved: bool = False
     factor: float = 0.0
+    swapped: bool = False
 
     def rows(self, width: int) -> list[np.ndarray]:
         """Rows of the stacked layers' outputs that are q, k and v."""
@@ -47,10 +49,12 @@ class Reading:
 
 @dataclass
 class Block:
-    """Its layers, as `BLOCK` names them, but for q, k and v, which may be several."""
+    """Its layers, as `BLOCK` names them, but for q, k and v, which may be several, and the norms of a head's q and k,
+    where there are any."""
 
     norm1: Layer
     qkv: list[Layer]
+    head_norms: list[Layer]
     proj: Layer
     norm2: Layer
     fc1: Layer
@@ -58,10 +62,16 @@ class Block:
 
     @property
     def layers(self) -> list[Layer]:
-        return [self.norm1, *self.qkv, self.proj, self.norm2, self.fc1, self.fc2]
+        return [self.norm1, *self.qkv, *self.head_norms, self.proj, self.norm2, self.fc1, self.fc2]
+
+    def norms_of(self, reading: Reading) -> list[Layer]:
+        """Of q and of k."""
+        return self.head_norms[::-1] if reading.swapped else self.head_norms
 
     def stacked(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Weight and bias of q, k and v as they come."""
+        if len(self.qkv) == 1:
+            return self.qkv[0].weight, self.qkv[0].bias
         weight = np.concatenate([layer.weight for layer in self.qkv])
         if all(layer.bias is None for layer in self.qkv):
             return weight, None
@@ -92,14 +102,18 @@ def _block(graph: Graph, layers: list[Layer]) -> Block | None:
     if len(layers) < len(BLOCK) or layers[0].kind != NORM or layers[1].kind != LINEAR:
         return None
     read = graph.source(layers[1].data)
-    several = [layer for layer in layers[1:4] if layer.kind == LINEAR and graph.source(layer.data) == read]
-    count = 3 if len(several) == 3 else 1
-    rest = layers[1 + count : 5 + count]
+    inside = list(takewhile(lambda one: one.kind == NORM or graph.source(one.data) == read, layers[1:]))
+    parts = {kind: [layer for layer in inside if layer.kind == kind] for kind in (LINEAR, NORM)}
+    rest = layers[1 + len(inside) : 5 + len(inside)]
     if [layer.kind for layer in rest] != [LINEAR, NORM, LINEAR, LINEAR]:
         return None
-    block = Block(layers[0], layers[1 : 1 + count], *rest)
+    if len(parts[LINEAR]) not in (1, 3) or len(parts[NORM]) not in (0, 2):
+        return None
+    block = Block(layers[0], parts[LINEAR], parts[NORM], *rest)
     dim, width = block.qkv[0].weight.shape[1], block.proj.weight.shape[1]
     fits = sum(len(layer.weight) for layer in block.qkv) == 3 * width and len(block.proj.weight) == dim
+    alike = len({norm.weight.size for norm in block.head_norms}) < 2
+    fits = fits and alike and all(width % norm.weight.size == 0 for norm in block.head_norms)
     return block if fits and block.fc1.weight.shape[1] == dim == len(block.fc2.weight) else None
 
 
@@ -121,40 +135,55 @@ def read_attention(graph: Graph, block: Block, index: int, tokens: int, known: R
     made = made if bias is None else made + bias
     wanted = rows(graph, block.proj.data)[:tokens]
     width = wanted.shape[1]
-    for reading in _readings(width, len(block.qkv), known):
+    for reading in _readings(width, block, known):
         q, k, v = (made[None, :, part] for part in reading.rows(width))
+        if block.head_norms:
+            q, k = (_normed(part, norm) for part, norm in zip((q, k), block.norms_of(reading)))
         if close(attention(q, k, v, reading.heads, reading.factor)[0], wanted):
             return reading
     expected = f"the values of layers.{index}.context in a ViT with these weights"
     raise differs(graph, graph.made_by(block.proj.data), expected)
 
 
-def _readings(width: int, layers: int, known: Reading | None) -> Iterator[Reading]:
+def _normed(part: np.ndarray, norm: Layer) -> np.ndarray:
+    """q or k [1, N, width] with the norm of each head."""
+    return layer_norm(part.reshape(-1, norm.weight.size), norm.weight, norm.bias, norm.epsilon).reshape(part.shape)
+
+
+def _readings(width: int, block: Block, known: Reading | None) -> Iterator[Reading]:
     """The most likely first."""
     if known is not None:
         yield known
     divisors = [heads for heads in range(1, width + 1) if width % heads == 0]
     divisors.sort(key=lambda heads: abs(width // heads - 64))
-    orders = list(permutations(range(3))) if layers == 3 else [(0, 1, 2)]
+    if block.head_norms:
+        divisors = [width // block.head_norms[0].weight.size]
+    orders = list(permutations(range(3))) if len(block.qkv) == 3 else [(0, 1, 2)]
     for heads in divisors:
         for factor in dict.fromkeys((0.0, 1.0, heads / width, width**-0.5)):
             for order in orders:
-                for interleaved in (False,) if layers == 3 else (False, True):
-                    yield Reading(heads, order, interleaved, factor)
+                for interleaved in (False,) if len(block.qkv) == 3 else (False, True):
+                    for swapped in (False, True) if block.head_norms else (False,):
+                        yield Reading(heads, order, interleaved, factor, swapped)
 
 
-def folded(block: Block, reading: Reading) -> tuple[np.ndarray, np.ndarray | None]:
-    """Weight and bias of q, k, v, stacked; another factor of the scores than a head's width gives is put into q."""
+def attention_state(block: Block, reading: Reading, name: str) -> dict[str, np.ndarray]:
+    """Weight and bias of q, k, v, stacked, and their norms, by timm's names. Another factor of the scores than a head's
+    width gives is put into what q comes from last."""
     weight, bias = block.stacked()
     parts = reading.rows(block.proj.weight.shape[1])
-    place = np.concatenate(parts)
-    weight, bias = weight[place], None if bias is None else bias[place]
-    if reading.factor:
-        width = len(parts[0])
-        scale = np.ones(3 * width, np.float32)
-        scale[:width] = reading.factor * math.sqrt(width / reading.heads)
-        weight, bias = weight * scale[:, None], None if bias is None else bias * scale
-    return weight, bias
+    place, width = np.concatenate(parts), len(parts[0])
+    if (np.diff(place) != 1).any():  # a copy is half as much again of a large network
+        weight, bias = weight[place], None if bias is None else bias[place]
+    factor = np.float32(reading.factor * math.sqrt(width / reading.heads) if reading.factor else 1)
+    state: dict[str, np.ndarray] = {}
+    for part, norm in zip("qk", block.norms_of(reading)):
+        scale = factor if part == "q" else np.float32(1)
+        state |= {f"{name}.{part}_norm.weight": norm.weight * scale, f"{name}.{part}_norm.bias": norm.shift * scale}
+    if reading.factor and not state:
+        scales = np.where(np.arange(3 * width) < width, factor, np.float32(1))
+        weight, bias = weight * scales[:, None], None if bias is None else bias * scales
+    return state | {f"{name}.qkv.weight": weight} | ({} if bias is None else {f"{name}.qkv.bias": bias})
 
 
 def read_activation(graph: Graph, block: Block, index: int) -> str:

@@ -5,8 +5,6 @@ Tested by tests/importers/test_onnx.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from hwgen.importers.common import Normalize
@@ -16,7 +14,6 @@ from hwgen.importers.onnx_layers import Layer, differs
 
 #: Standard deviations above this are of pixels in codes 0..255, not in 0..1.
 CODES = 2.0
-PREFIX = ("cls_token", "dist_token")
 
 
 def read_pixels(
@@ -47,24 +44,23 @@ def read_pixels(
     return normalize, fed, [note + ("in 0..1" if unit == 255 else "in codes 0..255")]
 
 
-def read_embedding(graph: Graph, conv: Layer, norm: Layer) -> tuple[dict[str, np.ndarray], int]:
-    """Tokens before the patches and positions by timm's names, and how many these tokens are."""
+def read_embedding(graph: Graph, conv: Layer, norm: Layer) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens before the patches [1, count, D], and positions of all tokens or of the patches [1, N, D]; `norm` is what
+    reads the sum."""
     batch, dim = len(graph.images), len(conv.weight)
     patches = graph.values[conv.output].reshape(batch, dim, -1).swapaxes(1, 2)
     tokens = graph.values[norm.data]
     prefix = tokens.size // (batch * dim) - patches.shape[1]
-    if prefix not in range(len(PREFIX) + 1):
-        raise differs(graph, norm.node, f"{patches.shape[1]} patches and at most two tokens in front of them")
+    if prefix < 0:
+        raise differs(graph, norm.node, f"{patches.shape[1]} patches, and tokens in front of them")
     tokens = tokens.reshape(batch, -1, dim)
-    state = dict(_by_nodes(graph, conv, norm))
-    position = state.get("pos_embed")
-    heads = [state[name] for name in PREFIX[:prefix] if name in state]
-    if position is not None and position.ndim == 3 and len(heads) == prefix:
-        front = [np.broadcast_to(head, (batch, 1, dim)) for head in heads]
-        whole = position.shape[1] == tokens.shape[1]
-        made = np.concatenate([*front, patches if whole else patches + position], 1) + (position if whole else 0)
-        if close(made, tokens):
-            return state, prefix
+    front, position = _by_nodes(graph, conv, norm)
+    rows = position.shape[1] - patches.shape[1]
+    if front.shape[1] == prefix and rows in (0, prefix):
+        wide = np.broadcast_to(front, (batch, prefix, dim))
+        padded = np.pad(position, ((0, 0), (prefix - rows, 0), (0, 0)))
+        if close(np.concatenate([wide, patches], 1) + padded, tokens):
+            return front, position
     # By value: what is added to the patches must not depend on the image.
     added = tokens.astype(np.float64)
     added[:, prefix:] -= patches
@@ -73,20 +69,26 @@ def read_embedding(graph: Graph, conv: Layer, norm: Layer) -> tuple[dict[str, np
     again[:, prefix:] -= other[conv.output].reshape(batch, dim, -1).swapaxes(1, 2)
     if np.abs(added - again).max() > TOLERANCE * np.abs(tokens).max():
         raise differs(graph, graph.made_by(norm.data), "the values of embed in a ViT with these weights")
-    zeros = {name: np.zeros((1, 1, dim), np.float32) for name in PREFIX[:prefix]}
-    return zeros | {"pos_embed": added[:1].astype(np.float32)}, prefix
+    return np.zeros((1, prefix, dim), np.float32), added[:1].astype(np.float32)
 
 
-def _by_nodes(graph: Graph, conv: Layer, norm: Layer) -> Iterator[tuple[str, np.ndarray]]:
+def token_names(front: np.ndarray, distilled: bool) -> dict[str, np.ndarray]:
+    """The tokens before the patches [1, count, D] by timm's names: the first is what a head may read."""
+    parts = {"cls_token": front[:, :1], "dist_token" if distilled else "reg_token": front[:, 1:]}
+    return {name: rows for name, rows in parts.items() if rows.size}
+
+
+def _by_nodes(graph: Graph, conv: Layer, norm: Layer) -> tuple[np.ndarray, np.ndarray]:
     """As the graph has them as constants: exact, where they are the only ones."""
     dim = len(conv.weight)
+    front, position = (np.zeros((1, 0, dim), np.float32) for _ in range(2))
     first, last = graph.nodes.index(conv.node), graph.nodes.index(norm.node)
     for node in graph.nodes[first + 1 : last]:
         constants = [one for one in graph.constants(node) if one.ndim == 3 and one.shape[-1] == dim]
         if not graph.live.intersection(node.output) or not constants or node.output[0] == conv.output:
             continue
         if node.op_type == "Concat":
-            rows = np.concatenate(constants, 1)[:1]
-            yield from zip(PREFIX, np.split(rows, rows.shape[1], 1))
+            front = np.concatenate(constants, 1)[:1]
         elif node.op_type == "Add":
-            yield "pos_embed", constants[0]
+            position = constants[0][:1]
+    return front, position

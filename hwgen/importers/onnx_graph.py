@@ -35,9 +35,9 @@ class Graph:
 
     def __init__(self, path: Path, size: ImageSize | None) -> None:
         self.where = str(path)
-        model = self._read(path)
+        model, self._constants = self._read(path)
         self._refuse_integers(model)
-        _widen(model)
+        _widen(model, self._constants)
         image = self._image(model)
         self.input, shape = image.name, [dim.dim_value for dim in image.type.tensor_type.shape.dim]
         self.codes = image.type.tensor_type.elem_type != 1
@@ -65,14 +65,15 @@ class Graph:
         self._model = model
         self.values = self.run(self.images)
 
-    def _read(self, path: Path) -> Any:
+    def _read(self, path: Path) -> tuple[Any, dict[str, np.ndarray]]:
+        """The graph, and what it has of constants beside its nodes."""
         try:
             import onnx
         except ImportError:
             raise HwgenError(self.where, expected="the onnx package, to read this file", found="no such module",
                              mend="pip install 'hwgen[onnx]'") from None  # fmt: skip
         try:
-            model = onnx.load(path)
+            model, constants = _apart(onnx.load(path))
             for opset in model.opset_import:  # onnxruntime writes this operator into graphs of any version
                 if opset.domain in ("", "ai.onnx") and opset.version < 17:
                     if any(node.op_type == "LayerNormalization" for node in model.graph.node):
@@ -83,7 +84,7 @@ class Graph:
             found = LFS if lost else (str(error) or type(error).__name__).splitlines()[0]
             mend = FETCH if lost else "export it again"
             raise HwgenError(self.where, expected="a whole ONNX file", found=found, mend=mend) from None
-        return model
+        return model, constants
 
     def _refuse_integers(self, model: Any) -> None:
         for node in model.graph.node:
@@ -93,8 +94,7 @@ class Graph:
                                  mend="export the QDQ format, or the float network")  # fmt: skip
 
     def _image(self, model: Any) -> Any:
-        constants = {one.name for one in model.graph.initializer}
-        inputs = [one for one in model.graph.input if one.name not in constants]
+        inputs = [one for one in model.graph.input if one.name not in self._constants]
         for one in inputs[1:]:
             raise HwgenError(self.where, one.name, expected=f"one input, the image {inputs[0].name}", found="another",
                              mend="export the network with the image alone as its argument")  # fmt: skip
@@ -123,7 +123,8 @@ class Graph:
         try:
             with np.errstate(all="ignore"):
                 evaluator = ReferenceEvaluator(self._model, new_ops=operators())
-                return evaluator.run(None, {self.input: np.ascontiguousarray(fed)}, intermediate=True)
+                given = {self.input: np.ascontiguousarray(fed)} | self._constants
+                return evaluator.run(None, given, intermediate=True)
         except Exception as error:  # whatever an operator makes of wrong inputs
             raise HwgenError(self.where, expected="a graph that ONNX's reference evaluator can run",
                              found=(str(error) or type(error).__name__).splitlines()[0],
@@ -195,23 +196,36 @@ def _make_identity(node: Any) -> None:
     node.op_type, node.domain = "Identity", ""
 
 
-def _widen(model: Any) -> None:
+def _apart(model: Any) -> tuple[Any, dict[str, np.ndarray]]:
+    """The graph with its constants as inputs, and their values: of the file's size once, where the evaluator, the
+    checker and the messages themselves would each keep them."""
+    import onnx
+
+    inputs = {one.name for one in model.graph.input}
+    constants = {}
+    for one in model.graph.initializer:
+        constants[one.name] = onnx.numpy_helper.to_array(one)
+        if one.name not in inputs:
+            model.graph.input.append(onnx.helper.make_tensor_value_info(one.name, one.data_type, list(one.dims)))
+    del model.graph.initializer[:]
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)  # a message keeps what was deleted from it as long as it lives
+    return bare, constants
+
+
+def _widen(model: Any, constants: dict[str, np.ndarray]) -> None:
     """Half and double precision become float32."""
     from onnx import TensorProto, numpy_helper
 
     narrow = (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
-
-    def widen(tensor: Any) -> None:
-        if tensor.data_type in narrow:
-            values = np.asarray(numpy_helper.to_array(tensor)).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-
-    for tensor in model.graph.initializer:
-        widen(tensor)
+    for name, values in constants.items():
+        if values.dtype.name in ("float16", "bfloat16", "float64"):
+            constants[name] = values.astype(np.float32)
     for node in model.graph.node:
         for attribute in node.attribute:
-            if attribute.HasField("t"):
-                widen(attribute.t)
+            if attribute.HasField("t") and attribute.t.data_type in narrow:
+                values = np.asarray(numpy_helper.to_array(attribute.t)).astype(np.float32)
+                attribute.t.CopyFrom(numpy_helper.from_array(values, attribute.t.name))
             if node.op_type == "Cast" and attribute.name == "to" and attribute.i in narrow:
                 attribute.i = TensorProto.FLOAT
     for one in [*model.graph.input, *model.graph.output]:

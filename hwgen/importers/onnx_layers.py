@@ -5,7 +5,6 @@ Tested by tests/importers/test_onnx.py.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -39,10 +38,25 @@ class Layer:
     epsilon: float = 0.0
     name: str = ""
 
+    @property
+    def shift(self) -> np.ndarray:
+        """The bias of a NORM, zeros where the graph has none."""
+        return np.zeros_like(self.weight) if self.bias is None else self.bias
+
     def apply(self, x: np.ndarray) -> np.ndarray:
         """A linear layer's result for rows x."""
         made = x @ self.weight.T.astype(np.float64)
         return np.asarray(made if self.bias is None else made + self.bias)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Layers that are one of the float network, by the `name` that hwgen.network.floatmodel has for it; `rows`: the
+    order of their outputs, if it is another."""
+
+    name: str
+    layers: list[Layer]
+    rows: np.ndarray | None = None
 
 
 def differs(graph: Graph, node: Any, expected: str) -> HwgenError:
@@ -151,24 +165,3 @@ def _attribute(node: Any, name: str, default: float) -> float:
         if one.name == name:
             return float(f"{one.f:.6g}") if one.type == 1 else float(one.i)
     return default
-
-
-def weight_scales(graph: Graph, layer: Layer) -> tuple[np.ndarray | None, str]:
-    """Scales [out] of a layer's quantized weights; else None, and why they are not taken, empty for float weights."""
-    node = graph.producer.get(layer.name)
-    while node is not None and node.op_type in ("Transpose", "Identity", "Cast"):
-        node = graph.producer.get(node.input[0])
-    if node is None or node.op_type not in ("DequantizeLinear", "Quant", "IntQuant"):
-        return None, ""
-    scale = graph.values[node.input[1]]
-    zero = graph.values[node.input[2]] if len(node.input) > 2 and node.input[2] else np.zeros(1)
-    bits = int(graph.values[node.input[3]].reshape(-1)[0]) if node.op_type != "DequantizeLinear" else 8
-    if np.any(zero):
-        return None, "asymmetric: their zero points are not 0"
-    if scale.size != len(layer.weight):
-        return None, "with one scale for all" if scale.size == 1 else f"with scales {list(scale.shape)}"
-    if bits not in (4, 8):
-        return None, f"of {bits} bits"
-    if math.prod(scale.shape) != max(scale.shape, default=1):
-        return None, f"of scales {list(scale.shape)}"
-    return scale.reshape(-1).astype(np.float64), ""

@@ -15,11 +15,11 @@ MICROSOFT, QONNX, BREVITAS = "com.microsoft", "qonnx.custom_op.general", "onnx.b
 
 
 def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, heads: int, scale: float) -> np.ndarray:
-    """Of q, k, v [B, N, width]; scale 0: by the width of a head."""
+    """Of q [B, M, width] on k, v [B, N, width]; scale 0: by the width of a head."""
     parts = [part.reshape(*part.shape[:2], heads, -1).transpose(0, 2, 1, 3) for part in (q, k, v)]
     scale = scale or 1 / math.sqrt(parts[0].shape[-1])
     context = softmax(parts[0] @ parts[1].swapaxes(-1, -2) * scale) @ parts[2]
-    return np.ascontiguousarray(context.transpose(0, 2, 1, 3)).reshape(*v.shape).astype(v.dtype)
+    return np.ascontiguousarray(context.transpose(0, 2, 1, 3)).reshape(*q.shape[:2], -1).astype(v.dtype)
 
 
 def layer_norm(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray | None, epsilon: float) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,6 +22,10 @@ class Rule:
     align_corners: bool = False
     offset: float = 0.0
 
+    def with_registers(self) -> Rule:
+        """Of DINOv2 with register tokens, in its own code and in transformers'."""
+        return replace(self, antialias=True, offset=0.0)
+
     def text(self) -> str:
         """For a note."""
         kind = ", ".join(["bicubic" if self.kernel == "cubic" else "bilinear"]
@@ -31,8 +35,6 @@ class Rule:
 
 TIMM = Rule("timm", antialias=True)
 TRANSFORMERS = Rule("transformers")
-#: Its DINOv2 with registers.
-REGISTERS = Rule("transformers", antialias=True)
 TORCHVISION = Rule("torchvision", align_corners=True)
 #: DINO, iBOT and DINOv2.
 DINO = Rule("DINO's code", offset=0.1)

@@ -11,17 +11,19 @@ from hwgen.importers.source import Source
 
 MEND = "this variant is not supported; docs/importing.md lists what is"
 
-ATTENTION_POOLING = "attention pooling"
+ATTENTION_POOLING = "attention pooling with norms or positions of its own"
 RELATIVE = "relative positions in the attention's scores"
 ROTARY = "rotary positions"
 STEM = "a convolutional stem"
 PATCH_NORM = "a norm inside the patch embedding"
 SUB_NORM = "a norm inside attention or MLP"
 TANH_LAYER = "a layer between the last norm and the head"
+MAP_NORM = "a norm behind attention pooling"
 PREFIX_MEAN = "a mean over class and patch tokens"
 PARALLEL = "attention and MLP side by side"
 WINDOWS = "attention in windows, and merging of patches"
 FRAMES = "tokens of several frames"
+ANY_SIZE = "images of any size in one batch (NaFlex), their patches in a row"
 
 #: Patterns of tensors' names, and the operator they need; the first that is there is named.
 TENSORS = (
@@ -37,8 +39,6 @@ TENSORS = (
     ("blocks.*.in_proj.*", PARALLEL),
     ("blocks.*.attn.rope*", ROTARY),
     ("rope*", ROTARY),
-    ("attn_pool.attention.*", ATTENTION_POOLING),  # by other names than timm's
-    ("attn_pool.probe", ATTENTION_POOLING),
     ("attn_pool.[qk]_norm.*", ATTENTION_POOLING),
     ("attn_pool.pos_embed", ATTENTION_POOLING),
     ("pre_logits.*", TANH_LAYER),
@@ -49,7 +49,7 @@ MODEL_TYPES = {
     "beit": RELATIVE, "data2vec-vision": RELATIVE, "layoutlmv3": RELATIVE, "vitdet": RELATIVE,
     "dinov3_vit": ROTARY, "vjepa2": ROTARY,
     **dict.fromkeys(("aimv2", "aimv2_vision_model"), PATCH_NORM),
-    "siglip2": ATTENTION_POOLING, "siglip2_vision_model": ATTENTION_POOLING,
+    "siglip2": ANY_SIZE, "siglip2_vision_model": ANY_SIZE,
     "swin": WINDOWS, "swinv2": WINDOWS, "hiera": WINDOWS, "pvt": WINDOWS, "pvt_v2": WINDOWS, "segformer": WINDOWS,
     "cvt": STEM, "levit": STEM, "mobilevit": STEM, "mobilevitv2": STEM, "vit_hybrid": STEM, "efficientformer": STEM,
     "yolos": "detection tokens", "vivit": FRAMES, "videomae": FRAMES, "timesformer": FRAMES,

@@ -9,7 +9,7 @@ import numpy as np
 
 from hwgen.common.errors import HwgenError
 from hwgen.importers.common import HALF, IMAGENET, Draft, Imported
-from hwgen.importers.refused import check_tensors
+from hwgen.importers.refused import MAP_NORM, check_tensors, lacks
 from hwgen.importers.source import ANY, Source
 
 KIND = "a plain Vision Transformer"
@@ -61,39 +61,26 @@ def embedding(source: Source, draft: Draft) -> int:
             draft.tensors[name] = source.take(token, 1, ANY if name == "reg" else 1, dim)[0]
             prefix += len(draft.tensors[name])
     position = source.take("pos_embed", 1, ANY, dim)[0]
-    if _covers_patches_only(draft, len(position), prefix):
-        draft.notes.append("no position embedding of the tokens before the patches (no_embed_class)")
-        position = np.concatenate([np.zeros((prefix, dim), np.float32), position])
-    elif _leaves_registers_out(draft, len(position), prefix):
-        draft.notes.append("no position embedding of the register tokens, as in DINOv2's own code")
-        registers = len(draft.tensors["reg"])
-        position = np.insert(position, [prefix - registers] * registers, 0, axis=0)
+    counted = _counted(draft, len(position), prefix)
+    if counted < prefix:
+        draft.notes.append(
+            "no position embedding of the register tokens, as in DINOv2's own code" if counted else
+            "no position embedding of the tokens before the patches (no_embed_class)"
+        )  # fmt: skip
+        position = np.insert(position, [counted] * (prefix - counted), 0, axis=0)
     draft.tensors["pos"] = draft.positions(position, prefix)
     return prefix
 
 
-def _covers_patches_only(draft: Draft, rows: int, prefix: int) -> bool:
-    """Whether the position embedding has no rows for the tokens before the patches, as in DeiT III."""
-    if not prefix:
-        return False
-    registers = len(draft.tensors.get("reg", ()))
+def _counted(draft: Draft, rows: int, prefix: int) -> int:
+    """How many of the tokens before the patches have a row of the position embedding: all, those that are no registers,
+    as in DINOv2, or none, as in DeiT III."""
+    layouts = (prefix, prefix - len(draft.tensors.get("reg", ())), 0)
     for size in (draft.beside.values.get("image_size"), draft.asked_size):
         patches = size and (size.height // draft.patch[0]) * (size.width // draft.patch[1])
-        if patches in (rows, rows - prefix, rows - prefix + registers):
-            return bool(patches == rows)
-    return _square(rows) and not _square(rows - prefix)
-
-
-def _leaves_registers_out(draft: Draft, rows: int, prefix: int) -> bool:
-    """Whether the position embedding has rows for the class token and the patches only."""
-    registers = len(draft.tensors.get("reg", ()))
-    if not registers:
-        return False
-    for size in (draft.beside.values.get("image_size"), draft.asked_size):
-        patches = size and (size.height // draft.patch[0]) * (size.width // draft.patch[1])
-        if patches in (rows - prefix, rows - prefix + registers):
-            return bool(patches == rows - prefix + registers)
-    return _square(rows - prefix + registers) and not _square(rows - prefix)
+        if patches and rows - patches in layouts:
+            return rows - int(patches)
+    return next((count for count in layouts if _square(rows - count)), prefix)
 
 
 def _square(number: int) -> bool:
@@ -125,7 +112,7 @@ def dense_mlp(source: Source, draft: Draft, index: int) -> dict[str, Any]:
         for ours, theirs in (("fc1", f"{first}_g"), ("up", f"{first}_x")):
             draft.linear(f"l{index}.{ours}", source.take(f"{theirs}.weight", hidden, dim),
                          source.take_or_zeros(f"{theirs}.bias", hidden))  # fmt: skip
-    elif source.size(f"{first}.weight", 0) == 2 * hidden:
+    elif f"{first}.weight" in source and source.size(f"{first}.weight", 0) == 2 * hidden:
         entry["gated"] = True
         weights = np.split(source.take(f"{first}.weight", 2 * hidden, dim), 2)
         biases = np.split(source.take_or_zeros(f"{first}.bias", 2 * hidden), 2)
@@ -205,6 +192,8 @@ def _attention_pool(source: Source, draft: Draft) -> dict[str, Any]:
 def _heads(source: Source, draft: Draft) -> list[dict[str, Any]]:
     """Final norm and heads: the class token's, the mean's, both of a distilled DeiT, or none."""
     pooled = "fc_norm.weight" in source
+    if pooled and "attn_pool.latent" in source:
+        raise lacks(source.where, source.called("fc_norm.weight"), MAP_NORM, "a norm, as with fc_norm=True")
     if pooled or "norm.weight" in source or "head.weight" in source:
         take_norm(source, draft, "nf", "fc_norm" if pooled else "norm")
     if "attn_pool.latent" in source:

@@ -12,6 +12,7 @@ norm has a `.b`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -104,17 +105,27 @@ def check_checkpoint(model: Model, tensors: Mapping[str, np.ndarray], where: str
             raise HwgenError(where, name, expected="finite numbers", found="nan or infinity")
 
 
+@dataclass(frozen=True)
+class GivenWeights:
+    """Weights that were integers before: scales [out], of which a row's weights are multiples, and bits, 4 or 8."""
+
+    scales: np.ndarray
+    bits: int
+
+
 class FloatModel:
     """The float network of a structure.
 
     `mean`, `std` (one per image channel, in pixel codes 0..255) normalise pixels to (pixel - mean) / std; `eps` is
-    the norms'. All arithmetic is in `dtype`.
+    the norms'. All arithmetic is in `dtype`. `given`: by checkpoint name (`l0.fc1`), which weights were integers.
     """
 
     def __init__(self, model: Model, tensors: Mapping[str, np.ndarray], *, eps: float, mean: list[float],
-                 std: list[float], dtype: Any = np.float32) -> None:  # fmt: skip
+                 std: list[float], dtype: Any = np.float32,
+                 given: Mapping[str, GivenWeights] | None = None) -> None:  # fmt: skip
+        self.given = dict(given or {})
         self.model, self.eps, self.dtype = model, dtype(eps), dtype
-        self.tensors = {name: tensor.astype(dtype) for name, tensor in tensors.items()}
+        self.tensors = {name: tensor.astype(dtype, copy=False) for name, tensor in tensors.items()}
         if model.rms_norm:
             gains = [name for name in tensors if name.endswith(".g")]
             self.tensors |= {f"{name.removesuffix('g')}b": np.zeros_like(self.tensors[name]) for name in gains}

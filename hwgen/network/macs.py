@@ -12,27 +12,33 @@ from __future__ import annotations
 
 from hwgen.network.description import Description, MoeMlp, Task
 
-__all__ = ["attention_macs", "macs"]
+__all__ = ["attention_macs", "macs", "macs_by_part"]
 
 
 def macs(desc: Description, task: str) -> int:
     """Useful multiply-accumulates of one image."""
+    return sum(macs_by_part(desc, task).values())
+
+
+def macs_by_part(desc: Description, task: str) -> dict[str, int]:
+    """The same by part of the network, in the order of the computation: `embed`, `layers.I.attention`, `layers.I.mlp`
+    and `head`."""
     model = desc.model
     n, dim = model.tokens, model.dim
-    total = model.patches * model.patch_size * dim
-    for layer in model.layers:
-        total += attention_macs(desc)
+    parts = {"embed": model.patches * model.patch_size * dim}
+    for index, layer in enumerate(model.layers):
+        parts[f"layers.{index}.attention"] = attention_macs(desc)
         if isinstance(layer.mlp, MoeMlp):
-            total += n * dim * (layer.mlp.experts + 2 * layer.mlp.top_k * layer.mlp.hidden)
+            parts[f"layers.{index}.mlp"] = n * dim * (layer.mlp.experts + 2 * layer.mlp.top_k * layer.mlp.hidden)
         else:
-            total += n * dim * (3 if layer.mlp.gated else 2) * layer.mlp.hidden
-    chosen = _task(desc, task)
+            parts[f"layers.{index}.mlp"] = n * dim * (3 if layer.mlp.gated else 2) * layer.mlp.hidden
+    chosen, parts["head"] = _task(desc, task), 0
     if chosen.mlp is not None:
         attn, keys = model.attn_dim, model.patches
-        total += 2 * keys * dim * attn + 2 * keys * attn + attn * dim + 2 * dim * chosen.mlp.hidden
+        parts["head"] += 2 * keys * dim * attn + 2 * keys * attn + attn * dim + 2 * dim * chosen.mlp.hidden
     if chosen.outputs is not None:
-        total += model.output_shape(chosen)[0] * chosen.outputs * dim
-    return total
+        parts["head"] += model.output_shape(chosen)[0] * chosen.outputs * dim
+    return parts
 
 
 def attention_macs(desc: Description) -> int:

@@ -105,7 +105,8 @@ class Converter(Operators):
         # Without readers it is an output, and has one scale.
         options = self.options if readers else self.options.model_copy(update={"repq": False, "equalize": False})
         kind = inputs.rpartition(".")[2]
-        grid = post_norm(self.seen[inputs], [self.source[reader] for reader in readers], options, kind)
+        even, weights = not self.even.isdisjoint(readers), [self.source[reader] for reader in readers]
+        grid = post_norm(self.seen[inputs], weights, options, kind, even)
         self.scales[name] = float(grid.step.max())
         return grid
 
@@ -169,7 +170,8 @@ class Converter(Operators):
             q, k = query_key(seen[f"{name}.q"], seen[f"{name}.k"], weights["k"] @ grid.centre, self.options)
             self._linear(f"{name}.attn.q", weights["q"], biases["q"], grid, q.step, inputs)
             self._linear(f"{name}.attn.k", weights["k"], None, grid, k.step, inputs)
-        v, context = value_context(seen[f"{name}.v"], seen[f"{name}.context"], self.options)
+        even = f"{source}.proj.w" in self.even
+        v, context = value_context(seen[f"{name}.v"], seen[f"{name}.context"], self.options, even)
         self._linear(f"{name}.attn.v", weights["v"], biases["v"] - v.centre, grid, v.step, inputs)
         self.scales |= {f"{name}.{part}": float(out.step.max()) for part, out in (("q", q), ("k", k), ("v", v))}
         self._softmax(f"{name}.attn", q, k, v, context)
@@ -220,7 +222,7 @@ class Converter(Operators):
         parts = {part: (self.source[f"{source}.{part}.w"], self.source[f"{source}.{part}.b"])
                  for part in ("fc1", "up", "fc2")}  # fmt: skip
         seen = self.seen[f"{layer}.up"], self.seen[f"{layer}.hidden"]
-        up, hidden = gated(*seen, parts["fc2"][0], self.options)
+        up, hidden = gated(*seen, parts["fc2"][0], self.options, f"{source}.fc2.w" in self.even)
         self._linear(f"{name}.fc1", *parts["fc1"], grid, 1 / 128, inputs)
         self._linear(f"{name}.up", *parts["up"], grid, up.step, inputs)
         self._scaling(f"{name}.activation", float(up.step[0] / hidden.step[0]) * GATE / 512, 31)
@@ -280,7 +282,8 @@ class Converter(Operators):
         name, source, tapped = f"tasks.{task.name}.map", f"map{number}", task.name
         weights, biases = (np.split(self.source[f"{source}.kv.{part}"], 2) for part in "wb")
         q, k = query_key(seen[f"{tapped}.q"], seen[f"{tapped}.k"], weights[0] @ grid.centre, self.options)
-        v, context = value_context(seen[f"{tapped}.v"], seen[f"{tapped}.context"], self.options)
+        even = f"{source}.proj.w" in self.even
+        v, context = value_context(seen[f"{tapped}.v"], seen[f"{tapped}.context"], self.options, even)
         self.tensors[f"{name}.q"] = np.clip(np.rint(self.source[f"{source}.q"] / q.step), -255, 255).astype(np.int16)
         self._linear(f"{name}.k", weights[0], None, grid, k.step, f"{tapped}.norm")
         self._linear(f"{name}.v", weights[1], biases[1] - v.centre, grid, v.step, f"{tapped}.norm")
@@ -296,6 +299,8 @@ class Converter(Operators):
         self.scales |= {f"{name}.x": self.s_x, f"tasks.{tapped}.output": self.s_x}
         low, high = channel_bounds(seen[f"{tapped}.mlp"], EXTREMES)
         made = Grid(step=(high - low) / 510, centre=(low + high) / 2)
+        if f"head{number}.w" in self.even:
+            made = Grid(step=np.full(model.dim, made.step.max()), centre=made.centre)
         if task.outputs is not None:
             self._affine(f"{name}.rescale", self.s_x / made.step, -made.centre / made.step)
             self.scales[f"{name}.rescale"] = float(made.step.max())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hwgen.network.description import Model, MoeMlp, expected_tensors
+from hwgen.network.floatmodel import FloatModel, GivenWeights
 
 
 def linear_layers(model: Model) -> dict[str, int]:
@@ -40,3 +43,9 @@ def checkpoint_rows(model: Model) -> dict[str, tuple[str, slice]]:
     heads = [number for number, task in enumerate(model.tasks) if task.outputs is not None]
     found |= {f"tasks.{model.tasks[number].name}.head": (f"head{number}", whole) for number in heads}
     return found
+
+
+def given_layers(network: FloatModel) -> dict[str, GivenWeights]:
+    """Linear layer -> the scales that its integer weights had in the checkpoint, of those that had any."""
+    return {name: replace(network.given[source], scales=network.given[source].scales[rows])
+            for name, (source, rows) in checkpoint_rows(network.model).items() if source in network.given}  # fmt: skip

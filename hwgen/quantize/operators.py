@@ -14,10 +14,11 @@ from hwgen.network.description import table_arrays
 from hwgen.network.floatmodel import FloatModel
 from hwgen.quantize.calibrate import Statistics
 from hwgen.quantize.fixed import multiplier
+from hwgen.quantize.layers import checkpoint_rows, given_layers
 from hwgen.quantize.options import Options
 from hwgen.quantize.second_order import fit_scales, round_second_order
 from hwgen.quantize.steps import Grid
-from hwgen.quantize.weights import round_weights
+from hwgen.quantize.weights import given_codes, round_weights
 
 __all__ = ["Operators"]
 
@@ -35,6 +36,10 @@ class Operators:
     def __init__(self, network: FloatModel, seen: Statistics, options: Options, bits: Mapping[str, int]) -> None:
         self.network, self.seen, self.options, self.bits = network, seen, options, bits
         self.source = {name: tensor.astype(np.float64) for name, tensor in network.tensors.items()}
+        #: Scales of weights that stay the checkpoint's integers; what they read has one step, as others go into them.
+        self.given = {name: one.scales for name, one in given_layers(network).items()
+                      if options.keep_weights and bits.get(name, 8) == one.bits}  # fmt: skip
+        self.even = {f"{checkpoint_rows(network.model)[name][0]}.w" for name in self.given}
         self.tensors = table_arrays(network.model)
         self.scales: dict[str, float] = {}
         self.effective: dict[str, tuple[np.ndarray, np.ndarray]] = {}
@@ -51,16 +56,16 @@ class Operators:
         scaled = weight * grid.step
         added = np.zeros(len(weight)) if bias is None else bias + weight @ grid.centre
         smallest = np.abs(added) / MAX_BIAS
-        mean = np.zeros(weight.shape[1])
-        importance = np.ones(weight.shape[1])
+        mean, importance = np.zeros(weight.shape[1]), np.ones(weight.shape[1])
         if inputs is not None:
             importance = self.seen[inputs].variance() / grid.step**2
             mean = (self.seen[inputs].mean() - grid.centre) / grid.step
-        codes, s_acc = round_weights(scaled, bits, smallest, importance)
+        own = self.given.get(name) if np.ptp(grid.step) == 0 else None
+        kept = None if own is None else given_codes(scaled, own * grid.step[0], smallest)
+        codes, s_acc = kept or round_weights(scaled, bits, smallest, importance)
         s_acc = np.where(s_acc > 0, s_acc, s_out)  # a channel of zeros
-        covariance = None
-        if inputs is not None and self.options.rounding == "second_order":
-            covariance = self.seen[inputs].covariance()
+        second_order = kept is None and self.options.rounding == "second_order"
+        covariance = self.seen[inputs].covariance() if inputs is not None and second_order else None
         if inputs is not None and covariance is not None:
             limit, in_codes = (1 << bits - 1) - 1, covariance / np.outer(grid.step, grid.step)
             rows = self.seen[inputs].rows

@@ -31,6 +31,8 @@ class Options(Strict):
     rounding: Literal["nearest", "second_order"] = "second_order"
     #: Bits of the weights of the linear layers a pattern matches; the last match counts, eight where none does.
     weight_bits: dict[str, Literal[4, 8]] = {}
+    #: Integer weights that a checkpoint has (of a quantized ONNX graph) stay as they are, where their bits do.
+    keep_weights: bool = True
     #: Bits of a weight on average: a search gives four to the layers `weight_bits` does not name.
     mean_bits: Annotated[float, Field(ge=4, le=8)] | None = None
 

@@ -10,7 +10,7 @@ from hwgen.network.description import Description
 from hwgen.network.floatmodel import FloatModel
 from hwgen.quantize.calibrate import calibrate
 from hwgen.quantize.convert import Converter
-from hwgen.quantize.layers import linear_layers
+from hwgen.quantize.layers import given_layers, linear_layers
 from hwgen.quantize.options import Options
 from hwgen.quantize.search import check_budget, search
 
@@ -22,8 +22,9 @@ def quantize_network(
 
     `progress` is called with a line of text at every step. The same inputs give the same description.
     """
-    bits = options.bits(linear_layers(network.model))
-    check_budget(network.model, options, bits)
+    given = given_layers(network) if options.keep_weights else {}
+    bits = {name: one.bits for name, one in given.items()} | options.bits(linear_layers(network.model))
+    check_budget(network, options, bits)
     seen = calibrate(network, images, progress, options)
     if options.mean_bits is not None:
         bits = search(network, images, seen, options, bits, progress)

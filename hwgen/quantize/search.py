@@ -68,15 +68,17 @@ def mean_bits(sizes: Mapping[str, int], bits: Mapping[str, int]) -> float:
     return sum(sizes[name] * bits[name] for name in sizes) / sum(sizes.values())
 
 
-def check_budget(model: Model, options: Options, fixed: Mapping[str, int]) -> None:
+def check_budget(network: FloatModel, options: Options, fixed: Mapping[str, int]) -> None:
     """Raise HwgenError if no choice of layers reaches `options.mean_bits`."""
-    sizes = linear_layers(model)
-    fewest = dict.fromkeys(sizes, 8) | dict(fixed) | dict.fromkeys(_candidates(model, fixed), 4)
+    sizes = linear_layers(network.model)
+    fewest = dict.fromkeys(sizes, 8) | dict(fixed) | dict.fromkeys(_candidates(network.model, fixed), 4)
+    kept = bool(network.given) and options.keep_weights
     least = mean_bits(sizes, fewest)
+    anew = ", or quantize the graph's integer weights anew (--no-keep-weights)" if kept else ""
     if options.mean_bits is not None and options.mean_bits < least:
         raise HwgenError("options", "mean_bits", found=f"{options.mean_bits:g}",
                          expected=f"at least {np.ceil(least * 100) / 100:.2f}, as some layers keep eight bits",
-                         mend="raise it, or name fewer layers with 8 in `weight_bits`")  # fmt: skip
+                         mend="raise it, or name fewer layers with 8 in `weight_bits`" + anew)  # fmt: skip
 
 
 def _candidates(model: Model, fixed: Mapping[str, int]) -> list[str]:

@@ -44,8 +44,11 @@ class Grid:
         return cls(step=np.full(channels, end / top), centre=np.zeros(channels))
 
 
-def post_norm(seen: Observer, weights: list[np.ndarray], options: Options, kind: str) -> Grid:
-    """Grid of a LayerNorm's or rescale's output that feeds linear layers of these weights [out, channels]."""
+def post_norm(
+    seen: Observer, weights: list[np.ndarray], options: Options, kind: str, even: bool = False
+) -> Grid:
+    """Grid of a LayerNorm's or rescale's output that feeds linear layers of these weights [out, channels]; `even`: with
+    one step for all channels, whose centres may still differ."""
     channels = len(seen.low)
     options, room = rule(options, kind)
     if not (options.repq or options.equalize):
@@ -53,6 +56,8 @@ def post_norm(seen: Observer, weights: list[np.ndarray], options: Options, kind:
     low, high = channel_bounds(seen, options)
     ends, centre = room * (high - low) / 2, (low + high) / 2
     share = SHARES[options.repq, options.equalize]
+    if even:
+        return Grid(step=_covering(np.ones(channels), ends), centre=centre)
     columns = np.max([np.abs(weight).max(0) for weight in weights], axis=0)
     factor = ends**share / np.maximum(columns, 1e-6) ** (1 - share)
     return Grid(step=_covering(factor, ends), centre=centre)
@@ -79,8 +84,8 @@ def query_key(
     return Grid(step=steps[0], centre=np.zeros(len(q.low))), Grid(step=steps[1], centre=offset)
 
 
-def value_context(v: Observer, context: Observer, options: Options) -> tuple[Grid, Grid]:
-    """Grids of v and of the context, whose steps have the same ratio in every channel."""
+def value_context(v: Observer, context: Observer, options: Options, even: bool = False) -> tuple[Grid, Grid]:
+    """Grids of v and of the context, whose steps have the same ratio in every channel; `even`: the same steps, too."""
     channels = len(v.low)
     (of_v, _), (of_context, room) = rule(options, "v"), rule(options, "context")
     if not options.equalize:
@@ -89,19 +94,22 @@ def value_context(v: Observer, context: Observer, options: Options) -> tuple[Gri
     low, high = channel_bounds(v, of_v)
     centre = (low + high) / 2
     ends = (high - low) / 2, room * peaks(context, of_context, centre)
-    factor = ends[0] ** (1 - CONTEXT_SHARE) * ends[1] ** CONTEXT_SHARE
+    factor = np.ones(channels) if even else ends[0] ** (1 - CONTEXT_SHARE) * ends[1] ** CONTEXT_SHARE
     steps = _covering(factor, ends[0], COLUMN), _covering(factor, ends[1])
     return Grid(step=steps[0], centre=centre), Grid(step=steps[1], centre=centre)
 
 
-def gated(up: Observer, hidden: Observer, weight: np.ndarray, options: Options) -> tuple[Grid, Grid]:
+def gated(
+    up: Observer, hidden: Observer, weight: np.ndarray, options: Options, even: bool = False
+) -> tuple[Grid, Grid]:
     """Grids of a gated MLP's second projection and of the product of both, which linear weights [out, channels] read.
 
-    Steps of both have the same ratio in every channel: a layer has one factor for its activation.
+    Steps of both have the same ratio in every channel: a layer has one factor for its activation. `even`: the same
+    steps, too.
     """
     channels, (of_hidden, room), (of_up, _) = len(up.low), rule(options, "hidden"), rule(options, "up")
     ends = room * peaks(hidden, of_hidden) / ROW, peaks(up, of_up) / ROW
-    if not options.equalize:
+    if even or not options.equalize:
         steps = [np.full(channels, end.max()) for end in ends]
         return Grid(step=steps[1], centre=np.zeros(channels)), Grid(step=steps[0], centre=np.zeros(channels))
     # Half of the channels have a step as fine as their product's range allows, the others one that up's range asks for.

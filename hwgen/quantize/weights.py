@@ -26,6 +26,13 @@ def round_weights(
     return _codes(weight, scale, limit), scale
 
 
+def given_codes(weight: np.ndarray, scale: np.ndarray, smallest: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Codes and scales, at least `smallest`, of weights [out, in] that are integers times `scale` [out]; None where
+    that is too small: only a channel of zeros can have another."""
+    codes = np.rint(weight / scale[:, None])
+    return None if codes[scale < smallest].any() else (codes, np.maximum(scale, smallest))
+
+
 def _codes(weight: np.ndarray, scale: np.ndarray, limit: int) -> np.ndarray:
     return np.clip(np.rint(weight / np.where(scale > 0, scale, 1)[:, None]), -limit, limit)
 

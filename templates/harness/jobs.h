@@ -54,6 +54,7 @@ struct Options {
     std::vector<std::pair<std::string, uint32_t>> counters;
     std::vector<Job> jobs;
     std::string results, dumps, timeline, trace;
+    unsigned timeline_jobs = 0;  // the first ones
     std::string trips;  // of C-simulation (../hls): iterations of each loop
     std::string serve;  // a socket: a host's programs instead of jobs
 };
@@ -141,7 +142,7 @@ inline Options read_jobs(const char* path) {
             in >> std::ws;
             std::getline(in, o.dumps);
         } else if (command == "timeline") {
-            in >> std::ws;
+            in >> o.timeline_jobs >> std::ws;
             std::getline(in, o.timeline);
         } else if (command == "trips") {
             in >> std::ws;

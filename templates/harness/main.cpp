@@ -13,9 +13,8 @@
 #include "jobs.h"
 #include "memory.h"
 #include "serve.h"
+#include "timeline.h"
 #include "verilated.h"
-#include "verilated_sym_props.h"
-#include "verilated_syms.h"
 #ifndef HWGEN_WEIGHT_PORTS
 #define HWGEN_WEIGHT_PORTS 1  // AXI masters for weights of the Verilog
 #endif
@@ -44,7 +43,8 @@ public:
         if (!o.dumps.empty()) dumps.open(o.dumps, std::ios::binary);
         results.open(o.results);
         if (!results) give_up("cannot write " + o.results);
-        if (!o.timeline.empty()) timeline.open(o.timeline);
+        timeline.open(o, context);
+        note_bursts();
         randomize_memories();
         for (unsigned port = 0; port < WEIGHT_PORTS; port++)
             weights[port].latency = port < o.weight_latency.size() ? o.weight_latency[port] : o.timing.latency;
@@ -104,11 +104,13 @@ public:
         data_write.fault = job.fault_port == 2 ? int64_t(job.fault_beat) : -1;
 
         start = now;
+        timeline.begin(number, job, start);
         if (job.silent_ports) silence(job.silent_ports, start + job.silent);
         write(HWGEN_REG_CTRL, HWGEN_CTRL_START_MASK);
         bool stopped = job.stop == NEVER;
         while ((!top->__SYM__interrupt || job.reset != NEVER) && o.dram.error.empty() && now - start < o.watchdog) {
             if (job.reset != NEVER && now - start >= job.reset) {
+                timeline.finish(now);
                 reset(job.late_beats, job.late);
                 return report(number, 0);
             }
@@ -120,6 +122,7 @@ public:
             }
         }
         const uint64_t cycles = now - start;
+        timeline.finish(now);
         if (o.dram.error.empty() && !top->__SYM__interrupt) {
             std::ostringstream text;
             text << "no end after " << cycles << " cycles; the last instruction completed was " << last_retired;
@@ -174,7 +177,8 @@ private:
 #if VM_TRACE
     std::unique_ptr<Trace> trace;
 #endif
-    std::ofstream results, dumps, timeline;
+    std::ofstream results, dumps;
+    Timeline timeline;
     uint64_t now = 0, start = 0;
     unsigned running = 0;
     int last_retired = -1;
@@ -230,6 +234,13 @@ private:
                 word[bytes - 1] &= 0xFF >> (8 * bytes - bits);
             }
         }
+    }
+
+    void note_bursts() {
+        weights[0].log = {&timeline, 0};
+        for (unsigned port = 1; port < WEIGHT_PORTS; port++) weights[port].log = {&timeline, port + 2};
+        data_read.log = {&timeline, 1};
+        data_write.log = {&timeline, 2};
     }
 
     // For a host's programs (serve.h): all ports may go everywhere; the given beat is answered with an error.
@@ -314,6 +325,7 @@ private:
     // One cycle: settle, look at the handshakes, clock, then drive what a registered slave would drive.
     void tick() {
         half(false);
+        timeline.cycle(now);
 #if HWGEN_DEBUG
         const unsigned retires = top->ap_rst_n ? top->debug_retire : 0;
         const auto retired = top->debug_retire_index;
@@ -350,8 +362,7 @@ private:
                     ", which is not the oldest it has begun";
             return;
         }
-        timeline << running << ' ' << unit << ' ' << index << ' ' << begun.front().cycle - start << ' ' << now - start
-                 << '\n';
+        timeline.span(unit, index, begun.front().cycle, now);
         begun.pop_front();
         if (!probes) return;
         auto [from, to] = probes->equal_range(index);

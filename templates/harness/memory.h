@@ -8,11 +8,31 @@
 #include <vector>
 
 #include "dram.h"
+#include "timeline.h"
 
 struct Burst {
     uint64_t address;
     unsigned beats;
     uint64_t due;
+    // For the timeline.
+    uint64_t from = 0, bytes = 0, asked = 0, first = NEVER;
+};
+
+// Where a port notes its bursts, if anywhere, and its number there.
+struct Log {
+    Timeline* timeline = nullptr;
+    unsigned port = 0;
+    void taken(Burst& burst, uint64_t now, unsigned width) const {
+        burst.from = burst.address;
+        burst.bytes = uint64_t(burst.beats) * width;
+        burst.asked = now;
+    }
+    // Before the beat is counted.
+    void beat(Burst& burst, uint64_t now) const {
+        if (burst.first == NEVER) burst.first = now;
+        if (timeline && burst.beats == 1)
+            timeline->burst(port, burst.from, burst.bytes, burst.asked, burst.first, now);
+    }
 };
 
 // What a port does that it should not: fall silent, or bring beats (responses) that nobody waits for.
@@ -48,6 +68,7 @@ struct ReadPort {
     std::vector<Range> readable;
     unsigned latency = 0;
     int64_t fault = -1;  // beats until one is answered with an error
+    Log log;
     Misbehaviour bad;
 
     void clear() {
@@ -89,7 +110,9 @@ struct ReadPort {
         taken = arvalid && arready;
         const uint64_t due = now + latency + (taken ? timing.delay() : 0);
         if (taken) pending = checked_burst(dram, name, araddr, arlen, arsize, arburst, sizeof(Data), due);
+        log.taken(pending, now, sizeof(Data));
         beat = rvalid && rready;
+        if (beat && !bad.alien) log.beat(bursts.front(), now);
     }
     void update(Dram& dram, Timing& timing, uint64_t now) { step(dram, timing, now, taken, pending, beat); }
 
@@ -110,6 +133,7 @@ struct WritePort {
     std::deque<Burst> bursts;
     std::deque<uint64_t> responses;
     int64_t fault = -1;  // responses until one is an error
+    Log log;
     Misbehaviour bad;
 
     void clear() {
@@ -119,11 +143,14 @@ struct WritePort {
     }
 
     void tick(Dram& dram, Timing& timing, uint64_t now) {
-        if (awvalid && awready)
+        if (awvalid && awready) {
             bursts.push_back(checked_burst(dram, name, awaddr, awlen, awsize, awburst, sizeof(Data), 0));
+            log.taken(bursts.back(), now, sizeof(Data));
+        }
         if (wvalid && wready) {
             if (bursts.empty()) return dram.fail(name, "data before its address", 0);
             Burst& burst = bursts.front();
+            log.beat(burst, now);
             dram.write(name, burst.address, reinterpret_cast<const uint8_t*>(&wdata), wstrb, sizeof(Data));
             burst.address += sizeof(Data);
             if (bool(wlast) != (--burst.beats == 0)) dram.fail(name, "WLAST at the wrong beat", burst.address);

@@ -3,6 +3,10 @@
 import numpy as np
 import pytest
 import safetensors.numpy
+import safetensors.torch
+
+from hwgen.build import load_build
+from tests.importers.timm_models import vit
 
 
 def test_build_and_again(hwgen, refused, project):
@@ -12,6 +16,23 @@ def test_build_and_again(hwgen, refused, project):
     assert "array 8 x 16 x 8, 1024 MACs per cycle" in " ".join(out.split())
     refused("found:    an existing directory", "replace it with --force", args=args)
     assert hwgen(*args, "--force")[0] == 0
+
+
+def test_many_classes(hwgen, tmp_path):
+    """A head of 22,000 classes, from checkpoint to build; tests/system/test_importers.py has its results to the bit."""
+    safetensors.torch.save_file(vit(num_classes=22000, embed_dim=32, img_size=16).state_dict(),
+                                tmp_path / "vit.safetensors")  # fmt: skip
+    np.savez(tmp_path / "images.npz", images=np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), np.uint8))
+    code, _, err = hwgen(
+        "quantize", "--checkpoint", tmp_path / "vit.safetensors", "--calibration", tmp_path / "images.npz",
+        "--heads", 2, "--activation", "gelu", "--pooling", "token", "--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5",
+        "-o", tmp_path / "model",
+    )  # fmt: skip
+    assert code == 0, err
+    (tmp_path / "config.yaml").write_text("model: model\narray: {t: 2, c: 4, k: 4}\n")
+    code, _, err = hwgen("build", tmp_path / "config.yaml", "-o", tmp_path / "out")
+    assert code == 0, err
+    assert load_build(tmp_path / "out").model.model.tasks[0].outputs == 22000
 
 
 def test_missing_config(refused, project):

@@ -8,7 +8,11 @@ import numpy as np
 from hwgen.build import load_build
 from hwgen.estimate.cycles import estimate
 from hwgen.network import description
+from hwgen.report.result import read_run
+from sim.harness import Timing
+from sim.simulate import Report, TaskReport
 from tests.random_model import small_description
+from tests.report.helpers import simulated
 
 
 def test_sim_refuses(hwgen, refused, project):
@@ -66,3 +70,48 @@ def test_c_simulation(hwgen, project):
         for name, loop in loops.items() if not name.startswith("unit.")
     }  # fmt: skip
     assert {"array.steps", "issue.scores", "router.choose"} < set(rows)
+
+
+def test_timelines_that_cannot_be(hwgen, refused, project):
+    """Of other engines than the harness, of a build without debug ports: nothing is compiled nor written."""
+    hwgen("build", project / "config.yaml", "-o", project / "out")
+    for option in (("--timeline",), ("--perfetto", project / "trace")):
+        for engine in ("cocotb", "icarus", "hls"):
+            refused("command line: --timeline", "expected: --engine harness", f"found:    {engine}",
+                    args=("sim", project / "out", "--engine", engine, *option))  # fmt: skip
+    (project / "config.yaml").write_text("model: model\nrtl: {debug: false}\n")
+    hwgen("build", project / "config.yaml", "-o", project / "bare")
+    refused("bare: --timeline", "expected: a build with debug ports", "mend:     leave `debug: false` out of",
+            args=("sim", project / "bare", "--timeline"))  # fmt: skip
+
+
+def test_places_that_cannot_be_written(hwgen, refused, project):
+    """Are said before the simulation, not behind it."""
+    hwgen("build", project / "config.yaml", "-o", project / "out")
+    for option in ("--json", "--perfetto"):
+        for place in (project / "nowhere" / "file", project):
+            refused(f"command line: {option}", "expected: a file in a directory that exists", f"found:    {place}",
+                    args=("sim", project / "out", option, place))  # fmt: skip
+
+
+def test_timeline_and_trace_are_written(hwgen, project, monkeypatch):
+    """The measurements beside the build in one line, the trace where it was asked for."""
+    hwgen("build", project / "config.yaml", "-o", project / "out")
+    made = load_build(project / "out")
+    seen = {}
+
+    def simulate(build, images, **options):
+        seen.update(options)
+        tasks = {task: TaskReport(task, 100, timeline=simulated(made, task), cycles=[50.0])
+                 for task in made.compiled.entries}  # fmt: skip
+        return Report(made.params, made.model.model.name, "harness", Timing(), tasks)
+
+    monkeypatch.setattr("sim.simulate.simulate", simulate)
+    code, out, err = hwgen("sim", project / "out", "--timeline", "--perfetto", project / "run.pftrace")
+    assert code == 0 and seen["timeline"] is True, err
+    assert f"measurements: {project}/out/result.json" in out and f"trace: {project}/run.pftrace" in out
+    assert (project / "out" / "result.json").read_text().count("\n") == 1
+    assert set(read_run(project / "out" / "result.json", made).tasks) == set(made.compiled.entries)
+    assert (project / "run.pftrace").stat().st_size > 1000
+    hwgen("sim", project / "out", "--json", project / "plain.json")
+    assert seen["timeline"] is False and (project / "plain.json").read_text().count("\n") > 10

@@ -13,7 +13,7 @@ from hwgen.estimate.cycles import estimate
 from hwgen.machine import isa
 from hwgen.machine.isa import Dest, Op
 from hwgen.machine.tables import ACTIVATION_ENTRIES, ACTIVATIONS
-from hwgen.network.macs import macs
+from hwgen.network.macs import macs, macs_by_part
 from tests.random_model import random_description, random_images
 
 MOE = {"kind": "moe", "experts": 4, "hidden": 16, "top_k": 2, "gate": "softmax_topk"}
@@ -218,6 +218,7 @@ def test_macs_by_hand():
     dense, moe = 2 * n * d * 24, n * d * 4 + 2 * 2 * n * d * 16
     body = 6 * 4 * d + 2 * attention + dense + moe
     assert macs(desc, "raw") == macs(desc, "feature") == body
+    assert macs_by_part(desc, "digit")["head"] == d * 10 and not macs_by_part(desc, "raw")["head"]
     assert macs(desc, "digit") == body + d * 10
     assert macs(desc, "area") == body + d * 3
     assert macs(desc, "map") == body + 6 * d * 11

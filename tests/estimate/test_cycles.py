@@ -160,3 +160,16 @@ def test_every_program(desc, shape):
         assert guesses[0].cycles < guesses[1].cycles < guesses[2].cycles
         wide = estimate(compiled, task, replace(p, weight_bus=512, data_bus=512), latency=50)
         assert wide.cycles <= guesses[1].cycles
+
+
+def test_steps_of_instructions_are_the_run():
+    """Steps and stalls of each instruction add up to those of the run; each begins when what it waits for has ended."""
+    norm = {"row_begin": 0, "row_end": 16, "tiles": 2}
+    guess = run((Op.MATMUL, MATMUL | ROWS), (Op.NORM, norm), (Op.MATMUL, MATMUL | ROWS))
+    first, middle, last, end = guess.steps
+    assert sum(step.busy for step in guess.steps) == guess.array_busy and (middle.busy, end.busy) == (0, 0)
+    for cause, count in guess.stalls.items():
+        told = sum(step.stalls.get(cause, 0) for step in guess.steps)
+        assert told == pytest.approx(count, abs=2 if cause != "fetch" else 2 * START_UP + 2), cause
+    assert first.begin < first.end < middle.begin < middle.end < last.begin < last.end <= guess.cycles
+    assert last.stalls["norm"] >= middle.end - middle.begin - 8 and end.begin == end.end

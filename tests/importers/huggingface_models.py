@@ -31,13 +31,18 @@ def network(kind: str, config: str, seed: int = 0, **changes: Any) -> Any:
     return randomize(made, seed)
 
 
-def siglip_classifier(seed: int = 0, **changes: Any) -> Any:
+def siglip(kind: str = "SiglipModel", seed: int = 0, **changes: Any) -> Any:
+    """With both towers, or of another class with both in its config."""
     torch.manual_seed(seed)
     text = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32,
             "vocab_size": 10, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}  # fmt: skip
     labels = changes.pop("num_labels", 5)
     config = transformers.SiglipConfig(vision_config=SIZES | MLP | changes, text_config=text, num_labels=labels)
-    return randomize(transformers.SiglipForImageClassification(config), seed)
+    return randomize(getattr(transformers, kind)(config), seed)
+
+
+def siglip_classifier(seed: int = 0, **changes: Any) -> Any:
+    return siglip("SiglipForImageClassification", seed, **changes)
 
 
 def saved(model: Any, folder: Path, preprocessor: dict[str, Any] | None = PREPROCESSOR, **options: Any) -> Path:

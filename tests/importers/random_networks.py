@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def draw_timm(dice: random.Random, folder: Path) -> Drawn:
         "depth": dice.choice([1, 2]), "mlp_ratio": dice.choice([1, 2, 3.5]), "qkv_bias": dice.random() < 0.7,
         "proj_bias": dice.random() < 0.8, "class_token": class_token, "act_layer": act,
         "init_values": dice.choice([None, 0.4]), "no_embed_class": dice.random() < 0.3,
-        "global_pool": dice.choice(["token", "avg"]) if class_token else "avg",
+        "global_pool": dice.choice(["token", "avg", "map"] if class_token else ["avg", "map"]),
         "fc_norm": dice.choice([None, True, False]), "num_classes": dice.choice([5, 5, 0]),
         "in_chans": dice.choice([3, 3, 1]), "reg_tokens": dice.choice([0, 0, 3]), "pre_norm": dice.random() < 0.2,
         "qk_norm": dice.random() < 0.2,
@@ -89,6 +90,8 @@ def draw_timm(dice: random.Random, folder: Path) -> Drawn:
         kind = dice.choice(["SwiGLU", "SwiGLUPacked"])
         arguments["mlp_layer"] = getattr(timm.layers, kind)
         stated |= {"mlp_layer": kind} if kind == "SwiGLUPacked" or dice.random() < 0.5 else {}
+    if arguments["global_pool"] == "map" and arguments["fc_norm"]:
+        named |= {"fc_norm.weight"}
     model = vit(**arguments)
     channels = arguments["in_chans"]
     config = {
@@ -109,7 +112,8 @@ def draw_timm(dice: random.Random, folder: Path) -> Drawn:
     if dice.random() < 0.4 and not named:
         size = (rows * dice.randint(1, 5), columns * dice.randint(1, 5))
         model.set_input_size(img_size=size)
-    forward = model if arguments["num_classes"] else model.forward_features
+    headless = not arguments["num_classes"] and arguments["global_pool"] != "map"
+    forward = model.forward_features if headless else model
     return Drawn(f"timm {arguments} {stated}", folder, named, forward, size)
 
 
@@ -128,7 +132,8 @@ FAMILIES: list[tuple[str, str, dict[str, Any], str | None]] = [
     ("CLIPVisionModelWithProjection", "CLIPVisionConfig", {}, None),
     ("Dinov2WithRegistersModel", "Dinov2WithRegistersConfig", {}, None),
     ("Dinov2Model", "Dinov2Config", {"use_swiglu_ffn": True}, None),
-    ("SiglipVisionModel", "SiglipVisionConfig", {}, "head."),
+    ("SiglipVisionModel", "SiglipVisionConfig", {}, None),
+    ("Siglip2VisionModel", "Siglip2VisionConfig", {}, "model_type"),
     ("BeitModel", "BeitConfig", {}, "model_type"),
     ("Data2VecVisionModel", "Data2VecVisionConfig", {}, "model_type"),
 ]
@@ -167,14 +172,15 @@ def draw_transformers(dice: random.Random, folder: Path) -> Drawn:
         state = model.state_dict()
         torch.save({"state_dict": state} if "state_dict" in how else state, folder / "pytorch_model.bin")
     size = None
-    forward = model
+
+    def forward(images: Any, **options: Any) -> Any:
+        made = model(images, **options)
+        return made.pooler_output if getattr(model, "use_head", False) else made
+
     if dice.random() < 0.4 and not named and not oblong:  # transformers takes positions for a square
         size = (patch * dice.randint(1, 5), patch * dice.randint(1, 5))
         if "Dinov2" not in kind:
-
-            def forward(images: Any) -> Any:
-                return model(images, interpolate_pos_encoding=True)
-
+            forward = partial(forward, interpolate_pos_encoding=True)
     return Drawn(f"{kind} {arguments} {how}", folder, named, forward, size)
 
 

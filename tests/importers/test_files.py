@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from hwgen.common.errors import HwgenError
 from hwgen.importers import load
 from hwgen.importers.files import read_tensors
 from tests.importers.timm_models import told, vit
-from tests.paths import ROOT
 
 
 def tensors() -> dict[str, torch.Tensor]:
@@ -92,40 +90,6 @@ def test_many_classes(tmp_path: Path) -> None:
     imported = load(save(tmp_path / "model.pth", state), overrides=told())
     assert imported.model.tasks[0].outputs == 22000
     np.testing.assert_array_equal(imported.tensors["head0.w"], state["head.weight"].numpy())
-
-
-#: Prints how many bytes of memory importing a file took beyond what the modules take.
-MEASURE = """
-import sys
-import torch
-from tests.importers.timm_models import told
-from hwgen.importers import load
-def peak():  # of this process alone: that of getrusage is the parent's, too
-    return 1024 * int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
-before = peak()
-load(sys.argv[1], overrides=told(heads=16))
-print(peak() - before)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("suffix", "dtype"),
-    [("safetensors", torch.float32), ("safetensors", torch.bfloat16), ("pth", torch.float32), ("pth", torch.bfloat16),
-     ("npz", torch.float32)],
-)  # fmt: skip
-def test_memory_of_a_large_checkpoint(tmp_path: Path, suffix: str, dtype: torch.dtype) -> None:
-    """A gigabyte needs at most two. As float32, a file of two bytes per number needs its float32 and one copy more."""
-    dim, depth, state = 1024, 21, dict[str, torch.Tensor]()
-    small = vit(embed_dim=dim, depth=1, num_heads=16).state_dict()
-    for name, tensor in small.items():
-        for index in range(depth if ".0." in name else 1):
-            state[name.replace(".0.", f".{index}.")] = tensor.to(dtype).clone()
-    path = save(tmp_path / f"model.{suffix}", state)
-    size = path.stat().st_size
-    assert size > 0.9e9 * dtype.itemsize / 4
-    done = subprocess.run([sys.executable, "-c", MEASURE, path], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert int(done.stdout) < 2 * size * (1.25 if dtype.itemsize == 2 else 1) + 100e6
 
 
 # --- errors

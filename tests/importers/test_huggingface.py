@@ -14,7 +14,16 @@ import torch
 from hwgen.importers import ImageSize, Imported, Overrides, load
 from hwgen.importers.beside_transformers import DEFAULTS
 from hwgen.importers.refused import MEND
-from tests.importers.huggingface_models import MEAN, PREPROCESSOR, STD, network, saved, siglip_classifier, transformers
+from tests.importers.huggingface_models import (
+    MEAN,
+    PREPROCESSOR,
+    STD,
+    network,
+    saved,
+    siglip,
+    siglip_classifier,
+    transformers,
+)
 from tests.importers.libraries import difference, refusal
 
 NETWORKS: dict[str, tuple[Callable[[], Any], list[str]]] = {
@@ -86,6 +95,14 @@ def test_clip_without_projection(tmp_path: Path) -> None:
     check(imported, lambda images: model.post_layernorm(model(images).last_hidden_state))
 
 
+def test_attention_pooling(tmp_path: Path) -> None:
+    """SigLIP's, of one tower or of that of two."""
+    for model in (network("SiglipVisionModel", "SiglipVisionConfig"), siglip()):
+        imported = load(saved(model, tmp_path))
+        assert [task.head for task in imported.model.tasks] == ["map"]
+        check(imported, lambda images: getattr(model, "vision_model", model)(images).pooler_output)  # noqa: B023
+
+
 def test_the_encoder_of_a_masked_autoencoder(tmp_path: Path) -> None:
     model = network("ViTMAEForPreTraining", "ViTMAEConfig", decoder_hidden_size=32, decoder_num_hidden_layers=1,
                     decoder_num_attention_heads=2, decoder_intermediate_size=32, mask_ratio=0.0)  # fmt: skip
@@ -142,7 +159,7 @@ def test_keys_that_a_file_leaves_out(tmp_path: Path) -> None:
     assert f"heads 12: {origin}" in imported.notes
 
 
-@pytest.mark.parametrize("name", ["vit", "dinov2", "siglip", "deit with teacher", "dinov2 with registers"])
+@pytest.mark.parametrize("name", ["vit", "dinov2", "dinov2 with registers", "siglip", "deit with teacher"])
 def test_another_image_size(tmp_path: Path, name: str) -> None:
     """Positions are resampled as transformers does at run time."""
     model = NETWORKS[name][0]()
@@ -151,9 +168,15 @@ def test_another_image_size(tmp_path: Path, name: str) -> None:
         imported = load(tmp_path, overrides=Overrides(image_size=ImageSize(height=height, width=width)))
         options = {} if "dinov2" in name else {"interpolate_pos_encoding": True}
         check(imported, lambda images: model(images, **options))  # noqa: B023
-        grid = f"{height // 8}x{width // 8}"
-        kernel = "bicubic, antialias" if "registers" in name else "bicubic"
-        assert f"positions of 4x4 patches resampled to {grid}, as transformers does ({kernel})" in imported.notes
+        grid, kind = f"{height // 8}x{width // 8}", "bicubic, antialias" if "registers" in name else "bicubic"
+        assert f"positions of 4x4 patches resampled to {grid}, as transformers does ({kind})" in imported.notes
+
+
+def test_a_size_with_as_many_patches_as_positions(tmp_path: Path) -> None:
+    """What the positions are of is the config's size, not that which is asked for."""
+    model = network("Dinov2WithRegistersModel", "Dinov2WithRegistersConfig", image_size=24)
+    imported = load(saved(model, tmp_path), overrides=Overrides(image_size=ImageSize(height=40, width=16)))
+    check(imported, model)
 
 
 def test_the_size_that_the_preprocessor_makes(tmp_path: Path) -> None:
@@ -186,9 +209,9 @@ def test_without_files_beside_it(tmp_path: Path) -> None:
 # --- what the machine cannot do
 
 REFUSED: dict[str, tuple[Callable[[], Any], str, str]] = {
-    "SigLIP": (
-        lambda: network("SiglipVisionModel", "SiglipVisionConfig"), "DIR: head.attention.in_proj_bias",
-        "attention pooling",
+    "SigLIP 2 of any size": (
+        lambda: network("Siglip2VisionModel", "Siglip2VisionConfig", num_patches=16, image_size=None),
+        "DIR/config.json: model_type", "images of any size in one batch (NaFlex), their patches in a row",
     ),
     "BEiT": (
         lambda: network("BeitForImageClassification", "BeitConfig"), "DIR/config.json: model_type",

@@ -17,7 +17,7 @@ DIM, HEADS, HIDDEN, PATCH = 32, 4, 64, 8
 
 
 def archive(
-    prefix: str = "", big_vision: bool = False, stacked: bool = False, cls: bool = True
+    prefix: str = "", big_vision: bool = False, stacked: bool = False, cls: bool = True, pooling: bool = False
 ) -> dict[str, np.ndarray]:
     """As the code in JAX saves a network of two blocks for 32x32 images."""
     random = np.random.default_rng(0)
@@ -26,15 +26,7 @@ def archive(
     if cls:
         shapes["cls"] = (1, 1, DIM)
     shapes["pos_embedding" if big_vision else "Transformer/posembed_input/pos_embedding"] = (1, 16 + cls, DIM)
-    block: dict[str, tuple[int, ...]] = {}
-    for name in ("query", "key", "value"):
-        block |= {f"MultiHeadDotProductAttention_{mha}/{name}/kernel": (DIM, HEADS, DIM // HEADS),
-                  f"MultiHeadDotProductAttention_{mha}/{name}/bias": (HEADS, DIM // HEADS)}  # fmt: skip
-    block |= {
-        f"MultiHeadDotProductAttention_{mha}/out/kernel": (HEADS, DIM // HEADS, DIM),
-        f"MultiHeadDotProductAttention_{mha}/out/bias": (DIM,),
-        f"MlpBlock_{mlp}/Dense_0/kernel": (DIM, HIDDEN), f"MlpBlock_{mlp}/Dense_0/bias": (HIDDEN,),
-        f"MlpBlock_{mlp}/Dense_1/kernel": (HIDDEN, DIM), f"MlpBlock_{mlp}/Dense_1/bias": (DIM,),
+    block = _attention_and_mlp(mha, mlp) | {
         "LayerNorm_0/scale": (DIM,), "LayerNorm_0/bias": (DIM,),
         f"LayerNorm_{second}/scale": (DIM,), f"LayerNorm_{second}/bias": (DIM,),
     }  # fmt: skip
@@ -44,9 +36,26 @@ def archive(
                 shapes[f"Transformer/encoderblock/{name}"] = (2, *shape)
             else:
                 shapes[f"Transformer/encoderblock_{layer}/{name}"] = shape
+    if pooling:
+        pool = {"probe": (1, 1, DIM), "LayerNorm_0/scale": (DIM,), "LayerNorm_0/bias": (DIM,)} | _attention_and_mlp()
+        shapes |= {f"MAPHead_0/{name}": shape for name, shape in pool.items()}
     shapes |= {"Transformer/encoder_norm/scale": (DIM,), "Transformer/encoder_norm/bias": (DIM,),
                "head/kernel": (DIM, 5), "head/bias": (5,)}  # fmt: skip
     return {prefix + name: (0.3 * random.standard_normal(shape)).astype(np.float32) for name, shape in shapes.items()}
+
+
+def _attention_and_mlp(mha: int = 0, mlp: int = 0) -> dict[str, tuple[int, ...]]:
+    """By the numbers that their modules have."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name in ("query", "key", "value"):
+        shapes |= {f"MultiHeadDotProductAttention_{mha}/{name}/kernel": (DIM, HEADS, DIM // HEADS),
+                   f"MultiHeadDotProductAttention_{mha}/{name}/bias": (HEADS, DIM // HEADS)}  # fmt: skip
+    return shapes | {
+        f"MultiHeadDotProductAttention_{mha}/out/kernel": (HEADS, DIM // HEADS, DIM),
+        f"MultiHeadDotProductAttention_{mha}/out/bias": (DIM,),
+        f"MlpBlock_{mlp}/Dense_0/kernel": (DIM, HIDDEN), f"MlpBlock_{mlp}/Dense_0/bias": (HIDDEN,),
+        f"MlpBlock_{mlp}/Dense_1/kernel": (HIDDEN, DIM), f"MlpBlock_{mlp}/Dense_1/bias": (DIM,),
+    }  # fmt: skip
 
 
 def timms(path: Path, **changes: Any) -> Any:
@@ -66,6 +75,10 @@ def timms(path: Path, **changes: Any) -> Any:
         (
             {"prefix": "params/img/", "big_vision": True, "stacked": True, "cls": False},
             {"class_token": False, "global_pool": "avg", "fc_norm": False},
+        ),
+        (
+            {"prefix": "params/img/", "big_vision": True, "cls": False, "pooling": True},
+            {"class_token": False, "global_pool": "map"},
         ),
     ],
 )
@@ -101,7 +114,6 @@ def test_another_image_size(tmp_path: Path) -> None:
     ("name", "operator"),
     [
         ("pre_logits/kernel", "a layer between the last norm and the head"),
-        ("MAPHead_0/probe", "attention pooling"),
         ("conv_root/kernel", "a convolutional stem"),
     ],
 )

@@ -160,3 +160,7 @@ def test_another_image_size(tmp_path: Path) -> None:
         found = load(saved(state, tmp_path), format, size)
         np.testing.assert_allclose(found.tensors["pos"][1:], wanted[0].flatten(1).T.numpy(), atol=1e-5)
         assert "(bicubic)" in "\n".join(found.notes)
+    # DINOv2 with registers (hub/backbones.py): interpolate_antialias=True, interpolate_offset=0.0.
+    wanted = torch.nn.functional.interpolate(grid, (6, 5), mode="bicubic", antialias=True)
+    found = load(saved(state | {"register_tokens": torch.ones(1, 4, 128)}, tmp_path), "dinov2", size)
+    np.testing.assert_allclose(found.tensors["pos"][5:], wanted[0].flatten(1).T.numpy(), atol=1e-5)

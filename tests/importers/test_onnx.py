@@ -40,6 +40,10 @@ MODELS = {
     "rectangular": lambda: vit(img_size=(32, 48), patch_size=(8, 4)),
     "no head": lambda: vit(num_classes=0),
     "distilled": distilled,
+    "register tokens": lambda: vit(reg_tokens=3),
+    "register tokens without positions": lambda: vit(reg_tokens=3, no_embed_class=True),
+    "a norm before the blocks": lambda: vit(pre_norm=True),
+    "normalised q and k": lambda: vit(qk_norm=True),
 }
 
 
@@ -114,8 +118,8 @@ def test_another_activation(tmp_path: Path) -> None:
 
 
 def test_another_attention(tmp_path: Path) -> None:
-    path = exported(vit(qk_norm=True), tmp_path)
-    assert message(path).startswith("FILE: node /blocks/blocks.0/attn/q_norm/LayerNormalization\n")
+    path = exported(vit(scale_attn_norm=True), tmp_path)
+    assert message(path).startswith("FILE: node /blocks/blocks.0/attn/norm/LayerNormalization\n")
     assert "expected: the linear layer blocks.0.attn.proj of a ViT" in message(path)
     wrong = vit()
     wrong.blocks[0].attn.scale = 0.3

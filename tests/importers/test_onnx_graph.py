@@ -1,5 +1,5 @@
 """Graphs as people hold them: other libraries and exporters, old opsets, half precision, fused operators, normalisation
-and quantization inside, something else behind the blocks. Each import must compute what the network itself does."""
+inside, something else behind the blocks. Each import must compute what the network itself does."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxsim
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.transformers import optimizer
 
 from hwgen.common.errors import HwgenError
 from hwgen.importers import Imported, Overrides, load
+from tests.importers.libraries import timm  # noqa: F401  torchvision and transformers can be imported then
 from tests.importers.timm_models import MEAN, NORMALIZE, STD, pixels, randomize, vit
+
+import transformers  # isort: skip
+from torchvision.models.vision_transformer import VisionTransformer  # isort: skip
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the exporters' own
 
@@ -44,15 +50,13 @@ def of(model: Any) -> Any:
 
 
 def torchvision_vit(**changes: Any) -> Any:
-    module = pytest.importorskip("torchvision.models.vision_transformer", exc_type=Exception)
     torch.manual_seed(0)
     sizes = {"image_size": 32, "patch_size": 8, "num_layers": 2, "num_heads": 4, "hidden_dim": 64, "mlp_dim": 96,
              "num_classes": 10}  # fmt: skip
-    return randomize(module.VisionTransformer(**(sizes | changes)))
+    return randomize(VisionTransformer(**(sizes | changes)))
 
 
 def transformers_vit() -> Any:
-    transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     config = transformers.ViTConfig(hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=96,
                                     image_size=32, patch_size=8, num_labels=10)  # fmt: skip
@@ -92,10 +96,8 @@ def test_other_libraries(tmp_path: Path, library: str, opset: int) -> None:
     assert error(imported, of(model)) < 1e-4
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("library", ["timm", "torchvision", "transformers"])
 def test_dynamo(tmp_path: Path, library: str) -> None:
-    pytest.importorskip("onnxscript")
     model = {"timm": vit, "torchvision": torchvision_vit, "transformers": transformers_vit}[library]()
     batch = torch.export.Dim("batch", min=1, max=8)
     options = {"dynamo": True, "dynamic_shapes": ({0: batch},), "verbose": False}
@@ -106,7 +108,6 @@ def test_dynamo(tmp_path: Path, library: str) -> None:
 
 @pytest.mark.parametrize("library", ["timm", "torchvision", "transformers"])
 def test_simplified(tmp_path: Path, library: str) -> None:
-    onnxsim = pytest.importorskip("onnxsim")
     model = {"timm": vit, "torchvision": torchvision_vit, "transformers": transformers_vit}[library]()
     simple, _ = onnxsim.simplify(onnx.load(exported(model, tmp_path)))
     onnx.save(simple, tmp_path / "model.onnx")
@@ -116,7 +117,6 @@ def test_simplified(tmp_path: Path, library: str) -> None:
 @pytest.mark.parametrize("library", ["timm", "transformers"])
 def test_optimized_by_onnxruntime(tmp_path: Path, library: str) -> None:
     """Attention, LayerNorm and GELU are fused with what is before them."""
-    optimizer = pytest.importorskip("onnxruntime.transformers.optimizer")
     model, heads = (vit(), 2) if library == "timm" else (transformers_vit(), 4)
     path = exported(model, tmp_path, opset_version=17)
     fused = optimizer.optimize_model(str(path), model_type="vit", num_heads=heads, hidden_size=64 * (heads == 4) or 128)
@@ -209,92 +209,6 @@ def test_normalisation_inside(tmp_path: Path, unit: float, last: bool, example: 
     numbers = "mean 0.485,0.456,0.406 std 0.229,0.224,0.225"
     assert imported.notes[0] == f"normalisation inside the graph: {numbers}, of pixels {said}"
     assert error(imported, of(model.model)) < 1e-4
-
-
-# --- quantized graphs
-
-
-def rounded(model: Any, directory: Path, **options: Any) -> Path:
-    quantization = pytest.importorskip("onnxruntime.quantization")
-    path = exported(model, directory, opset_version=17)
-
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc,name-defined]
-        def __init__(self) -> None:
-            self.left = [{"image": np.random.default_rng(0).normal(size=(1, 3, 32, 32)).astype(np.float32)}]
-
-        def get_next(self) -> Any:
-            return self.left.pop() if self.left else None
-
-    kinds = {"weight_type": quantization.QuantType.QInt8, "activation_type": quantization.QuantType.QInt8}
-    quantization.quantize_static(str(path), str(directory / "q.onnx"), Reader(), **(kinds | options))
-    return directory / "q.onnx"
-
-
-def test_qdq(tmp_path: Path) -> None:
-    """Weights are scale times integer; the rounding of activations is not the float network's."""
-    path = rounded(vit(), tmp_path, per_channel=True, extra_options={"WeightSymmetric": True})
-    imported = load(path, overrides=GIVEN)
-    assert [note for note in imported.notes if "quantized" in note] == [
-        "weights of 10 layers are quantized per channel, symmetrically: read as scale times integer"
-    ]
-    weight = imported.tensors["l0.fc1.w"]
-    codes = weight / np.abs(weight).max(1, keepdims=True) * 127
-    assert np.abs(codes - np.rint(codes)).max() < 1e-2
-    assert imported.warnings == []
-
-
-def test_qdq_of_one_scale(tmp_path: Path) -> None:
-    imported = load(rounded(vit(), tmp_path, per_channel=False), overrides=GIVEN)
-    assert "are quantized with one scale for all; hwgen has a symmetric scale per output" in imported.warnings[0]
-
-
-def test_integers_inside_operators(tmp_path: Path) -> None:
-    quantization = pytest.importorskip("onnxruntime.quantization")
-    path = rounded(vit(), tmp_path, quant_format=quantization.QuantFormat.QOperator)
-    text = message(path)
-    assert "that are rounded beside the operators (QDQ, QONNX)\n  found:    QLinear" in text
-
-
-QONNX = "qonnx.custom_op.general"
-
-
-@pytest.mark.parametrize(
-    ("domain", "bits", "zero"), [(QONNX, 8, 0), ("onnx.brevitas", 4, 0), (QONNX, 8, 3), ("onnx.brevitas", 6, 0)]
-)
-def test_qonnx(tmp_path: Path, domain: str, bits: int, zero: int) -> None:
-    """Quant nodes of Brevitas on weights and on activations."""
-    model = vit()
-    path = exported(model, tmp_path, opset_version=17)
-    graph = onnx.load(path)
-    weights = {one.name: numpy_helper.to_array(one) for one in graph.graph.initializer}
-    nodes, wanted, limit = [], {}, 2 ** (bits - 1) - 1
-    for node in graph.graph.node:
-        for place, name in enumerate(node.input):
-            if node.op_type != "MatMul" or (name in weights and weights[name].ndim != 2):
-                continue
-            scale = np.abs(weights[name]).max(0, keepdims=True) / limit if name in weights else np.float32(0.1)
-            made = {"s": scale, "z": np.float32(zero), "b": np.float32(bits if name in weights else 8)}
-            own = f"{node.name}.{place}"
-            for part, value in made.items():
-                graph.graph.initializer.append(numpy_helper.from_array(np.asarray(value), f"{own}.{part}"))
-            kind = {"domain": domain, "signed": 1, "narrow": 0, "rounding_mode": "ROUND"}
-            nodes.append(helper.make_node("Quant", [name, *(f"{own}.{part}" for part in made)], [f"{own}.q"], **kind))
-            if name in weights:
-                wanted[node.name] = (np.clip(np.rint(weights[name] / scale + zero), -limit - 1, limit) - zero) * scale
-            node.input[place] = f"{own}.q"
-        nodes.append(node)
-    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del graph.graph.node[:]
-    graph.graph.node.extend(kept)
-    graph.opset_import.append(helper.make_opsetid(domain, 1))
-    onnx.save(graph, path)
-    imported = load(path, overrides=GIVEN)
-    found = imported.tensors["l1.fc1.w"]
-    np.testing.assert_allclose(found.T, wanted["/blocks/blocks.1/mlp/fc1/MatMul"], atol=1e-6)
-    notes = "\n".join(imported.notes + imported.warnings)
-    assert ("read as scale times integer" in notes) == (zero == 0 and bits != 6)
-    assert ("asymmetric: their zero points are not 0" in notes) == (zero != 0)
-    assert ("quantized of 6 bits" in notes) == (bits == 6)
 
 
 # --- endings

@@ -294,6 +294,7 @@ def message(path: Path, overrides: Overrides | None = None) -> str:
             "attention and MLP side by side",
         ),
         ({"scale_attn_norm": True}, "blocks.0.attn.norm.weight", "a norm inside attention or MLP"),
+        ({"global_pool": "map", "fc_norm": True}, "fc_norm.weight", "a norm behind attention pooling"),
         ({"embed_norm_layer": torch.nn.LayerNorm}, "patch_embed.norm.weight", "a norm inside the patch embedding"),
     ],
 )  # fmt: skip
@@ -302,7 +303,7 @@ def test_other_variants_are_refused_by_tensor(
 ) -> None:
     text = message(saved(vit(**changes), tmp_path))
     expected = f"a network without {operator}: the machine has no operator for that"
-    assert text.startswith(f"FILE: {tensor}\n  expected: {expected}\n  found:    a tensor ["), text
+    assert text.startswith(f"FILE: {tensor}\n  expected: {expected}\n  found:    a "), text
     assert text.endswith("mend:     this variant is not supported; docs/importing.md lists what is")
 
 

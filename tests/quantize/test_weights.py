@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hwgen.quantize.weights import round_weights
+from hwgen.quantize.weights import given_codes, round_weights
 
 RNG = np.random.default_rng(0)
 WEIGHT = RNG.normal(0, 1, (40, 64)) * np.exp(RNG.normal(0, 1, (40, 1)))
@@ -50,3 +50,16 @@ def test_inputs_that_never_move_leave_a_sensible_scale() -> None:
     codes, scale = round_weights(WEIGHT, 4, NOTHING, np.zeros(64))
     np.testing.assert_array_equal(scale, round_weights(WEIGHT, 4, NOTHING, EVEN)[1])
     assert np.abs(codes).max() == 7
+
+
+def test_given_codes() -> None:
+    """A bias may need a larger scale: then only a channel of zeros can have it."""
+    codes, scale = RNG.integers(-7, 8, (40, 64)), np.exp(RNG.normal(0, 1, 40))
+    codes[5] = 0
+    smallest = np.where(np.arange(40) == 5, 100.0, scale / 2)
+    found = given_codes(codes * scale[:, None], scale, smallest)
+    assert found is not None
+    np.testing.assert_array_equal(found[0], codes)
+    np.testing.assert_array_equal(found[1], np.where(np.arange(40) == 5, 100.0, scale))
+    smallest[6] = 2 * scale[6]
+    assert given_codes(codes * scale[:, None], scale, smallest) is None

@@ -81,6 +81,25 @@ def test_timeline(harness):
     assert run(harness, jobs[:1])[0].timeline == []
 
 
+def test_bursts(harness):
+    """The stub's three, by the cycle of their last beat: a beat of weights, four of the input, four of the output. It
+    has no counters, so its cycles have no cause."""
+    jobs = [Job(0, INPUT.tobytes(), 32)] * 3
+    for number, result in enumerate(run(harness, jobs, timeline=2, latency=10)):
+        assert result.causes == []
+        if number == 2:
+            assert result.bursts == [] == result.timeline
+            continue
+        weights, read, written = result.bursts
+        assert (weights.region, weights.port, weights.offset, weights.bytes) == ("weights", 0, 0, 16)
+        assert (read.region, read.port, read.offset, read.bytes) == ("input", 1, 0, 32)
+        assert (written.region, written.port, written.offset, written.bytes) == ("output", 2, 0, 32)
+        assert weights.first == weights.last == weights.asked + 10
+        assert read.first == read.asked + 10 and read.last - read.first in range(3, 9)
+        assert read.last < written.first < written.last < result.cycles
+        assert result.timeline[0].begin == read.first + 1
+
+
 @pytest.mark.parametrize(
     ("misdeed", "found"),
     [

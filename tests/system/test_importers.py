@@ -40,6 +40,12 @@ def pooled_checkpoint(directory: Path) -> Imported:
     return load(directory / "model.pth", "timm", told(pooling="avg"))
 
 
+def many_classes_checkpoint(directory: Path) -> Imported:
+    """A head as of ImageNet-21k."""
+    torch.save(vit(**SMALL, num_classes=22000).state_dict(), directory / "model.pth")
+    return load(directory / "model.pth", "timm", told())
+
+
 def m3vit_checkpoint(directory: Path) -> Imported:
     np.savez(directory / "model.npz", **state_dict(noisy=True))
     return load(directory / "model.npz", "m3vit", MOE)
@@ -71,6 +77,7 @@ CHECKPOINTS = {
     "timm": timm_checkpoint,
     "distilled": distilled_checkpoint,
     "mean pooling": pooled_checkpoint,
+    "22,000 classes": many_classes_checkpoint,
     "m3vit": m3vit_checkpoint,
     "edge-moe": edge_moe_checkpoint,
     "hwgen": hwgen_checkpoint,
@@ -99,7 +106,7 @@ def test_to_the_bit(tmp_path: Path) -> None:
     p = hardware(two_layers(tmp_path))
     works = [Work(one, p, random_images(one.model.image, 2, 1)) for one in descriptions]
     runs = [(work, task, run) for run in range(2) for work in works for task in work.tasks]
-    assert len(runs) == 2 * (4 * 1 + 3 * 2)
+    assert len(runs) == 2 * (5 * 1 + 3 * 2)
     assert_same(harness(p), runs)
     for work, task, run in runs:
         assert len(np.unique(work.tensors(task, run)[f"{task}.output"])) > 3

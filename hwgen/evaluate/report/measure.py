@@ -59,7 +59,7 @@ def report(
         },
         units=units,
         tasks={task.name: comparison.quality(task, wanted.get(task.name)) for task in description.model.tasks},
-        weights=weights(description),
+        weights=weights(description, network),
     )
 
 

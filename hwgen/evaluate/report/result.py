@@ -66,6 +66,7 @@ class Report:
                 "bytes": sum(one.bytes for one in self.weights.values()),
                 "layers": {
                     name: {"outputs": one.outputs, "inputs": one.inputs, "bits": one.bits, "bytes": one.bytes}
+                    | ({} if one.kept is None else {"kept": one.kept})
                     for name, one in self.weights.items()
                 },
             },
@@ -166,6 +167,9 @@ class Report:
 
     def _weights(self) -> Table:
         table = Table("linear layers", "weights", "bits", "bytes", title="Weights in DRAM", show_footer=True)
+        given = [one.kept for one in self.weights.values() if one.kept is not None]
+        if given:
+            table.caption = f"{sum(given)} of {len(given)} layers have the integers of the checkpoint"
         table.columns[3].footer = f"{sum(one.bytes for one in self.weights.values()):,}"
         for part, names in groupby(self.weights, _part):
             layers = [self.weights[name] for name in names]

@@ -1,0 +1,99 @@
+"""Designs that were looked at, in a file: what is there is not looked at again, whenever and however it ended."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, TextIO
+
+import hwgen
+from hwgen.common.errors import HwgenError
+from hwgen.config import Project
+from hwgen.explore.evaluate import Design, Setting
+from hwgen.explore.space import Point
+
+__all__ = ["FILE", "Store", "digests", "fingerprint"]
+
+FILE = "designs.jsonl"
+FORMAT = {"format": "hwgen-explore", "version": 1}
+
+
+def digests(project: Project) -> dict[str, str]:
+    """Of the models' files, by name."""
+    found = {}
+    for desc in project.models:
+        assert desc.path is not None
+        files = (desc.path, desc.path.parent / desc.model.weights)
+        found[desc.model.name] = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    return found
+
+
+def fingerprint(setting: Setting, models: dict[str, str]) -> str:
+    """Of what decides a design's figures beside its point: hwgen, the models' contents (digests by name), the rest of
+    the configuration, memory, board, clock."""
+    said = {"hwgen": hwgen.__version__, "models": models, "latency": setting.latency, "board": setting.board,
+            "mhz": setting.mhz, "config": Path(setting.config).read_text("utf-8")}  # fmt: skip
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class Store:
+    """Lines of a file, each a design; one is added and flushed as soon as it is known, so an interruption costs no more
+    than what was under way. A last line that was cut off is dropped."""
+
+    def __init__(self, folder: Path, mark: str) -> None:
+        self.path, self.mark = folder / FILE, mark
+        self.known: dict[Point, Design] = {}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._read()
+            self._file: TextIO = self.path.open("a", encoding="utf-8")
+            if not self.path.stat().st_size:
+                self._write(FORMAT)
+        except OSError as error:
+            raise self._refused(error) from None
+
+    def add(self, design: Design) -> None:
+        """Raises HwgenError where it cannot be written; what was written before stays."""
+        self.known[design.point] = design
+        try:
+            self._write({"mark": self.mark, "design": design.as_dict()})
+        except OSError as error:
+            raise self._refused(error) from None
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _write(self, line: dict[str, Any]) -> None:
+        self._file.write(json.dumps(line) + "\n")
+        self._file.flush()
+
+    def _read(self) -> None:
+        """Designs of the same mark; others, of an earlier state of the models or of another board, are left alone."""
+        if not self.path.exists() or not self.path.stat().st_size:
+            return
+        text = self.path.read_text("utf-8")
+        first, *lines = text.splitlines()
+        try:
+            head = json.loads(first)
+        except ValueError:
+            head = None
+        if head != FORMAT:
+            raise HwgenError(str(self.path), expected=f"designs of this hwgen, {json.dumps(FORMAT)}",
+                             found=first[:80], mend="choose another --output, or move the file away")  # fmt: skip
+        for number, line in enumerate(lines, 2):
+            try:
+                entry = json.loads(line)
+                design = Design.from_dict(entry["design"])
+            except (ValueError, KeyError, TypeError):
+                if number == len(lines) + 1 and not text.endswith("\n"):
+                    self.path.write_text(text[: len(text) - len(line)], "utf-8")
+                    continue
+                raise HwgenError(str(self.path), f"line {number}", expected="a design", found=line[:80],
+                                 mend="delete this line") from None  # fmt: skip
+            if entry["mark"] == self.mark:
+                self.known[design.point] = design
+
+    def _refused(self, error: OSError) -> HwgenError:
+        return HwgenError(str(self.path), expected="a file that can be written", found=str(error.strerror),
+                          mend="start again when there is room: what was found so far is kept")  # fmt: skip
