@@ -1,9 +1,11 @@
 """Networks cut into blocks: the same bits in smaller buffers, no hazards, and no budget that is missed in silence."""
 
+from dataclasses import replace
+
 import pytest
 
 from hwgen.common.errors import HwgenError
-from hwgen.compiler import auto_params, compile_model
+from hwgen.compiler import auto_params, buffer_needs, check_fits, compile_model
 from hwgen.compiler.blocks import Blocks
 from hwgen.compiler.sizing import buffer_bytes, fitted
 from sim.hazards import find_hazards
@@ -17,7 +19,7 @@ TASKS = [{"name": "a", "head": "class_token", "outputs": 7, "norm": True},
 #: 51 tokens, five heads, both kinds of MLP.
 LARGE = {"image": {"height": 10, "width": 10, "channels": 1}, "patch": {"height": 2, "width": 1}, "class_token": True,
          "layers": [MOE, GATED, {"mlp": {"kind": "dense", "hidden": 60, "windows": 3}}], "heads": 5, "head_dim": 6,
-         "dim": 14, "tasks": TASKS}  # fmt: skip
+         "dim": 14, "tasks": TASKS, "qk_norm": False}  # fmt: skip
 
 
 def smallest(desc, shape, batch):
@@ -41,24 +43,24 @@ def test_smallest_blocks(seed, shape, batch):
         assert [str(hazard) for hazard in find_hazards(p, compiled.program, entry)] == [], task
 
 
-@pytest.mark.parametrize("post_norm", [False, True])
+@pytest.mark.parametrize("blocks", [Blocks(5, 51, 51), Blocks(3, 32, 51), Blocks(2, 51, 24), Blocks(1, 16, 16)])
 @pytest.mark.parametrize("shape", [(4, 8, 8), (2, 4, 1), (8, 4, 16), (4, 16, 2)])
-def test_every_budget(shape, post_norm):
-    """From everything on chip to as little as there may be, through groups of each size."""
+@pytest.mark.parametrize("post_norm", [False, True])
+def test_buffers_just_large_enough(shape, blocks, post_norm):
+    """Groups with fewer heads at the end, blocks with fewer rows; what fits is used to the last word."""
     layers = [GATED, LARGE["layers"][2]] if post_norm else LARGE["layers"]
     desc = random_description(105, **LARGE | {"layers": layers}, post_norm=post_norm)
-    least, whole = buffer_bytes(smallest(desc, shape, 1)), buffer_bytes(auto_params([desc], *shape))
-    seen = set()
-    for share in range(9):
-        budget = least + (whole - least) * share // 8
-        p = auto_params([desc], *shape, on_chip=budget)
-        assert buffer_bytes(p) <= budget
-        blocks = fitted(desc, p).blocks
-        if blocks not in seen:
-            check(desc, shape, random_images(desc, 1, share), **p.as_dict())
-        seen.add(blocks)
-    assert Blocks.whole(desc, 1) in seen and len(seen) >= 4
-    assert {blocks.heads for blocks in seen} >= {1, 5}
+    p = auto_params([desc], *shape)
+    p = replace(p, **buffer_needs(desc, p, blocks=blocks) | {"weight_depth": p.weight_depth})
+    found = fitted(desc, p).blocks
+    assert found.heads >= blocks.heads and found.rows >= blocks.rows and found.tokens >= blocks.tokens
+    assert blocks == Blocks.whole(desc, 1) or found != Blocks.whole(desc, 1)
+    check(desc, shape, random_images(desc, 1, 0), **p.as_dict())
+    for name in ("h_depth", "k_depth", "v_depth"):
+        less = replace(p, **{name: getattr(p, name) - 1})
+        if fitted(desc, less).blocks == found:  # one head cannot be cut
+            with pytest.raises(HwgenError, match=name):
+                check_fits(desc, less)
 
 
 def test_a_budget_that_cannot_be_kept():
@@ -69,14 +71,3 @@ def test_a_budget_that_cannot_be_kept():
     assert (caught.value.key, caught.value.found) == ("on_chip", "2 KB")
     least = int(caught.value.expected.split()[2])
     assert buffer_bytes(auto_params([desc], 4, 8, 8, on_chip=1024 * least)) <= 1024 * least
-
-
-def test_small_buffers_of_ones_own():
-    """Blocks follow from the buffers, wherever their sizes come from; one row tile and one head must have room."""
-    desc = random_description(105, **LARGE)
-    p = auto_params([desc], 4, 8, 8)
-    small = smallest(desc, (4, 8, 8), 1)
-    assert fitted(desc, p).blocks == Blocks.whole(desc, 1)
-    for name in ("h_depth", "k_depth", "v_depth"):
-        cut = fitted(desc, p.__class__(**p.as_dict() | {name: getattr(small, name)})).blocks
-        assert (cut.heads < 5) == (name != "h_depth") or cut.rows < 51
