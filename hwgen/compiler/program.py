@@ -17,7 +17,7 @@ from hwgen.compiler.layout import Layout, stored_words
 from hwgen.compiler.mlp import dense, experts
 from hwgen.compiler.packing import Region
 from hwgen.compiler.probes import Probe
-from hwgen.compiler.sizing import check_fits
+from hwgen.compiler.sizing import check_fits, fitted
 from hwgen.compiler.wipe import wipe
 from hwgen.machine import isa
 from hwgen.machine.params import ALIGN, HwParams
@@ -72,7 +72,7 @@ def compile_model(desc: Description, p: HwParams, batch: int = 1, *, clear: bool
     nothing of them in the buffers. Raises HwgenError when it does not fit `p`."""
     check_fits(desc, p, batch)
     weights, tables = Region(p.weight_align), Region(ALIGN)
-    layout = Layout(desc, p, batch)
+    layout = fitted(desc, p, batch)
     programs = {task.name: _program(layout, weights, tables, task) for task in desc.model.tasks}
     wiping = wipe(p, weights, tables) if clear else []
     binary = bytearray(tables.data)
