@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from hwgen.machine.params import HwParams
 from hwgen.network.description import Description
 
-__all__ = ["Blocks", "spans"]
+__all__ = ["Blocks", "even", "spans"]
 
 #: Row tiles of a block, of an MLP or of what an expert gets on average, that hide the fetching of its weights well: so
 #: many times those in which as many come as are used.
@@ -64,6 +64,12 @@ class Blocks:
     def heads_of(self, heads: int) -> list[range]:
         """The groups."""
         return [range(first, min(first + self.heads, heads)) for first in range(0, heads, self.heads)]
+
+
+def even(total: int, size: int, t: int) -> int:
+    """Rows of a block, `size` at most, so that there are no more blocks than need be and the last one is no smaller
+    than it has to be: its weights cost as much as the others'."""
+    return min(size, -(-total // -(-total // size) // t) * t)
 
 
 def spans(total: int, size: int) -> list[tuple[int, int]]:

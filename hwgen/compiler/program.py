@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hwgen.common.errors import HwgenError
 from hwgen.compiler.attention import attention
+from hwgen.compiler.blocks import Blocks
 from hwgen.compiler.builder import Builder
 from hwgen.compiler.embed import embed
 from hwgen.compiler.emit import Instr
@@ -43,6 +44,7 @@ class Compiled:
     image_stride: int  #: bytes from one image to the next in the input region
     output_bytes: dict[str, int]
     output_shapes: dict[str, tuple[int, int]]
+    blocks: Blocks  #: into which the network is cut
     clear: int | None = None  #: byte offset of the program that clears all buffers, if there is one
 
     @property
@@ -96,6 +98,7 @@ def compile_model(desc: Description, p: HwParams, batch: int = 1, *, clear: bool
             task.name: 2 * p.c * batch * shapes[task.name][0] * stored_words(desc, p, task) for task in desc.model.tasks
         },
         output_shapes=shapes,
+        blocks=layout.blocks,
         clear=clear_entry,
     )
 

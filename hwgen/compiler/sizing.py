@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from hwgen.common.errors import HwgenError
-from hwgen.compiler.blocks import Blocks
+from hwgen.compiler.blocks import Blocks, even
 from hwgen.compiler.features import check_features, features
 from hwgen.compiler.layout import Layout, div_up
 from hwgen.machine.params import HwParams
@@ -42,7 +42,8 @@ def fitted(desc: Description, p: HwParams, batch: int = 1) -> Layout:
             tokens = min(tokens, p.h_depth // (stride + 2 * whole.dim_stride) * p.t)
         else:
             rows = min(rows, p.h_depth // stride * p.t)
-    return Layout(desc, p, batch, Blocks(heads, max(rows, least.rows), max(tokens, least.tokens)))
+    cut = (even(whole.rows, max(rows, least.rows), p.t), even(whole.rows, max(tokens, least.tokens), p.t))
+    return Layout(desc, p, batch, Blocks(heads, *cut))
 
 
 def _fits_heads(desc: Description, p: HwParams, batch: int, heads: int) -> bool:

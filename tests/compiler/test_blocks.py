@@ -6,7 +6,7 @@ import pytest
 
 from hwgen.common.errors import HwgenError
 from hwgen.compiler import auto_params, buffer_needs, check_fits, compile_model
-from hwgen.compiler.blocks import Blocks
+from hwgen.compiler.blocks import Blocks, even, spans
 from hwgen.compiler.sizing import buffer_bytes, fitted
 from sim.hazards import find_hazards
 from tests.random_model import random_description, random_images
@@ -53,14 +53,28 @@ def test_buffers_just_large_enough(shape, blocks, post_norm):
     p = auto_params([desc], *shape)
     p = replace(p, **buffer_needs(desc, p, blocks=blocks) | {"weight_depth": p.weight_depth})
     found = fitted(desc, p).blocks
-    assert found.heads >= blocks.heads and found.rows >= blocks.rows and found.tokens >= blocks.tokens
+    assert found.heads >= blocks.heads
+    for name in ("rows", "tokens"):
+        assert len(spans(51, getattr(found, name))) <= len(spans(51, getattr(blocks, name))), name
     assert blocks == Blocks.whole(desc, 1) or found != Blocks.whole(desc, 1)
     check(desc, shape, random_images(desc, 1, 0), **p.as_dict())
     for name in ("h_depth", "k_depth", "v_depth"):
         less = replace(p, **{name: getattr(p, name) - 1})
-        if fitted(desc, less).blocks == found:  # one head cannot be cut
+        if fitted(desc, less).blocks.heads == found.heads == 1 and name != "h_depth":  # one head cannot be cut
             with pytest.raises(HwgenError, match=name):
                 check_fits(desc, less)
+            continue
+        cut = fitted(desc, less)
+        assert all(need <= getattr(less, field) for field, (need, _) in cut.worst().items()), name
+
+
+def test_blocks_are_even():
+    """577 rows in blocks of 192 at most would be three and a row."""
+    assert even(577, 192, 8) == 152 and even(577, 577, 8) == 577 and even(51, 16, 8) == 16 and even(9, 8, 8) == 8
+    for total in range(1, 60):
+        for size in range(4, total + 1, 4):
+            made = spans(total, even(total, size, 4))
+            assert len(made) == len(spans(total, size)) and max(end - begin for begin, end in made) <= size
 
 
 def test_a_budget_that_cannot_be_kept():
