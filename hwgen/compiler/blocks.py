@@ -61,6 +61,16 @@ class Blocks:
                 seen = size
                 yield size
 
+    def text(self, desc: Description, batch: int) -> str:
+        """For people."""
+        whole = Blocks.whole(desc, batch)
+        if self == whole:
+            return "none: all tensors are on chip as a whole"
+        parts = [f"{self.heads} of {whole.heads} heads"] * (self.heads < whole.heads)
+        parts += [f"{self.rows} of {whole.rows} rows of an MLP"] * (self.rows < whole.rows)
+        parts += [f"{self.tokens} of {whole.tokens} tokens for the experts"] * (self.tokens < whole.tokens)
+        return ", ".join(parts) + " at a time"
+
     def heads_of(self, heads: int) -> list[range]:
         """The groups."""
         return [range(first, min(first + self.heads, heads)) for first in range(0, heads, self.heads)]

@@ -68,6 +68,12 @@ def test_buffers_just_large_enough(shape, blocks, post_norm):
         assert all(need <= getattr(less, field) for field, (need, _) in cut.worst().items()), name
 
 
+def test_they_are_told():
+    desc = random_description(105, **LARGE)
+    assert Blocks.whole(desc, 1).text(desc, 1) == "none: all tensors are on chip as a whole"
+    assert Blocks(2, 51, 24).text(desc, 1) == "2 of 5 heads, 24 of 51 tokens for the experts at a time"
+
+
 def test_blocks_are_even():
     """577 rows in blocks of 192 at most would be three and a row."""
     assert even(577, 192, 8) == 152 and even(577, 577, 8) == 577 and even(51, 16, 8) == 16 and even(9, 8, 8) == 8
