@@ -128,6 +128,11 @@ class Instruction:
         return self._words(buffer, rows - first, self.f["a_base"], self.f["a_stride"], 0, count)
 
     @property
+    def _queued(self) -> Words:
+        """Tokens that a queue may have."""
+        return np.arange(self.tokens.start, self.tokens.stop)
+
+    @property
     def _rows(self) -> Words:
         return np.arange(self.f["row_begin"], self.f["row_end"])
 
@@ -150,7 +155,7 @@ class Instruction:
             effects.read("QUEUE", np.zeros(1, np.int64))
         if f["activate"]:  # until the last row has passed the table
             effects.read("ACTIVATION", np.zeros(1, np.int64), row_tiles * f["tiles"] * steps)
-        targets = np.array(self.tokens) if f["scatter"] else rows
+        targets = self._queued if f["scatter"] else rows
         # A token's slot is not known: its row may leave with the last row tile.
         last = row_tiles - 1 if f["scatter"] else tile
         times = (np.arange(f["tiles"]) * row_tiles + last + 1) * steps
@@ -201,7 +206,7 @@ class Instruction:
 
     def _gather(self, effects: Effects, routed: int) -> None:
         f, rows = self.f, np.arange(routed)
-        effects.read("Y", self._source("Y", np.array(self.tokens), f["tiles"]))
+        effects.read("Y", self._source("Y", self._queued, f["tiles"]))
         effects.read("QUEUE", np.zeros(1, np.int64))
         effects.write("H", self._words("H", rows, f["d_base"], f["d_stride"], 0, f["tiles"]))
 

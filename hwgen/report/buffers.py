@@ -101,6 +101,10 @@ def _tensor(instr: Instr) -> str:
     return f"{name} gathered" if instr.op == Op.GATHER else name
 
 
+#: Words are counted so far (`hwgen/compiler/engine.py`).
+ADDRESSES = 1 << 16
+
+
 def touched(p: HwParams, instr: Instr, most: int) -> Iterator[tuple[bool, str, int, int]]:
     """(writes, buffer, first word, last word), reads first. most: rows that an expert's queue may have."""
     f, op = instr.fields, instr.op
@@ -121,7 +125,7 @@ def touched(p: HwParams, instr: Instr, most: int) -> Iterator[tuple[bool, str, i
         parts = p.word // p.c if buffer in ("Y", "H", "K") else 1
         first = get("d_base") + span[0] // banks * get("d_stride") + get("d_word") // parts
         last = get("d_base") + (span[1] - 1) // banks * get("d_stride") + (get("d_word") + words - 1) // parts
-        return True, buffer, first, last
+        return True, buffer, first % ADDRESSES, last % ADDRESSES
 
     packed = div_up(outputs, p.word // p.c)
     if op == Op.MATMUL:
@@ -130,7 +134,7 @@ def touched(p: HwParams, instr: Instr, most: int) -> Iterator[tuple[bool, str, i
         buffer = "X" if dest == Dest.X_ADD else dest.name
         if buffer in BUFFERS:
             written = target(buffer, (0, most) if get("scatter") else rows, outputs)
-            if dest == Dest.X_ADD:
+            if dest == Dest.X_ADD or get("gated"):
                 yield False, *written[1:]
             yield written
     elif op == Op.ATTENTION:

@@ -41,11 +41,13 @@ def test_needs_by_hand():
     SMALL["tasks"][0] | {"head": "map", "outputs": None, "mlp": {"kind": "dense", "hidden": 2000}}]}],
     ids=["usual", "qk_norm", "pooling"])
 def test_one_less_is_too_small(name, shape, batch, kind):
-    """The needs are tight: with one word less the compiler refuses, and the program leaves the buffer."""
+    """The needs of the smallest blocks are tight: with one word less the compiler refuses, and the program leaves the
+    buffer."""
     desc = random_description(2, **SMALL | kind)
     for part in ("weight", "bias"):
         desc.tensors[f"layers.1.moe.gate.map.{part}"][:] = 0  # so that the first experts get every token
-    need = buffer_needs(desc, HwParams(t=shape[0], c=shape[1], k=shape[2]), batch)
+    array = HwParams(t=shape[0], c=shape[1], k=shape[2])
+    need = buffer_needs(desc, array, batch, Blocks.least(desc, array, batch))
     exact = replace(HwParams(t=shape[0], c=shape[1], k=shape[2]), **need)
     check_fits(desc, exact, batch)
     compiled = compile_model(desc, exact, batch)
@@ -61,13 +63,13 @@ def test_one_less_is_too_small(name, shape, batch, kind):
 
 def test_message():
     desc = random_description(1, **SMALL)
-    p = replace(auto_params([desc], 4, 8, 16), h_depth=20, v_depth=7)
+    p = replace(auto_params([desc], 4, 8, 16), h_depth=5, v_depth=3)
     with pytest.raises(HwgenError) as error:
         check_fits(desc, p)
     assert str(error.value) == (
         "model random: h_depth, v_depth\n"
-        "  expected: h_depth of at least 35 (layers.1: tokens and hidden), v_depth of at least 8 (values)\n"
-        "  found:    h_depth = 20, too small by 15, v_depth = 7, too small by 1\n"
+        "  expected: h_depth of at least 7 (layers.1: tokens and hidden), v_depth of at least 4 (values)\n"
+        "  found:    h_depth = 5, too small by 2, v_depth = 3, too small by 1\n"
         "  mend:     enlarge the buffers, or generate an accelerator sized for this model"
     )
 

@@ -63,8 +63,8 @@ MUTATIONS = {
     "all gated": ("drain.cpp", "GATED_MLP && f.gated()", "GATED_MLP && f.activate()"),
     "gates rounded": ("activation.cpp", "ap_int<25>(gate * rescale.mult) >> 7",
                       "ap_int<26>(ap_int<25>(gate * rescale.mult) + 64) >> 7"),
-    "gates of the first word": ("drain.cpp", "f.d_stride(), target, word);\n            Logit",
-                                "f.d_stride(), target, Address(f.d_word()));\n            Logit"),
+    "gates of the first word": ("drain.cpp", "get<H_DEPTH>(h, f.d_base(), f.d_stride(), target, word)",
+                                "get<H_DEPTH>(h, f.d_base(), f.d_stride(), target, f.d_word())"),
     "gates from anywhere": ("check.cpp", "f.source() != FROM_Y || f.use_queue())", "f.use_queue())"),
     # the softmax
     "dither not reversed": ("softmax.cpp", "ap_uint<5>(16 >> bit)", "ap_uint<5>(1 << bit)"),

@@ -41,10 +41,10 @@ class Hardware:
 
     def works(self, runs: int = 2, batch: int = 1) -> list[Work]:
         descs = [random_description(seed) for seed in self.seeds]
-        descs.append(random_description(self.seeds[0], gain=60, narrow=1))
         if self.features:
             layers = [GATED, {"mlp": GATED["mlp"] | {"hidden": 3}}]
             descs.append(random_description(self.seeds[-1], layers=layers, rms_norm=True))
+        descs.append(random_description(self.seeds[0], gain=60, narrow=1))
         buses = {"weight_bus": self.weight_bus, "data_bus": self.data_bus, "weight_ports": self.weight_ports}
         p = auto_params(descs, self.t, self.c, self.k, batch=self.batch, **buses)
         p = replace(p, multiplier_bits=self.multiplier_bits, max_burst=self.max_burst)
