@@ -57,7 +57,8 @@ class Case:
             "falls of the stream": max(a - b for a, b in zip(model.stream_bits, model.stream_bits[1:])),
             "register tokens": model.register_tokens,
             **{name: str(bool(getattr(model, name))) for name in
-               ("class_token", "distillation_token", "norm_pre", "qk_norm", "rms_norm", "post_norm")},
+               ("class_token", "distillation_token", "norm_pre", "qk_norm", "post_norm")},
+            "RMSNorms": str(model.rms_norm),
             "images a run": self.batch, "runs": len(self.images) // self.batch,
             "latency": max(timing.latency, *timing.weight_latency, 0), "stalls, %": timing.stall_percent,
             "jitter": timing.jitter,
@@ -126,7 +127,8 @@ def _draw_case(seed: int, number: int, most: int, ports: int, burst: int) -> Cas
     if rng.random() < 0.15:
         overrides |= {"class_token": True, "distillation_token": True}
     if rng.random() < 0.1:
-        overrides["tasks"] = [{"name": "pooled", "head": "mean_norm", "outputs": int(rng.integers(2, 70)), "norm": True}]
+        head = {"name": "pooled", "head": "mean_norm", "outputs": int(rng.integers(2, 70)), "norm": True}
+        overrides["tasks"] = [head]
     gain = float(rng.choice((1, 1, 1, 1, 0.05, 60)))  # a share of those that saturate, and of those that vanish
     network = random_description(int(rng.integers(EXTRAS_FROM, 1 << 31)), gain=gain, **overrides)
     batch = int(rng.choice((1, most)))
