@@ -21,7 +21,7 @@ def build(
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier build in the output directory.")] = False,
 ) -> None:
     """Write an accelerator: Verilog, programs, weights, memory map, register header, harness, tests, README."""
-    from hwgen.build import build as run
+    from hwgen.api import build as run
     from hwgen.cli.source import open_project
 
     project = open_project(config, preset)

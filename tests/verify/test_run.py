@@ -81,7 +81,8 @@ def test_goes_on(no_hardware, tmp_path):
     store = Outcomes(tmp_path, 1)
     assert sorted(store.known) == list(range(FEW + 1))
     again = verify(1, 2 * FEW, store, tmp_path)
-    assert [(one.number, one.facts, one.fault) for one in again] == [(one.number, one.facts, one.fault) for one in whole]
+    for one, same in zip(again, whole, strict=True):
+        assert (one.number, one.facts, one.fault) == (same.number, same.facts, same.fault)
     assert {(p.t, p.c, p.k) for p in no_hardware} == {tuple(whole[-1].facts[name] for name in "tck")}
     no_hardware.clear()
     assert verify(1, FEW, store, tmp_path) == whole[:FEW] and not no_hardware
@@ -92,7 +93,7 @@ def test_a_crash_is_saved_without_a_build(no_hardware, tmp_path, monkeypatch):
     """The compiler itself fails, for the minimised network, too: its inputs are kept."""
     monkeypatch.setattr(Bench, "fault", lambda self, case: Fault("crash KeyError", "KeyError: 'x'"))
     monkeypatch.setattr("hwgen.build.compile_model", lambda *args, **named: {}["x"])
-    (one,) = verify(1, 1, Outcomes(tmp_path, 1), tmp_path)
+    verify(1, 1, Outcomes(tmp_path, 1), tmp_path)
     files = {path.name for path in (tmp_path / "failed-1-0").iterdir()}
     assert files == {"case.json", "config.yaml", "images.npz", "model"}
     assert "hwgen build" in json.loads((tmp_path / "failed-1-0" / "case.json").read_text())["replay"]
@@ -100,7 +101,7 @@ def test_a_crash_is_saved_without_a_build(no_hardware, tmp_path, monkeypatch):
 
 def test_broken_cases_are_refused(tmp_path):
     (tmp_path / "case.json").write_text('{"images": 1}')
-    with pytest.raises(HwgenError, match=r"case.json\n  expected: a case of `hwgen verify`\n  found:    KeyError: 'timin"):
+    with pytest.raises(HwgenError, match=r"(?s)case.json\n  expected: a case of.*KeyError: 'timing'"):
         setting(tmp_path)
     (tmp_path / "cases.jsonl").write_text('{"format": "other"}\n')
     with pytest.raises(HwgenError, match=r"cases.jsonl\n  expected: outcomes of this hwgen"):
