@@ -2,6 +2,8 @@
 
 The names of `hwgen.api` are here, too (docs/python.md), read when one is first used: `import hwgen` takes no time.
 Rooms of the same name, such as `hwgen.build`, are modules that can be called. Types: __init__.pyi.
+
+Tested by tests/test_api.py.
 """
 
 from __future__ import annotations

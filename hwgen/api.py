@@ -33,8 +33,25 @@ if TYPE_CHECKING:
     from sim.job import Timing
     from sim.simulate import Report
 
-__all__ = ["Build", "Config", "Description", "CycleEstimate", "HwgenError", "Prediction", "Project", "Usage", "build",
-           "estimate", "explore", "load", "predict", "project", "quantize", "resources", "simulate"]  # fmt: skip
+__all__ = [
+    "Build",
+    "Config",
+    "CycleEstimate",
+    "Description",
+    "HwgenError",
+    "Prediction",
+    "Project",
+    "Usage",
+    "build",
+    "estimate",
+    "explore",
+    "load",
+    "predict",
+    "project",
+    "quantize",
+    "resources",
+    "simulate",
+]  # fmt: skip
 
 Place = Path | str
 
@@ -90,7 +107,9 @@ def simulate(
     return run(opened, data, labels=labels, tasks=tasks, timing=timing, timeline=timeline)
 
 
-def estimate(made: Build | Project | Place, *, latency: int = 40, preset: str | None = None) -> dict[str, CycleEstimate]:
+def estimate(
+    made: Build | Project | Place, *, latency: int = 40, preset: str | None = None
+) -> dict[str, CycleEstimate]:
     """By task, cycles of a run (of all images of a batch) by the cycle model: of a build, a `config.yaml`, a project,
     or with a preset a description. Of several models the first."""
     made = _opened(made, preset)

@@ -1,4 +1,4 @@
-"""`hwgen verify`."""
+"""`hwgen verify`. Tested by tests/verify/test_check.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the cases covered: every field with its extremes and how often each was met, words with their counts."""
+"""What the cases covered: every field with its extremes and how often each was met, words with their counts.
+
+Tested by tests/verify/test_draw.py.
+"""
 
 from __future__ import annotations
 
