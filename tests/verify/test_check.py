@@ -64,9 +64,10 @@ def test_cycles_without_a_cause():
     task = TaskReport("a", 1, cycles=[90.0, 90.0], counters=counters)
     assert module._unexplained(task) is None
     task.cycles = [100.0, 90.0]
-    assert module._unexplained(task) == "task a: 95 cycles, 90 of them with a cause".removeprefix("task a: ")
+    assert module._unexplained(task) == "95 cycles, 90 of them with a cause"
 
 
+@pytest.mark.slow
 def test_found_minimised_replayed(few, wrong_golden, hwgen, tmp_path, monkeypatch):
     """`hwgen verify` with a wrong golden model; with the right one the saved case is right."""
     code, out, err = hwgen("verify", "--cases", 1, "--seed", SEED, "-o", tmp_path)
@@ -74,7 +75,7 @@ def test_found_minimised_replayed(few, wrong_golden, hwgen, tmp_path, monkeypatc
     folder = next(tmp_path.glob("failed-*"))
     assert "difference: image 0, task" in " ".join(out.split() + err.split())
     code, out, _ = hwgen("sim", folder)
-    assert code == 1 and "output region" in " ".join(out.split())
+    assert code == 1 and "digit.output[0, 0] must be" in " ".join(out.split())
     monkeypatch.undo()
     code, out, _ = hwgen("sim", folder)
     assert code == 0
