@@ -1,7 +1,9 @@
 """`make bench`: full-size models in simulation, one row of bench/results.json per machine, model, task and latency.
 
-python -m bench.run [--tensors] [--only MODEL] [--machine N]: --tensors also compares every intermediate tensor
-(slower); --only and --machine (from 0 on) measure a part and write no results. The exit code is 1 when a bit differs.
+python -m bench.run [--tensors] [--only MODEL] [--machine N] [--large]: --tensors also compares every intermediate
+tensor (slower); --only and --machine (from 0 on) measure a part and write no results. --large measures the networks of
+large.yaml instead, by hand: some minutes each; their rows take the place of those there were. The exit code is 1 when a
+bit differs.
 The first run's timeline, when each instruction began and retired on its unit, goes to bench/timeline.csv.
 """
 
@@ -13,7 +15,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,9 +31,12 @@ from hwgen.build import Build, build, load_build
 from hwgen.common.errors import HwgenError
 from hwgen.common.strict_yaml import Strict, dump_yaml, read_yaml, validate
 from hwgen.compiler import Instr
+from hwgen.compiler.blocks import spans
 from hwgen.compiler.layout import div_up
+from hwgen.compiler.sizing import buffer_bytes
 from hwgen.config import Array, Buffers, Buses
 from hwgen.estimate.cycles import CAUSES, CycleEstimate, estimate
+from hwgen.estimate.memories import memories, tiled
 from hwgen.machine import regmap
 from hwgen.machine.isa import BYTES, Dest, Op
 from hwgen.network import description
@@ -131,18 +136,20 @@ def cases(machine: Machine, builds: dict[str, Build]) -> Iterator[Case]:
         golden = Golden(made.model)
         for task in made.model.model.tasks:
             run = golden.run(images, task.name, keep=True)
-            lengths = queue_lengths(made.model, run.tensors)
+            lengths = queue_lengths(made.model, run.tensors, made.compiled.blocks.tokens)
             for latency in latencies:
                 yield Case(made, task.name, latency, images, run.output, lengths)
 
 
-def queue_lengths(desc: Description, tensors: dict[str, Any]) -> list[list[int]]:
-    """How many rows of the whole batch go to each expert, layer by layer."""
-    return [
-        np.bincount(np.ravel(tensors[f"layers.{index}.experts"]), minlength=layer.mlp.experts).tolist()
-        for index, layer in enumerate(desc.model.layers)
-        if layer.mlp.kind == "moe"
-    ]
+def queue_lengths(desc: Description, tensors: dict[str, Any], block: int | None = None) -> list[list[int]]:
+    """How many rows of the whole batch go to each expert, layer by layer, or block by block of so many tokens."""
+    found = []
+    for index, layer in enumerate(desc.model.layers):
+        if layer.mlp.kind == "moe":
+            winners = tensors[f"layers.{index}.experts"].reshape(-1, layer.mlp.top_k)
+            for begin, end in spans(len(winners), block or len(winners)):
+                found.append(np.bincount(winners[begin:end].ravel(), minlength=layer.mlp.experts).tolist())
+    return found
 
 
 def measure(harness: Harness, case: Case, *, tensors: bool = False) -> tuple[Row, JobResult]:
@@ -165,7 +172,9 @@ def measure(harness: Harness, case: Case, *, tensors: bool = False) -> tuple[Row
     return {
         "model": made.model.model.name, "task": case.task, "part": "image", "array": [p.t, p.c, p.k],
         "weight_bytes_per_cycle": p.weight_bus // 8, "data_bytes_per_cycle": p.data_bus // 8,
-        "weight_ring_bytes": p.weight_depth * p.ring_bytes, "memory_latency": case.latency, "batch": batch,
+        "weight_ring_bytes": p.weight_depth * p.ring_bytes, "on_chip_bytes": buffer_bytes(p), "spill_bytes": 0,
+        "bram36": sum(tiled(memory).bram36 for memory in memories(p)), "blocks": asdict(compiled.blocks),
+        "memory_latency": case.latency, "batch": batch,
         "cycles": count["cycles"], "cycles_per_image": round(count["cycles"] / batch),
         "macs": useful, "op_count": OP_COUNT, "utilization": round(useful / (p.macs * count["cycles"]), 4),
         "bit_exact": bool(exact), "compared": "every tensor" if tensors else "output",
@@ -306,14 +315,22 @@ def scaling(rows: Sequence[Row]) -> Iterator[str]:
             yield f"{model} {task}: {small} -> {large} MACs, {sizes[small] / sizes[large]:.2f} times as fast"
 
 
+def merged(rows: Sequence[Row]) -> list[Row]:
+    """With what was measured of other models before."""
+    measured = {row["model"] for row in rows}
+    before = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    return [*(row for row in before if row["model"] not in measured), *rows]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tensors", action="store_true", help="compare every intermediate tensor, too")
     parser.add_argument("--only", metavar="MODEL", help="this model only")
     parser.add_argument("--machine", type=int, metavar="N", help="this machine of bench.yaml only, the first is 0")
+    parser.add_argument("--large", action="store_true", help="the networks of large.yaml")
     options = parser.parse_args()
     console, progress = Console(width=None if sys.stdout.isatty() else 176), Console(stderr=True)
-    bench = read_bench()
+    bench = read_bench(HERE / ("large.yaml" if options.large else "bench.yaml"))
     complete = options.only is None and options.machine is None
     rows: list[Row] = []
     for number, machine in enumerate(bench.machines):
@@ -330,13 +347,13 @@ def main() -> int:
             row, result = measure(harness, case, tensors=options.tensors)
             progress.print(f"{row['model']} {row['task']} at latency {case.latency}: {row['cycles']:,} cycles, "
                            f"estimated {row['estimated_cycles']:,}", highlight=False)  # fmt: skip
-            if not rows and complete:
+            if not rows and complete and not options.large:
                 write_timeline(case, result)
-            if not rows:
+            if not rows and not options.large:
                 rows.append(attention_block(case, row, result))
             rows.append(row | {"hwgen_build_seconds": round(build_seconds, 1)})
-    if complete:
-        RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+    if complete or options.large:
+        RESULTS.write_text(json.dumps(merged(rows), indent=1) + "\n")
     show(rows, console)
     return 0 if all(row["bit_exact"] for row in rows) else 1
 

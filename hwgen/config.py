@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ from hwgen.network.description import Description
 __all__ = ["Buffers", "Config", "Project", "check_device", "is_config", "load_project", "make_project", "read_config"]
 
 
+#: Share of a device's memory that buffers may take: words are narrower than block RAMs, and the units need some.
+FILLED = 0.8
 #: Images one run of a program may handle; buffers grow with them.
 MAX_BATCH = 64
 
@@ -67,6 +70,14 @@ class Rtl(Strict):
     ram_init: bool = Emission.ram_init
 
 
+def _kilobytes(value: object) -> object:
+    """`3000 KB`, `3 MB`; a number is in KB."""
+    found = re.fullmatch(r"(\d+) *(KB|MB)", value) if isinstance(value, str) else None
+    if isinstance(value, str) and not found:
+        raise PydanticCustomError("on_chip", "a size such as `3000 KB`")
+    return int(found[1]) * (1024 if found[2] == "MB" else 1) if found else value
+
+
 class Buffers(Strict):
     """Sizes that are to differ from what the models need; see `HwParams`."""
 
@@ -81,6 +92,12 @@ class Buffers(Strict):
     max_experts: int | None = None
     max_topk: int | None = None
     instruction_queue: int | None = None
+    on_chip: Annotated[int | None, BeforeValidator(_kilobytes)] = None  #: KB of all of them: else as the device has
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """Those of `HwParams` that were given."""
+        return self.model_dump(exclude_none=True, exclude={"on_chip"})
 
 
 def _auto(value: object) -> object:
@@ -274,13 +291,17 @@ def _params(config: Config, models: tuple[Description, ...], path: Path) -> HwPa
         widths: dict[str, Any] = {"weight_bus": buses.weight_bus, "weight_ports": buses.weight_ports}
         widths["data_bus"] = buses.data
         HwParams(t=array.t, c=array.c, k=array.k, **widths)
-        p = compiler.auto_params(models, array.t, array.c, array.k, batch=config.batch, **widths)
+        budget = _budget(config.buffers, device)
+        p = compiler.auto_params(models, array.t, array.c, array.k, batch=config.batch, on_chip=budget, **widths)
         p = replace(
             p, multiplier_bits=array.multiplier_bits, max_burst=axi.burst, id_bits=axi.id_bits, axi_cache=axi.cache,
             axi_prot=axi.prot, ultra_ram=device is not None and device.uram > 0,
-            **config.buffers.model_dump(exclude_none=True),
+            **config.buffers.sizes,
         )  # fmt: skip
     except HwgenError as error:
+        if error.key == "on_chip":
+            key = "buffers.on_chip" if config.buffers.on_chip else "device"
+            raise HwgenError(str(path), key, expected=error.expected, found=error.found, mend=error.mend) from None
         if error.where != "array parameters":
             raise
         if error.key in ("weight_bus", "weight_ports") and buses.weight_ports in PORTS[1:]:
@@ -304,6 +325,13 @@ def _params(config: Config, models: tuple[Description, ...], path: Path) -> HwPa
                 mend="enlarge them, or write `buffers: auto`" + ", or lower `batch`" * (config.batch > 1),
             ) from None
     return p
+
+
+def _budget(buffers: Buffers, device: Device | None) -> int | None:
+    """Bytes that all buffers may take: as the configuration says, or as the device has."""
+    if buffers.on_chip is not None:
+        return 1024 * buffers.on_chip
+    return int(FILLED * device.memory_bytes) if device else None
 
 
 def _port_width(path: Path, buses: Buses) -> HwgenError:

@@ -80,8 +80,11 @@ def compare_probe(probe: Probe, dump: Dump, tensors: Mapping[str, NDArray]) -> D
         return _compare_queue(probe, dump, tensors)
     head = () if probe.head is None else (probe.head,)
     tensor = tensors[probe.tensor][head]
-    rows = len(tensor) if probe.row_end is None else probe.row_end - probe.row_begin
-    origin = (probe.tensor_row, probe.column)
+    first, rows = probe.tensor_row, (probe.row_end or 0) - probe.row_begin
+    if probe.row_end is None:
+        part = probe.queued(tensors)
+        first, rows = part.start, part.stop - part.start
+    origin = (first, probe.column)
     expected = tensor[origin[0] : origin[0] + rows, origin[1] : origin[1] + len(probe.channels)]
     found = read_probe(probe, dump, rows)
     if head:
@@ -92,15 +95,17 @@ def compare_probe(probe: Probe, dump: Dump, tensors: Mapping[str, NDArray]) -> D
 def _compare_queue(probe: Probe, dump: Dump, tensors: Mapping[str, NDArray]) -> Difference | None:
     """An expert's queue: its length (shown as tensor `….rows`), its tokens, and their gate weights."""
     layer = probe.tensor.split(".expert.")[0]
-    expert, expected = probe.expert, tensors[probe.tensor]
+    expert, part = probe.expert, probe.queued(tensors)
+    expected = tensors[probe.tensor][part]
     count = int(dump["counts"][expert])
     if count != len(expected):
         name = probe.tensor.replace(".tokens", ".rows")
         return Difference(probe.instruction, name, (), len(expected), count, 1, 1)
-    difference = compare_arrays(probe.instruction, probe.tensor, expected, dump["tokens"][expert, :count], (0,))
+    found = dump["tokens"][expert, :count]
+    difference = compare_arrays(probe.instruction, probe.tensor, expected, found, (part.start,))
     if difference:
         return difference
-    token, slot = np.nonzero(tensors[f"{layer}.experts"] == expert)
+    token, slot = (axis[part] for axis in np.nonzero(tensors[f"{layer}.experts"] == expert))
     weights = tensors[f"{layer}.weights"][token, slot]
     difference = compare_arrays(probe.instruction, f"{layer}.weights", weights, dump["weights"][expert, :count], (0,))
     if difference is None:

@@ -66,6 +66,7 @@ class Instruction:
     op: Op
     f: dict[str, int]
     routed: int
+    tokens: range = range(0)
 
     @property
     def unit(self) -> str:
@@ -117,7 +118,7 @@ class Instruction:
         banks = {"Y": p.t, "H": p.t, "K": p.c, "V": p.k}.get(buffer, 1)
         parts = p.word // p.c if buffer in ("Y", "H", "K") else 1
         word = first + np.arange(count)
-        address = base + rows[:, None] // banks * stride + word // parts
+        address = base + rows[:, None] // banks * stride + word // parts & 0xFFFF
         return ((address * banks + rows[:, None] % banks) * parts + word % parts).astype(np.int64)
 
     def _source(self, buffer: str, rows: Words, count: int) -> Words:
@@ -149,7 +150,7 @@ class Instruction:
             effects.read("QUEUE", np.zeros(1, np.int64))
         if f["activate"]:  # until the last row has passed the table
             effects.read("ACTIVATION", np.zeros(1, np.int64), row_tiles * f["tiles"] * steps)
-        targets = np.arange(self.routed) if f["scatter"] else rows
+        targets = np.array(self.tokens) if f["scatter"] else rows
         # A token's slot is not known: its row may leave with the last row tile.
         last = row_tiles - 1 if f["scatter"] else tile
         times = (np.arange(f["tiles"]) * row_tiles + last + 1) * steps
@@ -200,7 +201,7 @@ class Instruction:
 
     def _gather(self, effects: Effects, routed: int) -> None:
         f, rows = self.f, np.arange(routed)
-        effects.read("Y", self._source("Y", rows, f["tiles"]))
+        effects.read("Y", self._source("Y", np.array(self.tokens), f["tiles"]))
         effects.read("QUEUE", np.zeros(1, np.int64))
         effects.write("H", self._words("H", rows, f["d_base"], f["d_stride"], 0, f["tiles"]))
 
@@ -246,15 +247,15 @@ def find_hazards(p: HwParams, program: bytes, entry: int = 0, *, settle: int | N
 
 
 def _decoded(p: HwParams, program: bytes, entry: int) -> Iterator[Instruction]:
-    routed = 0
+    tokens = range(0)  # that queues have
     for number, at in enumerate(range(entry, len(program), BYTES)):
         f = decode(program[at : at + BYTES])
         op = Op(f.pop("op"))
         if op == Op.END:
             return
         if op == Op.ROUTE:
-            routed = f["row_end"]
-        yield Instruction(p, number, op, f, routed)
+            tokens = range(tokens.start if f["append"] else f["row_begin"], f["row_end"])
+        yield Instruction(p, number, op, f, len(tokens), tokens)
 
 
 def _beside(busy: Instruction, now: Instruction) -> Iterator[Hazard]:

@@ -103,7 +103,7 @@ class Machine:
         """Indices [rows, count] of elements start, start + 1, ... of rows whose groups are `stride` words apart."""
         banks, depth, word = buffer.shape
         element = start + np.arange(count)
-        address = base + (rows // banks * stride)[:, None] + element // word
+        address = base + (rows // banks * stride)[:, None] + element // word & 0xFFFF
         if address.size and address.max() >= depth:
             raise IsaError("range", f"word {address.max()} of {depth}")
         return np.broadcast_arrays((rows % banks)[:, None], address, element % word)

@@ -85,7 +85,8 @@ class Probes:
             error = regmap.Error(result.error)
             return f"instruction {result.error_index}: the hardware stopped, error {error.name}: {regmap.ERRORS[error]}"
         for probe in self.probes:
-            if probe.instruction not in result.dumps and len(tensors[probe.tensor]):
+            part = probe.queued(tensors) if probe.expert is not None else slice(None)
+            if probe.instruction not in result.dumps and len(tensors[probe.tensor][part]):
                 return f"instruction {probe.instruction}: {probe.tensor} was never computed"
         return None
 

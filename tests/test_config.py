@@ -99,6 +99,8 @@ def test_sized_for_all_models(write, tmp_path):
         ("model: model\narrays: {t: 8}\n", "arrays", "no such key here", "unknown key `arrays`"),
         ("model: model\nbuffers: large\n", "buffers", "`auto` or a mapping of sizes", "'large'"),
         ("model: model\nbuffers: {x_depth: 0}\n", "buffers.x_depth", "an integer from 1 to 65536", "0"),
+        ("model: model\nbuffers: {on_chip: much}\n", "buffers.on_chip", "a size such as `3000 KB`", "'much'"),
+        ("model: model\nbuffers: {on_chip: 1}\n", "buffers.on_chip", "at least 11 KB", "1 KB"),
         ("model: model\nbuffers: {xdepth: 9}\n", "buffers.xdepth", "no such key here", "unknown key `xdepth`"),
         ("model: model\nbackends: [hls]\n", "backends", "[amaranth] or [amaranth, hls]", "['hls']"),
         ("model: model\nbackends: []\n", "backends", "[amaranth] or [amaranth, hls]", "[]"),

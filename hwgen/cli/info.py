@@ -69,6 +69,7 @@ def info(
         table = Table(title=title, show_header=False)
         for name, value in (p.as_dict() | {"batch": compiled.batch}).items():
             table.add_row(name, str(value))
+        table.add_row("blocks", compiled.blocks.text(desc, compiled.batch))
         for master in masters(p):
             table.add_row(master.name, f"{master.data_bits} bits, {master.what}")
         out.print(table)

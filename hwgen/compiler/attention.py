@@ -26,37 +26,51 @@ def attention(b: Builder, layer: int, activation: str) -> None:
     name, layout = f"layers.{layer}", b.layout
     proj = b.matrix(f"{name}.attn.proj", inputs=(layout.head_channels, layout.attn_used))
 
-    if b.model.qk_norm:
-        _normalised(b, name, activation)
-    else:
-        q = Part(b, f"{name}.attn", name, "q")
-        b.norm(q.matrix, q)
-        b.load_activation(activation)
-        for part in "kv":
-            Part(b, f"{name}.attn", name, part)(*b.all, True)
-    for image in range(layout.batch):
-        for head in range(b.model.heads):
-            _head(b, name, image, head)
+    for group in layout.blocks.heads_of(b.model.heads):
+        if b.model.qk_norm:
+            _normalised(b, name, activation)
+        else:
+            _project(b, name, group, activation)
+        for image in range(layout.batch):
+            for head in group:
+                _head(b, name, image, head)
     update(b, layer, 1, proj, layout.context)
 
 
-class Part:
-    """Emits q, k or v of a block of rows, by `weights`.q, .k or .v; `raw`: as int16, in front of a norm."""
+def _project(b: Builder, name: str, group: range, activation: str) -> None:
+    """q, k and v of a group of heads, of the first one behind the norm."""
+    parts = [Part(b, f"{name}.attn", name, part, group) for part in "qkv"]
+    if group[0] == 0:
+        b.norm(parts[0].matrix, parts.pop(0))
+        b.load_activation(activation)
+    for part in parts:
+        part(*b.all, True)
 
-    def __init__(self, b: Builder, weights: str, name: str, part: str, raw: bool = False) -> None:
-        layout = b.layout
-        self.b, self.tensor = b, f"{name}.{part}" + "_proj" * raw
+
+class Part:
+    """Emits q, k or v of a block of rows and a group of heads, by `weights`.q, .k or .v; `raw`: as int16, in front of a
+    norm."""
+
+    def __init__(
+        self, b: Builder, weights: str, name: str, part: str, group: range, raw: bool = False
+    ) -> None:
+        layout, model = b.layout, b.model
+        self.b, self.tensor, self.column = b, f"{name}.{part}" + "_proj" * raw, group[0] * model.head_dim
         self.dest, self.area = {
             "q": (Dest.H, layout.q), "k": (Dest.K, layout.k), "v": (Dest.V, layout.v),
         }[part] if not raw else (Dest.X, layout.raw)  # fmt: skip
-        self.channels = layout.raw_channels if raw else layout.head_channels
-        width = layout.raw.stride * b.p.c if raw else layout.attn_used if part == "v" else layout.attn_channels
-        self.matrix = b.matrix(f"{weights}.{part}", outputs=(self.channels, width))
+        self.channels = layout.raw_channels if raw else layout.channels_of(group)
+        width = layout.used(len(group)) if part == "v" else len(group) * layout.head_pitch
+        some = range(self.column, self.column + len(self.channels))
+        self.matrix = b.matrix(
+            f"{weights}.{part}", outputs=(self.channels, layout.raw.stride * b.p.c if raw else width),
+            window=None if len(group) == model.heads else tuple(some),
+        )  # fmt: skip
 
     def __call__(self, begin: int, end: int, last: bool) -> None:
         rows = begin, end
         self.b.matmul(self.matrix, self.tensor, self.b.layout.norm, self.dest, self.area, rows, last=last)
-        self.b.probe(self.tensor, self.area, rows, self.channels)
+        self.b.probe(self.tensor, self.area, rows, self.channels, column=self.column)
 
 
 def _normalised(b: Builder, name: str, activation: str) -> None:
@@ -75,13 +89,13 @@ def _normalised(b: Builder, name: str, activation: str) -> None:
             b.probe(f"{name}.{part}", target, b.all, head_range(b, head), column=head * model.head_dim)
             yield
 
-    weights = f"{name}.attn"
-    q = Part(b, weights, name, "q", raw=True)
+    weights, heads = f"{name}.attn", range(model.heads)
+    q = Part(b, weights, name, "q", heads, raw=True)
     b.norm(q.matrix, q)
-    Part(b, weights, name, "v")(*b.all, True)
+    Part(b, weights, name, "v", heads)(*b.all, True)
     for _ in b.head_norms(layout.context):
         pass
-    Part(b, weights, name, "k", raw=True)(*b.all, True)
+    Part(b, weights, name, "k", heads, raw=True)(*b.all, True)
     queries, keys = copies("q", layout.context, Dest.H, layout.q), copies("k", layout.normed_keys, Dest.K, layout.k)
     norms = b.head_norms(layout.normed_keys)
     # Keys wider than the norms reach into the queries.

@@ -63,16 +63,17 @@ class Emitter:
 
     def probe(
         self, tensor: str, area: Area, rows: Span | None, channels: Sequence[int], *, tensor_row: int | None = None,
-        column: int = 0, expert: int | None = None, head: int | None = None,
+        column: int = 0, expert: int | None = None, head: int | None = None, tokens: Span | None = None,
         access: Access | None = None,
     ) -> None:
         """`tensor` is in `area` when the last instruction retires, by default at its own row numbers; without `rows`,
-        it is the expert's queue, or the area's first rows are those of the queue. `access`: what may overwrite it."""
+        it is the expert's queue, or the area's first rows are those of the queue, in which there are `tokens` alone.
+        `access`: what may overwrite it."""
         begin, end = rows or (0, None)
         probe = Probe(
             instruction=len(self.instructions) - 1, tensor=tensor, buffer=area.buffer, base=area.base,
             stride=area.stride, row_begin=begin, row_end=end, tensor_row=begin if tensor_row is None else tensor_row,
-            column=column, channels=channels, expert=expert, head=head,
+            column=column, channels=channels, expert=expert, head=head, tokens=tokens,
         )  # fmt: skip
         words = (min(channels) // self.p.c, max(channels) // self.p.c + 1) if channels else (0, 1)
         access = access or Access(area, rows or (0, self.p.max_tokens), words)

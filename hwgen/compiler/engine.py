@@ -16,6 +16,8 @@ __all__ = ["SCORES", "attention", "matmul"]
 #: The port by which a gated activation reads H is that of the array's operands: these come when the last row is read.
 H_PORT = Access(Area("H PORT"), (0, 1), (0, 1), [0], [0])
 
+#: Addresses are counted so far: row 0 of a block that begins later lies in front of the buffer.
+ADDRESSES = 1 << 16
 #: Rows: the halves of the score buffer.
 SCORES = Area("SCORE")
 
@@ -29,7 +31,7 @@ def matmul(
     p, k_steps, tiles = layout.p, matrix.k_steps, matrix.tiles
     begin, end = rows or (0, 0)
     everything = (0, layout.rows)
-    reach = rows or everything
+    reach = rows or (0, layout.blocks.tokens)  # of a queue
     # Of a queue's rows nothing is known: the times of a single row tile are the least.
     row_tiles = div_up(end, p.t) - begin // p.t if rows else 1
     tile_of = [row // p.t - begin // p.t if rows else 0 for row in range(*reach)]
@@ -51,7 +53,7 @@ def matmul(
     if expert is not None:
         fields |= {"use_queue": 1, "expert": expert}
     if dest != Dest.LOGITS:
-        fields |= {"d_base": target.base, "d_stride": target.stride}
+        fields |= {"d_base": target.base % ADDRESSES, "d_stride": target.stride}
     if target_first:
         fields["d_word"] = target_first
     reads = [read] if expert is None else [read, QUEUES]
@@ -79,7 +81,8 @@ def attention(
     q, k, v, context = layout.q, layout.k, layout.v, layout.context
     rows = begin, end = image * model.tokens + skip, (image + 1) * model.tokens
     first = begin // p.word * p.word  # of the keys
-    word, tile = head * layout.head_pitch // p.word, head * layout.head_pitch // p.c
+    place = head % layout.blocks.heads * layout.head_pitch  # in its group
+    word, tile, context_tile = place // p.word, place // p.c, head * layout.head_pitch // p.c
     k_steps, tiles = div_up(model.head_dim, p.k), layout.words(model.head_dim)
     key_tiles, pv_steps = div_up(end - first, p.c), div_up(end - first, p.k)
 
@@ -90,13 +93,14 @@ def attention(
     context_start = [min(number + 2, count) * score_steps + number * context_steps for number in range(count)]
     query_of = [row // p.t - begin // p.t for row in range(*rows)]
     inputs = [number * p.c // p.k for number in range(div_up(k_steps * p.k, p.c))]
-    operands, results = (tile, tile + len(inputs)), (tile, tile + tiles)
+    operands, values, results = ((first_tile, first_tile + count) for first_tile, count in (
+        (tile, len(inputs)), (tile, tiles), (context_tile, tiles)))  # fmt: skip
     # Of each half: steps from the first query tile's first scores to the last.
     halves = {(first_half + number) % 2: steps - score_start[number] - k_steps for number in range(min(count, 2))}
     reads = (
         Access(q, rows, operands, [score_start[number] for number in query_of], inputs),
         Access(k, rows, operands, [(row - first) // p.c * k_steps for row in range(*rows)], inputs),
-        Access(v, rows, results, [context_start[0] + (row - first) // p.k for row in range(*rows)],
+        Access(v, rows, values, [context_start[0] + (row - first) // p.k for row in range(*rows)],
                [number * pv_steps for number in range(tiles)]),
         H_PORT,
     )  # fmt: skip
@@ -107,7 +111,7 @@ def attention(
     )  # fmt: skip
     fields |= {
         "a_base": q.at(begin) + word, "a_stride": q.stride, "row_begin": begin, "row_end": end, "k_steps": k_steps,
-        "tiles": tiles, "d_base": context.base, "d_stride": context.stride, "d_word": tile,
+        "tiles": tiles, "d_base": context.base, "d_stride": context.stride, "d_word": context_tile,
         "k_base": k.at(first) + word, "k_stride": k.stride, "v_base": v.at(first) + tile, "v_stride": v.stride,
         "key_tiles": key_tiles, "pv_steps": pv_steps,
     }  # fmt: skip

@@ -12,6 +12,7 @@ from functools import cached_property
 from amaranth.utils import ceil_log2
 
 from hwgen.compiler.areas import Area
+from hwgen.compiler.blocks import Blocks
 from hwgen.compiler.windows import Windows
 from hwgen.machine.params import ALIGN, HwParams
 from hwgen.network.description import DenseMlp, Description, MoeMlp, Task
@@ -37,7 +38,7 @@ def stored_words(desc: Description, p: HwParams, task: Task) -> int:
 
 @dataclass(frozen=True)
 class Layout:
-    """Strides and areas of a model's tensors in the buffers of `p`, for `batch` images at once.
+    """Strides and areas of a model's tensors in the buffers of `p`, for `batch` images at once, cut into `blocks`.
 
     A `*_words` is a row's length in C-words, a `*_stride` in words of W bytes (the last one may be written in part:
     what is behind a row's channels meets zero weights only). Attention reads whole words of q and k, so there the heads
@@ -47,7 +48,8 @@ class Layout:
 
     desc: Description
     p: HwParams
-    batch: int = 1
+    batch: int
+    blocks: Blocks
 
     @property
     def rows(self) -> int:
@@ -82,13 +84,21 @@ class Layout:
 
     @property
     def attn_channels(self) -> int:
-        """Channels of q, k, v and context, padding included."""
+        """Channels of the context, padding included."""
         return self.desc.model.heads * self.head_pitch
+
+    def used(self, heads: int) -> int:
+        """Channels of so many heads up to the last one that is not padding."""
+        return (heads - 1) * self.head_pitch + self.desc.model.head_dim
 
     @property
     def attn_used(self) -> int:
-        """Channels up to the last one that is not padding."""
-        return self.attn_channels - self.head_pitch + self.desc.model.head_dim
+        return self.used(self.desc.model.heads)
+
+    @property
+    def group_stride(self) -> int:
+        """Of q and k: they hold a group of heads."""
+        return self.stride(self.blocks.heads * self.head_pitch)
 
     @property
     def attn_stride(self) -> int:
@@ -96,9 +106,12 @@ class Layout:
 
     @cached_property
     def head_channels(self) -> tuple[int, ...]:
-        """Buffer channel of each of the heads·head_dim attention channels."""
-        model = self.desc.model
-        return tuple(h * self.head_pitch + i for h in range(model.heads) for i in range(model.head_dim))
+        """Buffer channel of each of the heads·head_dim channels of the context."""
+        return self.channels_of(range(self.desc.model.heads))
+
+    def channels_of(self, heads: range) -> tuple[int, ...]:
+        """Buffer channels of those of a group of heads, in q, k and v."""
+        return tuple(h * self.head_pitch + i for h in range(len(heads)) for i in range(self.desc.model.head_dim))
 
     @property
     def raw_words(self) -> int:
@@ -170,25 +183,31 @@ class Layout:
 
     @property
     def q(self) -> Area:
-        return self.banked("H", self.attn_stride)
+        return self.banked("H", self.group_stride)
 
     @property
     def k(self) -> Area:
-        return Area("K", 0, self.attn_stride, self.p.c, self.p.word // self.p.c)
+        return Area("K", 0, self.group_stride, self.p.c, self.p.word // self.p.c)
 
     @property
     def v(self) -> Area:
-        return Area("V", 0, self.words(self.attn_used), self.p.k)
+        return Area("V", 0, self.words(self.used(self.blocks.heads)), self.p.k)
+
+    @property
+    def routed_groups(self) -> int:
+        """Row tiles of an expert's queue."""
+        return div_up(self.blocks.tokens, self.p.t)
 
     def gathered(self, expert: int) -> Area:
         """The rows of an expert's queue: the next one's are gathered while this one works."""
-        return self.banked("H", self.dim_stride, expert % 2 * self.groups * self.dim_stride)
+        return self.banked("H", self.dim_stride, expert % 2 * self.routed_groups * self.dim_stride)
 
-    def hidden(self, layer: int) -> Area:
-        """Hidden activations; experts have their gathered rows in front of them."""
-        mlp = self.desc.model.layers[layer].mlp
-        front = 2 * self.groups * self.dim_stride if isinstance(mlp, MoeMlp) else 0
-        return self.banked("H", self.stride(self.hidden_channels(layer)), front)
+    def hidden(self, layer: int, first: int = 0) -> Area:
+        """Hidden activations of a block that begins with row `first`; experts have their gathered rows in front of
+        them."""
+        mlp, stride = self.desc.model.layers[layer].mlp, self.stride(self.hidden_channels(layer))
+        front = 2 * self.routed_groups * self.dim_stride if isinstance(mlp, MoeMlp) else 0
+        return self.banked("H", stride, front - first // self.p.t * stride)
 
     def windows(self, layer: int) -> Windows:
         """Where the windows of a dense layer's hidden channels are."""
@@ -229,9 +248,9 @@ class Layout:
         first = self.patch_row(min(self.batch, 2) - 1)
         yield "y_depth", patches.at(first) + self._patch_groups * patches.stride, "patches"
         yield "y_depth", self.context.base + self.groups * self.attn_stride, "norm2 and context"
-        yield "h_depth", self.groups * self.attn_stride, "queries"
-        yield "k_depth", div_up(n, p.c) * self.attn_stride, "keys"
-        yield "v_depth", div_up(n, p.k) * self.words(self.attn_used), "values"
+        yield "h_depth", self.groups * self.group_stride, "queries"
+        yield "k_depth", div_up(n, p.c) * self.group_stride, "keys"
+        yield "v_depth", div_up(n, p.k) * self.v.stride, "values"
         yield self._ring("embed", model.patch_size)
         yield self._ring("attn.q", model.dim)
         yield self._ring("attn.proj", self.attn_used)
@@ -245,7 +264,8 @@ class Layout:
             yield "x_depth", self.update.at(n), "updates in front of their norm"
         for index, layer in enumerate(model.layers):
             name, mlp, hidden = f"layers.{index}", layer.mlp, self.hidden(index)
-            depth = hidden.base + self.groups * hidden.stride
+            tiles = self.routed_groups if isinstance(mlp, MoeMlp) else div_up(self.blocks.rows, p.t)
+            depth = hidden.base + tiles * hidden.stride
             yield "h_depth", depth, f"{name}: " + ("tokens and " * isinstance(mlp, MoeMlp)) + "hidden"
             yield self._ring(f"{name} fc2", self.hidden_channels(index))
             if isinstance(mlp, MoeMlp):
@@ -273,7 +293,7 @@ class Layout:
         def words(inputs: int, outputs: int) -> int:
             return self.words(outputs) * (params + dot_steps(self.p, inputs))
 
-        channels = self.raw.stride * self.p.c if model.qk_norm else self.attn_channels
+        channels = self.raw.stride * self.p.c if model.qk_norm else self.blocks.heads * self.head_pitch
         q, proj = words(model.dim, channels), words(self.attn_used, model.dim)
         yield from (q, proj, words(model.patch_size, model.dim) + q)
         if model.norm_pre:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from hwgen.compiler import units
+from hwgen.compiler.areas import Area, Span
+from hwgen.compiler.blocks import spans
 from hwgen.compiler.builder import Builder
 from hwgen.compiler.layout import div_up
-from hwgen.compiler.residual import update
+from hwgen.compiler.residual import behind, product, update
 from hwgen.machine.isa import Dest
 from hwgen.network.description import DenseMlp, MoeMlp
 
@@ -16,47 +18,68 @@ PER_EXPERT, PER_WINNER = 6, 18
 
 
 def dense(b: Builder, layer: int, mlp: DenseMlp) -> None:
-    """fc1, activation, fc2 of all tokens; fc2 is left for the next norm. What gates is there before the activation."""
-    name, hidden, windows = f"layers.{layer}", b.layout.hidden(layer), b.layout.windows(layer)
-    further = tuple(channel for group in windows.channels for channel in group)
-    up = [b.matrix(f"{name}.mlp.up")] * mlp.gated
-    fc1 = b.matrix(f"{name}.mlp.fc1")
-    inputs = (windows.operands, windows.used) if further else None
-    fc2 = b.matrix(f"{name}.mlp.fc2", inputs=inputs, continued=further)
+    """fc1, activation, fc2 of all tokens, or block by block; the last addition is left for the next norm."""
+    hidden, rows = b.layout.hidden(layer), b.layout.blocks.rows
+    first = _First(b, layer, mlp, hidden, b.all)
+    fc2 = first.windows.second(b, f"layers.{layer}.mlp.fc2")
+    if rows >= b.layout.rows:
+        b.norm(first.fc1, first, beside=first.up)
+        update(b, layer, 2, fc2, hidden)
+        return
+    b.norm()
+    keeps = b.ring.holds(*first.up, first.fc1, fc2) and not first.windows.channels
+    for begin, end in spans(b.layout.rows, rows):
+        hidden, last = b.layout.hidden(layer, begin), not keeps or end == b.layout.rows
+        _First(b, layer, mlp, hidden, (begin, end))(begin, end, last)
+        product(b, layer, 2, fc2, hidden)(begin, end, last)
+    behind(b, layer, 2)
 
-    def first(begin: int, end: int, last: bool) -> None:
-        for matrix in up:
-            b.matmul(matrix, f"{name}.up", b.layout.norm, Dest.H, hidden, (begin, end), last=last)
-            b.probe(f"{name}.up", hidden, (begin, end), range(mlp.hidden))
-        b.matmul(fc1, f"{name}.hidden", b.layout.norm, Dest.H, hidden, (begin, end), last=last,
-                 fields=b.activation(f"{name}.mlp") | {"gated": mlp.gated})
-        b.probe(f"{name}.hidden", hidden, (begin, end), range(mlp.hidden))
-        if last:
-            continued()
 
-    def continued() -> None:
-        """Further windows, of all rows at once: they are few channels."""
-        column = mlp.hidden
-        for number, (group, positions) in enumerate(zip(windows.channels, windows.positions[1:], strict=True), 1):
+class _First:
+    """Emits what a block of rows needs in front of fc2: fc1 with the activation, what gates it before. Behind the last
+    block of `rows` come the further windows of all of them: they are few channels."""
+
+    def __init__(self, b: Builder, layer: int, mlp: DenseMlp, hidden: Area, rows: Span) -> None:
+        self.b, self.mlp, self.hidden, self.rows = b, mlp, hidden, rows
+        self.name, self.windows = f"layers.{layer}", b.layout.windows(layer)
+        self.fc1 = b.matrix(f"{self.name}.mlp.fc1")
+        self.up = [b.matrix(f"{self.name}.mlp.up")] * mlp.gated
+
+    def __call__(self, begin: int, end: int, last: bool) -> None:
+        b, name, hidden, rows, norm = self.b, self.name, self.hidden, (begin, end), self.b.layout.norm
+        for matrix in self.up:
+            b.matmul(matrix, f"{name}.up", norm, Dest.H, hidden, rows, last=last)
+            b.probe(f"{name}.up", hidden, rows, range(self.mlp.hidden))
+        b.matmul(self.fc1, f"{name}.hidden", norm, Dest.H, hidden, rows, last=last,
+                 fields=b.activation(f"{name}.mlp") | {"gated": self.mlp.gated})
+        b.probe(f"{name}.hidden", hidden, rows, range(self.mlp.hidden))
+        if end == self.rows[1]:
+            self._continued()
+
+    def _continued(self) -> None:
+        b, name, column = self.b, self.name, self.mlp.hidden
+        pairs = zip(self.windows.channels, self.windows.positions[1:], strict=True)
+        for number, (group, positions) in enumerate(pairs, 1):
             b.matmul(b.matrix(f"{name}.mlp.fc1", window=group), f"{name}.hidden window {number}", b.layout.norm, Dest.H,
-                     hidden, b.all, words=(0, positions[0] // b.p.c), fields=b.activation(f"{name}.mlp", number))
-            b.probe(f"{name}.hidden", hidden, b.all, positions, column=column)
+                     self.hidden, self.rows, words=(0, positions[0] // b.p.c),
+                     fields=b.activation(f"{name}.mlp", number))  # fmt: skip
+            b.probe(f"{name}.hidden", self.hidden, self.rows, positions, column=column)
             column += len(group)
-
-    b.norm(fc1, first, beside=up)
-    update(b, layer, 2, fc2, hidden)
 
 
 def experts(b: Builder, layer: int, mlp: MoeMlp) -> None:
     """Gate, routing, then expert by expert the rows of its queue, while those of the next one are gathered."""
     name, layout, p = f"layers.{layer}", b.layout, b.p
     _route(b, name, mlp)
-    _gather(b, name, 0)
-    for expert in range(mlp.experts):
-        if expert + 1 < mlp.experts:
-            _gather(b, name, expert + 1)
-        _expert(b, layer, mlp, expert)
-    b.probe(f"{name}.mlp", b.x, b.all, b.dim)
+    for rows in spans(layout.rows, layout.blocks.tokens):
+        if layout.blocks.tokens < layout.rows:
+            _router(b, name, mlp, rows, rows)
+        _gather(b, name, 0)
+        for expert in range(mlp.experts):
+            if expert + 1 < mlp.experts:
+                _gather(b, name, expert + 1)
+            _expert(b, layer, mlp, expert, rows)
+        b.probe(f"{name}.mlp", b.x, rows, b.dim)
     # With few rows per expert its weights are used faster than they come, and none are there for what follows.
     pace = div_up(8 * p.ring_bytes, p.weight_bus)
     if div_up(layout.rows * mlp.top_k, mlp.experts * p.t) < pace:
@@ -71,22 +94,30 @@ def _route(b: Builder, name: str, mlp: MoeMlp) -> None:
         b.probe(f"{name}.logits", logits, (begin, end), range(mlp.experts))
 
     def route(begin: int, end: int, last: bool) -> None:
-        b.emit(units.route(b.layout, f"{name}.experts", (begin, end), mlp.experts, append=begin > 0, k_steps=mlp.top_k,
-                           renormalize=mlp.gate == "topk_softmax"))
-        for expert in range(mlp.experts if last else 0):
-            b.probe(f"{name}.expert.{expert}.tokens", units.QUEUES.area, None, (), expert=expert)
+        _router(b, name, mlp, (begin, end), b.all)
 
+    if b.layout.blocks.tokens < b.layout.rows:  # in turns with the experts
+        b.norm(gate, multiply)
+        return
     b.norm(gate, multiply, behind=route, behind_cycles=b.p.t * max(mlp.experts + PER_EXPERT, mlp.top_k + PER_WINNER))
+
+
+def _router(b: Builder, name: str, mlp: MoeMlp, rows: Span, block: Span) -> None:
+    """Routes some rows of a block of tokens."""
+    b.emit(units.route(b.layout, f"{name}.experts", rows, mlp.experts, append=rows[0] > block[0], k_steps=mlp.top_k,
+                       renormalize=mlp.gate == "topk_softmax"))
+    for expert in range(mlp.experts if rows[1] == block[1] else 0):
+        b.probe(f"{name}.expert.{expert}.tokens", units.QUEUES.area, None, (), expert=expert, tokens=block)
 
 
 def _gather(b: Builder, name: str, expert: int) -> None:
     b.emit(units.gather(b.layout, f"{name}.norm2 rows of expert {expert}", expert))
 
 
-def _expert(b: Builder, layer: int, mlp: MoeMlp, expert: int) -> None:
+def _expert(b: Builder, layer: int, mlp: MoeMlp, expert: int, tokens: Span) -> None:
     weights, tensor = f"layers.{layer}.moe.experts.{expert}", f"layers.{layer}.expert.{expert}.hidden"
     fc1, fc2 = (b.matrix(f"{weights}.{part}") for part in ("fc1", "fc2"))
     gathered, hidden = b.layout.gathered(expert), b.layout.hidden(layer)
     b.matmul(fc1, tensor, gathered, Dest.H, hidden, expert=expert, fields=b.activation(weights))
-    b.probe(tensor, hidden, None, range(mlp.hidden), expert=expert)
+    b.probe(tensor, hidden, None, range(mlp.hidden), expert=expert, tokens=tokens)
     b.matmul(fc2, f"{weights} into mlp", hidden, Dest.X_ADD, b.x, expert=expert, fields={"scatter": 1})

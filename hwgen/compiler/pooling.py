@@ -24,22 +24,33 @@ def pool(b: Builder, mlp: DenseMlp) -> Area:
     """The final norm, and what is pooled: a row of X per image, in the place of its first patch."""
     name, layout, model = b.task.name, b.layout, b.model
     weights = f"tasks.{name}.map"
-    keys = Part(b, weights, name, "k")
-    b.norm(keys.matrix, keys, tensor=f"{name}.norm")
-    b.load_activation(mlp.activation)
-    Part(b, weights, name, "v")(*b.all, True)
-    query = b.desc.tensors[f"{weights}.q"].astype(np.int32)
-    constant = Made(b.desc, b.p, f"{weights}.q", (layout.head_channels, layout.attn_channels),
-                    weight=np.zeros((len(query), 1), np.int8), bias=query)  # fmt: skip
-    b.matmul(constant, f"{name}.q", layout.norm, Dest.H, layout.q, b.all)
-    for image in range(layout.batch):
-        row = image * model.tokens + model.prefix
-        b.probe(f"{name}.q", layout.q, (row, row + 1), layout.head_channels, tensor_row=image)
-    for image in range(layout.batch):
-        for head in range(model.heads):
-            _head(b, weights, image, head)
+    for group in layout.blocks.heads_of(model.heads):
+        keys, values = (Part(b, weights, name, part, group) for part in "kv")
+        if group[0] == 0:
+            b.norm(keys.matrix, keys, tensor=f"{name}.norm")
+            b.load_activation(mlp.activation)
+        else:
+            keys(*b.all, True)
+        values(*b.all, True)
+        _query(b, weights, group)
+        for image in range(layout.batch):
+            for head in group:
+                _head(b, weights, image, head)
     _project(b, weights)
     return _mlp(b, weights, mlp)
+
+
+def _query(b: Builder, weights: str, group: range) -> None:
+    """The constant one, of a group of heads, as query of every row."""
+    name, layout, model, column = f"{b.task.name}.q", b.layout, b.model, group[0] * b.model.head_dim
+    channels = layout.channels_of(group)
+    query = b.desc.tensors[f"{weights}.q"][column : column + len(channels)].astype(np.int32)
+    constant = Made(b.desc, b.p, f"{weights}.q from head {group[0]}", (channels, len(group) * layout.head_pitch),
+                    weight=np.zeros((len(query), 1), np.int8), bias=query)  # fmt: skip
+    b.matmul(constant, name, layout.norm, Dest.H, layout.q, b.all)
+    for image in range(layout.batch):
+        row = image * model.tokens + model.prefix
+        b.probe(name, layout.q, (row, row + 1), channels, tensor_row=image, column=column)
 
 
 def _head(b: Builder, weights: str, image: int, head: int) -> None:

@@ -5,8 +5,11 @@ Tested by tests/sim/test_probes.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 __all__ = ["Probe"]
 
@@ -32,3 +35,10 @@ class Probe:
     channels: Sequence[int] = ()
     head: int | None = None  #: index of a leading axis of the tensor, if it has one
     expert: int | None = None  #: whose queue the rows are; no such row if the queue is empty
+    tokens: tuple[int, int] | None = None  #: in that queue there are only those from here to before there
+
+    def queued(self, tensors: Mapping[str, NDArray]) -> slice:
+        """The part of the tensor of a queue that is in it; `tensors`: the golden model's."""
+        tokens = tensors[f"{self.tensor.rpartition('.')[0]}.tokens"]
+        begin, end = self.tokens or (0, 1 << 30)
+        return slice(*np.searchsorted(tokens, (begin, end)).tolist())

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hwgen.common.errors import HwgenError
 from hwgen.compiler.attention import attention
+from hwgen.compiler.blocks import Blocks
 from hwgen.compiler.builder import Builder
 from hwgen.compiler.embed import embed
 from hwgen.compiler.emit import Instr
@@ -17,7 +18,7 @@ from hwgen.compiler.layout import Layout, stored_words
 from hwgen.compiler.mlp import dense, experts
 from hwgen.compiler.packing import Region
 from hwgen.compiler.probes import Probe
-from hwgen.compiler.sizing import check_fits
+from hwgen.compiler.sizing import check_fits, fitted
 from hwgen.compiler.wipe import wipe
 from hwgen.machine import isa
 from hwgen.machine.params import ALIGN, HwParams
@@ -43,6 +44,7 @@ class Compiled:
     image_stride: int  #: bytes from one image to the next in the input region
     output_bytes: dict[str, int]
     output_shapes: dict[str, tuple[int, int]]
+    blocks: Blocks  #: into which the network is cut
     clear: int | None = None  #: byte offset of the program that clears all buffers, if there is one
 
     @property
@@ -72,7 +74,7 @@ def compile_model(desc: Description, p: HwParams, batch: int = 1, *, clear: bool
     nothing of them in the buffers. Raises HwgenError when it does not fit `p`."""
     check_fits(desc, p, batch)
     weights, tables = Region(p.weight_align), Region(ALIGN)
-    layout = Layout(desc, p, batch)
+    layout = fitted(desc, p, batch)
     programs = {task.name: _program(layout, weights, tables, task) for task in desc.model.tasks}
     wiping = wipe(p, weights, tables) if clear else []
     binary = bytearray(tables.data)
@@ -96,6 +98,7 @@ def compile_model(desc: Description, p: HwParams, batch: int = 1, *, clear: bool
             task.name: 2 * p.c * batch * shapes[task.name][0] * stored_words(desc, p, task) for task in desc.model.tasks
         },
         output_shapes=shapes,
+        blocks=layout.blocks,
         clear=clear_entry,
     )
 

@@ -124,9 +124,8 @@ def gather(layout: Layout, name: str, expert: int) -> Draft:
         "expert": expert, "use_queue": 1, "a_base": y.base, "a_stride": y.stride, "tiles": layout.dim_words,
         "d_base": h.base, "d_stride": h.stride,
     }  # fmt: skip
-    rows = 0, layout.rows
-    return Draft(Op.GATHER, name, fields, reads=(Access(y, rows, words), QUEUES), writes=(Access(h, rows, words),),
-                 ports=READS_Y)
+    read, write = Access(y, (0, layout.rows), words), Access(h, (0, layout.blocks.tokens), words)
+    return Draft(Op.GATHER, name, fields, reads=(read, QUEUES), writes=(write,), ports=READS_Y)
 
 
 def mean(layout: Layout, name: str, rows: Span, image: int, **fields: int) -> Draft:

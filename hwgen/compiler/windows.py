@@ -8,10 +8,15 @@ to other channels of H, and fc2 has their weights again. Tested by tests/compile
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hwgen.network.description import DenseMlp, Description
+
+if TYPE_CHECKING:
+    from hwgen.compiler.builder import Builder
+    from hwgen.compiler.ring import Matrix
 
 __all__ = ["WINDOW", "Windows"]
 
@@ -43,6 +48,11 @@ class Windows:
             end = first + len(group)
             positions.append(tuple(range(first, end)))
         return cls(tuple(channels), tuple(positions), end)
+
+    def second(self, b: Builder, name: str) -> Matrix:
+        """fc2's matrix: further windows have their channels' weights again."""
+        further = tuple(channel for group in self.channels for channel in group)
+        return b.matrix(name, inputs=(self.operands, self.used) if further else None, continued=further)
 
     @property
     def operands(self) -> tuple[int, ...]:

@@ -53,6 +53,11 @@ class Device:
     uram: int
     multiplier_bits: int  #: the wider operand that `HwParams.multiplier_bits` may ask for
 
+    @property
+    def memory_bytes(self) -> int:
+        """Of all its block RAMs, and its UltraRAMs."""
+        return 4608 * self.bram36 + 36864 * self.uram
+
 
 @dataclass(frozen=True)
 class BoardPort:

@@ -6,6 +6,7 @@ import pytest
 
 from hwgen.common.errors import HwgenError
 from hwgen.compiler import auto_params, buffer_needs, check_fits, compile_model
+from hwgen.compiler.blocks import Blocks
 from hwgen.compiler.layout import Layout
 from hwgen.machine.params import HwParams
 from sim.isa_model import IsaError, run_task
@@ -102,7 +103,7 @@ def test_ring_of_an_accelerator_made_for_its_models():
     """24 channels: row blocks of the projection (3 tiles of 1 + 2 words) and of fc1 (7 of 1 + 2) follow each other."""
     desc = random_description(1, **SMALL)
     assert auto_params([desc], 4, 8, 16).weight_depth == 32
-    assert max(Layout(desc, HwParams(t=4, c=8, k=16)).kept()) == 3 * 3 + 7 * 3 == 30
+    assert max(Layout(desc, HwParams(t=4, c=8, k=16), 1, Blocks.whole(desc, 1)).kept()) == 3 * 3 + 7 * 3 == 30
     # fc1 alone would take 375 tiles of 1 + 38 words of 128 bytes, which is too much; fc2 needs two of 1 + 188.
     wide = random_description(1, **SMALL | {"dim": 600, "layers": [{"mlp": {"kind": "dense", "hidden": 3000}}]})
     assert auto_params([wide], 4, 8, 16).weight_depth == 512

@@ -145,7 +145,7 @@ def draw_transformers(dice: random.Random, folder: Path) -> Drawn:
     heads, patch, grid = dice.choice([1, 2, 4]), dice.choice([4, 8]), dice.randint(2, 4)
     named = {shown} if shown else set()
     act = dice.choice(["gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "silu", "relu"])
-    if dice.random() < 1 / RARE:
+    if dice.random() < 1 / RARE and not extra.get("use_swiglu_ffn"):  # whose activation is SiLU, whatever is said
         act = dice.choice(["mish", "tanh"])
         named.add("activation")
     arguments: dict[str, Any] = {

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from hwgen.compiler import auto_params
+from hwgen.compiler.blocks import Blocks
+from hwgen.compiler.sizing import fitted
 from hwgen.config import load_project
 from hwgen.estimate.cycles import estimate
 from hwgen.machine.isa import Op
@@ -157,6 +159,31 @@ def test_what_few_networks_have(kind):
     for (work, task, _), result in zip(runs, assert_same(harness(p), runs, timing), strict=True):
         guess = estimate(work.compiled, task, p, latency=timing.latency)
         assert guess.cycles == pytest.approx(result.cycles, rel=0.05)
+
+
+def in_blocks(hardware: Hardware) -> Work:
+    """A network larger than the buffers of a machine made for others: heads in groups, rows and tokens in blocks."""
+    p = hardware.works(1)[0].p
+    hidden = 600 if p.h_depth > 500 else 150
+    moe = {"mlp": {"kind": "moe", "experts": 4, "hidden": hidden, "top_k": 2, "gate": "softmax_topk"}}
+    dense = {"kind": "dense", "hidden": 500, "activation": "silu"}
+    desc = random_description(
+        1, class_token=True, image={"height": 10, "width": 10, "channels": 1}, patch={"height": 2, "width": 2}, dim=10,
+        heads=6, head_dim=5, layers=[{"mlp": dense}, moe, {"mlp": dense | {"gated": True}}],
+        tasks=[{"name": "rows", "head": "every_token", "norm": True, "outputs": 3}],
+    )  # fmt: skip
+    whole, blocks = Blocks.whole(desc, 1), fitted(desc, p).blocks
+    assert blocks.rows < whole.rows and (blocks.heads < whole.heads or blocks.tokens < whole.tokens)
+    return Work(desc, p, random_images(desc, 2, seed=1))
+
+
+@pytest.mark.parametrize("hardware", [HARDWARE[0], HARDWARE[2]], ids=lambda h: f"{h.t}x{h.c}x{h.k}")
+def test_networks_in_blocks(hardware):
+    work = in_blocks(hardware)
+    runs, timing = in_turns([work]), Timing(latency=20, stall_percent=0)
+    result = assert_same(harness(work.p), runs, timing)[0]
+    guess = estimate(work.compiled, work.tasks[0], work.p, latency=timing.latency)
+    assert guess.cycles == pytest.approx(result.cycles, rel=0.05)
 
 
 def test_very_slow_memory():

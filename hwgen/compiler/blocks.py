@@ -1,0 +1,87 @@
+"""How a network larger than its buffers is cut: heads in groups, rows of an MLP in blocks.
+
+The queries, keys and values of a group of heads are made and attended to before those of the next one, in the same
+place; a block of rows passes fc1 and fc2 before the next one does, a block of tokens all experts. Bits are the same:
+nothing of it changes what is computed. Weights that do not stay in the ring are read once per block.
+
+Tested by tests/compiler/test_blocks.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from hwgen.machine.params import HwParams
+from hwgen.network.description import Description
+
+__all__ = ["Blocks", "even", "spans"]
+
+#: Row tiles of a block, of an MLP or of what an expert gets on average, that hide the fetching of its weights well: so
+#: many times those in which as many come as are used.
+AMPLE = 4
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """`heads` of a group; `rows` of an MLP's block, `tokens` of a mixture of experts': multiples of T, or all."""
+
+    heads: int
+    rows: int
+    tokens: int
+
+    @classmethod
+    def whole(cls, desc: Description, batch: int) -> Blocks:
+        """Nothing is cut."""
+        rows = batch * desc.model.tokens
+        return cls(desc.model.heads, rows, rows)
+
+    @classmethod
+    def least(cls, desc: Description, p: HwParams, batch: int) -> Blocks:
+        """All is cut as small as may be."""
+        whole = cls.whole(desc, batch)
+        rows = min(p.t, whole.rows)
+        return cls(whole.heads if desc.model.qk_norm else 1, rows, rows)
+
+    @classmethod
+    def ample(cls, desc: Description, p: HwParams, batch: int) -> Blocks:
+        """As small as they may be without weights coming slower than they are used."""
+        least, whole = cls.least(desc, p, batch), cls.whole(desc, batch)
+        rows = AMPLE * p.t * max(1, 8 * p.ring_bytes // p.weight_bus)
+        routed = [-(-layer.mlp.experts // layer.mlp.top_k) for layer in desc.model.layers if layer.mlp.kind == "moe"]
+        return cls(least.heads, min(rows, whole.rows), min(max(routed, default=1) * rows, whole.tokens))
+
+    @classmethod
+    def groups(cls, desc: Description) -> Iterator[int]:
+        """Sizes of groups of heads, from all of them down: each with fewer heads left over than in a group."""
+        heads, seen = desc.model.heads, 0
+        for count in range(1, 2 if desc.model.qk_norm else heads + 1):
+            size = -(-heads // count)
+            if size != seen:
+                seen = size
+                yield size
+
+    def text(self, desc: Description, batch: int) -> str:
+        """For people."""
+        whole = Blocks.whole(desc, batch)
+        if self == whole:
+            return "none: all tensors are on chip as a whole"
+        parts = [f"{self.heads} of {whole.heads} heads"] * (self.heads < whole.heads)
+        parts += [f"{self.rows} of {whole.rows} rows of an MLP"] * (self.rows < whole.rows)
+        parts += [f"{self.tokens} of {whole.tokens} tokens for the experts"] * (self.tokens < whole.tokens)
+        return ", ".join(parts) + " at a time"
+
+    def heads_of(self, heads: int) -> list[range]:
+        """The groups."""
+        return [range(first, min(first + self.heads, heads)) for first in range(0, heads, self.heads)]
+
+
+def even(total: int, size: int, t: int) -> int:
+    """Rows of a block, `size` at most, so that there are no more blocks than need be and the last one is no smaller
+    than it has to be: its weights cost as much as the others'."""
+    return min(size, -(-total // -(-total // size) // t) * t)
+
+
+def spans(total: int, size: int) -> list[tuple[int, int]]:
+    """Blocks of so many rows, the last one with what is left."""
+    return [(first, min(first + size, total)) for first in range(0, total, size)]
