@@ -84,13 +84,14 @@ class Build:
         return next((place for place in places if place.exists()), None)
 
 
-def build(config: Path, output: Path, *, force: bool = False, progress: Progress | None = None) -> Build:
-    """Build `config` into the new directory `output`; `force` replaces an earlier build there.
+def build(config: Path | Project, output: Path, *, force: bool = False, progress: Progress | None = None) -> Build:
+    """Build `config`, a file or what was read of one, into the new directory `output`; `force` replaces an earlier
+    build there.
 
     Raises HwgenError for anything wrong with the inputs or the output directory, which is then as it was before.
     """
     say = progress or (lambda text: None)
-    project = load_project(config)
+    project = config if isinstance(config, Project) else load_project(config)
     with new_directory(output, MANIFEST, force=force) as directory:
         say("compile " + ", ".join(desc.model.name for desc in project.models))
         batch, clear = project.config.batch, project.config.clear
@@ -116,7 +117,7 @@ def build(config: Path, output: Path, *, force: bool = False, progress: Progress
         shutil.copy(fixed / "output" / "tests" / "test_accelerator.py", directory / "tests")
         _write(directory / "README.md", _readme(fixed / "output" / "README.md", project, number))
         shutil.copy(fixed / "rtl" / "waivers.vlt", directory / "rtl" / "waivers.vlt")
-        shutil.copy(project.path, directory / "config.yaml")
+        (directory / "config.yaml").write_bytes(_config_text(project))
         package.write(
             directory, top=project.emission.top, params=project.params, build_hash=number,
             device=project.config.device, model=project.models[0], compiled=compiled[0],
@@ -238,6 +239,10 @@ def _write_model(directory: Path, desc: Description, p: HwParams, compiled: Comp
     _write(directory / "memory_map.json", _json(_memory_map(desc, p, compiled)))
 
 
+def _config_text(project: Project) -> bytes:
+    return project.path.read_bytes() if project.text is None else project.text.encode()
+
+
 def _readme(template: Path, project: Project, number: int) -> str:
     p = project.params
     rows, outputs = [], []
@@ -317,7 +322,7 @@ def _manifest(project: Project, number: int, directory: Path) -> dict[str, Any]:
         "format": FORMAT, "version": VERSION, "versions": versions, "build_hash": f"0x{number:016x}",
         "parameters": project.params.as_dict(), "rtl": project.emission.as_dict(),
         "batch": project.config.batch, "clear": project.config.clear, "backends": project.config.backends,
-        "config_sha256": _sha256(project.path), "models": models,
+        "config_sha256": hashlib.sha256(_config_text(project)).hexdigest(), "models": models,
         "files": {path.relative_to(directory).as_posix(): _sha256(path) for path in files},
     }  # fmt: skip
 

@@ -21,7 +21,7 @@ from hwgen.machine.params import BUS_BITS, PORT_BITS, PORTS, HwParams
 from hwgen.network import description
 from hwgen.network.description import Description
 
-__all__ = ["Buffers", "Config", "Project", "check_device", "is_config", "load_project"]
+__all__ = ["Buffers", "Config", "Project", "check_device", "is_config", "load_project", "make_project", "read_config"]
 
 
 #: Share of a device's memory that buffers may take: words are narrower than block RAMs, and the units need some.
@@ -157,6 +157,7 @@ class Project:
     emission: Emission
     images: Mapping[str, Path]  #: by name of the model
     device: Device | None = None  #: what it is for, if the configuration says so
+    text: str | None = None  #: `config.yaml` of a build, where it is not the file at `path`
 
     def model(self, name: str | None) -> Description:
         """The model of this name; None: the default."""
@@ -194,7 +195,17 @@ def is_config(path: Path) -> bool:
 
 def load_project(path: Path) -> Project:
     """Read and check `config.yaml` and everything it names. Raises HwgenError naming file and key."""
-    config = validate(Config, read_yaml(path), str(path))
+    return make_project(read_config(path), path)
+
+
+def read_config(path: Path) -> Config:
+    """The configuration alone, nothing of what it names. Raises HwgenError naming file and key."""
+    described = (path / description.MODEL_FILE).is_file()
+    document = None if described else read_yaml(path)
+    if described or (isinstance(document, dict) and document.get("format") == "hwgen-model"):
+        raise HwgenError(str(path), expected="a config.yaml", found="a quantized description",
+                         mend="say which array, too: --preset medium (docs/config.md)")  # fmt: skip
+    config = validate(Config, document, str(path))
     if (config.model is None) == (config.models is None):
         raise HwgenError(
             str(path),
@@ -203,6 +214,11 @@ def load_project(path: Path) -> Project:
             found="both" if config.model else "neither",
             mend="see docs/config.md",
         )
+    return config
+
+
+def make_project(config: Config, path: Path) -> Project:
+    """Load and check everything a configuration names, as if it stood in the file `path`: errors name that."""
     models = tuple(description.load(_beside(path, name)) for name in config.paths)
     _check_names(models, path)
     images = _images(config, models, path)

@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-__all__ = ["Burst", "Cause", "Disturbance", "Job", "JobResult", "Probe", "Span", "Timing"]
+__all__ = ["CASE", "Burst", "Cause", "Disturbance", "Job", "JobResult", "Probe", "Span", "Timing"]
+
+#: Of a build that `hwgen verify` saved: how it is to be simulated.
+CASE = "case.json"
 
 
 @dataclass(frozen=True)

@@ -168,6 +168,7 @@ def simulate(
     engine: str = "harness",
     trace: Path | None = None,
     timeline: bool = False,
+    machine: Engine | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Run every image through every task, the tasks taking turns, on one machine that is never reset in between.
@@ -177,7 +178,7 @@ def simulate(
     not only the outputs; without debug ports that cannot be. engine: harness, cocotb, icarus (cocotb, too), hls
     (C-simulation, whose cycles are iterations of loops); trace: where to write a waveform, a name that ends with .vcd
     or, for the harness only, .fst; Icarus and C-simulation write none. timeline: of the first run of each task, too; of
-    the harness and a build with debug ports only.
+    the harness and a build with debug ports only. machine: that engine, compiled before.
 
     Raises SimulationError when the hardware hangs or breaks a rule; differences are in the report.
     """
@@ -190,7 +191,7 @@ def simulate(
     if timeline:
         check_timeline(build, engine)
     start = time.monotonic()
-    harness = _engine(build, engine, trace, say)
+    harness = machine or _engine(build, engine, trace, say)
     timing = timing or Timing()
     seen = engine == "hls" or build.emission.debug
     probe = probe and seen

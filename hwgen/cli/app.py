@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 import hwgen
-from hwgen.cli import build, doctor, explore, info, quantize, report, run, sim, synth
+from hwgen.cli import build, doctor, explore, info, quantize, report, run, sim, synth, verify
 from hwgen.common.errors import HwgenError
 
 app = typer.Typer(
@@ -39,6 +39,7 @@ app.command()(sim.sim)
 app.command()(report.report)
 app.command()(explore.explore)
 app.command()(synth.synth)
+app.command()(verify.verify)
 app.command()(quantize.quantize)
 app.command()(run.run)
 app.command()(info.info)

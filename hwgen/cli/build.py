@@ -9,19 +9,24 @@ import typer
 from rich.markup import escape
 
 from hwgen.cli.console import out, progress_steps
-from hwgen.cli.options import Output
+from hwgen.cli.options import Output, Preset
 
 
 def build(
-    config: Annotated[Path, typer.Argument(help="config.yaml: models, array, buses, buffers.")],
+    config: Annotated[
+        Path, typer.Argument(help="config.yaml: models, array, buses, buffers; with --preset also a description.")
+    ],
     output: Output,
+    preset: Preset = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier build in the output directory.")] = False,
 ) -> None:
     """Write an accelerator: Verilog, programs, weights, memory map, register header, harness, tests, README."""
-    from hwgen.build import build as run
+    from hwgen.api import build as run
+    from hwgen.cli.source import open_project
 
+    project = open_project(config, preset)
     with progress_steps() as say:
-        made = run(config, output, force=force, progress=say)
+        made = run(project, output, force=force, progress=say)
     p = made.params
     out.print(
         f"{escape(str(output))}: array {p.t} x {p.c} x {p.k}, {p.macs} MACs per cycle, "

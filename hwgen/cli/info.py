@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from hwgen.cli.console import out
+from hwgen.cli.options import Preset
 from hwgen.common.errors import COMMAND_LINE, HwgenError
+
+if TYPE_CHECKING:
+    from hwgen.compiler import Compiled
 
 
 def info(
     path: Annotated[
         Path, typer.Argument(help="A directory written by `hwgen build`, a config.yaml, or a quantized description.")
     ],
+    preset: Preset = None,
     model: Annotated[str | None, typer.Option(help="Name of the model, where there are several.")] = None,
     program: Annotated[bool, typer.Option("--program", help="List the instructions.")] = False,
     latency: Annotated[int, typer.Option(min=0, max=100_000, help="Memory latency of the estimate, in cycles.")] = 40,
@@ -25,12 +30,11 @@ def info(
     """What is in a build, a configuration or a description; what a run is estimated to cost."""
     from hwgen.build import MANIFEST, load_build
     from hwgen.cli.resources import show_costs
-    from hwgen.cli.source import of_build, of_project
-    from hwgen.compiler import compile_model, disassemble
-    from hwgen.config import is_config, load_project
+    from hwgen.cli.source import of_build, of_project, open_project
+    from hwgen.compiler import compile_model
+    from hwgen.config import is_config
     from hwgen.machine.devices import find_board
     from hwgen.machine.interfaces import masters
-    from hwgen.machine.isa import BYTES
     from hwgen.network import description
     from hwgen.network.macs import macs
 
@@ -38,12 +42,15 @@ def info(
     on = find_board(board) if board else None
     if clock and on is None:
         raise HwgenError(COMMAND_LINE, "--clock", expected="--board beside it", found="no board", mend="add --board")
+    if preset and (path / MANIFEST).exists():
+        raise HwgenError(COMMAND_LINE, "--preset", expected="a config.yaml or a description, which have no array yet",
+                         found=f"the build {path}", mend="leave --preset out")  # fmt: skip
     if (path / MANIFEST).exists():
         made = load_build(path, model)
         desc, p, compiled = made.model, made.params, made.compiled
         title, source = f"accelerator, build {made.manifest['build_hash']}", of_build(made)
-    elif is_config(path):
-        project = load_project(path)
+    elif preset or is_config(path):
+        project = open_project(path, preset)
         desc, p, title, source = project.model(model), project.params, "accelerator", of_project(project)
         compiled = compile_model(desc, p, project.config.batch)
     else:
@@ -55,7 +62,8 @@ def info(
             option,
             expected="a directory written by `hwgen build`, or a config.yaml",
             found="a description",
-            mend="a program exists for a build only" if program else "a description says nothing of an array",
+            mend=("a program exists for a build only" if program else "a description says nothing of an array")
+            + ": build it, or add --preset",
         )
     if compiled is not None:
         table = Table(title=title, show_header=False)
@@ -82,10 +90,17 @@ def info(
         return
     show_costs(source, desc, compiled, on, clock, latency)
     if program:
-        for name, instructions in compiled.instructions.items():
-            out.print(f"task {name}:")
-            entry = compiled.entries[name]
-            comments = {entry + i * BYTES: instr.name for i, instr in enumerate(instructions)}
-            data = compiled.program[: entry + len(instructions) * BYTES]
-            for line in disassemble(data, comments, entry):
-                print(line)
+        _show_program(compiled)
+
+
+def _show_program(compiled: Compiled) -> None:
+    from hwgen.compiler import disassemble
+    from hwgen.machine.isa import BYTES
+
+    for name, instructions in compiled.instructions.items():
+        out.print(f"task {name}:")
+        entry = compiled.entries[name]
+        comments = {entry + i * BYTES: instr.name for i, instr in enumerate(instructions)}
+        data = compiled.program[: entry + len(instructions) * BYTES]
+        for line in disassemble(data, comments, entry):
+            print(line)

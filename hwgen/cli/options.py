@@ -15,6 +15,9 @@ from hwgen.common.errors import COMMAND_LINE, HwgenError
 Output = Annotated[
     Path, typer.Option("--output", "-o", help="Directory to write; it must not exist yet.", show_default=False)
 ]
+Preset = Annotated[
+    str | None, typer.Option(help="small, medium, large, or a board: array and buses instead of the config's.")
+]
 
 #: Of the commands that read a float checkpoint: its format, and what it does not tell.
 Format = Annotated[

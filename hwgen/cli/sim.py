@@ -28,7 +28,7 @@ def sim(
         list[str] | None, typer.Option(help="Task to run, more than once for several; default: all in turn.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="Name of the model, where the build has several.")] = None,
-    images: Annotated[int, typer.Option(min=1, help="How many images.")] = 4,
+    images: Annotated[int | None, typer.Option(min=1, help="How many images; default: 4.")] = None,
     engine: Annotated[
         Engine, typer.Option(help="harness: fast C++; cocotb: slow, AXI models of cocotbext-axi; icarus: these with X; "
                               "hls: C-simulation of the sources for Vitis HLS.")
@@ -36,9 +36,15 @@ def sim(
     trace: Annotated[
         bool, typer.Option("--trace", help="Write a waveform: OUT/trace.fst, or trace.vcd where FST is not to be had.")
     ] = False,
-    latency: Annotated[int, typer.Option(min=0, max=100_000, help="Memory latency in cycles.")] = 40,
-    stalls: Annotated[int, typer.Option(min=0, max=95, help="Chance in percent that a port stalls in a cycle.")] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the stalls and of uninitialized memory.")] = 1,
+    latency: Annotated[
+        int | None, typer.Option(min=0, max=100_000, help="Memory latency in cycles; default: 40.")
+    ] = None,
+    stalls: Annotated[
+        int | None, typer.Option(min=0, max=95, help="Chance in percent that a port stalls in a cycle; default: 0.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the stalls and of uninitialized memory; default: 1.")
+    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the measurements here.")] = None,
     timeline: Annotated[
         bool, typer.Option("--timeline", help="What each cycle of a run went to, in the measurements; without --json "
@@ -48,18 +54,22 @@ def sim(
         Path | None, typer.Option(help="Write the timeline as a trace for ui.perfetto.dev here.")
     ] = None,
 ) -> None:
-    """Run images on the build in Verilator and compare outputs and all intermediate tensors with the golden model."""
+    """Run images on the build in Verilator and compare outputs and all intermediate tensors with the golden model.
+
+    A case that `hwgen verify` saved is replayed with its own images and memory, where no option says otherwise.
+    """
     from hwgen.build import load_build
     from hwgen.common.toolchain import APT_FST, FST_HEADERS, trace_format
     from hwgen.report.perfetto import write_trace
     from hwgen.report.result import RESULT
-    from sim.harness import Timing
+    from sim.replay import setting
     from sim.simulate import load_images, simulate
 
     check_place(json_file, "--json")
     check_place(perfetto, "--perfetto")
     made = load_build(output, model)
-    data, labels = load_images(made, images, show_note)
+    count, timing = setting(output, images, latency=latency, stall_percent=stalls, seed=seed)
+    data, labels = load_images(made, count, show_note)
     known = (
         {t.name: labels[:, None] for t in made.model.model.tasks if t.head != "every_token" and t.outputs}
         if labels is not None
@@ -68,7 +78,7 @@ def sim(
     waveform = output / f"trace.{trace_format() if engine is Engine.HARNESS else 'vcd'}" if trace else None
     with progress_bars() as progress:
         report = simulate(
-            made, data, labels=known, tasks=task, timing=Timing(latency, stalls, seed), progress=progress,
+            made, data, labels=known, tasks=task, timing=timing, progress=progress,
             engine=engine.value, trace=waveform, timeline=timeline or perfetto is not None,
         )  # fmt: skip
     result = report.as_dict()

@@ -13,6 +13,7 @@ from math import log2
 from pathlib import Path
 
 from hwgen.build import Build, load_build
+from hwgen.cli.console import progress_bars
 from hwgen.common.errors import HwgenError
 from hwgen.common.strict_yaml import read_yaml
 from hwgen.compiler import auto_params, check_fits
@@ -22,7 +23,7 @@ from hwgen.machine.devices import Device, find_device
 from hwgen.machine.params import HwParams
 from hwgen.rtl import emit
 
-__all__ = ["Source", "of_build", "of_project", "open_source"]
+__all__ = ["Source", "of_build", "of_project", "open_project", "open_source"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,16 @@ class Source:
 def open_source(path: Path) -> Source:
     """Of a config.yaml or a directory of `hwgen build`."""
     return of_build(load_build(path)) if path.is_dir() else of_project(load_project(path))
+
+
+def open_project(path: Path, preset: str | None) -> Project:
+    """Of a config.yaml; with a preset also of a quantized description. A board's takes a while."""
+    if preset is None:
+        return load_project(path)
+    from hwgen.explore.presets import preset_project
+
+    with progress_bars() as progress:
+        return preset_project(path, preset, progress)
 
 
 def of_project(project: Project) -> Source:

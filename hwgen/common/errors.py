@@ -5,6 +5,9 @@ Tested by tests/cli/test_build.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 #: Where an error lies, if in an option.
 COMMAND_LINE = "command line"
 
@@ -19,6 +22,11 @@ class HwgenError(Exception):
         self.found = found
         self.mend = mend
         super().__init__(self.text())
+
+    def __reduce__(self) -> tuple[Callable[[], HwgenError], tuple[()]]:
+        """It may come from another process."""
+        facts = {"expected": self.expected, "found": self.found, "mend": self.mend}
+        return partial(type(self), self.where, self.key, **facts), ()
 
     def text(self) -> str:
         """The message, one fact per line."""

@@ -8,15 +8,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
+from functools import partial
 from multiprocessing import get_context
-from typing import Any
+from typing import Any, TypeVar
 
 from hwgen.common.errors import COMMAND_LINE, HwgenError
 from hwgen.explore.evaluate import Design, Setting, evaluate
 from hwgen.explore.space import Point
 from hwgen.explore.store import Store
 
-__all__ = ["explore"]
+__all__ = ["explore", "spread"]
 
 #: Designs that a worker gets at once: many take a tenth of a second.
 CHUNK = 8
@@ -24,6 +25,8 @@ CHUNK = 8
 TRIES = 5
 
 Progress = Callable[[int, int], None]  # done, of how many
+Chunk = TypeVar("Chunk")
+Found = TypeVar("Found")
 
 
 def explore(
@@ -32,23 +35,40 @@ def explore(
 ) -> list[Design]:  # fmt: skip
     """The designs in the order of the points, whatever the number of workers. scheduler: address of a Dask scheduler
     whose workers have hwgen and see the same files."""
-    progress(len([point for point in wanted if point in store.known]), len(wanted))
+
+    def missing() -> list[Sequence[Point]]:
+        rest = [point for point in wanted if point not in store.known]
+        return [rest[at : at + CHUNK] for at in range(0, len(rest), CHUNK)]
+
+    def step() -> None:
+        progress(len([point for point in wanted if point in store.known]), len(wanted))
+
+    step()
+    spread(partial(evaluate_all, setting), missing, store.add, workers=workers, scheduler=scheduler, step=step)
+    return [store.known[point] for point in wanted]
+
+
+def spread(
+    work: Callable[[Chunk], Sequence[Found]], missing: Callable[[], Sequence[Chunk]], keep: Callable[[Found], None], *,
+    workers: int | None = None, scheduler: str | None = None, step: Callable[[], None] = lambda: None,
+) -> None:  # fmt: skip
+    """`work` on everything that is missing, in processes or on a cluster, until nothing is; what is found is kept at
+    once, then `step` is called. What a killed worker was at is given out again."""
     for attempt in range(TRIES):
-        missing = [point for point in wanted if point not in store.known]
-        chunks = [missing[at : at + CHUNK] for at in range(0, len(missing), CHUNK)]
+        chunks = missing()
         if not chunks:
             break
         client = None if scheduler is None else _client(scheduler)
         executor: Executor = client.get_executor() if client else _executor(workers)
-        futures: list[Future[list[Design]]] = []
+        futures: list[Future[Sequence[Found]]] = []
         try:
-            futures += [executor.submit(evaluate_all, setting, chunk) for chunk in chunks]
+            futures += [executor.submit(work, chunk) for chunk in chunks]
             for future in as_completed(futures):
-                for design in future.result():
-                    store.add(design)
-                progress(len(wanted) - len([point for point in missing if point not in store.known]), len(wanted))
+                for found in future.result():
+                    keep(found)
+                step()
         except Exception as error:
-            # Dask's own, of a design that took several workers with it.
+            # Dask's own, of a piece of work that took several workers with it.
             if not isinstance(error, BrokenExecutor) and type(error).__name__ != "KilledWorker":
                 raise
             if attempt == TRIES - 1:
@@ -60,7 +80,6 @@ def explore(
             executor.shutdown(wait=True)
             if client:
                 client.close()
-    return [store.known[point] for point in wanted]
 
 
 def evaluate_all(setting: Setting, chunk: Sequence[Point]) -> list[Design]:

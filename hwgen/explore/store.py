@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Generic, TextIO, TypeVar
 
 import hwgen
 from hwgen.common.errors import HwgenError
@@ -13,7 +13,10 @@ from hwgen.config import Project
 from hwgen.explore.evaluate import Design, Setting
 from hwgen.explore.space import Point
 
-__all__ = ["FILE", "Store", "digests", "fingerprint"]
+__all__ = ["FILE", "Lines", "Store", "digests", "fingerprint"]
+
+Key = TypeVar("Key")
+Entry = TypeVar("Entry")
 
 FILE = "designs.jsonl"
 FORMAT = {"format": "hwgen-explore", "version": 1}
@@ -37,27 +40,41 @@ def fingerprint(setting: Setting, models: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
-class Store:
-    """Lines of a file, each a design; one is added and flushed as soon as it is known, so an interruption costs no more
-    than what was under way. A last line that was cut off is dropped."""
+class Lines(Generic[Key, Entry]):
+    """Lines of a file, each an entry of what was found; one is added and flushed as soon as it is known, so an
+    interruption costs no more than what was under way. A last line that was cut off is dropped.
 
-    def __init__(self, folder: Path, mark: str) -> None:
-        self.path, self.mark = folder / FILE, mark
-        self.known: dict[Point, Design] = {}
+    Entries of another mark are left alone. A class of its own says what an entry is."""
+
+    what: str  #: an entry, in the file and in messages
+    head: dict[str, Any]  #: the file's first line
+
+    def __init__(self, path: Path, mark: str) -> None:
+        self.path, self.mark = path, mark
+        self.known: dict[Key, Entry] = {}
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._read()
             self._file: TextIO = self.path.open("a", encoding="utf-8")
             if not self.path.stat().st_size:
-                self._write(FORMAT)
+                self._write(self.head)
         except OSError as error:
             raise self._refused(error) from None
 
-    def add(self, design: Design) -> None:
+    def key(self, entry: Entry) -> Key:
+        raise NotImplementedError
+
+    def parse(self, data: dict[str, Any]) -> Entry:
+        raise NotImplementedError
+
+    def dump(self, entry: Entry) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def add(self, entry: Entry) -> None:
         """Raises HwgenError where it cannot be written; what was written before stays."""
-        self.known[design.point] = design
+        self.known[self.key(entry)] = entry
         try:
-            self._write({"mark": self.mark, "design": design.as_dict()})
+            self._write({"mark": self.mark, self.what: self.dump(entry)})
         except OSError as error:
             raise self._refused(error) from None
 
@@ -69,7 +86,7 @@ class Store:
         self._file.flush()
 
     def _read(self) -> None:
-        """Designs of the same mark; others, of an earlier state of the models or of another board, are left alone."""
+        """Entries of the same mark; others, of an earlier state of the models or of another board, are left alone."""
         if not self.path.exists() or not self.path.stat().st_size:
             return
         text = self.path.read_text("utf-8")
@@ -78,22 +95,41 @@ class Store:
             head = json.loads(first)
         except ValueError:
             head = None
-        if head != FORMAT:
-            raise HwgenError(str(self.path), expected=f"designs of this hwgen, {json.dumps(FORMAT)}",
+        if head != self.head:
+            raise HwgenError(str(self.path), expected=f"{self.what}s of this hwgen, {json.dumps(self.head)}",
                              found=first[:80], mend="choose another --output, or move the file away")  # fmt: skip
         for number, line in enumerate(lines, 2):
             try:
-                entry = json.loads(line)
-                design = Design.from_dict(entry["design"])
+                read = json.loads(line)
+                mark, entry = read["mark"], self.parse(read[self.what])
             except (ValueError, KeyError, TypeError):
                 if number == len(lines) + 1 and not text.endswith("\n"):
                     self.path.write_text(text[: len(text) - len(line)], "utf-8")
                     continue
-                raise HwgenError(str(self.path), f"line {number}", expected="a design", found=line[:80],
+                raise HwgenError(str(self.path), f"line {number}", expected=f"a {self.what}", found=line[:80],
                                  mend="delete this line") from None  # fmt: skip
-            if entry["mark"] == self.mark:
-                self.known[design.point] = design
+            if mark == self.mark:
+                self.known[self.key(entry)] = entry
 
     def _refused(self, error: OSError) -> HwgenError:
         return HwgenError(str(self.path), expected="a file that can be written", found=str(error.strerror),
                           mend="start again when there is room: what was found so far is kept")  # fmt: skip
+
+
+class Store(Lines[Point, Design]):
+    """The designs in a folder."""
+
+    what = "design"
+    head = FORMAT
+
+    def __init__(self, folder: Path, mark: str) -> None:
+        super().__init__(folder / FILE, mark)
+
+    def key(self, entry: Design) -> Point:
+        return entry.point
+
+    def parse(self, data: dict[str, Any]) -> Design:
+        return Design.from_dict(data)
+
+    def dump(self, entry: Design) -> dict[str, Any]:
+        return entry.as_dict()

@@ -1,5 +1,6 @@
 """A small project of two models, one with experts."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,9 @@ import pytest
 from hwgen.config import Project, load_project
 from hwgen.explore.evaluate import Setting
 from hwgen.network import description
+from hwgen.rtl import emit
+from tests.command import run_command
+from tests.hollow import hollow_verilog
 from tests.random_model import random_description, small_description
 
 
@@ -30,3 +34,10 @@ def project(config) -> Project:
 @pytest.fixture
 def setting(config) -> Setting:
     return Setting(str(config), latency=60, board=None, mhz=200.0)
+
+
+@pytest.fixture
+def hwgen(monkeypatch, capsys):
+    """Runs a command in this process; returns exit code, standard output, standard error."""
+    monkeypatch.setattr(emit, "accelerator_verilog", hollow_verilog)
+    return partial(run_command, monkeypatch, capsys)
