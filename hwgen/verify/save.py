@@ -67,7 +67,7 @@ def _inputs(network: description.Description, case: Case, text: str, folder: Pat
 
 
 def _config(p: HwParams, emission: Emission, batch: int) -> Config:
-    buffers = {name: getattr(p, name) for name in Buffers.model_fields}
+    buffers = {name: getattr(p, name) for name in Buffers.model_fields if name != "on_chip"}
     return Config(
         model="model", images="images.npz", batch=batch,
         array=Array(t=p.t, c=p.c, k=p.k, multiplier_bits=p.multiplier_bits),
