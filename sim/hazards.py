@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from hwgen.machine.isa import BYTES, NO_WAIT, UNITS, Dest, Op, Source, decode
+from hwgen.machine.isa import ADDRESSES, BYTES, NO_WAIT, UNITS, Dest, Op, Source, decode
 from hwgen.machine.params import HwParams
 
 __all__ = ["Hazard", "find_hazards"]
@@ -118,7 +118,7 @@ class Instruction:
         banks = {"Y": p.t, "H": p.t, "K": p.c, "V": p.k}.get(buffer, 1)
         parts = p.word // p.c if buffer in ("Y", "H", "K") else 1
         word = first + np.arange(count)
-        address = base + rows[:, None] // banks * stride + word // parts & 0xFFFF
+        address = base + rows[:, None] // banks * stride + word // parts & ADDRESSES - 1
         return ((address * banks + rows[:, None] % banks) * parts + word % parts).astype(np.int64)
 
     def _source(self, buffer: str, rows: Words, count: int) -> Words:

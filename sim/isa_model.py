@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwgen.machine import tables
-from hwgen.machine.isa import BYTES, ORDER, Dest, Op, Source, decode, read_mask
+from hwgen.machine.isa import ADDRESSES, BYTES, ORDER, Dest, Op, Source, decode, read_mask
 from hwgen.machine.params import HwParams
 from sim.integers import Ints, operand, rshift, sat
 
@@ -103,7 +103,7 @@ class Machine:
         """Indices [rows, count] of elements start, start + 1, ... of rows whose groups are `stride` words apart."""
         banks, depth, word = buffer.shape
         element = start + np.arange(count)
-        address = base + (rows // banks * stride)[:, None] + element // word & 0xFFFF
+        address = base + (rows // banks * stride)[:, None] + element // word & ADDRESSES - 1
         if address.size and address.max() >= depth:
             raise IsaError("range", f"word {address.max()} of {depth}")
         return np.broadcast_arrays((rows % banks)[:, None], address, element % word)

@@ -9,15 +9,13 @@ from hwgen.compiler.areas import Access, Area, Span
 from hwgen.compiler.layout import Layout, div_up
 from hwgen.compiler.ring import Matrix
 from hwgen.compiler.units import ACTIVATION, QUEUES, READS_Y, WRITES_Y, Draft
-from hwgen.machine.isa import Dest, Op
+from hwgen.machine.isa import ADDRESSES, Dest, Op
 
 __all__ = ["SCORES", "attention", "matmul"]
 
 #: The port by which a gated activation reads H is that of the array's operands: these come when the last row is read.
 H_PORT = Access(Area("H PORT"), (0, 1), (0, 1), [0], [0])
 
-#: Addresses are counted so far: row 0 of a block that begins later lies in front of the buffer.
-ADDRESSES = 1 << 16
 #: Rows: the halves of the score buffer.
 SCORES = Area("SCORE")
 

@@ -218,6 +218,9 @@ OPCODES = {op: (doc, fields + (ORDER if op != Op.END else ())) for op, (doc, fie
 
 BY_NAME = {field.name: field for field in FIELDS}
 
+#: Words are counted so far, then from 0: row 0 of a block that begins later lies in front of its buffer.
+ADDRESSES = 1 << BY_NAME["d_base"].bits
+
 
 def encode(op: Op, **values: int) -> bytes:
     """One instruction of 64 bytes. Raises ValueError for a field `op` does not read or a value that does not fit."""

@@ -23,6 +23,7 @@ from hwgen.common.strict_yaml import read_yaml
 from hwgen.network import description
 from hwgen.network.description import DenseMlp, Description, Model, MoeMlp, parse_model, table_arrays
 from hwgen.quantize.fixed import multiplier
+from hwgen.quantize.steps import GATE
 
 __all__ = ["RandomWeights", "synthetic", "synthetic_images"]
 
@@ -244,7 +245,7 @@ class RandomWeights:
         if gated:  # of products the largest are rare, and as often negative
             outputs = outputs * np.clip(self.rng.normal(0, ROW, 4096), -255, 255)
             ratio, zero = 255 / (4 * outputs.std()), 0
-            mult, shift = multiplier(ratio * 128, 31)
+            mult, shift = multiplier(ratio * GATE, 31)
         part = f"{name}.activation"
         self.tensors |= {f"{part}.mult": mult, f"{part}.shift": shift, f"{part}.zero": np.array([zero], np.int16)}
         offset = zero + ratio * outputs.mean()

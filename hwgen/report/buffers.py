@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hwgen.build import Build
 from hwgen.compiler import Instr
 from hwgen.compiler.layout import div_up
-from hwgen.machine.isa import Dest, Op, Source
+from hwgen.machine.isa import ADDRESSES, Dest, Op, Source
 from hwgen.machine.params import HwParams
 from hwgen.report.timeline import Timeline
 
@@ -100,9 +100,6 @@ def _tensor(instr: Instr) -> str:
         return f"{name.split('.moe.')[0]}.mlp"
     return f"{name} gathered" if instr.op == Op.GATHER else name
 
-
-#: Words are counted so far (`hwgen/compiler/engine.py`).
-ADDRESSES = 1 << 16
 
 
 def touched(p: HwParams, instr: Instr, most: int) -> Iterator[tuple[bool, str, int, int]]:
