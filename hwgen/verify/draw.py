@@ -5,6 +5,7 @@ A case is its seed and its number, for this version of hwgen: neither the number
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -12,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwgen.common.errors import HwgenError
-from hwgen.compiler import auto_params, check_fits
+from hwgen.compiler import auto_params, buffer_needs, check_fits
+from hwgen.compiler.blocks import Blocks
+from hwgen.compiler.sizing import fitted
 from hwgen.machine.emission import Emission
 from hwgen.machine.params import PORT_BITS, PORTS, HwParams
 from hwgen.network.description import Description
@@ -23,6 +26,8 @@ __all__ = ["PER_MACHINE", "Case", "Machine", "draw_machine", "numbers_of"]
 
 #: Cases that share a machine: compiling its Verilog takes as long as simulating a hundred.
 PER_MACHINE = 64
+#: Share of the machines on which networks are cut into blocks.
+TIGHT = 0.4
 #: Most MACs a cycle: small arrays take all the same paths, and compile in seconds.
 MAX_MACS = 256
 
@@ -78,10 +83,12 @@ class Machine:
     cases: tuple[Case, ...]
     refused: dict[int, str]
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self, case: Case) -> dict[str, Any]:
+        """For the table of what was covered, of one of its cases."""
         parameters = {name: str(value) if isinstance(value, bool) else value
                       for name, value in asdict(self.params).items()}  # fmt: skip
-        return parameters | {"ram_init": str(self.emission.ram_init)}
+        made = {"ram_init": str(self.emission.ram_init), "in blocks": _cut(case, self.params)}
+        return parameters | made | case.facts()
 
 
 def numbers_of(machine: int) -> range:
@@ -90,7 +97,7 @@ def numbers_of(machine: int) -> range:
 
 
 def draw_machine(seed: int, number: int) -> Machine:
-    """Just large enough for the networks of all its cases, or with something to spare."""
+    """Just large enough for the networks of all its cases, or for their blocks, or with something to spare."""
     rng = np.random.default_rng((seed, number, 1))
     pick = rng.choice
     while (shape := tuple(int(pick(sizes)) for sizes in ((2, 4, 8, 16, 32), (2, 4, 8, 16, 32), (1, 2, 4, 8, 16)))) and (
@@ -102,9 +109,10 @@ def draw_machine(seed: int, number: int) -> Machine:
              "data_bus": int(pick((64, 128, 256, 512)))}  # fmt: skip
     batch = int(pick((1, 1, 2, 3, 5)))
     burst = int(pick((2, 8, 16, 64, 256)))
+    tight = bool(rng.random() < TIGHT)
     cases, refused = [], {}
     for one in numbers_of(number):
-        case = _draw_case(seed, one, batch, ports, burst)
+        case = _draw_case(seed, one, batch, ports, burst, tight)
         try:
             p = auto_params([case.network], *shape, batch=batch, **buses)
             check_fits(case.network, p, batch=batch)
@@ -113,17 +121,31 @@ def draw_machine(seed: int, number: int) -> Machine:
             refused[one] = f"{error.key or error.where}: {error.expected}, not {error.found}"
     p = auto_params([case.network for case in cases], *shape, batch=batch, **buses)
     p = replace(
-        p, multiplier_bits=int(pick((18, 27))), max_burst=burst, id_bits=int(pick((1, 1, 4))),
+        _tight(cases, p) if tight else p,
+        multiplier_bits=int(pick((18, 27))), max_burst=burst, id_bits=int(pick((1, 1, 4))),
         instruction_queue=int(pick((8, 16, 64, 128))), weight_depth=p.weight_depth * int(pick((1, 1, 2))),
         ultra_ram=bool(pick((False, True))), axi_cache=int(pick((0, 3, 15))), axi_prot=int(pick((0, 2, 7))),
     )  # fmt: skip
     return Machine(number, p, Emission(ram_init=bool(rng.random() < 0.3)), tuple(cases), refused)
 
 
-def _draw_case(seed: int, number: int, most: int, ports: int, burst: int) -> Case:
-    """For a machine that takes `most` images a run."""
+def _cut(case: Case, p: HwParams) -> str:
+    """What comes in blocks."""
+    blocks, whole = asdict(fitted(case.network, p, case.batch).blocks), asdict(Blocks.whole(case.network, case.batch))
+    return _words(name for name in whole if blocks[name] < whole[name]) or "nothing"
+
+
+def _tight(cases: Sequence[Case], p: HwParams) -> HwParams:
+    """With the least depths that do: those of the smallest blocks of the largest network."""
+    needs = [buffer_needs(case.network, p, case.batch, Blocks.least(case.network, p, case.batch)) for case in cases]
+    h, k, v = (max(need[name] for need in needs) for name in ("h_depth", "k_depth", "v_depth"))
+    return replace(p, h_depth=h, k_depth=k, v_depth=v)
+
+
+def _draw_case(seed: int, number: int, most: int, ports: int, burst: int, tight: bool) -> Case:
+    """For a machine that takes `most` images a run; `tight`: so that its buffers may be small."""
     rng = np.random.default_rng((seed, number, 2))
-    overrides: dict[str, Any] = {}
+    overrides: dict[str, Any] = {"qk_norm": False} if tight else {}  # its heads come all at once
     if rng.random() < 0.15:
         overrides |= {"class_token": True, "distillation_token": True}
     if rng.random() < 0.1:

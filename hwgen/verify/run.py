@@ -91,7 +91,7 @@ def machine_outcomes(seed: int, folder: str, numbers: Sequence[int]) -> list[Out
     with bench(machine.params, machine.emission) as on:
         for case in wanted:
             fault = on.fault(case)
-            facts = machine.facts() | case.facts()
+            facts = machine.facts(case)
             if fault is None:
                 found.append(Outcome(case.number, facts))
             else:
