@@ -273,7 +273,7 @@ def _memory_map(desc: Description, p: HwParams, compiled: Compiled) -> dict[str,
         tasks[task.name] = {
             "entry": compiled.entries[task.name],
             "output": {
-                "bytes": size,
+                "bytes": compiled.region_bytes[task.name],
                 "type": "int16 little endian",
                 "rows": rows,
                 "columns": columns,

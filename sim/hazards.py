@@ -100,7 +100,7 @@ class Instruction:
         if op in (Op.GATHER, Op.MEAN) or (op in (Op.MATMUL, Op.STORE) and f["source"] == Source.Y):
             ports.add("row reads of Y")
         if op == Op.STORE and f["source"] == Source.X:
-            ports |= {"reads of X by NORM", "reads of X by MATMUL"}
+            ports |= {"reads of X by NORM"} | ({"reads of X by MATMUL"} if not self.p.spill else set())
         if op == Op.NORM or (op == Op.MATMUL and f["dest"] == Dest.X_ADD):
             ports.add(f"reads of X by {op.name}")
         return ports

@@ -185,12 +185,12 @@ class Machine:
         patches = pixels.transpose(0, 2, 1, 3).reshape(-1, a_stride * k_steps)
         self._write(self.y, row_begin + np.arange(len(patches)), d_base, d_stride, patches)
 
-    def _load(self, dest: int, offset: int, bytes: int, d_base: int) -> None:
+    def _load(self, dest: int, spilled: int, offset: int, bytes: int, d_base: int) -> None:
         if dest not in (Dest.X, Dest.NORM, Dest.ACTIVATION):
             raise IsaError("field", f"dest {dest}")
         if dest == Dest.ACTIVATION and (bytes != len(self.activation) or d_base):
             raise IsaError("field", f"an activation's table of {bytes} bytes, from {d_base} on")
-        data = self._region(np.frombuffer(self.program, np.uint8), offset, bytes)
+        data = self._region(self.output if spilled else np.frombuffer(self.program, np.uint8), offset, bytes)
         if dest == Dest.ACTIVATION:
             self.activation[:] = data
         else:

@@ -13,7 +13,7 @@ __all__ = ["PORTS", "WEIGHTS", "WRITES", "weight_ports", "weight_shares"]
 
 #: By number, as in `sim.harness.Job.fault`: the master, and the regions that it may touch.
 PORTS = (
-    ("m_axi_gmem0", ("weights",)), ("m_axi_gmem1", ("program", "input")), ("m_axi_gmem1", ("output",)),
+    ("m_axi_gmem0", ("weights",)), ("m_axi_gmem1", ("program", "input", "output")), ("m_axi_gmem1", ("output",)),
     ("m_axi_gmem2", ("weights1",)), ("m_axi_gmem3", ("weights2",)), ("m_axi_gmem4", ("weights3",)),
 )  # fmt: skip
 #: Of the weight ports, and of the one that writes.

@@ -275,7 +275,7 @@ def _run(
     compiled = build.compiled
     jobs = [
         Job(
-            compiled.entries[name], compiled.pack_input(images[batch]), compiled.output_bytes[name],
+            compiled.entries[name], compiled.pack_input(images[batch]), compiled.region_bytes[name],
             name if name in probes else None,
         )
         for batch in _batches(len(images), compiled.batch)

@@ -11,10 +11,10 @@ from hwgen.compiler.areas import Access, Area
 from hwgen.compiler.builder import Builder
 from hwgen.compiler.layout import div_up
 from hwgen.compiler.residual import update
-from hwgen.compiler.ring import Made
+from hwgen.compiler.ring import Made, Matrix
 from hwgen.machine.isa import Dest
 
-__all__ = ["Part", "attend", "attention", "head_range", "keys_of"]
+__all__ = ["Part", "attend", "attention", "attention_heads", "head_range", "keys_of"]
 
 #: Heads of q that are copied before the first of k is normalised, which has to wait for the last projection.
 AHEAD = 2
@@ -23,6 +23,11 @@ AHEAD = 2
 def attention(b: Builder, layer: int, activation: str) -> None:
     """The attention of a layer; its projection is left for the next norm. What the layer's MLP needs of the table
     of its `activation` is loaded beside."""
+    update(b, layer, 1, attention_heads(b, layer, activation), b.layout.context)
+
+
+def attention_heads(b: Builder, layer: int, activation: str) -> Matrix:
+    """All but the projection, whose matrix it is."""
     name, layout = f"layers.{layer}", b.layout
     proj = b.matrix(f"{name}.attn.proj", inputs=(layout.head_channels, layout.attn_used))
 
@@ -34,14 +39,15 @@ def attention(b: Builder, layer: int, activation: str) -> None:
         for image in range(layout.batch):
             for head in group:
                 _head(b, name, image, head)
-    update(b, layer, 1, proj, layout.context)
+    return proj
 
 
 def _project(b: Builder, name: str, group: range, activation: str) -> None:
-    """q, k and v of a group of heads, of the first one behind the norm."""
+    """q, k and v of a group of heads, of the first one behind the norm, unless that was made block by block."""
     parts = [Part(b, f"{name}.attn", name, part, group) for part in "qkv"]
     if group[0] == 0:
-        b.norm(parts[0].matrix, parts.pop(0))
+        if not b.layout.blocks.stream:
+            b.norm(parts[0].matrix, parts.pop(0))
         b.load_activation(activation)
     for part in parts:
         part(*b.all, True)

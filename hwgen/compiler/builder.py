@@ -36,7 +36,8 @@ class Builder(Emitter):
         self.layout, self.weights, self.tables, self.task = layout, weights, tables, task
         self.desc, self.model = layout.desc, layout.desc.model
         self.ring = Ring(layout.p.weight_depth)
-        self.all, self.dim, self.x = (0, layout.rows), range(self.model.dim), layout.x(layout.dim_words)
+        self.dim = range(self.model.dim)
+        self.leave()
         #: Of an image's tokens the one whose place attention pooling takes.
         self.patch = range(self.model.prefix, self.model.prefix + 1)
         self.before: list[Stage] = []
@@ -54,8 +55,20 @@ class Builder(Emitter):
             self.norms.append(f"tasks.{task.name}.norm")
         if task.head == "map":
             self.norms += [f"tasks.{task.name}.map.{part}" for part in ("norm", "rescale")[: 1 + bool(task.outputs)]]
-        self._next_norm = 0
+        self.next_norm = 0
+        self._loaded = -1  #: the last norm whose parameters were
         self._activation = ""  #: whose table was loaded
+
+    def enter(self, rows: Span, x: Area, chain: int, last: bool) -> None:
+        """Work is on some rows of the residual stream, in X at `x`. Norms from the number `chain` on come again for the
+        next rows, so their parameters stay; `last`: there are none."""
+        self.all, self.x, self._chain, self._final = rows, x, chain, last
+        self.next_norm = chain
+
+    def leave(self) -> None:
+        """... on all rows."""
+        self.all, self.x = (0, self.layout.rows), self.layout.x(self.layout.dim_words)
+        self._chain, self._final = -1, True
 
     def value(self, name: str) -> int:
         """A tensor of one element."""
@@ -93,43 +106,46 @@ class Builder(Emitter):
         fetch, offset = self.ring.use(matrix, last)
         block = self.weights.add(matrix.key, matrix.pack) if fetch else Block(0, 0)
         self.emit(engine.matmul(
-            self.layout, matrix, name, source, dest, target, rows, expert, words, keep=not last, ring_offset=offset,
-            narrow=fetch and matrix.narrow, offset=block.offset, bytes=block.bytes, **(fields or {}),
+            self.layout, matrix, name, source, dest, target, rows, expert, words, self.all, keep=not last,
+            ring_offset=offset, narrow=fetch and matrix.narrow, offset=block.offset, bytes=block.bytes,
+            **(fields or {}),
         ))  # fmt: skip
 
     def adds(self, matrix: Matrix, emit: Emit) -> None:
         """A matmul of all rows into the residual stream, left for the norm that follows."""
         keeps = self.ring.holds(matrix)
-        self.before = [Stage(self._row_blocks(self.layout.rows) if keeps else [self.all], emit)]
+        self.before.append(Stage(self._row_blocks(self.all) if keeps else [self.all], emit))
         self.kept = [matrix] if keeps else []
 
     def norm(
         self, matrix: Matrix | None = None, use: Emit | None = None, *, behind: Emit | None = None,
         behind_cycles: int = 0, tensor: str = "", tokens: range | None = None, rows: int = 0,
         whole: bool = False, dense: bool = False, source: Area | None = None, beside: Sequence[Matrix] = (),
+        first: int = 0,
     ) -> None:  # fmt: skip
         """The next norm, between what was left for it and its `use`, a matmul by `matrix`.
 
         source: of its rows, if not the residual stream.
         behind: what works on the results of `use`, in so many cycles per row tile. tensor: if not named as its weights.
-        tokens: those wanted of each image, if not all; the norm's rows are dense. rows: the first of X, if not all.
+        tokens: those wanted of each image, if not all; the norm's rows are dense, from `first` on.
+        rows: the first of X, if not all.
         beside: other matrices of `use`. whole: `use` comes in one piece. dense: the tensor has these rows only.
         """
-        rows = rows or self.layout.batch * len(tokens or range(self.model.tokens))
+        span = (first, first + self.layout.batch * len(tokens)) if tokens else (0, rows) if rows else self.all
         earlier = self.before[-1].blocks if self.before else []
         keeps = matrix is not None and not whole and self.ring.holds(*self.kept, *beside, matrix)
-        blocks = uses = [(0, rows)]
+        blocks = uses = [span]
         if len(earlier) > 1:
-            blocks = self._row_blocks(rows) if tokens else earlier
+            blocks = self._row_blocks(span) if tokens else earlier
             uses = blocks if behind else in_two(blocks)
         elif matrix is not None and keeps:
             blocks = uses = growing_blocks(
-                rows, self.p.t, first=max(self.first_tiles, self._least), produce=self.p.t * self.layout.dim_words,
+                span, self.p.t, first=max(self.first_tiles, self._least), produce=self.p.t * self.layout.dim_words,
                 consume=max(sum(one.tiles * one.k_steps for one in (*beside, matrix)), behind_cycles),
                 latency=NORM_LATENCY,
             )  # fmt: skip
-        stages = [*self.before, self._norm_stage(tensor, blocks, tokens, dense, source or self.x)]
-        uses = uses if keeps else [(0, rows)]
+        stages = [*self.before, self._norm_stage(tensor, blocks, tokens, dense, source or self.x, first)]
+        uses = uses if keeps else [span]
         if use and behind:
             used = Stage(uses, use, stages[-1], behind=0)
             stages += [Stage(uses, behind, used, behind=0), used]
@@ -138,33 +154,39 @@ class Builder(Emitter):
         pipeline(*stages)
         self.before, self.kept, self.first_tiles = [], [], 1
 
+    def norm_later(self) -> None:
+        """The next norm, left to run beside what comes."""
+        self.before.append(self._norm_stage("", self._row_blocks(self.all), None, False, self.x))
+
     @property
     def _least(self) -> int:
         """Row tiles of a block. Where a norm of one would take longer for its latency than for its rows, two."""
         return 1 if self.p.t * self.layout.dim_words >= NORM_LATENCY else 2
 
-    def _row_blocks(self, rows: int) -> list[Span]:
+    def _row_blocks(self, rows: Span) -> list[Span]:
         return row_blocks(rows, self.p.t, self._least)
 
     def _norm_stage(
-        self, tensor: str, blocks: list[Span], tokens: range | None, dense: bool, x: Area
+        self, tensor: str, blocks: list[Span], tokens: range | None, dense: bool, x: Area, origin: int = 0
     ) -> Stage:
         number, fields = self._take_norm()
         weights, count = self.norms[number], self.model.tokens
         tokens = tokens or range(self.layout.rows)  # all: images do not matter
+        # The other half of the table is still needed by an earlier norm that comes again.
+        follows = self._final or number == self._chain
 
         def x_row(row: int) -> int:
+            row -= origin
             return row // len(tokens) * count + tokens[row % len(tokens)]
 
         def emit(begin: int, end: int, last: bool) -> None:
-            if begin == number == 0:
-                self._load_norm(0)
-            for image in range(begin // len(tokens), div_up(end, len(tokens))):
-                rows = max(begin, image * len(tokens)), min(end, (image + 1) * len(tokens))
+            self._load_norm(number)
+            for image in range((begin - origin) // len(tokens), div_up(end - origin, len(tokens))):
+                rows = (max(begin, origin + image * len(tokens)), min(end, origin + (image + 1) * len(tokens)))
                 first = x_row(rows[0])
                 self.emit(units.norm(self.layout, tensor or weights, x, rows, first, number % 2, **fields))
                 self.probe(tensor or weights, self.layout.norm, rows, self.dim, tensor_row=rows[0] if dense else first)
-            if begin == 0:
+            if follows:
                 self._load_norm(number + 1)
 
         source = self.before[-1] if self.before else None
@@ -172,8 +194,8 @@ class Builder(Emitter):
 
     def _take_norm(self) -> tuple[int, dict[str, int]]:
         """The next norm's number, and how it is done."""
-        number = self._next_norm
-        self._next_norm += 1
+        number = self.next_norm
+        self.next_norm += 1
         weights = self.norms[number]
         statistics = f"{weights}.eps" in self.desc.tensors
         eps = self.value(f"{weights}.eps") if statistics else 0
@@ -194,7 +216,8 @@ class Builder(Emitter):
 
     def _load_norm(self, number: int) -> None:
         """Parameters of a norm, ahead of it: the norm before it uses the other half of the table."""
-        if number < len(self.norms):
+        if self._loaded < number < len(self.norms):
+            self._loaded = number
             name, tensors = self.norms[number], self.desc.tensors
             block = self.tables.add(name, lambda: pack_norm(self.p, tensors[f"{name}.gamma"], tensors[f"{name}.beta"]))
             self.emit(units.load_norm(self.layout, f"parameters of {name}", number % 2, offset=block.offset,

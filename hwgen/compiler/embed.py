@@ -11,12 +11,12 @@ from hwgen.compiler import units
 from hwgen.compiler.areas import Span
 from hwgen.compiler.builder import Builder
 from hwgen.compiler.layout import div_up
-from hwgen.compiler.packing import pack_rows
+from hwgen.compiler.packing import Block, pack_rows
 from hwgen.compiler.schedule import Stage
 from hwgen.machine.isa import Dest
 from hwgen.machine.params import ALIGN
 
-__all__ = ["embed"]
+__all__ = ["embed", "image_pieces", "position_table"]
 
 #: Pieces in which the first image and each of the others are loaded, if they have so many lines of patches: while the
 #: first one comes, the engine waits.
@@ -29,9 +29,7 @@ def embed(b: Builder) -> None:
     model, layout, p = b.model, b.layout, b.p
     matrix = b.matrix("embed")
     keeps = b.ring.holds(matrix)
-    pieces = _pieces(b)
-    position = b.tables.add("position", lambda: pack_rows(p, b.desc.tensors["position"]))
-    row_bytes = 2 * p.c * layout.dim_words
+    pieces, position, row_bytes = image_pieces(b), position_table(b), layout.stream_bytes
     step = ALIGN // gcd(ALIGN, row_bytes)  # LOADs begin at rows of the table that are multiples of this
     loaded = 0
 
@@ -46,7 +44,7 @@ def embed(b: Builder) -> None:
         upto = min(origin + div_up(end - origin, step) * step, origin + model.tokens)
         if upto > loaded:
             offset = position.offset + (loaded - origin) * row_bytes
-            b.emit(units.load_x(layout, "position", loaded, upto - loaded, offset=offset,
+            b.emit(units.load_x(layout, "position", b.x, (loaded, upto), offset=offset,
                                 bytes=(upto - loaded) * row_bytes))
             loaded = upto
         b.emit(units.patches(layout, image, pieces[begin, end]))
@@ -83,7 +81,12 @@ def _norm_pre(b: Builder) -> None:
     b.adds(stream, multiply)
 
 
-def _pieces(b: Builder) -> dict[Span, Span]:
+def position_table(b: Builder) -> Block:
+    """Where it is in the program region."""
+    return b.tables.add("position", lambda: pack_rows(b.p, b.desc.tensors["position"]))
+
+
+def image_pieces(b: Builder) -> dict[Span, Span]:
     """Rows of the residual stream, and the lines of patches of their image that they are."""
     model, p = b.model, b.p
     lines, per_line = model.image.height // model.patch.height, model.image.width // model.patch.width

@@ -22,13 +22,13 @@ SCORES = Area("SCORE")
 
 def matmul(
     layout: Layout, matrix: Matrix, name: str, source: Area, dest: Dest, target: Area, rows: Span | None,
-    expert: int | None, words: Span = (0, 0), **fields: int,
+    expert: int | None, words: Span = (0, 0), tokens: Span | None = None, **fields: int,
 ) -> Draft:
     """`source` times the matrix to `target`: of `rows`, or of the expert's queue. `words`: the first C-words in rows of
-    both. `fields`: the others."""
+    both. `tokens`: those that may be in the queue, by default all. `fields`: the others."""
     p, k_steps, tiles = layout.p, matrix.k_steps, matrix.tiles
     begin, end = rows or (0, 0)
-    everything = (0, layout.rows)
+    routed = tokens or (0, layout.rows)
     reach = rows or (0, layout.blocks.tokens)  # of a queue
     # Of a queue's rows nothing is known: the times of a single row tile are the least.
     row_tiles = div_up(end, p.t) - begin // p.t if rows else 1
@@ -41,7 +41,7 @@ def matmul(
     left = [(tiles - 1 - word) * row_tiles * k_steps for word in range(tiles)]
     filled = target_first, target_first + tiles
     if fields.get("scatter"):
-        write = Access(target, everything, (0, tiles), [0] * layout.rows, left)
+        write = Access(target, routed, (0, tiles), [0] * (routed[1] - routed[0]), left)
     else:
         write = Access(target, reach, filled, [(row_tiles - 1 - tile) * k_steps for tile in tile_of], left)
     fields |= {

@@ -139,6 +139,23 @@ class Layout:
         """Of Y or H."""
         return Area(buffer, base, stride, self.p.t, self.p.word // self.p.c)
 
+    def slot(self, number: int, first: int, words: int) -> Area:
+        """A block of the residual stream that begins with row `first`, or of outputs: two take turns."""
+        return Area("X", number % 2 * self.slot_words - first * words, words)
+
+    @property
+    def slot_words(self) -> int:
+        model, size = self.desc.model, self.blocks.stream
+        assert size
+        outputs = [min(size, model.output_shape(task)[0]) * self.words(task.outputs)
+                   for task in model.tasks if task.outputs is not None]  # fmt: skip
+        return max([size * self.dim_words, *outputs])
+
+    @property
+    def stream_bytes(self) -> int:
+        """Of a row of the residual stream in DRAM."""
+        return 2 * self.p.c * self.dim_words
+
     @property
     def norm(self) -> Area:
         return self.banked("Y", self.dim_stride)
@@ -243,7 +260,10 @@ class Layout:
         yield "max_experts", 2, "no experts; the router is there all the same"
         yield "max_topk", 1, "no experts"
         yield "norm_depth", self.dim_words, "dim"
-        yield "x_depth", n * self.dim_words, "the residual stream"
+        if self.blocks.stream:
+            yield "x_depth", 2 * self.slot_words, "two blocks of the residual stream"
+        else:
+            yield "x_depth", n * self.dim_words, "the residual stream"
         patches = self.patches(min(self.batch, 2) - 1)
         first = self.patch_row(min(self.batch, 2) - 1)
         yield "y_depth", patches.at(first) + self._patch_groups * patches.stride, "patches"
@@ -278,7 +298,7 @@ class Layout:
                 yield self._ring(f"{task.name} fc2", task.mlp.hidden)
             if task.head in ("mean", "mean_norm"):
                 yield "h_depth", self.batch * self.dim_stride, f"{task.name}: mean"
-            if task.outputs is not None:
+            if task.outputs is not None and not self.blocks.stream:
                 last_rows = self.batch * model.output_shape(task)[0]
                 yield "x_depth", last_rows * self.words(task.outputs), f"outputs of {task.name}"
 

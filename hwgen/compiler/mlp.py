@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from hwgen.compiler import units
 from hwgen.compiler.areas import Area, Span
 from hwgen.compiler.blocks import spans
@@ -11,7 +14,7 @@ from hwgen.compiler.residual import behind, product, update
 from hwgen.machine.isa import Dest
 from hwgen.network.description import DenseMlp, MoeMlp
 
-__all__ = ["dense", "experts"]
+__all__ = ["dense", "experts", "halves"]
 
 #: Cycles the router takes for a token: experts and these, or winners and these, whichever is more.
 PER_EXPERT, PER_WINNER = 6, 18
@@ -33,6 +36,22 @@ def dense(b: Builder, layer: int, mlp: DenseMlp) -> None:
         _First(b, layer, mlp, hidden, (begin, end))(begin, end, last)
         product(b, layer, 2, fc2, hidden)(begin, end, last)
     behind(b, layer, 2)
+
+
+def halves(b: Builder, layer: int, mlp: DenseMlp | MoeMlp) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Of the rows that work is on: the norm with what follows it at once; the rest."""
+    if isinstance(mlp, MoeMlp):
+        return partial(_route, b, f"layers.{layer}", mlp), lambda: _all_experts(b, layer, mlp, b.all)
+
+    def first() -> None:
+        work = _First(b, layer, mlp, b.layout.hidden(layer, b.all[0]), b.all)
+        b.norm(work.fc1, work, beside=work.up)
+
+    def second() -> None:
+        hidden = b.layout.hidden(layer, b.all[0])
+        product(b, layer, 2, b.layout.windows(layer).second(b, f"layers.{layer}.mlp.fc2"), hidden)(*b.all, True)
+
+    return first, second
 
 
 class _First:
@@ -74,16 +93,21 @@ def experts(b: Builder, layer: int, mlp: MoeMlp) -> None:
     for rows in spans(layout.rows, layout.blocks.tokens):
         if layout.blocks.tokens < layout.rows:
             _router(b, name, mlp, rows, rows)
-        _gather(b, name, 0)
-        for expert in range(mlp.experts):
-            if expert + 1 < mlp.experts:
-                _gather(b, name, expert + 1)
-            _expert(b, layer, mlp, expert, rows)
-        b.probe(f"{name}.mlp", b.x, rows, b.dim)
+        _all_experts(b, layer, mlp, rows)
     # With few rows per expert its weights are used faster than they come, and none are there for what follows.
     pace = div_up(8 * p.ring_bytes, p.weight_bus)
     if div_up(layout.rows * mlp.top_k, mlp.experts * p.t) < pace:
         b.first_tiles = pace
+
+
+def _all_experts(b: Builder, layer: int, mlp: MoeMlp, rows: Span) -> None:
+    """One after another, of what was routed of these rows."""
+    _gather(b, f"layers.{layer}", 0)
+    for expert in range(mlp.experts):
+        if expert + 1 < mlp.experts:
+            _gather(b, f"layers.{layer}", expert + 1)
+        _expert(b, layer, mlp, expert, rows)
+    b.probe(f"layers.{layer}.mlp", b.x, rows, b.dim)
 
 
 def _route(b: Builder, name: str, mlp: MoeMlp) -> None:
@@ -96,7 +120,7 @@ def _route(b: Builder, name: str, mlp: MoeMlp) -> None:
     def route(begin: int, end: int, last: bool) -> None:
         _router(b, name, mlp, (begin, end), b.all)
 
-    if b.layout.blocks.tokens < b.layout.rows:  # in turns with the experts
+    if b.layout.blocks.tokens < b.all[1] - b.all[0]:  # in turns with the experts
         b.norm(gate, multiply)
         return
     b.norm(gate, multiply, behind=route, behind_cycles=b.p.t * max(mlp.experts + PER_EXPERT, mlp.top_k + PER_WINNER))
@@ -111,7 +135,7 @@ def _router(b: Builder, name: str, mlp: MoeMlp, rows: Span, block: Span) -> None
 
 
 def _gather(b: Builder, name: str, expert: int) -> None:
-    b.emit(units.gather(b.layout, f"{name}.norm2 rows of expert {expert}", expert))
+    b.emit(units.gather(b.layout, f"{name}.norm2 rows of expert {expert}", expert, b.all))
 
 
 def _expert(b: Builder, layer: int, mlp: MoeMlp, expert: int, tokens: Span) -> None:

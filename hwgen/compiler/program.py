@@ -14,11 +14,12 @@ from hwgen.compiler.builder import Builder
 from hwgen.compiler.embed import embed
 from hwgen.compiler.emit import Instr
 from hwgen.compiler.heads import head
-from hwgen.compiler.layout import Layout, stored_words
+from hwgen.compiler.layout import Layout, div_up, stored_words
 from hwgen.compiler.mlp import dense, experts
 from hwgen.compiler.packing import Region
 from hwgen.compiler.probes import Probe
 from hwgen.compiler.sizing import check_fits, fitted
+from hwgen.compiler.spill import spilled_program
 from hwgen.compiler.wipe import wipe
 from hwgen.machine import isa
 from hwgen.machine.params import ALIGN, HwParams
@@ -43,6 +44,7 @@ class Compiled:
     input_bytes: int
     image_stride: int  #: bytes from one image to the next in the input region
     output_bytes: dict[str, int]
+    region_bytes: dict[str, int]  #: of the output region: outputs, and behind them what is spilled
     output_shapes: dict[str, tuple[int, int]]
     blocks: Blocks  #: into which the network is cut
     clear: int | None = None  #: byte offset of the program that clears all buffers, if there is one
@@ -75,7 +77,11 @@ def compile_model(desc: Description, p: HwParams, batch: int = 1, *, clear: bool
     check_fits(desc, p, batch)
     weights, tables = Region(p.weight_align), Region(ALIGN)
     layout = fitted(desc, p, batch)
-    programs = {task.name: _program(layout, weights, tables, task) for task in desc.model.tasks}
+    outputs = {task.name: 2 * p.c * batch * desc.model.output_shape(task)[0] * stored_words(desc, p, task)
+               for task in desc.model.tasks}  # fmt: skip
+    spilled = layout.rows * layout.stream_bytes if layout.blocks.stream else 0
+    behind = {name: div_up(size, ALIGN) * ALIGN for name, size in outputs.items()}  # where that is spilled to
+    programs = {task.name: _program(layout, weights, tables, task, behind[task.name]) for task in desc.model.tasks}
     wiping = wipe(p, weights, tables) if clear else []
     binary = bytearray(tables.data)
     entries: dict[str, int] = {}
@@ -94,18 +100,21 @@ def compile_model(desc: Description, p: HwParams, batch: int = 1, *, clear: bool
         batch=batch,
         input_bytes=(batch - 1) * layout.image_stride + image.height * image.width * image.channels,
         image_stride=layout.image_stride,
-        output_bytes={
-            task.name: 2 * p.c * batch * shapes[task.name][0] * stored_words(desc, p, task) for task in desc.model.tasks
-        },
+        output_bytes=outputs,
+        region_bytes={name: behind[name] + spilled if spilled else size for name, size in outputs.items()},
         output_shapes=shapes,
         blocks=layout.blocks,
         clear=clear_entry,
     )
 
 
-def _program(layout: Layout, weights: Region, tables: Region, task: Task) -> Builder:
-    """The instructions of a task: the parts of the model in order."""
+def _program(layout: Layout, weights: Region, tables: Region, task: Task, behind: int) -> Builder:
+    """The instructions of a task: the parts of the model in order. behind: the outputs, where there is room."""
     b = Builder(layout, weights, tables, task)
+    if layout.blocks.stream:
+        spilled_program(b, behind)
+        b.end()
+        return b
     embed(b)
     for index, layer in enumerate(layout.desc.model.layers):
         attention(b, index, layer.mlp.activation)

@@ -61,10 +61,10 @@ def pipeline(*stages: Stage) -> None:
                 stage.emit(begin, end, emitted[id(stage)] == len(stage.blocks))
 
 
-def row_blocks(rows: int, t: int, least: int) -> list[Span]:
+def row_blocks(rows: Span, t: int, least: int) -> list[Span]:
     """For what other stages follow: equal blocks; at the end smaller ones, of `least` row tiles, so that little is left
     to do behind them."""
-    left = div_up(rows, t)
+    left = div_up(rows[1] - rows[0], t)
     size = max(BLOCK_TILES, div_up(left, BLOCKS))
     sizes = []
     while left:
@@ -73,12 +73,12 @@ def row_blocks(rows: int, t: int, least: int) -> list[Span]:
     return _spans(sizes, rows, t)
 
 
-def growing_blocks(rows: int, t: int, *, first: int, produce: int, consume: int, latency: int) -> list[Span]:
+def growing_blocks(rows: Span, t: int, *, first: int, produce: int, consume: int, latency: int) -> list[Span]:
     """For a stage that nothing hides but the one behind it: `first` row tiles, then as many as that one's work covers.
 
     produce, consume: cycles of a row tile in this stage and in the next; latency: of a block in this stage.
     """
-    left = div_up(rows, t)
+    left = div_up(rows[1] - rows[0], t)
     least = first if consume >= 2 * produce else max(first, div_up(left, NORM_BLOCKS))
     sizes = [min(first, left)]
     left -= sizes[0]
@@ -94,6 +94,6 @@ def in_two(blocks: list[Span]) -> list[Span]:
     return [(first[0][0], first[-1][1]), (first[-1][1], blocks[-1][1])] if first else [(blocks[0][0], blocks[-1][1])]
 
 
-def _spans(sizes: list[int], rows: int, t: int) -> list[Span]:
-    ends = [sum(sizes[: i + 1]) * t for i in range(len(sizes))]
-    return [(end - size * t, min(end, rows)) for size, end in zip(sizes, ends, strict=True)]
+def _spans(sizes: list[int], rows: Span, t: int) -> list[Span]:
+    ends = [rows[0] + sum(sizes[: i + 1]) * t for i in range(len(sizes))]
+    return [(end - size * t, min(end, rows[1])) for size, end in zip(sizes, ends, strict=True)]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from hwgen.common.errors import HwgenError
-from hwgen.compiler.blocks import Blocks, even
+from hwgen.compiler.blocks import Blocks, even, spillable
 from hwgen.compiler.features import check_features, features
 from hwgen.compiler.layout import Layout, div_up
 from hwgen.machine.params import HwParams
@@ -43,7 +43,12 @@ def fitted(desc: Description, p: HwParams, batch: int = 1) -> Layout:
         else:
             rows = min(rows, p.h_depth // stride * p.t)
     cut = (even(whole.rows, max(rows, least.rows), p.t), even(whole.rows, max(tokens, least.tokens), p.t))
-    return Layout(desc, p, batch, Blocks(heads, *cut))
+    found = Layout(desc, p, batch, Blocks(heads, *cut))
+    if not p.spill or spillable(desc, p, batch) or all(name != "x_depth" for name, *_ in _short(found)):
+        return found
+    blocks = replace(Blocks.spilled(desc, p, batch, min(rows, tokens)), heads=heads)
+    room = p.x_depth // 2 * blocks.rows // Layout(desc, p, batch, blocks).slot_words
+    return Layout(desc, p, batch, replace(Blocks.spilled(desc, p, batch, min(rows, tokens, room)), heads=heads))
 
 
 def _fits_heads(desc: Description, p: HwParams, batch: int, heads: int) -> bool:
@@ -87,15 +92,25 @@ def auto_params(
     best = _sized(descs, shape, batch, [Blocks.whole(desc, batch) for desc in descs])
     if on_chip is None or buffer_bytes(best) <= on_chip:
         return best
-    for least in (Blocks.ample, Blocks.least):
-        smallest = [least(desc, shape, batch) for desc in descs]
-        for share in range(SHARES + 1):
-            blocks = [_between(desc, shape, one, batch, share) for desc, one in zip(descs, smallest, strict=True)]
-            best = _sized(descs, shape, batch, blocks)
-            if buffer_bytes(best) <= on_chip:
-                return best
-    raise HwgenError("buffers", "on_chip", expected=f"at least {div_up(buffer_bytes(best), 1024):,} KB",
+    least = buffer_bytes(best)
+    for blocks in _choices(descs, shape, batch):
+        best = _sized(descs, shape, batch, blocks)
+        least = min(least, buffer_bytes(best))
+        if buffer_bytes(best) <= on_chip:
+            return best
+    raise HwgenError("buffers", "on_chip", expected=f"at least {div_up(least, 1024):,} KB",
                      found=f"{on_chip // 1024:,} KB", mend="raise it, or make `array` or `batch` smaller")  # fmt: skip
+
+
+def _choices(descs: Sequence[Description], p: HwParams, batch: int) -> Iterator[list[Blocks]]:
+    """Blocks for each, in the order in which they cost cycles: weights that come in time, any, the stream in DRAM."""
+    for least in (Blocks.ample, Blocks.least):
+        smallest = [least(desc, p, batch) for desc in descs]
+        for share in range(SHARES + 1):
+            yield [_between(desc, p, one, batch, share) for desc, one in zip(descs, smallest, strict=True)]
+    if any(not spillable(desc, p, batch) for desc in descs):
+        for share in range(SHARES):
+            yield [_spilled(desc, p, batch, share) for desc in descs]
 
 
 def _between(desc: Description, p: HwParams, least: Blocks, batch: int, share: int) -> Blocks:
@@ -107,6 +122,13 @@ def _between(desc: Description, p: HwParams, least: Blocks, batch: int, share: i
         return min(most, max(fewest, div_up(most * (SHARES - share), SHARES * p.t) * p.t))
 
     return Blocks(heads, cut(whole.rows, least.rows), cut(whole.tokens, least.tokens))
+
+
+def _spilled(desc: Description, p: HwParams, batch: int, share: int) -> Blocks:
+    """The residual stream in DRAM, in blocks the smaller, the larger `share`, of SHARES."""
+    if spillable(desc, p, batch):
+        return Blocks.least(desc, p, batch)
+    return Blocks.spilled(desc, p, batch, div_up(batch * desc.model.tokens, 2) * (SHARES - share) // SHARES)
 
 
 def buffer_bytes(p: HwParams) -> int:
@@ -130,7 +152,8 @@ def _sized(descs: Sequence[Description], shape: HwParams, batch: int, blocks: Se
             sizes[name] = _power_of_two(sizes[name])
         elif name.endswith("_depth"):
             sizes[name] = min(_power_of_two(sizes[name]), div_up(sizes[name], 512) * 512)
-    return replace(shape, **sizes, **{name: True for desc in descs for name in features(desc.model)})
+    needed = {name: True for desc in descs for name in features(desc.model)}
+    return replace(shape, **sizes, **needed, spill=any(cut.stream for cut in blocks))
 
 
 def _power_of_two(value: int) -> int:

@@ -19,8 +19,8 @@ __all__ = [
 ]  # fmt: skip
 
 UNIT_OF = {op: unit for unit, ops in isa.UNITS.items() for op in ops}
-#: Ports of Y that units do not share.
-WRITES_Y, READS_Y = frozenset(["row writes of Y"]), frozenset(["row reads of Y"])
+#: Ports of Y and X that units do not share; the engine, and only it, goes first at X.
+WRITES_Y, READS_Y, READS_X = (frozenset([port]) for port in ("row writes of Y", "row reads of Y", "reads of X"))
 #: The router's queues; the LayerNorm unit's parameter table, whose rows are its halves.
 QUEUES, TABLE = Access(Area("QUEUE"), (0, 1), (0, 1)), Area("TABLE")
 #: The table of the activation function, behind the array.
@@ -59,11 +59,10 @@ def patches(layout: Layout, number: int, lines: Span) -> Draft:
     return Draft(Op.IMAGE, "patches", fields, writes=(write,), ports=WRITES_Y)
 
 
-def load_x(layout: Layout, name: str, row: int, rows: int, **block: int) -> Draft:
-    """Rows of a table to X, from `row` on. `block`: offset and bytes."""
-    x = layout.x(layout.dim_words)
-    write = Access(x, (row, row + rows), (0, layout.dim_words))
-    return Draft(Op.LOAD, name, block | {"dest": Dest.X, "d_base": x.at(row)}, writes=(write,))
+def load_x(layout: Layout, name: str, x: Area, rows: Span, **block: int) -> Draft:
+    """Rows of the residual stream to where they are in X. `block`: offset, bytes, and whether they were `spilled`."""
+    write = Access(x, rows, (0, layout.dim_words))
+    return Draft(Op.LOAD, name, block | {"dest": Dest.X, "d_base": x.at(rows[0])}, writes=(write,))
 
 
 def load_norm(layout: Layout, name: str, half: int, **block: int) -> Draft:
@@ -107,7 +106,7 @@ def _norm(name: str, read: Access, write: Access, half: int, fields: dict[str, i
         "d_stride": write.area.stride,
     }  # fmt: skip
     reads = read, Access(TABLE, (half, half + 1), (0, 1))
-    return Draft(Op.NORM, name, fields, reads=reads, writes=(write,), ports=WRITES_Y)
+    return Draft(Op.NORM, name, fields, reads=reads, writes=(write,), ports=WRITES_Y | READS_X)
 
 
 def route(layout: Layout, name: str, rows: Span, experts: int, **fields: int) -> Draft:
@@ -117,14 +116,14 @@ def route(layout: Layout, name: str, rows: Span, experts: int, **fields: int) ->
     return Draft(Op.ROUTE, name, fields, reads=(logits, QUEUES), writes=(QUEUES,))
 
 
-def gather(layout: Layout, name: str, expert: int) -> Draft:
-    """The norm area's rows of an expert's queue to its gathered rows."""
+def gather(layout: Layout, name: str, expert: int, tokens: Span) -> Draft:
+    """The norm area's rows of an expert's queue, some of these `tokens`, to its gathered rows."""
     y, h, words = layout.norm, layout.gathered(expert), (0, layout.dim_words)
     fields = {
         "expert": expert, "use_queue": 1, "a_base": y.base, "a_stride": y.stride, "tiles": layout.dim_words,
         "d_base": h.base, "d_stride": h.stride,
     }  # fmt: skip
-    read, write = Access(y, (0, layout.rows), words), Access(h, (0, layout.blocks.tokens), words)
+    read, write = Access(y, tokens, words), Access(h, (0, layout.blocks.tokens), words)
     return Draft(Op.GATHER, name, fields, reads=(read, QUEUES), writes=(write,), ports=READS_Y)
 
 
@@ -139,10 +138,12 @@ def mean(layout: Layout, name: str, rows: Span, image: int, **fields: int) -> Dr
                  ports=READS_Y)
 
 
-def store(layout: Layout, name: str, area: Area, rows: int, words: int) -> Draft:
-    """The first rows of an area to the output. It shares the ports of X and Y with nobody, and nothing comes behind."""
+def store(layout: Layout, name: str, area: Area, rows: Span, words: int, offset: int = 0) -> Draft:
+    """Rows of an area to the output region. It shares the ports of Y with nobody, and those of X with the engine only
+    if it must do so (`spill`)."""
     fields = {
-        "source": area.source, "bytes": 2 * layout.p.c * words * rows, "a_base": area.base, "a_stride": area.stride,
-        "row_begin": 0, "row_end": rows, "tiles": words,
+        "source": area.source, "offset": offset, "bytes": 2 * layout.p.c * words * (rows[1] - rows[0]),
+        "a_base": area.at(rows[0]), "a_stride": area.stride, "row_begin": rows[0], "row_end": rows[1], "tiles": words,
     }  # fmt: skip
-    return Draft(Op.STORE, name, fields, reads=(Access(area, (0, rows), (0, words)),), alone=True)
+    return Draft(Op.STORE, name, fields, reads=(Access(area, rows, (0, words)),), ports=READS_X,
+                 alone=area.buffer != "X" or not layout.p.spill)

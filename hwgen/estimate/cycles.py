@@ -71,7 +71,7 @@ def estimate(
     queue_lengths: for each routed layer of the program the rows of each expert's queue; None: `usual_lengths`.
     weight_rate: bytes per cycle that the memory gives for weights, if that is less than a beat.
     """
-    walk = _Walk(p, latency, queue_lengths, weight_rate)
+    walk = _Walk(p, latency, queue_lengths, weight_rate, compiled.output_bytes[task])
     for instr in compiled.instructions[task]:
         walk.step(instr)
     return walk.result()
@@ -100,8 +100,10 @@ class _Walk:
     """The machine while `step` gets one instruction after another; times are cycles since the start."""
 
     def __init__(
-        self, p: HwParams, latency: int, queue_lengths: Sequence[Sequence[int]] | None, weight_rate: float | None = None
-    ) -> None:
+        self, p: HwParams, latency: int, queue_lengths: Sequence[Sequence[int]] | None,
+        weight_rate: float | None, output: int,
+    ) -> None:  # fmt: skip
+        self.output = output  #: bytes; what is stored behind is spilled
         self.p, self.latency, self.given = p, latency, queue_lengths
         timing = engine_timing(p)
         self.score_settle, self.settle = timing.score_settle, timing.settle
@@ -126,9 +128,8 @@ class _Walk:
         self.busy = 0
         self.stalls = dict.fromkeys(CAUSES, 0.0)
         self.unit_busy = dict.fromkeys(UNITS, 0.0)
-        self.bytes = dict.fromkeys(
-            ("weights", "wasted_weights", "program", "parameters", "position", "image", "output"), 0
-        )
+        kinds = ("weights", "wasted_weights", "program", "parameters", "position", "image", "read_back")
+        self.bytes = dict.fromkeys((*kinds, "output", "spilled"), 0)
 
     def step(self, instr: Instr) -> None:
         f = dict.fromkeys(isa.OPCODES[instr.op][1], 0) | instr.fields
@@ -158,13 +159,14 @@ class _Walk:
 
     def result(self) -> CycleEstimate:
         gmem0 = self.bytes["weights"] + self.bytes["wasted_weights"]
-        gmem1 = sum(self.bytes[kind] for kind in ("program", "parameters", "position", "image"))
+        gmem1 = sum(self.bytes[kind] for kind in ("program", "parameters", "position", "image", "read_back"))
+        written = self.bytes["output"] + self.bytes["spilled"]
         cycles = round(self.now) + START_UP
         stalls = {cause: round(count) for cause, count in self.stalls.items()}
         stalls["fetch"] += cycles - self.busy - sum(stalls.values())
         return CycleEstimate(
             cycles, self.busy, stalls, {unit: round(count) for unit, count in self.unit_busy.items()}, dict(self.bytes),
-            max(ceil(gmem0 / self.stream.rate), div_up(8 * max(gmem1, self.bytes["output"]), self.p.data_bus)),
+            max(ceil(gmem0 / self.stream.rate), div_up(8 * max(gmem1, written), self.p.data_bus)),
             tuple(self.steps),
         )  # fmt: skip
 
@@ -316,7 +318,7 @@ class _Walk:
         return (f["row_end"] - f["row_begin"]) * f["tiles"] + MOVER_TAIL
 
     def _load(self, f: dict[str, int], start: float) -> float:
-        kind = "parameters" if f["dest"] == Dest.NORM else "position"
+        kind = "parameters" if f["dest"] == Dest.NORM else "read_back" if f["spilled"] else "position"
         written = 1 if f["dest"] == Dest.ACTIVATION else 2 * self.p.c  # bytes in a cycle
         return self._read(start, kind, f["bytes"], div_up(f["bytes"], written))
 
@@ -338,6 +340,6 @@ class _Walk:
         return cycles
 
     def _store(self, f: dict[str, int], start: float) -> float:
-        self.bytes["output"] += f["bytes"]
+        self.bytes["spilled" if f["offset"] >= self.output else "output"] += f["bytes"]
         words = (f["row_end"] - f["row_begin"]) * f["tiles"]
         return max(words, div_up(8 * f["bytes"], self.p.data_bus)) + self.latency + READ

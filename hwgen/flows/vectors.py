@@ -48,8 +48,8 @@ def vectors(p: HwParams, model: Description, compiled: Compiled, images: NDArray
     tasks = []
     for name, entry in compiled.entries.items():
         rows, columns = compiled.output_shapes[name]
-        size = compiled.output_bytes[name]
+        pitch = compiled.output_bytes[name] // (rows * compiled.batch)
         expected = golden.run(images, name).output.astype("<i2").tobytes()
-        tasks.append(TaskRun(name, entry, size, 2 * columns, size // (rows * compiled.batch), expected))
+        tasks.append(TaskRun(name, entry, compiled.region_bytes[name], 2 * columns, pitch, expected))
     shares = port_images(compiled.weights, p.weight_ports, p.port_bits // 8)
     return Vectors(compiled.program, shares, compiled.pack_input(images), tuple(tasks))

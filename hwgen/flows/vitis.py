@@ -69,7 +69,7 @@ def packaged(target: Named) -> Named:
 def memory_beats(p: HwParams, compiled: Compiled) -> tuple[int, int]:
     """Beats of the testbench's memories: of each weight port's, of that with program, input and output. No address
     behind them is accessed: `depth` of the kernel's ports."""
-    *_, end = _layout(len(compiled.program), compiled.input_bytes, max(compiled.output_bytes.values()))
+    *_, end = _layout(len(compiled.program), compiled.input_bytes, max(compiled.region_bytes.values()))
     return len(compiled.weights) // p.weight_ports // (p.port_bits // 8), end // (p.data_bus // 8)
 
 

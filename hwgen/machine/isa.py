@@ -90,6 +90,7 @@ FIELDS: tuple[Field, ...] = (
     Field("dest", 0, 16, 4, "destination of a matmul (Dest)"),
     Field("source", 0, 20, 2, "rows read from (Source)"),
     Field("gated", 0, 22, 1, "the activation's result times what the destination holds; source Y, destination H"),
+    Field("spilled", 0, 22, 1, "LOAD: of the output region, what STORE wrote there"),
     Field("use_queue", 0, 23, 1, "rows are 0 .. length of the expert's queue - 1; skipped, weights too, when empty"),
     Field("scatter", 0, 24, 1, "row i goes to token queue[i] with its gate weight as row factor"),
     Field("rms", 0, 24, 1, "NORM: RMSNorm, the mean stays"),
@@ -105,8 +106,8 @@ FIELDS: tuple[Field, ...] = (
         1,
         0,
         32,
-        "byte offset in the region read (MATMUL: weights, LOAD: program, IMAGE: input) or written (output); multiple "
-        "of 64, in the weights region of 64 times the number of weight ports",
+        "byte offset in the region read (MATMUL: weights, LOAD: program or output, IMAGE: input) or written (output); "
+        "multiple of 64, in the weights region of 64 times the number of weight ports",
     ),
     Field("bytes", 2, 0, 32, "bytes there; MATMUL: 0 when the weights were kept in the ring"),
     Field("a_base", 3, 0, 16, "first source word: of the group of row_begin (GATHER: of row 0)"),
@@ -162,7 +163,7 @@ FIELDS: tuple[Field, ...] = (
 
 #: Fields of what not every accelerator has: the parameter of HwParams that says so. To others they are bits that no
 #: opcode reads.
-OPTIONAL = {"gated": "gated_mlp", "rms": "rms_norm"}
+OPTIONAL = {"gated": "gated_mlp", "rms": "rms_norm", "spilled": "spill"}
 #: Which earlier instructions may be unfinished; every opcode but END reads these. A unit is never waited for by itself.
 ORDER = ("engine_lag", "beside_norm", "beside_router", "beside_mover", "beside_data")
 #: Value of `slack`: independent of the instruction before.
@@ -174,7 +175,7 @@ OPCODES: dict[Op, tuple[str, tuple[str, ...]]] = {
     Op.LOAD: (
         "program region → X words, or the LayerNorm unit's table (4 words for C channels), from d_base, `bytes` long; "
         "or the activation's table, as a whole",
-        ("dest", "offset", "bytes", "d_base"),
+        ("dest", "spilled", "offset", "bytes", "d_base"),
     ),
     Op.IMAGE: (
         "input region, raster of uint8 pixels → patches as rows of Y from row_begin on",

@@ -17,7 +17,7 @@ PORTS, PORT_BITS = (1, 2, 4), 32
 #: What AXI addresses and instructions name in DRAM starts at multiples of so many bytes.
 ALIGN = 64
 #: What an accelerator has if one of its models needs it. Without them it is what it was before there were any.
-FEATURES = ("gated_mlp", "rms_norm")
+FEATURES = ("gated_mlp", "rms_norm", "spill")
 
 
 def _power_of_two(value: int) -> bool:
@@ -53,6 +53,7 @@ class HwParams:
     ultra_ram: bool = False  #: large memories may be UltraRAM
     rms_norm: bool = False  #: NORM can leave the mean in: RMSNorm
     gated_mlp: bool = False  #: activations may be multiplied by a second projection (SwiGLU)
+    spill: bool = False  #: the residual stream may be in DRAM: LOAD reads what STORE wrote, beside other units
 
     def __post_init__(self) -> None:
         if self.weight_ports not in PORTS:

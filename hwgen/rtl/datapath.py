@@ -258,6 +258,7 @@ class Datapath(wiring.Component):
         m.d.comb += [
             self.norm.x_hold.eq(write.x_read_next),
             self.load.x_hold.eq(write.x_write_next),
+            *([self.store.x_hold.eq(write.x_read_next)] if self.p.spill else []),
         ]
 
     def _queues(self, m: Module) -> None:

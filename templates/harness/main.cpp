@@ -68,7 +68,7 @@ public:
         }
         if (job.heard != NEVER) silence(~0u, NEVER);
         for (uint64_t i = 0; job.heard != NEVER && i < job.heard; i++) tick();
-        data_read.readable.insert(data_read.readable.end(), {job.program, job.input});
+        data_read.readable.insert(data_read.readable.end(), {job.program, job.input, job.output});
         o.dram.writable.push_back(job.output);
         running = number;
 #if HWGEN_DEBUG

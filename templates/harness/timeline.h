@@ -66,10 +66,11 @@ public:
     void burst(unsigned port, uint64_t address, uint64_t bytes, uint64_t asked, uint64_t first, uint64_t last) {
         if (!job || asked < start) return;
         const bool program = port == 1 && job->program.holds(address, 1);
-        const char* region = program ? "program" : port == 1 ? "input" : port == 2 ? "output" : "weights";
-        const Range& range = program     ? job->program
-                             : port == 1 ? job->input
-                             : port == 2 ? job->output
+        const bool spilled = port == 1 && job->output.holds(address, 1);
+        const char* region = program ? "program" : port == 2 || spilled ? "output" : port == 1 ? "input" : "weights";
+        const Range& range = program                ? job->program
+                             : port == 2 || spilled ? job->output
+                             : port == 1            ? job->input
                                          : job->weights[port ? port - 2 : 0];
         file << "burst" << line << region << ' ' << port << ' ' << address - range.base << ' ' << bytes << ' '
              << asked - start << ' ' << first - start << ' ' << last - start << '\n';

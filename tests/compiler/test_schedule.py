@@ -17,9 +17,9 @@ def sizes(blocks, t):
      (8 * 100, 1, [10, 10, 10, 10, 10, 10, 10, 10, 7, 5, 3, 2, 1, 1, 1])],
 )  # fmt: skip
 def test_row_blocks(rows, least, expected):
-    blocks = row_blocks(rows, 8, least)
+    blocks = row_blocks((16, 16 + rows), 8, least)
     assert sizes(blocks, 8) == expected
-    assert (blocks[0][0], blocks[-1][1]) == (0, rows)
+    assert (blocks[0][0], blocks[-1][1]) == (16, 16 + rows)
 
 
 @pytest.mark.parametrize(
@@ -28,9 +28,9 @@ def test_row_blocks(rows, least, expected):
 )
 def test_growing_blocks(first, consume, expected):
     """A norm of 96 cycles per row tile and 50: the next block is done while this one's queries are computed."""
-    blocks = growing_blocks(129, 8, first=first, produce=96, consume=consume, latency=50)
+    blocks = growing_blocks((16, 145), 8, first=first, produce=96, consume=consume, latency=50)
     assert sizes(blocks, 8) == expected
-    assert (blocks[0][0], blocks[-1][1]) == (0, 129)
+    assert (blocks[0][0], blocks[-1][1]) == (16, 145)
 
 
 def test_in_two():

@@ -36,7 +36,7 @@ def check(desc, shape, images, batch=1, **sizes):
             together = range(first, first + batch)
             tensors = batch_tensors(expected.tensors, together)
             machine = Machine(p, compiled.program, compiled.weights, compiled.pack_input(images[together]),
-                              compiled.output_bytes[task], seed=first)
+                              compiled.region_bytes[task], seed=first)
 
             def compare(number, machine=machine, tensors=tensors, probes=probes):
                 if number in probes:
@@ -207,7 +207,7 @@ def test_one_machine_runs_all_tasks():
         for task, entry in compiled.entries.items():
             machine.program, machine.weights = compiled.program, np.frombuffer(compiled.weights, np.uint8)
             machine.image = images[0].reshape(-1)
-            machine.output = np.zeros(compiled.output_bytes[task], np.uint8)
+            machine.output = np.zeros(compiled.region_bytes[task], np.uint8)
             found = compiled.unpack_output(task, machine.run(entry))
             assert np.array_equal(found, Golden(desc).run(images, task).output)
 

@@ -53,7 +53,7 @@ class System:
     def good(self, task: str, image: int = 0, **options) -> SystemJob:
         compiled = self.build.compiled
         values = {"entry": compiled.entries[task], "input": self.images[image].tobytes(), "probes": task}
-        return SystemJob(**(values | {"output_bytes": compiled.output_bytes[task]} | options))
+        return SystemJob(**(values | {"output_bytes": compiled.region_bytes[task]} | options))
 
     def run(self, jobs, timing: Timing = FAST, **options) -> list[SystemResult]:
         compiled = self.build.compiled

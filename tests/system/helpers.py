@@ -112,7 +112,7 @@ def simulate(machine: Harness, runs: Runs, timing: Timing | None = None, *, alon
         probes[name] = work.probes[task].ranges
         end = entry + BYTES * len(compiled.instructions[task]) if alone else None
         jobs.append(
-            Job(entry, work.input(run), compiled.output_bytes[task], name,
+            Job(entry, work.input(run), compiled.region_bytes[task], name,
                 memory=(compiled.program[:end], compiled.weights))
         )  # fmt: skip
     return machine.run(jobs, program=b"", weights=b"", probes=probes, counters=OFFSETS, timing=timing)

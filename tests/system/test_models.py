@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from hwgen.compiler import auto_params
+from hwgen.compiler import auto_params, buffer_needs
 from hwgen.compiler.blocks import Blocks
 from hwgen.compiler.sizing import fitted
 from hwgen.config import load_project
@@ -186,6 +186,40 @@ def test_networks_in_blocks(hardware):
     assert guess.cycles == pytest.approx(result.cycles, rel=0.05)
 
 
+def spilled(hardware: Hardware) -> Work:
+    """A network whose residual stream does not fit: it waits in DRAM. Both kinds of MLP, all heads but attention
+    pooling, rows of outputs longer than those of the stream."""
+    shape, buses = (hardware.t, hardware.c, hardware.k), {"data_bus": hardware.data_bus}
+    moe = {"mlp": {"kind": "moe", "experts": 4, "hidden": 30, "top_k": 2, "gate": "softmax_topk"}}
+    dense = {"kind": "dense", "hidden": 50, "activation": "silu"}
+    tasks = [{"name": "rows", "head": "every_token", "norm": True, "outputs": 21},
+             {"name": "one", "head": "class_token", "norm": True, "outputs": 9},
+             {"name": "mean", "head": "mean_norm", "norm": True, "outputs": 5},
+             {"name": "raw", "head": "none", "norm": False}]  # fmt: skip
+    desc = random_description(
+        1, class_token=True, image={"height": 12, "width": 14, "channels": 2}, patch={"height": 2, "width": 1}, dim=18,
+        heads=3, head_dim=5, layers=[{"mlp": dense}, moe, {"mlp": dense | {"windows": 2}}], tasks=tasks,
+    )  # fmt: skip
+    p = auto_params([desc], *shape, **buses)
+    needs = buffer_needs(desc, p, blocks=Blocks.spilled(desc, p, 1, 0))
+    p = replace(p, **needs | {"weight_depth": p.weight_depth, "spill": True})
+    blocks = fitted(desc, p).blocks
+    assert blocks.stream and 2 * blocks.stream < desc.model.tokens and blocks.heads == 1
+    return Work(desc, p, random_images(desc, 2, seed=1))
+
+
+@pytest.mark.parametrize("hardware", [HARDWARE[0], HARDWARE[2]], ids=lambda h: f"{h.t}x{h.c}x{h.k}")
+def test_spilled(hardware):
+    work = spilled(hardware)
+    runs, timing = in_turns([work]), Timing(latency=20, stall_percent=0)
+    for (_, task, _), result in zip(runs, assert_same(harness(work.p), runs, timing), strict=True):
+        guess = estimate(work.compiled, task, work.p, latency=timing.latency)
+        assert guess.cycles == pytest.approx(result.cycles, rel=0.05)
+        written = guess.dram_bytes["output"] + guess.dram_bytes["spilled"]  # the counter's: in whole beats
+        assert written <= result.counters["gmem1_write_bytes"] < 1.1 * written
+    assert_same(harness(work.p), runs, Timing(latency=30, stall_percent=40, seed=3, jitter=20))
+
+
 def test_very_slow_memory():
     """Rings and queues run empty all the time."""
     work = SMALL.works(1)[0]
@@ -217,7 +251,7 @@ def test_memories_start_with_random_bits():
     task, compiled = work.tasks[0], work.compiled
     buffer = work.probes[task].buffers["H"]
     probe = Probe(f"hwgen_accelerator.{buffer['paths'][0]}", 0, buffer["depth"], buffer["width"])
-    job = Job(compiled.entries[task], work.input(0), compiled.output_bytes[task], task)
+    job = Job(compiled.entries[task], work.input(0), compiled.region_bytes[task], task)
 
     def contents(seed: int) -> np.ndarray:
         """A bank of H after the first instruction, when nobody has written any."""

@@ -10,6 +10,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.machine.isa import Op
+from hwgen.machine.params import HwParams
 from hwgen.machine.regmap import Error
 from hwgen.rtl.common.address import byte_address
 from hwgen.rtl.common.decode import INSTRUCTION_BITS, Fields
@@ -30,7 +31,8 @@ class DataCommand(wiring.Component):
     of its handshake, `withdraw` takes it back.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, p: HwParams) -> None:
+        self.p = p
         regions = ("program", "input", "output")
         super().__init__(
             {
@@ -84,7 +86,7 @@ class DataCommand(wiring.Component):
         with m.If(f.op == Op.IMAGE):
             m.d.sync += [size.eq(self.input_size), base.eq(self.input_base), moved.eq(self.input_offset)]
             m.d.sync += self.range_error.eq(Error.INPUT_RANGE)
-        with m.If(f.op == Op.STORE):
+        with m.If((f.op == Op.STORE) | ((f.op == Op.LOAD) & f.spilled if self.p.spill else 0)):
             m.d.sync += [size.eq(self.output_size), base.eq(self.output_base), moved.eq(self.output_offset)]
             m.d.sync += self.range_error.eq(Error.OUTPUT_RANGE)
         span, start, end, several = Signal(33), Signal(34), Signal(35), Signal()

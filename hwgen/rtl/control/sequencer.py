@@ -118,7 +118,7 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        self.check, self.order, self.command = OperandCheck(self.p), Order(), DataCommand()
+        self.check, self.order, self.command = OperandCheck(self.p), Order(), DataCommand(self.p)
         self.faults, self.images = Faults(self.p), Batch()
         self.arguments, self.kept, self.timer = Arguments(self.p), KeptWeights(self.p), Watchdog()
         self._parts(m)

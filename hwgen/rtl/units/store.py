@@ -22,6 +22,7 @@ class StoreUnit(wiring.Component):
     They are read from `x` (`from_y` low) or `y` (nine bits, widened), whose data come READ_LATENCY cycles later;
     `a_base` is X's word of row_begin or Y's of its group. A C-word or a beat per cycle. Only the last of the `beats`
     may have strobes off; `last` marks it. `done` is a pulse one cycle after the last beat was taken.
+    With the parameter `spill`, `x.en` is low in the cycle after `x_hold`.
     `row_end` > `row_begin` and `tiles` > 0. `abort` (level) drops the command; `beats.valid` may then fall.
     """
 
@@ -30,7 +31,7 @@ class StoreUnit(wiring.Component):
     QUEUE = 1 + READ_LATENCY + 2
 
     def __init__(self, p: HwParams) -> None:
-        self.t, self.c, self.beat_bits = p.t, p.c, p.data_bus
+        self.t, self.c, self.beat_bits, self.spill = p.t, p.c, p.data_bus, p.spill
         self.parts = p.word // p.c  # C-words of a Y word
         fields = ("a_base", "a_stride", "row_begin", "row_end", "tiles")
         super().__init__(
@@ -41,6 +42,7 @@ class StoreUnit(wiring.Component):
                 "busy": Out(1),
                 "done": Out(1),
                 "abort": In(1),
+                **({"x_hold": In(1)} if p.spill else {}),
                 "x": Out(word_read(depth=p.x_depth, width=16 * p.c)),
                 "y": Out(row_read(banks=p.t, parts=self.parts, depth=p.y_depth, width=OPERAND_BITS * p.c)),
                 "beats": Out(strobed_beats(p.data_bus)),
@@ -51,7 +53,7 @@ class StoreUnit(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         credit = Signal(range(self.QUEUE + 1), init=self.QUEUE)
-        read, all_ends = self._read(m, credit != 0)
+        read, all_ends = self._read(m, (credit != 0) & ~self.x_hold if self.spill else credit != 0)
         arriving = Signal(1 + self.READ_LATENCY)
         ending = Signal(1 + self.READ_LATENCY)
         m.d.sync += [arriving.eq(Cat(read, arriving)), ending.eq(Cat(all_ends, ending))]

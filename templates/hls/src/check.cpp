@@ -92,8 +92,9 @@ Error range_fault(const Instruction& f, const Arguments& a, const Progress& prog
     switch (f.op()) {
         case MATMUL: break;
         case LOAD:
-            size = a.program_size;
-            code = PROGRAM_RANGE;
+            size = spilled(f) ? a.output_size : a.program_size;
+            moved = spilled(f) ? progress.output_offset : ap_uint<33>(0);
+            code = spilled(f) ? OUTPUT_RANGE : PROGRAM_RANGE;
             break;
         case IMAGE:
             size = a.input_size;

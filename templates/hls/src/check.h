@@ -19,6 +19,9 @@ struct Progress {
     ap_uint<21> kept;                         // words of the ring that later MATMULs will use
 };
 
+// LOAD: from the output region, where STORE left it.
+inline bool spilled(const Instruction& f) { return SPILL && f.spilled() != 0; }
+
 // Why a run must not start, or NONE.
 Error refusal(const Arguments& a);
 

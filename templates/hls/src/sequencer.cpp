@@ -106,7 +106,11 @@ void execute(HWGEN_WEIGHT_PARAMETERS, DataBeat* gmem1, const Arguments& a, const
 #pragma HLS inline
     const std::uint64_t offset = f.offset().to_uint64();
     switch (f.op()) {
-        case LOAD: load(gmem1, a.program_base + offset, f, b.x, b.table, b.activation); break;
+        case LOAD: {
+            const std::uint64_t base = spilled(f) ? a.output_base + run.progress.output_offset.to_uint64() : a.program_base;
+            load(gmem1, base + offset, f, b.x, b.table, b.activation);
+            break;
+        }
         case IMAGE:
             image(gmem1, a.input_base + run.progress.input_offset.to_uint64() + offset, f, b.y);
             break;
