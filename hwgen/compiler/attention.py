@@ -14,7 +14,7 @@ from hwgen.compiler.residual import update
 from hwgen.compiler.ring import Made, Matrix
 from hwgen.machine.isa import Dest
 
-__all__ = ["Part", "attend", "attention", "attention_heads", "head_range", "keys_of"]
+__all__ = ["Part", "attend", "attend_group", "attention", "head_range", "keys_of", "projection"]
 
 #: Heads of q that are copied before the first of k is normalised, which has to wait for the last projection.
 AHEAD = 2
@@ -23,31 +23,34 @@ AHEAD = 2
 def attention(b: Builder, layer: int, activation: str) -> None:
     """The attention of a layer; its projection is left for the next norm. What the layer's MLP needs of the table
     of its `activation` is loaded beside."""
-    update(b, layer, 1, attention_heads(b, layer, activation), b.layout.context)
-
-
-def attention_heads(b: Builder, layer: int, activation: str) -> Matrix:
-    """All but the projection, whose matrix it is."""
-    name, layout = f"layers.{layer}", b.layout
-    proj = b.matrix(f"{name}.attn.proj", inputs=(layout.head_channels, layout.attn_used))
-
+    name, layout, proj = f"layers.{layer}", b.layout, projection(b, layer)
     for group in layout.blocks.heads_of(b.model.heads):
         if b.model.qk_norm:
             _normalised(b, name, activation)
         else:
             _project(b, name, group, activation)
         for image in range(layout.batch):
-            for head in group:
-                _head(b, name, image, head)
-    return proj
+            attend_group(b, name, image, group)
+    update(b, layer, 1, proj, layout.context)
+
+
+def projection(b: Builder, layer: int) -> Matrix:
+    """Of the context of a layer."""
+    layout = b.layout
+    return b.matrix(f"layers.{layer}.attn.proj", inputs=(layout.head_channels, layout.attn_used))
+
+
+def attend_group(b: Builder, name: str, image: int, group: range) -> None:
+    """Heads of an image whose queries, keys and values are there."""
+    for head in group:
+        _head(b, name, image, head)
 
 
 def _project(b: Builder, name: str, group: range, activation: str) -> None:
-    """q, k and v of a group of heads, of the first one behind the norm, unless that was made block by block."""
+    """q, k and v of a group of heads, of the first one behind the norm."""
     parts = [Part(b, f"{name}.attn", name, part, group) for part in "qkv"]
     if group[0] == 0:
-        if not b.layout.blocks.stream:
-            b.norm(parts[0].matrix, parts.pop(0))
+        b.norm(parts[0].matrix, parts.pop(0))
         b.load_activation(activation)
     for part in parts:
         part(*b.all, True)
@@ -75,7 +78,7 @@ class Part:
 
     def __call__(self, begin: int, end: int, last: bool) -> None:
         rows = begin, end
-        self.b.matmul(self.matrix, self.tensor, self.b.layout.norm, self.dest, self.area, rows, last=last)
+        self.b.matmul(self.matrix, self.tensor, self.b.y, self.dest, self.area, rows, last=last)
         self.b.probe(self.tensor, self.area, rows, self.channels, column=self.column)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import ceil
 
 from hwgen.machine.params import ALIGN, HwParams
 from hwgen.network.description import Description
@@ -61,7 +62,14 @@ class Blocks:
         """The residual stream in DRAM, in even blocks of so many rows at most."""
         unit = spill_unit(p)
         size = even(batch * desc.model.tokens, max(rows // unit, LEAST_UNITS) * unit, unit)
-        return cls(cls.least(desc, p, batch).heads, size, size, size)
+        return cls(cls._hiding(desc, p), size, size, size)
+
+    @classmethod
+    def _hiding(cls, desc: Description, p: HwParams) -> int:
+        """Heads of a group whose queries, keys and values take longer than their rows to come."""
+        model = desc.model
+        needed = ceil(2 * 8 * p.macs / (3 * model.head_dim * p.data_bus))
+        return min((size for size in cls.groups(desc) if size >= needed), default=model.heads)
 
     @classmethod
     def groups(cls, desc: Description) -> Iterator[int]:

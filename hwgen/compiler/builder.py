@@ -59,16 +59,14 @@ class Builder(Emitter):
         self._loaded = -1  #: the last norm whose parameters were
         self._activation = ""  #: whose table was loaded
 
-    def enter(self, rows: Span, x: Area, chain: int, last: bool) -> None:
-        """Work is on some rows of the residual stream, in X at `x`. Norms from the number `chain` on come again for the
-        next rows, so their parameters stay; `last`: there are none."""
-        self.all, self.x, self._chain, self._final = rows, x, chain, last
-        self.next_norm = chain
+    def enter(self, rows: Span, x: Area, y: Area, norm: int) -> None:
+        """Work is on some rows of the residual stream, in X at `x`, their norms in `y`; the next one is number `norm`,
+        again if it was that of other rows before."""
+        self.all, self.x, self.y, self.next_norm = rows, x, y, norm
 
     def leave(self) -> None:
         """... on all rows."""
-        self.all, self.x = (0, self.layout.rows), self.layout.x(self.layout.dim_words)
-        self._chain, self._final = -1, True
+        self.all, self.x, self.y = (0, self.layout.rows), self.layout.x(self.layout.dim_words), self.layout.norm
 
     def value(self, name: str) -> int:
         """A tensor of one element."""
@@ -154,10 +152,6 @@ class Builder(Emitter):
         pipeline(*stages)
         self.before, self.kept, self.first_tiles = [], [], 1
 
-    def norm_later(self) -> None:
-        """The next norm, left to run beside what comes."""
-        self.before.append(self._norm_stage("", self._row_blocks(self.all), None, False, self.x))
-
     @property
     def _least(self) -> int:
         """Row tiles of a block. Where a norm of one would take longer for its latency than for its rows, two."""
@@ -170,10 +164,8 @@ class Builder(Emitter):
         self, tensor: str, blocks: list[Span], tokens: range | None, dense: bool, x: Area, origin: int = 0
     ) -> Stage:
         number, fields = self._take_norm()
-        weights, count = self.norms[number], self.model.tokens
+        weights, count, y = self.norms[number], self.model.tokens, self.y
         tokens = tokens or range(self.layout.rows)  # all: images do not matter
-        # The other half of the table is still needed by an earlier norm that comes again.
-        follows = self._final or number == self._chain
 
         def x_row(row: int) -> int:
             row -= origin
@@ -184,10 +176,9 @@ class Builder(Emitter):
             for image in range((begin - origin) // len(tokens), div_up(end - origin, len(tokens))):
                 rows = (max(begin, origin + image * len(tokens)), min(end, origin + (image + 1) * len(tokens)))
                 first = x_row(rows[0])
-                self.emit(units.norm(self.layout, tensor or weights, x, rows, first, number % 2, **fields))
-                self.probe(tensor or weights, self.layout.norm, rows, self.dim, tensor_row=rows[0] if dense else first)
-            if follows:
-                self._load_norm(number + 1)
+                self.emit(units.norm(self.layout, tensor or weights, x, y, rows, first, number % 2, **fields))
+                self.probe(tensor or weights, y, rows, self.dim, tensor_row=rows[0] if dense else first)
+            self._load_norm(number + 1)
 
         source = self.before[-1] if self.before else None
         return Stage(blocks, emit, source, source_rows=lambda end: x_row(end - 1) + 1)

@@ -16,7 +16,7 @@ from hwgen.compiler.schedule import Stage
 from hwgen.machine.isa import Dest
 from hwgen.machine.params import ALIGN
 
-__all__ = ["embed", "image_pieces", "position_table"]
+__all__ = ["embed", "position_table"]
 
 #: Pieces in which the first image and each of the others are loaded, if they have so many lines of patches: while the
 #: first one comes, the engine waits.
@@ -29,7 +29,7 @@ def embed(b: Builder) -> None:
     model, layout, p = b.model, b.layout, b.p
     matrix = b.matrix("embed")
     keeps = b.ring.holds(matrix)
-    pieces, position, row_bytes = image_pieces(b), position_table(b), layout.stream_bytes
+    pieces, position, row_bytes = _pieces(b), position_table(b), layout.stream_bytes
     step = ALIGN // gcd(ALIGN, row_bytes)  # LOADs begin at rows of the table that are multiples of this
     loaded = 0
 
@@ -47,7 +47,7 @@ def embed(b: Builder) -> None:
             b.emit(units.load_x(layout, "position", b.x, (loaded, upto), offset=offset,
                                 bytes=(upto - loaded) * row_bytes))
             loaded = upto
-        b.emit(units.patches(layout, image, pieces[begin, end]))
+        b.emit(units.patches(layout, layout.patches(image), image, pieces[begin, end], layout.patch_row(image)))
         rows = first_patch(begin), end
         b.probe("patches", layout.patches(image), rows, range(model.patch_size))
 
@@ -86,7 +86,7 @@ def position_table(b: Builder) -> Block:
     return b.tables.add("position", lambda: pack_rows(b.p, b.desc.tensors["position"]))
 
 
-def image_pieces(b: Builder) -> dict[Span, Span]:
+def _pieces(b: Builder) -> dict[Span, Span]:
     """Rows of the residual stream, and the lines of patches of their image that they are."""
     model, p = b.model, b.p
     lines, per_line = model.image.height // model.patch.height, model.image.width // model.patch.width

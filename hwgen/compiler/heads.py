@@ -28,7 +28,7 @@ def head(b: Builder) -> None:
         matrix, area = b.matrix(f"tasks.{task.name}.head"), layout.x(words)
 
         def linear(begin: int, end: int, last: bool) -> None:
-            b.matmul(matrix, output, layout.norm, Dest.X, area, (begin, end), last=last)
+            b.matmul(matrix, output, b.y, Dest.X, area, (begin, end), last=last)
 
         if task.head == "map":
             b.norm(matrix, linear, tensor=f"{task.name}.map_rescale", tokens=b.patch, whole=words > layout.dim_words,
@@ -71,7 +71,7 @@ def mean(b: Builder, tokens: range) -> None:
         area = layout.x(words)
 
         def linear(begin: int, end: int, last: bool) -> None:
-            b.matmul(matrix, output, layout.norm, Dest.X, area, (begin, end), last=last)
+            b.matmul(matrix, output, b.y, Dest.X, area, (begin, end), last=last)
 
         b.norm(matrix, linear, tensor=f"{task.name}.norm", rows=layout.batch, whole=True)
         return

@@ -65,7 +65,7 @@ class _First:
         self.up = [b.matrix(f"{self.name}.mlp.up")] * mlp.gated
 
     def __call__(self, begin: int, end: int, last: bool) -> None:
-        b, name, hidden, rows, norm = self.b, self.name, self.hidden, (begin, end), self.b.layout.norm
+        b, name, hidden, rows, norm = self.b, self.name, self.hidden, (begin, end), self.b.y
         for matrix in self.up:
             b.matmul(matrix, f"{name}.up", norm, Dest.H, hidden, rows, last=last)
             b.probe(f"{name}.up", hidden, rows, range(self.mlp.hidden))
@@ -79,7 +79,7 @@ class _First:
         b, name, column = self.b, self.name, self.mlp.hidden
         pairs = zip(self.windows.channels, self.windows.positions[1:], strict=True)
         for number, (group, positions) in enumerate(pairs, 1):
-            b.matmul(b.matrix(f"{name}.mlp.fc1", window=group), f"{name}.hidden window {number}", b.layout.norm, Dest.H,
+            b.matmul(b.matrix(f"{name}.mlp.fc1", window=group), f"{name}.hidden window {number}", b.y, Dest.H,
                      self.hidden, self.rows, words=(0, positions[0] // b.p.c),
                      fields=b.activation(f"{name}.mlp", number))  # fmt: skip
             b.probe(f"{name}.hidden", self.hidden, self.rows, positions, column=column)
@@ -114,7 +114,7 @@ def _route(b: Builder, name: str, mlp: MoeMlp) -> None:
     logits, gate = b.layout.logits, b.matrix(f"{name}.moe.gate.{b.task.name}")
 
     def multiply(begin: int, end: int, last: bool) -> None:
-        b.matmul(gate, f"{name}.logits", b.layout.norm, Dest.LOGITS, logits, (begin, end), last=last)
+        b.matmul(gate, f"{name}.logits", b.y, Dest.LOGITS, logits, (begin, end), last=last)
         b.probe(f"{name}.logits", logits, (begin, end), range(mlp.experts))
 
     def route(begin: int, end: int, last: bool) -> None:
@@ -135,7 +135,7 @@ def _router(b: Builder, name: str, mlp: MoeMlp, rows: Span, block: Span) -> None
 
 
 def _gather(b: Builder, name: str, expert: int) -> None:
-    b.emit(units.gather(b.layout, f"{name}.norm2 rows of expert {expert}", expert, b.all))
+    b.emit(units.gather(b.layout, f"{name}.norm2 rows of expert {expert}", b.y, expert, b.all))
 
 
 def _expert(b: Builder, layer: int, mlp: MoeMlp, expert: int, tokens: Span) -> None:

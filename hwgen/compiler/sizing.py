@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from hwgen.common.errors import HwgenError
-from hwgen.compiler.blocks import Blocks, even, spillable
+from hwgen.compiler.blocks import Blocks, even, spill_unit, spillable
 from hwgen.compiler.features import check_features, features
 from hwgen.compiler.layout import Layout, div_up
 from hwgen.machine.params import HwParams
@@ -44,11 +44,12 @@ def fitted(desc: Description, p: HwParams, batch: int = 1) -> Layout:
             rows = min(rows, p.h_depth // stride * p.t)
     cut = (even(whole.rows, max(rows, least.rows), p.t), even(whole.rows, max(tokens, least.tokens), p.t))
     found = Layout(desc, p, batch, Blocks(heads, *cut))
-    if not p.spill or spillable(desc, p, batch) or all(name != "x_depth" for name, *_ in _short(found)):
+    if not p.spill or spillable(desc, p, batch) or not {"x_depth", "y_depth"} & {name for name, *_ in _short(found)}:
         return found
-    blocks = replace(Blocks.spilled(desc, p, batch, min(rows, tokens)), heads=heads)
-    room = p.x_depth // 2 * blocks.rows // Layout(desc, p, batch, blocks).slot_words
-    return Layout(desc, p, batch, replace(Blocks.spilled(desc, p, batch, min(rows, tokens, room)), heads=heads))
+    sizes = range(min(whole.rows, p.x_depth // (2 * whole.dim_words)), 0, -spill_unit(p))
+    layouts = (Layout(desc, p, batch, replace(Blocks.spilled(desc, p, batch, size), heads=heads)) for size in sizes)
+    least_rows = Layout(desc, p, batch, replace(Blocks.spilled(desc, p, batch, 0), heads=heads))
+    return next((layout for layout in layouts if not _short(layout)), least_rows)
 
 
 def _fits_heads(desc: Description, p: HwParams, batch: int, heads: int) -> bool:
@@ -145,7 +146,8 @@ def _sized(descs: Sequence[Description], shape: HwParams, batch: int, blocks: Se
         layout = Layout(desc, shape, batch, cut)
         for name, (need, _) in layout.worst().items():
             sizes[name] = max(need, sizes.get(name, 0))
-        kept = [words for words in layout.kept() if words * shape.ring_bytes <= RING_BYTES]
+        limit = RING_BYTES // (4 if cut.stream else 1)
+        kept = [words for words in layout.kept() if words * shape.ring_bytes <= limit]
         sizes["weight_depth"] = max([sizes["weight_depth"], *kept])
     for name in sizes:
         if name == "weight_depth":  # a ring: its counters wrap

@@ -42,13 +42,13 @@ class Draft:
         )
 
 
-def patches(layout: Layout, number: int, lines: Span) -> Draft:
-    """Rows of patches of an image: raster to Y."""
+def patches(layout: Layout, area: Area, number: int, lines: Span, shift: int) -> Draft:
+    """Lines of patches of an image: raster to Y. shift: a row in front of them whose group begins with it."""
     model = layout.desc.model
-    image, area = model.image, layout.patches(number)
+    image = model.image
     row_bytes = model.patch.height * image.width * image.channels
     per_row = image.width // model.patch.width
-    begin, shift = number * model.tokens + model.prefix, layout.patch_row(number)
+    begin = number * model.tokens + model.prefix
     rows = begin + lines[0] * per_row, begin + lines[1] * per_row
     fields = {
         "offset": number * layout.image_stride + lines[0] * row_bytes, "bytes": (lines[1] - lines[0]) * row_bytes,
@@ -78,11 +78,13 @@ def load_activation(kind: str, **block: int) -> Draft:
     return Draft(Op.LOAD, f"table of {kind}", block | {"dest": Dest.ACTIVATION}, writes=(write,))
 
 
-def norm(layout: Layout, name: str, x: Area, rows: Span, x_row: int, half: int, **fields: int) -> Draft:
-    """Rows of `x`, an area of X, from `x_row` on to `rows` of the norm area. `fields`: how."""
-    y, words = layout.norm, (0, layout.dim_words)
+def norm(
+    layout: Layout, name: str, x: Area, y: Area, rows: Span, x_row: int, half: int, **fields: int
+) -> Draft:  # fmt: skip
+    """Rows of `x`, an area of X, from `x_row` on to `rows` of `y`. `fields`: how."""
+    words = 0, layout.dim_words
     fields |= {
-        "a_base": x.at(x_row), "row_begin": rows[0], "row_end": rows[1], "d_base": y.base,
+        "a_base": x.at(x_row), "row_begin": rows[0], "row_end": rows[1], "d_base": y.base % isa.ADDRESSES,
         "dim": layout.desc.model.dim,
     }  # fmt: skip
     read = Access(x, (x_row, x_row + rows[1] - rows[0]), words)
@@ -116,12 +118,12 @@ def route(layout: Layout, name: str, rows: Span, experts: int, **fields: int) ->
     return Draft(Op.ROUTE, name, fields, reads=(logits, QUEUES), writes=(QUEUES,))
 
 
-def gather(layout: Layout, name: str, expert: int, tokens: Span) -> Draft:
-    """The norm area's rows of an expert's queue, some of these `tokens`, to its gathered rows."""
-    y, h, words = layout.norm, layout.gathered(expert), (0, layout.dim_words)
+def gather(layout: Layout, name: str, y: Area, expert: int, tokens: Span) -> Draft:
+    """The rows of `y` of an expert's queue, some of these `tokens`, to its gathered rows."""
+    h, words = layout.gathered(expert), (0, layout.dim_words)
     fields = {
-        "expert": expert, "use_queue": 1, "a_base": y.base, "a_stride": y.stride, "tiles": layout.dim_words,
-        "d_base": h.base, "d_stride": h.stride,
+        "expert": expert, "use_queue": 1, "a_base": y.base % isa.ADDRESSES, "a_stride": y.stride,
+        "tiles": layout.dim_words, "d_base": h.base, "d_stride": h.stride,
     }  # fmt: skip
     read, write = Access(y, tokens, words), Access(h, (0, layout.blocks.tokens), words)
     return Draft(Op.GATHER, name, fields, reads=(read, QUEUES), writes=(write,), ports=READS_Y)
