@@ -38,18 +38,22 @@ def dense(b: Builder, layer: int, mlp: DenseMlp) -> None:
     behind(b, layer, 2)
 
 
-def halves(b: Builder, layer: int, mlp: DenseMlp | MoeMlp) -> tuple[Callable[[], None], Callable[[], None]]:
-    """Of the rows that work is on: the norm with what follows it at once; the rest."""
+def halves(
+    b: Builder, layer: int, mlp: DenseMlp | MoeMlp
+) -> tuple[Callable[[], None], Callable[[Callable[[], None]], None]]:
+    """Of the rows that work is on: the norm with what follows it at once; the rest, given what is to be emitted when
+    the engine has something to do."""
     if isinstance(mlp, MoeMlp):
-        return partial(_route, b, f"layers.{layer}", mlp), lambda: _all_experts(b, layer, mlp, b.all)
+        return partial(_route, b, f"layers.{layer}", mlp), partial(_all_experts, b, layer, mlp, b.all)
 
     def first() -> None:
         work = _First(b, layer, mlp, b.layout.hidden(layer, b.all[0]), b.all)
         b.norm(work.fc1, work, beside=work.up)
 
-    def second() -> None:
+    def second(beside: Callable[[], None]) -> None:
         hidden = b.layout.hidden(layer, b.all[0])
         product(b, layer, 2, b.layout.windows(layer).second(b, f"layers.{layer}.mlp.fc2"), hidden)(*b.all, True)
+        beside()
 
     return first, second
 
@@ -100,13 +104,17 @@ def experts(b: Builder, layer: int, mlp: MoeMlp) -> None:
         b.first_tiles = pace
 
 
-def _all_experts(b: Builder, layer: int, mlp: MoeMlp, rows: Span) -> None:
-    """One after another, of what was routed of these rows."""
+def _all_experts(
+    b: Builder, layer: int, mlp: MoeMlp, rows: Span, beside: Callable[[], None] = lambda: None
+) -> None:  # fmt: skip
+    """One after another, of what was routed of these rows. `beside`: emitted behind the first."""
     _gather(b, f"layers.{layer}", 0)
     for expert in range(mlp.experts):
         if expert + 1 < mlp.experts:
             _gather(b, f"layers.{layer}", expert + 1)
         _expert(b, layer, mlp, expert, rows)
+        if expert == 0:
+            beside()
     b.probe(f"layers.{layer}.mlp", b.x, rows, b.dim)
 
 

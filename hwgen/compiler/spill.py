@@ -10,7 +10,8 @@ Tested by tests/compiler/test_spill.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from hwgen.compiler import units
 from hwgen.compiler.areas import Area, Span
@@ -22,182 +23,183 @@ from hwgen.compiler.heads import chosen, mean
 from hwgen.compiler.mlp import halves
 from hwgen.compiler.residual import update
 from hwgen.machine.isa import Dest
-from hwgen.network.description import DenseMlp, MoeMlp
 
 __all__ = ["spilled_program"]
-
-#: Of a block, by its number.
-Work = Callable[[int], None]
-
 
 def spilled_program(b: Builder, place: int) -> None:
     """All instructions but END. place: of the residual stream, as an offset in the output region."""
     _Spilled(b, place).program()
 
 
+@dataclass(frozen=True)
+class Visit:
+    """A block's stay on chip. `norm`: the number of its norm. `layer`: with `group`, queries, keys and values of these
+    heads are made of its norm; else the rest of the layer. Without: the embedding, or with `dense` a head's rows."""
+
+    rows: Span
+    norm: int
+    layer: int | None = None
+    group: range | None = None
+    dense: Span | None = None
+
+
 class _Spilled:
+    """Visits take turns in two places. All of a visit's instructions are emitted in its turn, but for its LOAD, its
+    norm if nothing is added before, and its STORE: these run beside the work on the others."""
+
     def __init__(self, b: Builder, place: int) -> None:
         self.b, self.place, self.layout = b, place, b.layout
         assert b.layout.blocks.stream
-        self.size = b.layout.blocks.stream
-        self.blocks = spans(b.layout.rows, self.size)
+        self.tokens, self.means = chosen(b), b.task.head in ("mean", "mean_norm")
+        self.visits = list(self._plan())
+        self.loaded = self.normed = 0  #: visits whose LOAD, whose norm there is
+        self.waiting: int | None = None  #: the visit whose STORE there is not
+
+    def _plan(self) -> Iterator[Visit]:
+        b, blocks, norm = self.b, spans(self.layout.rows, self.layout.blocks.stream or 0), 0
+        yield from (Visit(rows, 0) for rows in blocks)
+        for layer in range(len(b.model.layers)):
+            for group in self.layout.blocks.heads_of(b.model.heads):
+                yield from (Visit(rows, norm, layer, group) for rows in blocks)
+            yield from (Visit(rows, norm + 1, layer) for rows in blocks)
+            norm += 2
+        unit = spill_unit(b.p)  # the rows that are loaded begin at a multiple of that
+        for dense in spans(len(self.tokens), (self.layout.blocks.stream or 0) - unit):
+            rows = self.tokens[dense[0]] // unit * unit, self.tokens[dense[1] - 1] + 1
+            yield Visit(rows, norm, dense=dense)
 
     def program(self) -> None:
+        for number, visit in enumerate(self.visits):
+            self._load(number)
+            if visit.dense:
+                self._head(number, visit)
+            elif visit.group:
+                self._project(number, visit)
+            elif visit.layer is None:
+                self._enter(number)
+                self._embed()
+                self._gone(number)
+                self._load(number + 1)
+            else:
+                self._rest(number, visit)
+        if self.means:
+            self._mean()
+
+    def _project(self, number: int, visit: Visit) -> None:
+        """Queries, keys and values of some heads; behind those of the last block, the heads. The next norm is made
+        beside, and as this one is there, the block behind the next may come."""
+        b, rows = self.b, visit.rows
+        assert visit.layer is not None and visit.group
+        name = f"layers.{visit.layer}"
+        self._norm(number)
+        if self.waiting is None:
+            self._load(number + 1)
+            self._norm(number + 1)
+            self._load(number + 2)
+        else:
+            self._gone(None)
+            self._load(number + 1)
+        self._enter(number)
+        b.load_activation(b.model.layers[visit.layer].mlp.activation)
+        parts = [Part(b, f"{name}.attn", name, part, visit.group) for part in "qkv"]
+        keeps, last = b.ring.holds(*(part.matrix for part in parts)), rows[1] == self.layout.rows
+        for part in parts:
+            part(*rows, last or not keeps)
+        if last:
+            b.leave()
+            attend_group(b, name, 0, visit.group)
+
+    def _rest(self, number: int, visit: Visit) -> None:
+        """What is done row by row. The block before goes, and the next one comes, beside the second half of the MLP."""
         b = self.b
-        self._embed()
-        for index, layer in enumerate(b.model.layers):
-            for group in self.layout.blocks.heads_of(b.model.heads):
-                self._project(index, group)
-                attend_group(b, f"layers.{index}", 0, group)
-            b.next_norm += 1
-            self._rest(index, layer.mlp)
-        self._head()
+        assert visit.layer is not None
+        self._enter(number)
+        first, second = halves(b, visit.layer, b.model.layers[visit.layer].mlp)
+        update(b, visit.layer, 1, projection(b, visit.layer), self.layout.context)
+        first()
+        self._gone(number)
+        second(lambda: self._load(number + 1))
+        self._norm(number + 1)
 
     def _enter(self, number: int) -> None:
-        first = self.blocks[number][0]
-        self.b.enter(self.blocks[number], self._slot(number), self.layout.norm_slot(number, first), self.b.next_norm)
+        visit, layout = self.visits[number], self.layout
+        first = visit.rows[0]
+        y = layout.norm if self.means and visit.dense else layout.norm_slot(number, 0 if visit.dense else first)
+        self.b.enter(visit.rows, layout.slot(number, first, layout.dim_words), y, visit.norm)
 
-    def _project(self, layer: int, group: range) -> None:
-        """Queries, keys and values of a group of heads. A block's norm is made while the one before is multiplied, and
-        the next one comes."""
-        b, name, norm, last = self.b, f"layers.{layer}", self.b.next_norm, len(self.blocks) - 1
-        keeps = b.ring.holds(*(Part(b, f"{name}.attn", name, part, group).matrix for part in "qkv"))
-
-        def normalise(number: int) -> None:
+    def _norm(self, number: int) -> None:
+        """A visit's, unless it has it, or something is added before."""
+        if self.normed <= number < len(self.visits) and self.visits[number].group:
+            self.normed = number + 1
             self._enter(number)
-            b.norm()
-            b.next_norm = norm
-            if number < last:
-                self._fetch(number + 1)
+            self.b.norm()
 
-        self._fetch(0)
-        normalise(0)
-        b.load_activation(b.model.layers[layer].mlp.activation)
-        for number, rows in enumerate(self.blocks):
-            if number < last:
-                normalise(number + 1)
-            self._enter(number)
-            for part in "qkv":
-                Part(b, f"{name}.attn", name, part, group)(*rows, not keeps or number == last)
-        b.leave()
+    def _load(self, number: int) -> None:
+        """Whatever came to the other place before must have gone."""
+        if not self.loaded <= number < len(self.visits):
+            return
+        self.loaded = number + 1
+        b, rows, layout = self.b, self.visits[number].rows, self.layout
+        embedding = self.visits[number].layer is None and not self.visits[number].dense
+        place = position_table(b).offset if embedding else self.place
+        b.emit(units.load_x(layout, "position" if embedding else "residual stream",
+                            layout.slot(number, rows[0], layout.dim_words), rows, spilled=not embedding,
+                            offset=place + rows[0] * layout.stream_bytes,
+                            bytes=(rows[1] - rows[0]) * layout.stream_bytes))  # fmt: skip
 
-    def _rest(self, layer: int, mlp: DenseMlp | MoeMlp) -> None:
-        """What is done row by row."""
-        b = self.b
-        proj = projection(b, layer)
-        first, second = halves(b, layer, mlp)
-
-        def front() -> None:
-            update(b, layer, 1, proj, self.layout.context)
-            first()
-
-        self._each(self._fetch, front, second)
-
-    def _each(self, fetch: Work, front: Callable[[], None], back: Callable[[], None]) -> None:
-        """All blocks. One goes, and the next one comes in its place, between the two parts of the work on the other."""
-        norm, last = self.b.next_norm, len(self.blocks) - 1
-        fetch(0)
-        fetch(1)
-        for number in range(len(self.blocks)):
-            self.b.next_norm = norm
-            self._enter(number)
-            front()
-            if 1 <= number:
-                self._store(number - 1)
-            if 1 <= number < last:
-                fetch(number + 1)
-            back()
-        self._store(last)
-        self.b.leave()
-
-    # The stream.
-
-    def _slot(self, number: int) -> Area:
-        return self.layout.slot(number, self.blocks[number][0], self.layout.dim_words)
-
-    def _load(self, x: Area, rows: Span) -> None:
-        count = rows[1] - rows[0]
-        self.b.emit(units.load_x(self.layout, "residual stream", x, rows, spilled=1,
-                                 offset=self.place + rows[0] * self.layout.stream_bytes,
-                                 bytes=count * self.layout.stream_bytes))  # fmt: skip
-
-    def _fetch(self, number: int) -> None:
-        self._load(self._slot(number), self.blocks[number])
-
-    def _store(self, number: int) -> None:
-        rows = self.blocks[number]
-        self.b.emit(units.store(self.layout, "residual stream", self._slot(number), rows, self.layout.dim_words,
-                                self.place + rows[0] * self.layout.stream_bytes))  # fmt: skip
+    def _gone(self, number: int | None) -> None:
+        """What waits goes to DRAM; then this visit waits."""
+        if self.waiting is not None:
+            rows, layout = self.visits[self.waiting].rows, self.layout
+            x = layout.slot(self.waiting, rows[0], layout.dim_words)
+            self.b.emit(units.store(layout, "residual stream", x, rows, layout.dim_words,
+                                    self.place + rows[0] * layout.stream_bytes))  # fmt: skip
+        self.waiting = number
 
     # The ends.
 
     def _embed(self) -> None:
-        """Position table and patches, block by block, and the embedding."""
+        """The embedding of a block, of the lines of patches that it touches."""
         b, layout, prefix = self.b, self.layout, self.b.model.prefix
-        matrix, table = b.matrix("embed"), position_table(b)
+        rows = max(b.all[0], prefix), b.all[1]
+        if rows[0] < rows[1]:
+            lines = layout.lines_of(b.all)
+            area, there = layout.patches_of(lines)
+            b.emit(units.patches(layout, area, 0, lines, there[0] // b.p.t * b.p.t))
+            b.probe("patches", area, there, range(b.model.patch_size))
+            b.matmul(b.matrix("embed"), "embed", area, Dest.X_ADD, b.x, rows)
+        b.probe("embed", b.x, b.all, b.dim)
 
-        def fetch(number: int) -> None:
-            rows = self.blocks[number]
-            b.emit(units.load_x(layout, "position", self._slot(number), rows,
-                                offset=table.offset + rows[0] * layout.stream_bytes,
-                                bytes=(rows[1] - rows[0]) * layout.stream_bytes))  # fmt: skip
+    def _head(self, number: int, visit: Visit) -> None:
+        """Some of the chosen rows, densely, to the output region or to where their mean is taken."""
+        assert visit.dense
+        self._gone(None)
+        self._load(number + 1)
+        self._enter(number)
+        tokens = self.tokens[visit.dense[0] : visit.dense[1]]
+        if self.means:
+            tensor = f"{self.b.task.name}." + ("norm" if self.b.task.head == "mean" else "rescale")
+            self.b.norm(tensor=tensor, tokens=tokens, first=visit.dense[0])
+            return
+        self._rows(number, tokens, visit.dense)
 
-        def multiply() -> None:
-            rows = max(b.all[0], prefix), b.all[1]
-            if rows[0] < rows[1]:
-                lines = layout.lines_of(b.all)
-                area, there = layout.patches_of(lines)
-                b.emit(units.patches(layout, area, 0, lines, there[0] // b.p.t * b.p.t))
-                b.probe("patches", area, there, range(b.model.patch_size))
-                b.matmul(matrix, "embed", area, Dest.X_ADD, b.x, rows)
-            b.probe("embed", b.x, b.all, b.dim)
+    def _mean(self) -> None:
+        b, layout, task = self.b, self.layout, self.b.task
+        assert task.outputs is not None
+        name, words = f"{task.name}.output", layout.words(task.outputs)
+        b.enter((0, 1), Area("X", 0, layout.dim_words), layout.norm, b.next_norm)
+        mean(b, self.tokens)
+        b.emit(units.store(layout, name, Area("X", 0, words), (0, 1), words))
+        b.probe(name, Area("X", 0, words), (0, 1), range(task.outputs))
 
-        self._each(fetch, multiply, lambda: None)
-
-    def _head(self) -> None:
-        """The chosen rows, densely, to the output region."""
-        b, layout, task, tokens = self.b, self.layout, self.b.task, chosen(self.b)
-        name, words, norm = f"{task.name}.output", layout.dim_words, b.next_norm
-        means = task.head in ("mean", "mean_norm")
-        if task.outputs is not None:
-            words = layout.words(task.outputs)
-        size = self.size - spill_unit(b.p)  # the rows it loads begin at a multiple of that
-
-        def come(number: int, dense: Span) -> Span:
-            first = tokens[dense[0]] // spill_unit(b.p) * spill_unit(b.p)
-            rows = first, tokens[dense[1] - 1] + 1
-            self._load(layout.slot(number, first, layout.dim_words), rows)
-            return rows
-
-        parts = spans(len(tokens), size)
-        loaded = come(0, parts[0])
-        for number, dense in enumerate(parts):
-            rows = loaded
-            if number + 1 < len(parts):
-                loaded = come(number + 1, parts[number + 1])
-            y = layout.norm if means else layout.norm_slot(number, 0)
-            b.enter(rows, layout.slot(number, rows[0], layout.dim_words), y, norm)
-            wanted = tokens[dense[0] : dense[1]]
-            if means:
-                b.norm(tensor=f"{task.name}." + ("norm" if task.head == "mean" else "rescale"), tokens=wanted,
-                       first=dense[0])  # fmt: skip
-                continue
-            self._rows(number, wanted, words, dense)
-        if means:
-            b.enter((0, 1), Area("X", 0, layout.dim_words), layout.norm, b.next_norm)
-            mean(b, tokens)
-            b.emit(units.store(layout, name, Area("X", 0, words), (0, 1), words))
-            b.probe(name, Area("X", 0, words), (0, 1), range(task.outputs or 0))
-        b.leave()
-
-    def _rows(self, number: int, tokens: range, words: int, dense: Span) -> None:
+    def _rows(self, number: int, tokens: range, dense: Span) -> None:
         """Those of a head that has one per token, to their place in the output."""
         b, layout, task = self.b, self.layout, self.b.task
-        name, rows, area, channels = f"{task.name}.output", (0, len(tokens)), b.y, b.dim
-        norm = f"{task.name}.norm"
+        name, norm, words = f"{task.name}.output", f"{task.name}.norm", layout.dim_words
+        rows, area, channels = (0, len(tokens)), b.y, b.dim
         if task.outputs is not None:
-            area, channels = layout.slot(number, 0, words), range(task.outputs)
-            matrix = b.matrix(f"tasks.{task.name}.head")
+            words, channels = layout.words(task.outputs), range(task.outputs)
+            area, matrix = layout.slot(number, 0, words), b.matrix(f"tasks.{task.name}.head")
 
             def linear(begin: int, end: int, last: bool) -> None:
                 b.matmul(matrix, name, b.y, Dest.X, area, (begin, end), last=last)
@@ -207,6 +209,5 @@ class _Spilled:
             b.norm(tensor=norm, tokens=tokens)
         else:
             area, rows = b.x, (tokens[0], tokens[-1] + 1)
-        offset = dense[0] * words * 2 * b.p.c
-        b.emit(units.store(layout, name, area, rows, words, offset))
+        b.emit(units.store(layout, name, area, rows, words, dense[0] * words * 2 * b.p.c))
         b.probe(name, area, rows, channels, tensor_row=dense[0])
