@@ -17,11 +17,13 @@ from math import ceil
 from hwgen.machine.params import ALIGN, HwParams
 from hwgen.network.description import Description
 
-__all__ = ["Blocks", "even", "spans", "spill_unit", "spillable"]
+__all__ = ["PARTS", "Blocks", "even", "spans", "spill_unit", "spillable"]
 
 #: Row tiles of a block, of an MLP or of what an expert gets on average, that hide the fetching of its weights well: so
 #: many times those in which as many come as are used.
 AMPLE = 4
+#: Parts of a block of the stream that pass an MLP one after another: the fewest that do.
+PARTS = (1, 2)
 #: Of a block of the stream, at least: rows of a head's outputs begin anywhere in the first.
 LEAST_UNITS = 2
 
@@ -58,11 +60,11 @@ class Blocks:
         return cls(least.heads, min(rows, whole.rows), min(max(routed, default=1) * rows, whole.tokens))
 
     @classmethod
-    def spilled(cls, desc: Description, p: HwParams, batch: int, rows: int) -> Blocks:
-        """The residual stream in DRAM, in even blocks of so many rows at most."""
+    def spilled(cls, desc: Description, p: HwParams, batch: int, rows: int, parts: int = 1) -> Blocks:
+        """The residual stream in DRAM, in even blocks of so many rows at most, each in `parts` for an MLP."""
         unit = spill_unit(p)
         size = even(batch * desc.model.tokens, max(rows // unit, LEAST_UNITS) * unit, unit)
-        return cls(cls._hiding(desc, p), size, size, size)
+        return cls(cls._hiding(desc, p), -(-size // parts // p.t) * p.t, size, size)
 
     @classmethod
     def _hiding(cls, desc: Description, p: HwParams) -> int:

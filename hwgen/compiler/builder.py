@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from hwgen.compiler import engine, units
 from hwgen.compiler.areas import Area, Span
+from hwgen.compiler.blocks import spans
 from hwgen.compiler.emit import Emitter
 from hwgen.compiler.layout import Layout, div_up
 from hwgen.compiler.packing import Block, Region, pack_norm
@@ -110,9 +111,13 @@ class Builder(Emitter):
         ))  # fmt: skip
 
     def adds(self, matrix: Matrix, emit: Emit) -> None:
-        """A matmul of all rows into the residual stream, left for the norm that follows."""
+        """A matmul of all rows into the residual stream, left for the norm that follows. Of a block of the stream one
+        half is normalised while the other is multiplied, though weights that are not kept come twice."""
         keeps = self.ring.holds(matrix)
-        self.before.append(Stage(self._row_blocks(self.all) if keeps else [self.all], emit))
+        (begin, end), t = self.all, self.p.t
+        size = div_up(end - begin, 2 * t) * t if self.layout.blocks.stream else end - begin
+        halves = [(begin + first, begin + last) for first, last in spans(end - begin, size)]
+        self.before.append(Stage(self._row_blocks(self.all) if keeps else halves, emit))
         self.kept = [matrix] if keeps else []
 
     def norm(

@@ -46,14 +46,25 @@ def halves(
     if isinstance(mlp, MoeMlp):
         return partial(_route, b, f"layers.{layer}", mlp), partial(_all_experts, b, layer, mlp, b.all)
 
+    parts = [(b.all[0] + begin, b.all[0] + end) for begin, end in spans(b.all[1] - b.all[0], b.layout.blocks.rows)]
+    fc2 = b.layout.windows(layer).second(b, f"layers.{layer}.mlp.fc2")
+
     def first() -> None:
-        work = _First(b, layer, mlp, b.layout.hidden(layer, b.all[0]), b.all)
-        b.norm(work.fc1, work, beside=work.up)
+        work = _First(b, layer, mlp, b.layout.hidden(layer, b.all[0]), parts[0])
+        if len(parts) == 1:
+            b.norm(work.fc1, work, beside=work.up)
+        else:
+            b.norm()
+            work(*parts[0], True)
 
     def second(beside: Callable[[], None]) -> None:
-        hidden = b.layout.hidden(layer, b.all[0])
-        product(b, layer, 2, b.layout.windows(layer).second(b, f"layers.{layer}.mlp.fc2"), hidden)(*b.all, True)
-        beside()
+        for rows in parts:
+            hidden = b.layout.hidden(layer, rows[0])
+            if rows != parts[0]:
+                _First(b, layer, mlp, hidden, rows)(*rows, True)
+            product(b, layer, 2, fc2, hidden)(*rows, True)
+            if rows == parts[0]:
+                beside()
 
     return first, second
 

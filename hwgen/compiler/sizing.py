@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from hwgen.common.errors import HwgenError
-from hwgen.compiler.blocks import Blocks, even, spill_unit, spillable
+from hwgen.compiler.blocks import PARTS, Blocks, even, spill_unit, spillable
 from hwgen.compiler.features import check_features, features
 from hwgen.compiler.layout import Layout, div_up
 from hwgen.machine.params import HwParams
@@ -47,9 +47,10 @@ def fitted(desc: Description, p: HwParams, batch: int = 1) -> Layout:
     if not p.spill or spillable(desc, p, batch) or not {"x_depth", "y_depth"} & {name for name, *_ in _short(found)}:
         return found
     sizes = range(min(whole.rows, p.x_depth // (2 * whole.dim_words)), 0, -spill_unit(p))
-    layouts = (Layout(desc, p, batch, replace(Blocks.spilled(desc, p, batch, size), heads=heads)) for size in sizes)
-    least_rows = Layout(desc, p, batch, replace(Blocks.spilled(desc, p, batch, 0), heads=heads))
-    return next((layout for layout in layouts if not _short(layout)), least_rows)
+    layouts = (Layout(desc, p, batch, replace(Blocks.spilled(desc, p, batch, size, parts), heads=heads))
+               for size in sizes for parts in PARTS)  # fmt: skip
+    smallest = Layout(desc, p, batch, replace(Blocks.spilled(desc, p, batch, 0, PARTS[-1]), heads=heads))
+    return next((layout for layout in layouts if not _short(layout)), smallest)
 
 
 def _fits_heads(desc: Description, p: HwParams, batch: int, heads: int) -> bool:
@@ -109,9 +110,10 @@ def _choices(descs: Sequence[Description], p: HwParams, batch: int) -> Iterator[
         smallest = [least(desc, p, batch) for desc in descs]
         for share in range(SHARES + 1):
             yield [_between(desc, p, one, batch, share) for desc, one in zip(descs, smallest, strict=True)]
-    if any(not spillable(desc, p, batch) for desc in descs):
-        for share in range(SHARES):
-            yield [_spilled(desc, p, batch, share) for desc in descs]
+    rows = max((desc.model.tokens for desc in descs if not spillable(desc, p, batch)), default=0)
+    for size in range(div_up(rows, 2), 0, -spill_unit(p)):
+        for parts in PARTS:
+            yield [_spilled(desc, p, batch, size, parts) for desc in descs]
 
 
 def _between(desc: Description, p: HwParams, least: Blocks, batch: int, share: int) -> Blocks:
@@ -125,11 +127,9 @@ def _between(desc: Description, p: HwParams, least: Blocks, batch: int, share: i
     return Blocks(heads, cut(whole.rows, least.rows), cut(whole.tokens, least.tokens))
 
 
-def _spilled(desc: Description, p: HwParams, batch: int, share: int) -> Blocks:
-    """The residual stream in DRAM, in blocks the smaller, the larger `share`, of SHARES."""
-    if spillable(desc, p, batch):
-        return Blocks.least(desc, p, batch)
-    return Blocks.spilled(desc, p, batch, div_up(batch * desc.model.tokens, 2) * (SHARES - share) // SHARES)
+def _spilled(desc: Description, p: HwParams, batch: int, *size: int) -> Blocks:
+    """The residual stream in DRAM, if it may be there, in blocks of this size."""
+    return Blocks.least(desc, p, batch) if spillable(desc, p, batch) else Blocks.spilled(desc, p, batch, *size)
 
 
 def buffer_bytes(p: HwParams) -> int:

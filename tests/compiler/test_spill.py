@@ -29,7 +29,7 @@ def network(seed, tasks, **more):
 def least(desc, shape):
     """A machine for blocks of the stream as small as may be, whether they pay or not."""
     p = auto_params([desc], *shape)
-    blocks = Blocks.spilled(desc, p, 1, 0)
+    blocks = Blocks.spilled(desc, p, 1, 0, 2)
     return replace(p, **buffer_needs(desc, p, blocks=blocks) | {"weight_depth": p.weight_depth, "spill": True})
 
 
