@@ -156,7 +156,7 @@ def measure(harness: Harness, case: Case, *, tensors: bool = False) -> tuple[Row
     """Run one batch, images in DRAM to outputs in DRAM; a row of the results, and what it was made from."""
     made, compiled, p = case.made, case.made.compiled, case.made.params
     timing = Timing(latency=case.latency, watchdog=200_000_000)
-    job = Job(compiled.entries[case.task], compiled.pack_input(case.images), compiled.output_bytes[case.task])
+    job = Job(compiled.entries[case.task], compiled.pack_input(case.images), compiled.region_bytes[case.task])
     start = time.monotonic()
     (result,) = harness.run(
         [job], program=compiled.program, weights=compiled.weights, counters=COUNTERS, timing=timing, timeline=True
@@ -168,11 +168,12 @@ def measure(harness: Harness, case: Case, *, tensors: bool = False) -> tuple[Row
     if tensors:
         exact = exact and simulate(made, case.images, tasks=[case.task], timing=timing).identical
     batch, useful = len(case.images), len(case.images) * macs(made.model, case.task)
-    guess = case.estimate
+    guess, moved = case.estimate, dram_bytes(compiled.instructions[case.task], count, compiled.output_bytes[case.task])
     return {
         "model": made.model.model.name, "task": case.task, "part": "image", "array": [p.t, p.c, p.k],
         "weight_bytes_per_cycle": p.weight_bus // 8, "data_bytes_per_cycle": p.data_bus // 8,
-        "weight_ring_bytes": p.weight_depth * p.ring_bytes, "on_chip_bytes": buffer_bytes(p), "spill_bytes": 0,
+        "weight_ring_bytes": p.weight_depth * p.ring_bytes, "on_chip_bytes": buffer_bytes(p),
+        "spill_bytes": moved["spilled"] + moved["read_back"],
         "bram36": sum(tiled(memory).bram36 for memory in memories(p)), "blocks": asdict(compiled.blocks),
         "memory_latency": case.latency, "batch": batch,
         "cycles": count["cycles"], "cycles_per_image": round(count["cycles"] / batch),
@@ -183,7 +184,7 @@ def measure(harness: Harness, case: Case, *, tensors: bool = False) -> tuple[Row
             div_up(8 * weight_bytes(count), p.weight_bus),
             div_up(8 * count["gmem1_read_bytes"], p.data_bus), div_up(8 * count["gmem1_write_bytes"], p.data_bus),
         ),
-        "dram_bytes": dram_bytes(compiled.instructions[case.task], count),
+        "dram_bytes": moved,
         "array_busy_cycles": count["array_busy"], "attention_busy_cycles": count["attention_busy"],
         "stall_cycles": {cause: count[f"stall_{cause}"] for cause in CAUSES},
         "kv_read_bytes": count["kv_read_bytes"], "instructions": count["instructions"],
@@ -197,19 +198,24 @@ def weight_bytes(count: dict[str, int]) -> int:
     return sum(count[f"gmem{number}_read_bytes"] for number in (0, 2, 3, 4))
 
 
-def dram_bytes(program: Sequence[Instr], count: dict[str, int]) -> dict[str, int]:
-    """Bytes on both ports by kind. Instructions fetched in vain behind END count as program."""
+def dram_bytes(program: Sequence[Instr], count: dict[str, int], output: int) -> dict[str, int]:
+    """Bytes on both ports by kind; what is stored behind the `output` is spilled. Instructions fetched in vain behind
+    END count as program."""
 
-    def total(op: Op, dest: Dest | None = None) -> int:
-        return sum(i.fields["bytes"] for i in program if i.op == op and dest in (None, i.fields.get("dest")))
+    def total(op: Op, dest: Dest | None = None, spilled: int = 0) -> int:
+        return sum(i.fields["bytes"] for i in program if i.op == op and dest in (None, i.fields.get("dest"))
+                   and i.fields.get("spilled", 0) == spilled)  # fmt: skip
 
     parameters, position, image = total(Op.LOAD, Dest.NORM), total(Op.LOAD, Dest.X), total(Op.IMAGE)
-    instructions = count["gmem1_read_bytes"] - parameters - position - image
+    back = total(Op.LOAD, Dest.X, 1)
+    spilled = sum(i.fields["bytes"] for i in program if i.op == Op.STORE and i.fields["offset"] >= output)
+    instructions = count["gmem1_read_bytes"] - parameters - position - image - back
     assert instructions >= BYTES * len(program)
     return {
         "weights": weight_bytes(count) - count["gmem0_wasted_bytes"],
         "wasted_weights": count["gmem0_wasted_bytes"], "program": instructions, "layernorm": parameters,
-        "position": position, "image": image, "output": count["gmem1_write_bytes"],
+        "position": position, "image": image, "output": count["gmem1_write_bytes"] - spilled, "spilled": spilled,
+        "read_back": back,
     }  # fmt: skip
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from math import gcd
 
 from amaranth.utils import ceil_log2
 
-from hwgen.compiler.areas import Area, Span
-from hwgen.compiler.blocks import Blocks, spans
+from hwgen.compiler import stream
+from hwgen.compiler.areas import Area
+from hwgen.compiler.blocks import Blocks
 from hwgen.compiler.windows import Windows
 from hwgen.machine.params import ALIGN, HwParams
 from hwgen.network.description import DenseMlp, Description, MoeMlp, Task
@@ -131,6 +131,11 @@ class Layout:
         image = self.desc.model.image
         return div_up(image.height * image.width * image.channels, ALIGN) * ALIGN
 
+    @property
+    def stream_bytes(self) -> int:
+        """Of a row of the residual stream in DRAM, as of the position table."""
+        return 2 * self.p.c * self.dim_words
+
     # Areas.
 
     def x(self, words: int) -> Area:
@@ -140,56 +145,14 @@ class Layout:
         """Of Y or H."""
         return Area(buffer, base, stride, self.p.t, self.p.word // self.p.c)
 
-    def slot(self, number: int, first: int, words: int) -> Area:
-        """A block of the residual stream that begins with row `first`, or of outputs: two take turns."""
-        return Area("X", number % 2 * self.slot_words - first * words, words)
-
-    @property
-    def slot_words(self) -> int:
-        model, size = self.desc.model, self.blocks.stream
-        assert size
-        outputs = [min(size, model.output_shape(task)[0]) * self.words(task.outputs)
-                   for task in model.tasks if task.outputs is not None]  # fmt: skip
-        return max([size * self.dim_words, *outputs])
-
-    @property
-    def stream_bytes(self) -> int:
-        """Of a row of the residual stream in DRAM."""
-        return 2 * self.p.c * self.dim_words
-
     @property
     def norm(self) -> Area:
         return self.banked("Y", self.dim_stride)
 
     @property
-    def _norm_groups(self) -> int:
-        """Groups of rows whose norms are on chip."""
-        return 2 * div_up(self.blocks.stream, self.p.t) if self.blocks.stream else self.groups
-
-    def norm_slot(self, number: int, first: int) -> Area:
-        """Norms of a block of the stream that begins with row `first`: two take turns."""
-        groups = number % 2 * self._norm_groups // 2 - first // self.p.t
-        return self.banked("Y", self.dim_stride, groups * self.dim_stride)
-
-    @property
     def context(self) -> Area:
         """Beside the norms: those of some rows are made while the context of others is read."""
-        return self.banked("Y", self.attn_stride, self._norm_groups * self.dim_stride)
-
-    def lines_of(self, rows: Span) -> Span:
-        """The lines of patches that hold them, and those around that IMAGE reads with them."""
-        model = self.desc.model
-        per_line, lines = model.image.width // model.patch.width, model.image.height // model.patch.height
-        aligned = ALIGN // gcd(ALIGN, model.patch.height * model.image.width * model.image.channels)
-        first, last = (max(0, row - model.prefix) // per_line // aligned * aligned for row in (rows[0], rows[1] - 1))
-        return first, min(last + aligned, lines)
-
-    def patches_of(self, lines: Span) -> tuple[Area, Span]:
-        """Where the patches of some lines of the only image are, for a block of the stream, and which rows they are."""
-        model = self.desc.model
-        per_line, stride = model.image.width // model.patch.width, self.stride(model.patch_size)
-        begin, end = (model.prefix + line * per_line for line in lines)
-        return self.banked("Y", stride, -(begin // self.p.t) * stride), (begin, end)
+        return self.banked("Y", self.attn_stride, stream.norm_groups(self) * self.dim_stride)
 
     @property
     def raw(self) -> Area:
@@ -287,16 +250,9 @@ class Layout:
         yield "max_topk", 1, "no experts"
         yield "norm_depth", self.dim_words, "dim"
         if self.blocks.stream:
-            yield "x_depth", 2 * self.slot_words, "two blocks of the residual stream"
+            yield from stream.needs(self)
         else:
             yield "x_depth", n * self.dim_words, "the residual stream"
-        if self.blocks.stream:
-            for block in spans(n, self.blocks.stream):
-                area, rows = self.patches_of(self.lines_of(block))
-                yield "y_depth", area.at(rows[1] - 1) + area.stride, "patches"
-            if any(task.head in ("mean", "mean_norm") for task in model.tasks):
-                yield "y_depth", self.groups * self.dim_stride, "norms of all tokens"
-        else:
             patches = self.patches(min(self.batch, 2) - 1)
             first = self.patch_row(min(self.batch, 2) - 1)
             yield "y_depth", patches.at(first) + self._patch_groups * patches.stride, "patches"
@@ -357,8 +313,8 @@ class Layout:
                 continue
             fc1, fc2 = words(model.dim, layer.mlp.hidden), words(self.hidden_channels(index), model.dim)
             fc1 *= 1 + layer.mlp.gated
-            stream = words(model.dim, model.dim)
-            yield from (fc2, stream + fc1, stream + q) if model.post_norm else (proj + fc1, fc2 + q)
+            square = words(model.dim, model.dim)
+            yield from (fc2, square + fc1, square + q) if model.post_norm else (proj + fc1, fc2 + q)
 
     def worst(self) -> dict[str, tuple[int, str]]:
         """Per field the largest of `needs` and what needs it."""

@@ -22,6 +22,7 @@ from hwgen.compiler.embed import position_table
 from hwgen.compiler.heads import chosen, mean
 from hwgen.compiler.mlp import halves
 from hwgen.compiler.residual import update
+from hwgen.compiler.stream import lines_of, norm_slot, patches_of, slot
 from hwgen.machine.isa import Dest
 
 __all__ = ["spilled_program"]
@@ -124,8 +125,8 @@ class _Spilled:
     def _enter(self, number: int) -> None:
         visit, layout = self.visits[number], self.layout
         first = visit.rows[0]
-        y = layout.norm if self.means and visit.dense else layout.norm_slot(number, 0 if visit.dense else first)
-        self.b.enter(visit.rows, layout.slot(number, first, layout.dim_words), y, visit.norm)
+        y = layout.norm if self.means and visit.dense else norm_slot(layout, number, 0 if visit.dense else first)
+        self.b.enter(visit.rows, slot(layout, number, first, layout.dim_words), y, visit.norm)
 
     def _norm(self, number: int) -> None:
         """A visit's, unless it has it, or something is added before."""
@@ -143,7 +144,7 @@ class _Spilled:
         embedding = self.visits[number].layer is None and not self.visits[number].dense
         place = position_table(b).offset if embedding else self.place
         b.emit(units.load_x(layout, "position" if embedding else "residual stream",
-                            layout.slot(number, rows[0], layout.dim_words), rows, spilled=not embedding,
+                            slot(layout, number, rows[0], layout.dim_words), rows, spilled=not embedding,
                             offset=place + rows[0] * layout.stream_bytes,
                             bytes=(rows[1] - rows[0]) * layout.stream_bytes))  # fmt: skip
 
@@ -151,7 +152,7 @@ class _Spilled:
         """What waits goes to DRAM; then this visit waits."""
         if self.waiting is not None:
             rows, layout = self.visits[self.waiting].rows, self.layout
-            x = layout.slot(self.waiting, rows[0], layout.dim_words)
+            x = slot(layout, self.waiting, rows[0], layout.dim_words)
             self.b.emit(units.store(layout, "residual stream", x, rows, layout.dim_words,
                                     self.place + rows[0] * layout.stream_bytes))  # fmt: skip
         self.waiting = number
@@ -163,8 +164,8 @@ class _Spilled:
         b, layout, prefix = self.b, self.layout, self.b.model.prefix
         rows = max(b.all[0], prefix), b.all[1]
         if rows[0] < rows[1]:
-            lines = layout.lines_of(b.all)
-            area, there = layout.patches_of(lines)
+            lines = lines_of(layout, b.all)
+            area, there = patches_of(layout, lines)
             b.emit(units.patches(layout, area, 0, lines, there[0] // b.p.t * b.p.t))
             b.probe("patches", area, there, range(b.model.patch_size))
             b.matmul(b.matrix("embed"), "embed", area, Dest.X_ADD, b.x, rows)
@@ -199,7 +200,7 @@ class _Spilled:
         rows, area, channels = (0, len(tokens)), b.y, b.dim
         if task.outputs is not None:
             words, channels = layout.words(task.outputs), range(task.outputs)
-            area, matrix = layout.slot(number, 0, words), b.matrix(f"tasks.{task.name}.head")
+            area, matrix = slot(layout, number, 0, words), b.matrix(f"tasks.{task.name}.head")
 
             def linear(begin: int, end: int, last: bool) -> None:
                 b.matmul(matrix, name, b.y, Dest.X, area, (begin, end), last=last)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hwgen.common.errors import HwgenError
 from hwgen.compiler import auto_params, buffer_needs, check_fits
-from hwgen.compiler.blocks import Blocks
+from hwgen.compiler.blocks import PARTS, Blocks, spillable
 from hwgen.compiler.sizing import fitted
 from hwgen.machine.emission import Emission
 from hwgen.machine.params import PORT_BITS, PORTS, HwParams
@@ -27,7 +27,9 @@ __all__ = ["PER_MACHINE", "Case", "Machine", "draw_machine", "numbers_of"]
 #: Cases that share a machine: compiling its Verilog takes as long as simulating a hundred.
 PER_MACHINE = 64
 #: Share of the machines on which networks are cut into blocks.
-TIGHT = 0.4
+TIGHT = 0.5
+#: ... and of these those on which their residual stream may be in DRAM.
+SPILLS = 0.5
 #: Most MACs a cycle: small arrays take all the same paths, and compile in seconds.
 MAX_MACS = 256
 
@@ -109,10 +111,11 @@ def draw_machine(seed: int, number: int) -> Machine:
              "data_bus": int(pick((64, 128, 256, 512)))}  # fmt: skip
     batch = int(pick((1, 1, 2, 3, 5)))
     burst = int(pick((2, 8, 16, 64, 256)))
-    tight = bool(rng.random() < TIGHT)
+    tight, spill = bool(rng.random() < TIGHT), bool(rng.random() < SPILLS)
+    batch = 1 if tight and spill else batch
     cases, refused = [], {}
     for one in numbers_of(number):
-        case = _draw_case(seed, one, batch, ports, burst, tight)
+        case = _draw_case(seed, one, batch, ports, burst, tight, tight and spill)
         try:
             p = auto_params([case.network], *shape, batch=batch, **buses)
             check_fits(case.network, p, batch=batch)
@@ -121,7 +124,7 @@ def draw_machine(seed: int, number: int) -> Machine:
             refused[one] = f"{error.key or error.where}: {error.expected}, not {error.found}"
     p = auto_params([case.network for case in cases], *shape, batch=batch, **buses)
     p = replace(
-        _tight(cases, p) if tight else p,
+        _tight(cases, p, spill) if tight else p,
         multiplier_bits=int(pick((18, 27))), max_burst=burst, id_bits=int(pick((1, 1, 4))),
         instruction_queue=int(pick((8, 16, 64, 128))), weight_depth=p.weight_depth * int(pick((1, 1, 2))),
         ultra_ram=bool(pick((False, True))), axi_cache=int(pick((0, 3, 15))), axi_prot=int(pick((0, 2, 7))),
@@ -131,21 +134,37 @@ def draw_machine(seed: int, number: int) -> Machine:
 
 def _cut(case: Case, p: HwParams) -> str:
     """What comes in blocks."""
-    blocks, whole = asdict(fitted(case.network, p, case.batch).blocks), asdict(Blocks.whole(case.network, case.batch))
-    return _words(name for name in whole if blocks[name] < whole[name]) or "nothing"
+    blocks, whole = fitted(case.network, p, case.batch).blocks, Blocks.whole(case.network, case.batch)
+    if blocks.stream:
+        return "stream"
+    return _words(name for name in ("heads", "rows", "tokens")
+                  if getattr(blocks, name) < getattr(whole, name)) or "nothing"
 
 
-def _tight(cases: Sequence[Case], p: HwParams) -> HwParams:
-    """With the least depths that do: those of the smallest blocks of the largest network."""
-    needs = [buffer_needs(case.network, p, case.batch, Blocks.least(case.network, p, case.batch)) for case in cases]
-    h, k, v = (max(need[name] for need in needs) for name in ("h_depth", "k_depth", "v_depth"))
-    return replace(p, h_depth=h, k_depth=k, v_depth=v)
+def _tight(cases: Sequence[Case], p: HwParams, spill: bool) -> HwParams:
+    """With the least depths that do: those of the smallest blocks of the largest network; with `spill` in X and Y, too,
+    of what can be in DRAM."""
+    needs = []
+    for case in cases:
+        network, batch = case.network, case.batch
+        blocks = Blocks.least(network, p, batch)
+        if spill and not spillable(network, p, batch):
+            blocks = Blocks.spilled(network, p, batch, 0, PARTS[-1])
+        needs.append(buffer_needs(network, p, batch, blocks))
+    names = ("h_depth", "k_depth", "v_depth") + ("x_depth", "y_depth") * spill
+    sizes: dict[str, Any] = {name: max(need[name] for need in needs) for name in names}
+    return replace(p, spill=spill, **sizes)
 
 
-def _draw_case(seed: int, number: int, most: int, ports: int, burst: int, tight: bool) -> Case:
-    """For a machine that takes `most` images a run; `tight`: so that its buffers may be small."""
+def _draw_case(seed: int, number: int, most: int, ports: int, burst: int, tight: bool, spill: bool) -> Case:
+    """For a machine that takes `most` images a run; `tight`: so that its buffers may be small; `spill`: so that its
+    residual stream may be in DRAM."""
     rng = np.random.default_rng((seed, number, 2))
     overrides: dict[str, Any] = {"qk_norm": False} if tight else {}  # its heads come all at once
+    if spill:
+        overrides |= {"norm_pre": False, "post_norm": False, "pooled": None}
+        height, width = (int(size) for size in rng.integers(4, 12, 2))
+        overrides |= {"image": {"height": height, "width": width, "channels": 1}, "patch": {"height": 1, "width": 1}}
     if rng.random() < 0.15:
         overrides |= {"class_token": True, "distillation_token": True}
     if rng.random() < 0.1:

@@ -116,7 +116,7 @@ def _structure(rng: np.random.Generator, overrides: dict[str, Any]) -> dict[str,
     pooled = overrides.get("pooled")
     if pooled is not None:
         tasks[-1] = pooled
-        overrides = {key: value for key, value in overrides.items() if key != "pooled"}
+    overrides = {key: value for key, value in overrides.items() if key != "pooled"}
     structure: dict[str, Any] = {
         "format": "hwgen-model", "version": 2, "name": "random", "weights": "weights.safetensors",
         "image": image, "patch": patch, "dim": draw(5, 40), "heads": draw(1, 3), "head_dim": draw(5, 24),

@@ -128,7 +128,7 @@ def _kept(on: Bench, machine: Machine, case: Case, fault: Fault, seed: int, fold
 
 
 #: Besides the depths, what follows from the networks.
-SIZED = ("max_tokens", "max_experts", "max_topk", "rms_norm", "gated_mlp")
+SIZED = ("max_tokens", "max_experts", "max_topk", "rms_norm", "gated_mlp", "spill")
 
 
 def _cpu() -> float:

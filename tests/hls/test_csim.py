@@ -14,7 +14,7 @@ from sim.hls import CSimulation
 from tests.hls.helpers import c_simulation
 from tests.random_model import random_description, random_images
 from tests.system.helpers import OFFSETS, Work, differences, harness, simulate
-from tests.system.test_models import HARDWARE, POOLED, SMALL, UNUSUAL, in_blocks, in_turns
+from tests.system.test_models import HARDWARE, POOLED, SMALL, UNUSUAL, in_blocks, in_turns, spilled
 
 #: Counters that mean the same in both backends.
 SAME = ("array_busy", "attention_busy", "kv_read_bytes", "instructions", "gmem1_write_bytes")
@@ -60,6 +60,12 @@ def test_what_few_networks_have():
 @pytest.mark.parametrize("hardware", [HARDWARE[0], HARDWARE[2]], ids=ids)
 def test_networks_in_blocks(hardware):
     work = in_blocks(hardware)
+    runs = in_turns([work], 1)
+    assert not differences(runs, simulate(c_simulation(work.p), runs))
+
+
+def test_spilled():
+    work = spilled(HARDWARE[0])
     runs = in_turns([work], 1)
     assert not differences(runs, simulate(c_simulation(work.p), runs))
 

@@ -201,7 +201,7 @@ def spilled(hardware: Hardware) -> Work:
         heads=3, head_dim=5, layers=[{"mlp": dense}, moe, {"mlp": dense | {"windows": 2}}], tasks=tasks,
     )  # fmt: skip
     p = auto_params([desc], *shape, **buses)
-    needs = buffer_needs(desc, p, blocks=Blocks.spilled(desc, p, 1, 0, 2))
+    needs = buffer_needs(desc, p, blocks=replace(Blocks.spilled(desc, p, 1, 0, 2), heads=1))
     p = replace(p, **needs | {"weight_depth": p.weight_depth, "spill": True})
     blocks = fitted(desc, p).blocks
     assert blocks.stream and 2 * blocks.stream < desc.model.tokens and blocks.heads == 1

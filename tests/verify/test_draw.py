@@ -44,7 +44,7 @@ def test_everything_is_drawn(monkeypatch):
     assert set(rows["head"].counts) == heads
     assert set(rows["gate"].counts) == {"none", "softmax_topk", "topk_softmax"}
     assert set(rows["mlp"].counts) == {"dense", "gated", "moe"} and len(rows["activation"].counts) == 6
-    assert set(rows["in blocks"].counts) == {"nothing", "heads", "rows", "tokens"}
+    assert set(rows["in blocks"].counts) == {"nothing", "heads", "rows", "tokens", "stream"}
     for name in ("class_token", "distillation_token", "norm_pre", "qk_norm", "RMSNorms", "post_norm", "ram_init"):
         assert set(rows[name].counts) == {"False", "True"}, name
 
