@@ -15,7 +15,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_NAMES = ("HwgenError", "load", "project", "predict", "simulate", "resources")
+_NAMES = ("HwgenError", "load", "project", "predict", "simulate", "resources", "designs")
 _ROOMS = ("quantize", "build", "estimate", "explore")
 
 

@@ -1,5 +1,6 @@
 from hwgen.api import HwgenError as HwgenError
 from hwgen.api import build as build
+from hwgen.api import designs as designs
 from hwgen.api import estimate as estimate
 from hwgen.api import explore as explore
 from hwgen.api import load as load

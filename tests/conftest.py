@@ -10,7 +10,7 @@ import pytest
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 #: Where tests take long, the longest first: Yosys, whole machines, benches. So no worker ends up with one alone.
-LONG = ("flows/test_nextpnr_ecp5", "flows/test_yosys", "system/", "sim/test_probes", "rtl/")
+LONG = ("flows/test_nextpnr_ecp5", "flows/test_yosys", "system/", "sim/test_probes", "test_notebook", "rtl/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

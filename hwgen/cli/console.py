@@ -44,6 +44,7 @@ def progress_steps() -> Iterator[Callable[[str], None]]:
 
 @contextlib.contextmanager
 def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Bars from the first call on: what is said before it goes where it always goes."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -51,12 +52,18 @@ def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=err, transient=True) as bars:
-        rows: dict[str, Any] = {}
+    bars = Progress(*columns, console=err, transient=True)
+    rows: dict[str, Any] = {}
 
-        def update(what: str, done: int, total: int) -> None:
-            if what not in rows:
-                rows[what] = bars.add_task(what, total=total or None)
-            bars.update(rows[what], completed=done, total=total or None)
+    def update(what: str, done: int, total: int) -> None:
+        if not rows:
+            bars.start()
+        if what not in rows:
+            rows[what] = bars.add_task(what, total=total or None)
+        bars.update(rows[what], completed=done, total=total or None)
 
+    try:
         yield update
+    finally:
+        if rows:
+            bars.stop()

@@ -55,11 +55,7 @@ def explore(
     verify: Annotated[int, typer.Option(min=0, help="Build and simulate so many of the best.")] = 0,
 ) -> None:
     """Estimate many designs for the models, and find the best: cycles, resources, energy; a page, CSV, JSON."""
-    from hwgen.config import load_project
-    from hwgen.explore.evaluate import Setting
-    from hwgen.explore.run import explore as run
-    from hwgen.explore.space import board_space, points, read_space
-    from hwgen.explore.store import Store, digests, fingerprint
+    from hwgen import api
     from hwgen.machine.devices import find_board
 
     if fit and board and fit != board:
@@ -68,21 +64,13 @@ def explore(
     if space is None and on is None:
         raise HwgenError(COMMAND_LINE, "--space", expected="a space.yaml, or a board to fit", found="neither",
                          mend="add --space space.yaml or --fit zcu102")  # fmt: skip
-    project = load_project(config)
-    wanted = points(read_space(space) if space else board_space(on), project, str(space or "space"))  # type: ignore[arg-type]
-    mhz = clock or (on.clock / 1e6 if on else 200.0)
-    setting = Setting(str(config.absolute()), latency, on.name if on else None, mhz)
-    store = Store(output, fingerprint(setting, digests(project)))
-    known = sum(point in store.known for point in wanted)
-    if known:
-        show_note(f"{known:,} of {len(wanted):,} designs are known from before")
-    try:
-        with progress_bars() as progress:
-            designs = run(setting, wanted, store, workers=workers, scheduler=scheduler,
-                          progress=lambda done, total: progress("designs", done, total))  # fmt: skip
-    finally:
-        store.close()
-    _finish(project, designs, on, setting.latency, objective.value, output, verify)
+    project = api.project(config)
+    with progress_bars() as progress:
+        designs = api.designs(
+            project, output, space=space, board=on, clock=clock, latency=latency, workers=workers, scheduler=scheduler,
+            progress=progress, note=show_note,
+        )  # fmt: skip
+    _finish(project, designs, on, latency, objective.value, output, verify)
 
 
 def _finish(project: Project, designs: list[Design], on: Board | None, latency: int, objective: str, output: Path,

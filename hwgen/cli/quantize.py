@@ -110,9 +110,9 @@ def quantize(
 
     Architecture is read off the checkpoint and shown; what it does not tell is asked for.
     """
+    from hwgen import api
     from hwgen.build import new_directory
     from hwgen.network import description
-    from hwgen.quantize import quantize_job
     from hwgen.quantize.job import read
 
     settings = options.import_settings(image_size, mean, std, tasks, name=name, heads=heads, head_dim=head_dim,
@@ -132,8 +132,7 @@ def quantize(
         check = _check(job, reference, say) if reference else None
         reported = report is not None or report_images is not None
         compare = _comparison(job, report_images, None if reported else LOOKED_AT)
-        made = quantize_job(job, say, show_note)
-        description.save(made, directory)
+        made = api.quantize(job, directory, say, show_note)
         agreement = check(made, say) if check else None
         found = compare(made, say)
         if report:
@@ -179,7 +178,7 @@ def _check(
     job: Job, path: Path, progress: Callable[[str], None]
 ) -> Callable[[Description, Callable[[str], None]], Agreement]:
     """Compare the import with a reference at once; what is made then compares the integer model."""
-    from hwgen.evaluate.predict import predict
+    from hwgen.api import predict
     from hwgen.evaluate.reference import Agreement, check_import, integer_sqnr, read_reference
     from hwgen.network.images import load_images
 
@@ -193,7 +192,7 @@ def _check(
 
     def compare(made: Description, progress: Callable[[str], None]) -> Agreement:
         progress(f"comparing the integer model with {path}")
-        found = predict(made, reference.images, list(reference.outputs), {}, lambda task, done, total: None)
-        return Agreement(reference, errors, integer_sqnr({one.task.name: one.values for one in found}, reference))
+        found = predict(made, reference.images, list(reference.outputs))
+        return Agreement(reference, errors, integer_sqnr({task: one.values for task, one in found.items()}, reference))
 
     return compare

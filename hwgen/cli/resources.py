@@ -6,7 +6,6 @@ Tested by tests/cli/test_synth.py and tests/cli/test_info.py.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from rich.console import Console
 from rich.markup import escape
@@ -17,8 +16,7 @@ from hwgen.cli.source import Source
 from hwgen.cli.tables import show_estimates, show_warning
 from hwgen.compiler import Compiled
 from hwgen.config import check_device
-from hwgen.estimate.board import Attached, attach
-from hwgen.estimate.cycles import estimate
+from hwgen.estimate.board import Attached, attach, estimates
 from hwgen.estimate.resources import estimate_resources, total
 from hwgen.machine.devices import RESOURCES, Board, Device, Usage
 from hwgen.network.description import Description
@@ -68,11 +66,7 @@ def show_costs(source: Source, desc: Description, compiled: Compiled, board: Boa
     p, structure = source.params, desc.model
     show_resources(source, board.device if board else source.device)
     attached = attach(p, board, mhz and 1e6 * mhz) if board else None
-    slower = replace(p, data_bus=min(p.data_bus, attached.data.bits)) if attached else p
-    rate = attached.weight_rate if attached else None
-    guesses = {
-        task.name: estimate(compiled, task.name, slower, latency=latency, weight_rate=rate) for task in structure.tasks
-    }
+    guesses = estimates(compiled, p, latency=latency, on=attached)
     experts = any(layer.mlp.kind == "moe" for layer in structure.layers)
     loads = ", an eighth of the experts without tokens" if experts else ""
     out.print(f"estimate per image, memory latency {latency}{loads}:", highlight=False)

@@ -85,6 +85,7 @@ def _network(path: Path, format: str, settings: Mapping[str, Any], float_: bool)
 
 def _predict(network: Description | Imported, images: Path, tasks: list[str] | None, count: int | None,
              output: Path | None, reference: Path | None, resize: str | None) -> None:  # fmt: skip
+    from hwgen import api
     from hwgen.evaluate import predict
     from hwgen.evaluate.quality import classes, task_labels
     from hwgen.importers import Imported
@@ -105,7 +106,7 @@ def _predict(network: Description | Imported, images: Path, tasks: list[str] | N
         if isinstance(network, Imported):
             found = predict.predict_float(network.network(), data, tasks, wanted, progress)
         else:
-            found = predict.predict(network, data, tasks, wanted, progress)
+            found = list(api.predict(network, data, tasks, labels=wanted, progress=progress).values())
     if output is not None:
         predict.write(output, model, found)
     show_predictions(found)

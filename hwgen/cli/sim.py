@@ -58,28 +58,22 @@ def sim(
 
     A case that `hwgen verify` saved is replayed with its own images and memory, where no option says otherwise.
     """
+    from hwgen.api import simulate
     from hwgen.build import load_build
     from hwgen.common.toolchain import APT_FST, FST_HEADERS, trace_format
     from hwgen.report.perfetto import write_trace
     from hwgen.report.result import RESULT
     from sim.replay import setting
-    from sim.simulate import load_images, simulate
 
     check_place(json_file, "--json")
     check_place(perfetto, "--perfetto")
     made = load_build(output, model)
     count, timing = setting(output, images, latency=latency, stall_percent=stalls, seed=seed)
-    data, labels = load_images(made, count, show_note)
-    known = (
-        {t.name: labels[:, None] for t in made.model.model.tasks if t.head != "every_token" and t.outputs}
-        if labels is not None
-        else {}
-    )
     waveform = output / f"trace.{trace_format() if engine is Engine.HARNESS else 'vcd'}" if trace else None
     with progress_bars() as progress:
         report = simulate(
-            made, data, labels=known, tasks=task, timing=timing, progress=progress,
-            engine=engine.value, trace=waveform, timeline=timeline or perfetto is not None,
+            made, count, tasks=task, timing=timing, engine=engine.value, trace=waveform,
+            timeline=timeline or perfetto is not None, progress=progress, note=show_note,
         )  # fmt: skip
     result = report.as_dict()
     json_file = json_file or (output / RESULT if timeline else None)

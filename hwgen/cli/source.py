@@ -12,6 +12,7 @@ from functools import partial
 from math import log2
 from pathlib import Path
 
+from hwgen import api
 from hwgen.build import Build, load_build
 from hwgen.cli.console import progress_bars
 from hwgen.common.errors import HwgenError
@@ -93,12 +94,8 @@ def open_source(path: Path) -> Source:
 
 def open_project(path: Path, preset: str | None) -> Project:
     """Of a config.yaml; with a preset also of a quantized description. A board's takes a while."""
-    if preset is None:
-        return load_project(path)
-    from hwgen.explore.presets import preset_project
-
     with progress_bars() as progress:
-        return preset_project(path, preset, progress)
+        return api.project(path, preset, progress)
 
 
 def of_project(project: Project) -> Source:

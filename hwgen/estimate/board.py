@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hwgen.common.errors import COMMAND_LINE, HwgenError
+from hwgen.compiler import Compiled
+from hwgen.estimate.cycles import CycleEstimate, estimate
 from hwgen.machine.devices import Board, BoardPort
 from hwgen.machine.params import HwParams
 
-__all__ = ["Attached", "attach"]
+__all__ = ["Attached", "attach", "estimates"]
 
 
 @dataclass(frozen=True)
@@ -42,3 +44,12 @@ def attach(p: HwParams, board: Board, clock: float | None = None) -> Attached:
     wide = sum(min(port.bits, p.port_bits) for port in weights) // 8
     narrow = min(data.bits, p.data_bus) // 8
     return Attached(board, hertz, weights, data, memory, min(wide, memory), min(narrow, memory))
+
+
+def estimates(
+    compiled: Compiled, p: HwParams, *, latency: int = 40, on: Attached | None = None
+) -> dict[str, CycleEstimate]:
+    """By task, what a run of all images of a batch costs; on a board no master gets more than its port gives."""
+    slower = replace(p, data_bus=min(p.data_bus, on.data.bits)) if on else p
+    rate = on.weight_rate if on else None
+    return {task: estimate(compiled, task, slower, latency=latency, weight_rate=rate) for task in compiled.entries}

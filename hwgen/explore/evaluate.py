@@ -12,8 +12,7 @@ import numpy as np
 from hwgen.common.errors import HwgenError
 from hwgen.compiler import compile_model
 from hwgen.config import Project, load_project
-from hwgen.estimate.board import attach
-from hwgen.estimate.cycles import estimate
+from hwgen.estimate.board import attach, estimates
 from hwgen.estimate.resources import estimate_resources, total
 from hwgen.explore.space import Point, configuration
 from hwgen.machine.devices import RESOURCES, find_board
@@ -85,10 +84,7 @@ def evaluate(setting: Setting, point: Point) -> Design:
         compiled = compile_model(desc, p, point.batch)
     except HwgenError as error:
         return Design(point, refused=f"{error.key or error.where}: {error.expected}, not {error.found}")
-    slower = replace(p, data_bus=min(p.data_bus, on.data.bits)) if on else p
-    rate = on.weight_rate if on else None
-    guesses = {task: estimate(compiled, task, slower, latency=setting.latency, weight_rate=rate)
-               for task in compiled.entries}  # fmt: skip
+    guesses = estimates(compiled, p, latency=setting.latency, on=on)
     cycles = float(np.mean([guess.cycles for guess in guesses.values()])) / point.batch
     moved = float(np.mean([sum(guess.dram_bytes.values()) for guess in guesses.values()])) / point.batch
     steps = float(np.mean([guess.array_busy for guess in guesses.values()])) / point.batch

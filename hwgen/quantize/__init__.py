@@ -18,20 +18,24 @@ __all__ = ["Job", "float_network", "quantize", "quantize_job", "quantize_network
 Progress = Callable[[str], None]
 
 
-def run(config_path: Path | str, output_dir: Path | str, progress: Progress | None = None) -> Description:
-    """Quantize as the YAML file says and write `model.yaml` and the weights to `output_dir`.
+def run(
+    config: Path | str | Job, output_dir: Path | str, progress: Progress | None = None, note: Progress | None = None
+) -> Description:
+    """Quantize as the YAML file or the job says and write `model.yaml` and the weights to `output_dir`.
 
     `progress` is called with a line of text at every step. The same inputs give the same bytes.
     """
-    path = save(quantize(config_path, progress), output_dir)
+    path = save(quantize(config, progress, note), output_dir)
     if progress:
         progress(f"wrote {path}")
     return load(path)
 
 
-def quantize(config_path: Path | str, progress: Progress | None = None) -> Description:
-    """The description that `quantize.yaml` asks for, in memory."""
-    return quantize_job(read_job(config_path), progress)
+def quantize(
+    config: Path | str | Job, progress: Progress | None = None, note: Progress | None = None
+) -> Description:
+    """The description that a `quantize.yaml`, or what was read of one, asks for, in memory."""
+    return quantize_job(config if isinstance(config, Job) else read_job(config), progress, note)
 
 
 def quantize_job(job: Job, progress: Progress | None = None, note: Progress | None = None) -> Description:
