@@ -21,7 +21,7 @@ ROWS = {"row_begin": 0, "row_end": 16}
 
 def run(*instructions, p=P, latency=10, queue_lengths=None):
     program = (*(Instr(op, fields, op.name) for op, fields in instructions), Instr(Op.END, {}, "end"))
-    compiled = SimpleNamespace(instructions={"task": program})
+    compiled = SimpleNamespace(instructions={"task": program}, output_bytes={"task": 1 << 32})
     return estimate(compiled, "task", p, latency=latency, queue_lengths=queue_lengths)
 
 
