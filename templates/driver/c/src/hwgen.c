@@ -54,6 +54,10 @@ static void flush(const hwgen *acc, const hwgen_buffer *buffer, size_t bytes) {
     if (acc->ops->flush) acc->ops->flush(acc->device, buffer, bytes);
 }
 
+static void invalidate(const hwgen *acc, const hwgen_buffer *buffer, size_t bytes) {
+    if (acc->ops->invalidate) acc->ops->invalidate(acc->device, buffer, bytes);
+}
+
 /* The control register, or HWGEN_NO_DEVICE. */
 static hwgen_status control(const hwgen *acc, uint32_t *value) {
     *value = read32(acc, HWGEN_REG_CTRL);
@@ -227,11 +231,11 @@ hwgen_status hwgen_run(hwgen *acc, const hwgen_task *task, uint32_t images, cons
     hwgen_status status = hwgen_prepare(acc, task, images, input, output, &job);
     if (status != HWGEN_OK) return status;
     flush(acc, input, hwgen_input_bytes(acc->model, images));
+    invalidate(acc, output, hwgen_output_bytes(acc->model, task, images)); /* what a cache writes back would be last */
     status = hwgen_start(acc, &job);
     if (status != HWGEN_OK) return status;
     status = hwgen_wait(acc, microseconds);
-    if (acc->ops->invalidate)
-        acc->ops->invalidate(acc->device, output, hwgen_output_bytes(acc->model, task, images));
+    invalidate(acc, output, hwgen_output_bytes(acc->model, task, images));
     return status;
 }
 

@@ -173,6 +173,7 @@ class Accelerator(DefaultIP):
         target = self._region("output", runs * output_stride)
         model.pack(images, _array(source))
         source.flush()
+        target.invalidate()  # what a cache still holds of it must not be written back during the run
         values = self._program_registers(model, entry["entry"]) | {
             "input_base": source.device_address, "input_size": runs * model.input_stride,
             "output_base": target.device_address, "output_size": runs * output_stride,

@@ -104,7 +104,8 @@ class Model:
     def unpack(self, task: dict[str, Any], region: np.ndarray, images: int) -> np.ndarray:
         """int16 [images, rows, columns] from the output region, uint8 [runs · output_stride]."""
         output = task["output"]
-        runs = region.reshape(self.runs(images), self.output_stride(task))[:, : output["bytes"]]
+        size = self.batch * output["rows"] * output["row_pitch"]  # behind it may be what the accelerator keeps there
+        runs = region.reshape(self.runs(images), self.output_stride(task))[:, :size]
         words = np.ascontiguousarray(runs).view("<i2").reshape(-1, output["rows"], output["row_pitch"] // 2)
         return words[:images, :, : output["columns"]].astype(np.int16)
 
