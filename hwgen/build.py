@@ -13,16 +13,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 import hwgen
 from hwgen import hls
 from hwgen.common.errors import HwgenError
+from hwgen.common.json_file import read_json
 from hwgen.common.leftovers import sweep
+from hwgen.common.strict_yaml import Read, validate
 from hwgen.common.templates import templates
 from hwgen.compiler import Compiled, compile_model
 from hwgen.compiler.packing import port_images
-from hwgen.config import Project, load_project
+from hwgen.config import MAX_BATCH, Project, Rtl, load_project
 from hwgen.driver import write_driver
 from hwgen.flows import package, vitis
 from hwgen.machine.emission import Emission
@@ -30,7 +35,7 @@ from hwgen.machine.interfaces import masters, numbered, weight_files, weight_num
 from hwgen.machine.params import HwParams
 from hwgen.machine.regmap import c_header
 from hwgen.network import description
-from hwgen.network.description import Description
+from hwgen.network.description import Description, Name
 from hwgen.rtl import emit
 
 __all__ = ["Build", "build", "build_hash", "load_build", "new_directory"]
@@ -137,21 +142,23 @@ def load_build(path: Path, model: str | None = None) -> Build:
             found=f"no {MANIFEST} of hwgen in it",
             mend="hwgen build config.yaml -o " + str(path),
         )
-    if manifest["versions"]["hwgen"] != hwgen.__version__:
+    where = str(path / MANIFEST)
+    if validate(_Versions, manifest, where).versions["hwgen"] != hwgen.__version__:
         raise HwgenError(
             str(path),
             expected=f"a build of this hwgen, {hwgen.__version__}",
             found=f"one of hwgen {manifest['versions']['hwgen']}",
             mend="build it again",
         )
+    validate(_Manifest, manifest, where)
     names = [entry["name"] for entry in manifest["models"]]
+    params = _params(manifest, where)
     name = model or names[0]
     if name not in names:
         raise HwgenError(
             str(path), "model", expected=" or ".join(names), found=name, mend="add it to `models` of the config"
         )
     home = path if name == names[0] else path / "models" / name
-    params = HwParams(**manifest["parameters"])
     desc = description.load(home / "model")
     compiled = compile_model(desc, params, batch=manifest.get("batch", 1), clear=manifest.get("clear", False))
     for file, data in _images(params, compiled).items():
@@ -328,12 +335,56 @@ def _manifest(project: Project, number: int, directory: Path) -> dict[str, Any]:
 
 
 def _read_manifest(directory: Path) -> dict[str, Any] | None:
+    """None where there is none of hwgen."""
     try:
-        manifest = json.loads((directory / MANIFEST).read_text())
-    except (OSError, ValueError):
+        manifest = read_json(directory / MANIFEST)
+    except HwgenError:
         return None
-    ours = isinstance(manifest, dict) and manifest.get("format") == FORMAT and manifest.get("version") == VERSION
-    return manifest if ours else None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or manifest.get("version") != VERSION:
+        return None
+    return manifest
+
+
+def _with_hwgen(versions: dict[str, str]) -> dict[str, str]:
+    if "hwgen" not in versions:
+        raise PydanticCustomError("versions", "a version of `hwgen`")
+    return versions
+
+
+class _Versions(Read):
+    versions: Annotated[dict[str, str], AfterValidator(_with_hwgen)]
+
+
+class _ModelEntry(Read):
+    name: Name
+
+
+class _Manifest(_Versions):
+    """What is read of a manifest."""
+
+    build_hash: Annotated[str, Field(pattern=r"^0x[0-9a-f]{16}$")]
+    parameters: dict[str, bool | int]
+    rtl: Rtl = Rtl()
+    batch: Annotated[int, Field(ge=1, le=MAX_BATCH)] = 1
+    clear: bool = False
+    models: Annotated[list[_ModelEntry], Field(min_length=1)]
+
+
+def _params(manifest: dict[str, Any], where: str) -> HwParams:
+    """Of the hardware in the manifest; HwgenError unless they are those of its hash."""
+    mend = "build it again"
+    try:
+        params = HwParams(**manifest["parameters"])
+    except TypeError as error:
+        raise HwgenError(where, "parameters", expected="those of an accelerator", found=str(error), mend=mend) from None
+    except HwgenError as error:
+        raise HwgenError(where, f"parameters.{error.key}", expected=error.expected, found=error.found,
+                         mend=mend) from None  # fmt: skip
+    number = f"0x{build_hash(params):016x}"
+    if number != manifest["build_hash"]:
+        raise HwgenError(where, "build_hash", expected=f"{number}, that of `parameters`", found=manifest["build_hash"],
+                         mend=mend)  # fmt: skip
+    return params
 
 
 def _sha256(path: Path) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from hwgen.common.archive import FETCH, LFS, sniff
 from hwgen.common.errors import HwgenError
+from hwgen.common.strict_yaml import validate
 from hwgen.importers.common import ImageSize
 
 #: Of the random pixels, in codes 0..255, where the graph takes floats.
@@ -43,7 +44,8 @@ class Graph:
         self.codes = image.type.tensor_type.elem_type != 1
         self.channels_last = shape[1] not in COLOURS and shape[3] in COLOURS
         _, channels, height, width = [shape[axis] for axis in ((0, 3, 1, 2) if self.channels_last else range(4))]
-        self.size = size or ImageSize(height=self._static(height), width=self._static(width))
+        sides = {"height": self._static(height), "width": self._static(width)}
+        self.size = size or validate(ImageSize, sides, f"{self.where}: {image.name}")
         dims = (max(1, shape[0]), self.size.height, self.size.width, self._static(channels))
         self.images = np.random.default_rng(0).integers(0, 256, dims, dtype=np.uint8)
         self.live = _live(model, self.input)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import contextlib
 import datetime
 import pathlib
 import pickle
@@ -69,6 +70,54 @@ def read_torch(path: Path, note: Callable[[str], None] = lambda text: None) -> T
     return tensors
 
 
+class _Inert:
+    """In place of every Python object of a pickle whose storages are counted: it does nothing."""
+
+    def __new__(cls, *_: object, **__: object) -> Any:
+        return object.__new__(cls)
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+    def __setitem__(self, key: object, value: object) -> None:
+        pass
+
+    def append(self, value: object) -> None:
+        pass
+
+    extend = append
+
+
+class _Sizes(pickle._Unpickler):  # type: ignore[name-defined]  # the one in C reserves what an index claims
+    """Finds out how many numbers the storages of a pickle have, without making any."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        return _Inert
+
+    def persistent_load(self, pid: Any) -> Any:
+        if isinstance(pid, tuple) and len(pid) > 4 and isinstance(pid[4], int):
+            self.largest = max(getattr(self, "largest", 0), pid[4])
+        return _Inert()
+
+
+def _check_storages(path: Path) -> None:
+    """HwgenError if a file of PyTorch's older kind has a tensor of more values than bytes: they would be made room for.
+
+    Anything else that is wrong is for PyTorch to find.
+    """
+    size, largest = path.stat().st_size, 0
+    with path.open("rb") as file, contextlib.suppress(Exception):
+        for _ in range(4):  # a number, a version, facts of the machine; then the content
+            reader = _Sizes(file)
+            try:
+                reader.load()
+            finally:
+                largest = max(largest, getattr(reader, "largest", 0))
+    if largest > size:
+        raise HwgenError(str(path), expected=f"tensors of a file of {size} bytes", found=f"one of {largest} values",
+                         mend="copy or download the file again")  # fmt: skip
+
+
 def _array(value: Any, torch: Any, path: Path, name: str) -> np.ndarray:
     """Of a tensor whose values are all in the file."""
     if value.layout != torch.strided or value.is_quantized or value.is_meta or value.is_complex():
@@ -88,6 +137,7 @@ def _check_kind(path: Path) -> None:
     if not is_zip(path):
         if sniff(path) == LFS:
             raise HwgenError(str(path), expected="a whole PyTorch file", found=LFS, mend=FETCH)
+        _check_storages(path)
         return
     try:
         with zipfile.ZipFile(path) as archive:
