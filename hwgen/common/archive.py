@@ -127,7 +127,8 @@ def _check_claim(path: Path, name: str, expected: str, member: zipfile.ZipInfo, 
                          found=f"compression method {member.compress_type}", mend="save it again with numpy.savez")
     most = DEFLATED if member.compress_type == zipfile.ZIP_DEFLATED else 1
     if member.compress_size > size or member.file_size > most * (member.compress_size + 1):
-        raise HwgenError(str(path), name, expected=f"{expected}, at most {most * min(member.compress_size, size)} bytes",
+        room = most * min(member.compress_size, size)
+        raise HwgenError(str(path), name, expected=f"{expected}, here of at most {room} bytes",
                          found=f"{member.file_size} bytes in its directory", mend="copy or download the file again")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hwgen.common.errors import HwgenError
-from hwgen.common.strict_yaml import Read, validate
+from hwgen.common.strict_yaml import validate
 from hwgen.importers.common import ImageSize, Overrides, show
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"

@@ -45,7 +45,7 @@ def read_pictures(files: Sequence[Path], image: Image, resize: Resize, note: Cal
             raise HwgenError(str(file), expected=A_PICTURE, found="no such file", mend="check the path") from None
         except (pillow.DecompressionBombWarning, pillow.DecompressionBombError):
             raise HwgenError(str(file), expected=f"a picture of at most {pillow.MAX_IMAGE_PIXELS:,} pixels",
-                             found="a larger one, as its first bytes say", mend="save it smaller") from None  # fmt: skip
+                             found="a larger one", mend="save it smaller") from None  # fmt: skip
         except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError
             lost = file.is_file() and sniff(file) == LFS
             found = LFS if lost else str(error) or type(error).__name__

@@ -66,8 +66,12 @@ def spoil_safetensors(dice: Random, data: bytes) -> bytes:
     else:
         made, name = entries, dice.choice(list(entries))
         entry = dict(made[name])
-        entry["dtype"] = dice.choice(["F64", "F16", "BF16", "I64", "U8", "BOOL", "F8_E4M3", "U64", "U16", "C64", "X", ""])
-        entry["shape"] = dice.choice([[0, 1 << 62], [1 << 40], [1 << 32, 1 << 32], [-1], [], [1.5], entry["shape"][::-1]])
+        entry["dtype"] = dice.choice(
+            ["F64", "F16", "BF16", "I64", "U8", "BOOL", "F8_E4M3", "U64", "U16", "C64", "X", ""]
+        )
+        entry["shape"] = dice.choice(
+            [[0, 1 << 62], [1 << 40], [1 << 32, 1 << 32], [-1], [], [1.5], entry["shape"][::-1]]
+        )
         entry["data_offsets"] = dice.choice([
             entry["data_offsets"], [0, 0], [0, 1 << 40], [1 << 63, 1 << 63], entry["data_offsets"][::-1], [0], "x",
         ])  # fmt: skip
@@ -83,13 +87,16 @@ def _npy(shape: str, dtype: str = "'<f4'", order: str = "False", data: bytes = b
     return b"\x93NUMPY" + version + len(header).to_bytes(8, "little")[:width] + header + data
 
 
-SHAPES = ("()", "(3,)", "(0,)", "(1099511627776,)", "(4294967296, 4294967296)", "(0, 1099511627776)", "(-1,)", "(-1, -3)",
+SHAPES = ("()", "(3,)", "(0,)", "(1099511627776,)", "(4294967296, 4294967296)", "(0, 1099511627776)", "(-1,)",
+          "(-1, -3)",
           "(1.5,)", "('a',)", "(True, 3)", "3", "(1,) * 1000", "(" * 500 + ")" * 500, "(1, " + "1, " * 60 + ")",
           "(999999999999999999999999,)", "(0x" + "f" * 5000 + ",)", "(9" + "9" * 5000 + ",)", "[1]", "None", "{}",
           "((1,),)", "(3,)+")  # fmt: skip
 DTYPES = ("'<f4'", "'<f8'", "'|O'", "'|u1'", "'<U4000000'", "'|S0'", "'|V8'", "[('a', '<f4')]", "[('a', '|O')]",
-          "('<f4', (1000000, 1000000))", "'<M8[s]'", "'>f4'", "'<f2'", "'<c8'", "'|b1'", "'<i8'", "3", "None", "'x'", "''",
-          "[]", "[('a', '<f4', (65536, 65536, 65536))]", "{'names': ['a'], 'formats': ['<f4'], 'offsets': [2147483600]}",
+          "('<f4', (1000000, 1000000))", "'<M8[s]'", "'>f4'", "'<f2'", "'<c8'", "'|b1'", "'<i8'", "3", "None",
+          "'x'", "''",
+          "[]", "[('a', '<f4', (65536, 65536, 65536))]", "{'names': ['a'], 'formats': ['<f4'],
+          'offsets': [2147483600]}",
           "'<f4,<f4'", "'<f16'", "['<f4']", "'<f4' * 3")  # fmt: skip
 
 
@@ -164,7 +171,9 @@ def spoil_npz(dice: Random, data: bytes) -> bytes:
     elif action == 4:
         members[name] = spoil_bytes(dice, members[name])
     else:
-        other = dice.choice(["../x.npy", "/etc/x.npy", "x", "\0.npy", "é.npy", "images.npy", "labels.npy", ".npy", "a" * 999])
+        other = dice.choice(
+            ["../x.npy", "/etc/x.npy", "x", "\0.npy", "é.npy", "images.npy", "labels.npy", ".npy", "a" * 999]
+        )
         members[other] = members.pop(name)
     return _zipped(dice, members, METHODS)
 
@@ -187,9 +196,12 @@ OPCODES = (
     b"\x8e" + struct.pack("<Q", 1 << 40), b"\x8d" + struct.pack("<Q", 1 << 62), b"B" + struct.pack("<I", 1 << 31),
     b"r" + struct.pack("<I", (1 << 32) - 1), b"j" + struct.pack("<I", 1 << 31), b"\x95" + struct.pack("<Q", 1 << 62),
     b"\x8b" + struct.pack("<I", 1 << 30), b"\x8a\xff" + b"\x7f" * 255, b"I" + b"9" * 5000 + b"\n", b"(" * 1000,
-    b"]" * 1000 + b"a" * 999, b"2" * 1000, b"0" * 10, b"1", b".", b"R", b"b", b"Q", b"s", b"u", b"e", b"a", b"\x81", b"\x92",
-    b"cos\nsystem\n", b"cbuiltins\neval\n", b"ctorch\nzeros\n", b"c_codecs\nencode\n", b"\x93", b"}" * 5, b"K\xff", b"N",
-    b"J" + struct.pack("<i", 1 << 30), b"\x8a\x08" + struct.pack("<q", 1 << 40), b"M\xff\xff", b"G" + b"\x7f\xf8" + bytes(6),
+    b"]" * 1000 + b"a" * 999, b"2" * 1000, b"0" * 10, b"1", b".", b"R", b"b", b"Q", b"s", b"u", b"e", b"a",
+    b"\x81", b"\x92",
+    b"cos\nsystem\n", b"cbuiltins\neval\n", b"ctorch\nzeros\n", b"c_codecs\nencode\n", b"\x93", b"}" * 5, b"K\xff",
+    b"N",
+    b"J" + struct.pack("<i", 1 << 30), b"\x8a\x08" + struct.pack("<q", 1 << 40), b"M\xff\xff",
+    b"G" + b"\x7f\xf8" + bytes(6),
 )  # fmt: skip
 
 
@@ -266,7 +278,8 @@ def _spoil_graph(dice: Random, graph: Any, model: Any, onnx: Any) -> None:
     size = dice.choice([-1, 0, 1, 2, 3, 1 << 16, 1 << 31, 1 << 40, (1 << 63) - 1])
     action = dice.randrange(13)
     if action == 0:
-        node.op_type = dice.choice(["Identity", "Add", "Loop", "If", "Scan", "Expand", "ConstantOfShape", "Tile", "Range",
+        node.op_type = dice.choice(["Identity", "Add", "Loop", "If", "Scan", "Expand", "ConstantOfShape", "Tile",
+                                    "Range",
                                     "MatMul", "Gather", "Nope", "", "Transpose", "Reshape", "Constant"])  # fmt: skip
     elif action == 1:
         names = [name for one in graph.node for name in [*one.input, *one.output]]

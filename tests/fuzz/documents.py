@@ -22,7 +22,8 @@ ODD: tuple[Any, ...] = (
 TEXTS = (
     "0x" + "f" * 10000, "0b" + "1" * 100, "0o777", "9" * 4000, "9" * 5000, "1_000", "1:60:60", "190:20:30:15.5",
     "2001-12-14", "2001-99-99", "2001-12-14t21:59:43.10-05:00", "2001-12-14t99:99:99Z", ".inf", "-.inf", ".nan",
-    "1.0e+400", "1e400", "~", "!!python/object/apply:os.system [x]", "!!binary aGVsbG8=", "!!binary '!'", "!!set {a, b}",
+    "1.0e+400", "1e400", "~", "!!python/object/apply:os.system [x]", "!!binary aGVsbG8=", "!!binary '!'",
+    "!!set {a, b}",
     "!!omap [a: 1]", "!!pairs [a: 1]", "!!int x", "!!float x", "!!bool x", "!!timestamp x", "!!null x", "!unknown x",
     "!!map [a]", "!!seq {a: 1}", "!!str {a: 1}", "&a [*a]", "&a {b: *a}", "*undefined", "{<<: 3}", "{<<: [3]}",
     "&a {<<: *a}", "{? [a] : 1}", "{? {a: 1} : 1}", "{1: 2, 1: 3}", "{1: 2, true: 3}", "{a: 1, 'a': 2}",
@@ -43,7 +44,9 @@ def _laughs(width: int, depth: int, merge: bool = False) -> str:
 
 def _paths(document: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     found = [here]
-    items = document.items() if isinstance(document, dict) else enumerate(document if isinstance(document, list) else ())
+    items = (
+        document.items() if isinstance(document, dict) else enumerate(document if isinstance(document, list) else ())
+    )
     for key, value in items:
         found += _paths(value, (*here, key))
     return found
@@ -70,7 +73,9 @@ def spoilt(dice: Random, document: Any) -> Any:
         elif action == 5:
             parent[last] = [parent[last]] * dice.choice([1, 2, 100])
         elif isinstance(parent, dict):
-            name = dice.choice([str(last) + "x", str(last)[:-1], "", "x" * 3000, "__metadata__", "\0", "a.b", "é\ud800"])
+            name = dice.choice(
+                [str(last) + "x", str(last)[:-1], "", "x" * 3000, "__metadata__", "\0", "a.b", "é\ud800"]
+            )
             parent[name] = parent.pop(last) if action == 6 else copy.deepcopy(parent[last])
         else:
             parent.insert(dice.randrange(len(parent) + 1), copy.deepcopy(dice.choice(ODD)))
@@ -86,7 +91,9 @@ def _near(dice: Random, value: Any) -> Any:
     if isinstance(value, float):
         return dice.choice([-value, value * 1e300, value / 1e300, int(value), str(value)])
     if isinstance(value, str):
-        return dice.choice([value + "x", value[:-1], value.upper(), value * 50, value + "\0", value + "/", "./" + value])
+        return dice.choice(
+            [value + "x", value[:-1], value.upper(), value * 50, value + "\0", value + "/", "./" + value]
+        )
     return copy.deepcopy(dice.choice(ODD))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hwgen.common.errors import HwgenError
 
-#: What reading a file may take beside what is there: of memory in bytes, and a multiple of the file; of time in seconds.
+#: What reading a file may take beside what is there: memory in bytes, and as a multiple of the file; seconds.
 MEMORY, TIMES, SECONDS = 512 << 20, 8, 5.0
 #: Whoever is not interrupted by a signal either is ended, with all stacks on standard error.
 STUCK = 120.0

@@ -157,7 +157,8 @@ def _hub(folder: Path, name: str) -> Path:
     contents = {
         "model.safetensors.index.json": {"metadata": {"total_size": 1}, "weight_map": places},
         "config.json": {
-            "model_type": "vit", "hidden_size": 8, "num_attention_heads": 2, "layer_norm_eps": 1e-6, "hidden_act": "gelu",
+            "model_type": "vit", "hidden_size": 8, "num_attention_heads": 2, "layer_norm_eps": 1e-6,
+            "hidden_act": "gelu",
             "image_size": 8, "patch_size": 4, "id2label": {"0": "a", "1": "b", "2": "c"},
         },
         "preprocessor_config.json": {
@@ -280,8 +281,6 @@ def _load_build(path: Path) -> object:
 
     made = load_build(path.parent)
     return made.emission, made.home, made.params.as_dict(), made.images
-
-
 
 
 TARGETS: dict[str, Target] = {

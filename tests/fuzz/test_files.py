@@ -1,4 +1,4 @@
-"""Any bytes in a file from elsewhere: it is read, or a HwgenError says what is wrong with it; in little memory and time.
+"""Any bytes in a file from elsewhere: it is read, or a HwgenError says what is wrong; in little memory and time.
 
 `make test` tries a small share, the same each time. `make fuzz` goes on: python -m tests.fuzz, python -m
 tests.fuzz.bytes. HWGEN_FUZZ is a factor of how many are tried here.

@@ -39,8 +39,8 @@ def test_programs_are_of_all_kinds() -> None:
     kinds = Counter(one.error for one in wanted())
     assert min(kinds[Error.NONE], kinds[Error.FIELD], kinds[None]) >= COUNT // 10
     assert {Error.OPCODE, Error.PROGRAM_RANGE, Error.OUTPUT_RANGE, Error.NOT_FETCHED, Error.WEIGHTS_RANGE} <= set(kinds)
-    known = [one.known.mean() for one in wanted() if one.error == Error.NONE and one.known.size]
-    assert sum(share > 0.3 for share in known) > COUNT // 8
+    known = [int(one.known.sum()) for one in wanted() if one.error == Error.NONE]
+    assert sum(count >= 10 for count in known) > COUNT // 8
 
 
 def test_the_rtl_does_what_the_model_says() -> None:
@@ -54,18 +54,16 @@ def test_the_rtl_does_what_the_model_says() -> None:
 def test_another_arithmetic_is_found(spoil: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the model, beside the same results."""
     whole = getattr(isa_model, spoil)
-    monkeypatch.setattr(isa_model, spoil, lambda *args: whole(*args) + (1 if spoil == "operand" else 0) if
-                        spoil == "operand" else args[0] >> args[1])  # fmt: skip
-    p, seen = machine(1).p, []
-    for case, one in zip(drawn(), found(), strict=True):
-        if case.how.startswith("compiled") and len(seen) < 3 and one.error == 0:
-            seen.append(difference(case, p, expected(case, p), one))
-    assert any(seen)
+    other = {"operand": lambda value: whole(value) // 2 * 2, "rshift": lambda value, shift: value >> shift}[spoil]
+    monkeypatch.setattr(isa_model, spoil, other)
+    p, runs = machine(1).p, zip(drawn(), found(), strict=True)
+    good = [(case, one) for case, one in runs if case.how.startswith("compiled") and not one.error][:4]
+    assert any(difference(case, p, expected(case, p), one) for case, one in good)
 
 
 def test_another_error_is_found() -> None:
     p = machine(1).p
     for case, want, one in zip(drawn(), wanted(), found(), strict=True):
         if want.error not in (None, Error.NONE):
-            for other in ({"error": one.error + 1}, {"error": 0}, {"error_index": one.error_index + 1}):
+            for other in ({"error": Error.WATCHDOG}, {"error": Error.NONE}, {"error_index": one.error_index + 1}):
                 assert difference(case, p, want, JobResult(**vars(one) | other))
