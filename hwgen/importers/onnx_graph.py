@@ -6,6 +6,7 @@ domains are computed as they are defined. Tested by tests/importers/test_onnx.py
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from hwgen.importers.common import ImageSize
 
 #: Of the random pixels, in codes 0..255, where the graph takes floats.
 MEAN, STD = 128.0, 64.0
+#: Of the images that the graph is run on, all together.
+MAX_PIXELS = 1 << 26
 #: Colours that an image's last axis may have.
 COLOURS = (1, 3)
 #: What rounds activations; weights keep theirs.
@@ -47,6 +50,9 @@ class Graph:
         sides = {"height": self._static(height), "width": self._static(width)}
         self.size = size or validate(ImageSize, sides, f"{self.where}: {image.name}")
         dims = (max(1, shape[0]), self.size.height, self.size.width, self._static(channels))
+        if not 0 < math.prod(dims) <= MAX_PIXELS:
+            raise HwgenError(self.where, image.name, expected=f"images of at most {MAX_PIXELS:,} values together",
+                             found=f"{list(dims)}", mend="export it for fewer or smaller images")  # fmt: skip
         self.images = np.random.default_rng(0).integers(0, 256, dims, dtype=np.uint8)
         self.live = _live(model, self.input)
         for node in model.graph.node:

@@ -3,6 +3,7 @@ cameras say. Tested by tests/network/test_images.py."""
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -38,7 +39,8 @@ def read_pictures(files: Sequence[Path], image: Image, resize: Resize, note: Cal
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", pillow.DecompressionBombWarning)
-                with pillow.open(file) as opened:
+                # In memory: read from a file, a chunk would get the room that it claims.
+                with pillow.open(io.BytesIO(file.read_bytes())) as opened:
                     picture = _upright(opened, done)
                     picture = _eight_bits(picture, pillow, done).convert(_MODES[image.channels])
         except FileNotFoundError:

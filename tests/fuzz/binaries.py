@@ -180,7 +180,9 @@ def spoil_npz(dice: Random, data: bytes) -> bytes:
 
 def spoil_torch(dice: Random, data: bytes) -> bytes:
     """Of a checkpoint of PyTorch's, a zip with a pickle, or the older pickles one after another."""
-    if data[:2] != b"PK" or dice.randrange(3) == 0:
+    if data[:2] != b"PK":
+        return _spoil_pickle(dice, data)
+    if dice.randrange(3) == 0:
         return spoil_bytes(dice, data)
     if dice.randrange(4) == 0:
         return _claiming(dice, data)

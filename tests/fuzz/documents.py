@@ -89,7 +89,8 @@ def _near(dice: Random, value: Any) -> Any:
     if isinstance(value, int):
         return dice.choice([value - 1, value + 1, -value, 2 * value, value << 8, value << 32, float(value), str(value)])
     if isinstance(value, float):
-        return dice.choice([-value, value * 1e300, value / 1e300, int(value), str(value)])
+        whole = int(value) if math.isfinite(value) else 0
+        return dice.choice([-value, value * 1e300, value / 1e300, whole, str(value)])
     if isinstance(value, str):
         return dice.choice(
             [value + "x", value[:-1], value.upper(), value * 50, value + "\0", value + "/", "./" + value]
