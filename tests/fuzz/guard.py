@@ -88,7 +88,7 @@ def _check_memory(error: BaseException, memory: int) -> None:
     seen: set[int] = set()  # the chain may be a ring
     while one is not None and id(one) not in seen:
         seen.add(id(one))
-        torchs = type(one) is RuntimeError and "alloc" in str(one)
+        torchs = type(one) is RuntimeError and "can't allocate" in str(one)
         if isinstance(one, MemoryError) or torchs:
             raise Fault(f"more than {memory >> 20} MB: {type(one).__name__}") from error
         one = one.__cause__ or one.__context__

@@ -49,7 +49,8 @@ def chunk(dice: Random, models: Sequence[Work]) -> tuple[list[Job], list[Run]]:
         if bad == "stop":
             job = replace(job, disturbance=Disturbance(stop=moment))
         elif bad == "fault":
-            job = replace(job, fault=(dice.randrange(3), dice.randrange(200)))
+            port = dice.randrange(3)
+            job = replace(job, fault=(port, dice.randrange(3 if port == 2 else 200)))
         elif bad == "watchdog":
             job = replace(job, watchdog=moment)
         elif bad == "reset":
