@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import shutil
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from random import Random
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -283,6 +285,25 @@ def _load_build(path: Path) -> object:
     return made.emission, made.home, made.params.as_dict(), made.images
 
 
+def _driver(path: Path) -> object:
+    """A model as the driver for Python reads it, without PYNQ."""
+    home = path.parent / "driver" / "python" / "hwgen_driver"
+    package = ModuleType("hwgen_driver")
+    package.__path__ = [str(home)]
+    before = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "hwgen_driver"}
+    sys.modules["hwgen_driver"] = package
+    try:
+        errors = importlib.import_module("hwgen_driver.errors")
+        try:
+            return importlib.import_module("hwgen_driver.model").Model(path.parent)
+        except errors.DriverError as error:
+            raise HwgenError(str(path), expected="what the driver reads", found=str(error)) from None
+    finally:
+        for name in [name for name in sys.modules if name.split(".")[0] == "hwgen_driver"]:
+            del sys.modules[name]
+        sys.modules.update(before)
+
+
 TARGETS: dict[str, Target] = {
     "config": Target(_config, spoil_yaml, _read_config, share=0.5),
     "model": Target(_model, spoil_yaml, lambda path: description.load(path)),
@@ -306,6 +327,8 @@ TARGETS: dict[str, Target] = {
     "images-npz": Target(partial(_images, name="a.npz"), spoil_npz, _read_images),
     "images-npy": Target(partial(_images, name="a.npy"), spoil_npy, _read_images),
     "manifest": Target(partial(_build, name="manifest.json"), spoil_json, _load_build, share=0.5),
+    "driver-manifest": Target(partial(_build, name="manifest.json"), spoil_json, _driver),
+    "memory-map": Target(partial(_build, name="memory_map.json"), spoil_json, _driver),
 }
 
 
