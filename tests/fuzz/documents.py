@@ -87,7 +87,7 @@ def _near(dice: Random, value: Any) -> Any:
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
-        return dice.choice([value - 1, value + 1, -value, 2 * value, value << 8, value << 32, float(value), str(value)])
+        return dice.choice([value - 1, value + 1, -value, 2 * value, value << 8, value << 32, value % 9 + 0.5, "1"])
     if isinstance(value, float):
         whole = int(value) if math.isfinite(value) else 0
         return dice.choice([-value, value * 1e300, value / 1e300, whole, str(value)])

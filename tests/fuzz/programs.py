@@ -409,7 +409,7 @@ def difference(case: Case, p: HwParams, wanted: Expected, found: JobResult) -> s
     output = np.frombuffer(found.output, np.uint8)
     wrong = np.flatnonzero(wanted.known & (output != wanted.output))
     if len(wrong):  # that three kinds of garbage gave the same may be chance
-        wanted = expected(case, p, range(60))
+        wanted = expected(case, p, range(40))
         if wanted.error is None:
             return None
         wrong = np.flatnonzero(wanted.known & (output != wanted.output))

@@ -19,7 +19,7 @@ from tests.fuzz.targets import TARGETS, prepared, tried
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 #: Of each kind of file.
-EXAMPLES = int(60 * float(os.environ.get("HWGEN_FUZZ", "1")))
+EXAMPLES = int(25 * float(os.environ.get("HWGEN_FUZZ", "1")))
 
 
 def examples(share: float) -> settings:

@@ -29,7 +29,7 @@ class Model:
         self.home = homes[0]
         try:
             self._load()
-        except (LookupError, TypeError, AttributeError, ValueError, OSError) as error:
+        except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, OSError) as error:
             files = f"{self.home / MANIFEST}, {self.path / 'memory_map.json'}"
             raise WrongFiles(f"{files}: {type(error).__name__}: {error}") from None
 
