@@ -1,4 +1,5 @@
 # `make demo`: set-up, quantize, build, simulate the example. `make test`, `make lint`: what CI runs.
+# `make fuzz`: files and programs spoilt for SECONDS each, a soak of CYCLES; what was found is kept in build/fuzz.
 # `make bench`: full-size models, cycles and utilization; some minutes. `make docs`: docs/ as a site in build/site.
 # Everything lives in .venv and build/ of this checkout; `make clean` removes the latter.
 
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 WORKERS ?= $(shell nproc 2>/dev/null || echo 1)
 export HWGEN_CACHE ?= $(CURDIR)/build/cache
 
-.PHONY: demo bench test test-all lint docs setup clean
+.PHONY: demo bench test test-all fuzz lint docs setup clean
 .DEFAULT_GOAL := demo
 
 # Tests one by one to the worker that is free, the long ones first (tests/conftest.py).
@@ -35,6 +36,18 @@ test: setup
 
 test-all: setup
 	$(PYTEST) $(ARGS)
+
+SECONDS ?= 300
+CYCLES ?= 10000000
+SEED ?= 0
+
+# atheris watches the readers that are written in Python; the others get spoilt files only.
+fuzz: setup
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED)
+	for kind in config model quantize safetensors npz torch index manifest; do \
+	  $(BIN)/python -m tests.fuzz.bytes $$kind --seconds $$(($(SECONDS) / 8)) --seed $$(($(SEED) + 1)) || exit 1; done
+	$(BIN)/python -m tests.fuzz.rtl --seconds $(SECONDS) --seed $(SEED)
+	$(BIN)/python -m tests.fuzz.soak --cycles $(CYCLES) --seed $(SEED)
 
 lint: setup docs
 	$(BIN)/ruff check .

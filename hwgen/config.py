@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from hwgen import compiler
+from hwgen.common.beside import beside
 from hwgen.common.errors import HwgenError
 from hwgen.common.strict_yaml import Strict, read_yaml, validate
 from hwgen.machine.devices import Device, find_device
@@ -219,7 +220,8 @@ def read_config(path: Path) -> Config:
 
 def make_project(config: Config, path: Path) -> Project:
     """Load and check everything a configuration names, as if it stood in the file `path`: errors name that."""
-    models = tuple(description.load(_beside(path, name)) for name in config.paths)
+    key = "models" if config.models else "model"
+    models = tuple(description.load(beside(path, key, name)) for name in config.paths)
     _check_names(models, path)
     images = _images(config, models, path)
     params = _params(config, models, path)
@@ -250,7 +252,7 @@ def _images(config: Config, models: tuple[Description, ...], path: Path) -> dict
         given = {names[0]: given}
     for name in given.keys() - set(names):
         raise HwgenError(str(path), f"images.{name}", expected=" or ".join(names), found=name)
-    found = {name: _beside(path, file) for name, file in given.items()}
+    found = {name: beside(path, "images", file) for name, file in given.items()}
     for file in found.values():
         if not file.is_file():
             raise HwgenError(
@@ -343,7 +345,3 @@ def _port_width(path: Path, buses: Buses) -> HwgenError:
         found=repr(buses.weights),
         mend=f"all ports together have {BUS_BITS[0]} to {BUS_BITS[1]} bits; change `weights` or `weight_ports`",
     )
-
-
-def _beside(path: Path, name: str) -> Path:
-    return (path.parent / name).expanduser()

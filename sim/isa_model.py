@@ -23,6 +23,7 @@ from sim.integers import Ints, operand, rshift, sat
 __all__ = ["IsaError", "Machine", "run_task"]
 
 _TIMING = ("slack", *ORDER)  #: fields that say when, not what
+MAX_SHIFT = 47  #: of a channel's parameters
 _EXP, _GATE, _RSQRT = (np.array(t) for t in (tables.EXP, tables.GATE_EXP, tables.RSQRT))
 #: Reversed, the order in which the five low bits of a key round its probability.
 _DITHER = np.array([int(f"{key:05b}"[::-1], 2) for key in range(32)])
@@ -102,6 +103,8 @@ class Machine:
     def _index(self, buffer: NDArray, rows: Ints, base: int, stride: int, start: int, count: int) -> tuple[Ints, ...]:
         """Indices [rows, count] of elements start, start + 1, ... of rows whose groups are `stride` words apart."""
         banks, depth, word = buffer.shape
+        if count > depth * word:  # before arrays of that size are made
+            raise IsaError("range", f"{count} elements of {depth} words of {word}")
         element = start + np.arange(count)
         address = base + (rows // banks * stride)[:, None] + element // word & ADDRESSES - 1
         if address.size and address.max() >= depth:
@@ -208,6 +211,8 @@ class Machine:
         if statistics:
             total = x.sum(1, keepdims=True) * (not rms)
             v: Ints = dim * (x * x).sum(1, keepdims=True) - total**2 + (eps_high << 32 | eps_low)
+            if v.min() < 1 or v.max() >= 1 << 52:
+                raise IsaError("field", f"a variance of {v.min()} to {v.max()}, dim {dim}")
             bits: Ints = np.frexp(v)[1].astype(np.int64)  # exact: V < 2^52
             zeros = (52 - bits) // 2 * 2
             vn: Ints = v << zeros
@@ -234,6 +239,8 @@ class Machine:
         fetched = self._fetched(narrow, offset, bytes, tiles, k_steps) if bytes else self.ring[:0]
         stream = self._stream(fetched, keep, ring_offset, tiles, p.param_words + k_steps)
         bias, mult, shift = (self._parameter(stream, *at) for at in ((0, "<i4"), (4, "<u2"), (6, "u1")))
+        if shift.max() > MAX_SHIFT:
+            raise IsaError("field", f"a shift of {shift.max()} bits among the parameters")
         weight = stream[:, :, p.param_words * p.k :].reshape(tiles * p.c, k_steps * p.k).view(np.int8)
         origin = self.y if source == Source.Y else self.h
         a = self._read(origin, rows, a_base, a_stride, k_steps * p.k, first=row_begin)

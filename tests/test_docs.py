@@ -120,8 +120,12 @@ def asked(page: Path, line: str) -> set[str]:
     return set(re.findall(r"`(\w+)`", re.search(rf"\* {line}: ([^.*]*)", text)[1]))
 
 
+#: Files without a folder that share a page.
+BUILD = {"build", "config", "manifest"}
+
+
 def test_every_room_has_a_page() -> None:
-    pages = {"config": "build", **{room: room for room in imports() if room != "config"}}
+    pages = {room: "build" if room in BUILD else room for room in imports()}
     index = (ROOMS / "index.md").read_text("utf-8")
     for page in set(pages.values()):
         assert (ROOMS / f"{page}.md").is_file() and f"({page}.md)" in index, page
@@ -131,7 +135,7 @@ def test_every_room_has_a_page() -> None:
     "page", [page for page in PAGES if page.parent == ROOMS and "Asks:" in words(page)], ids=page_id
 )
 def test_room_pages_say_who_asks_whom_and_name_every_file(page: Path) -> None:
-    rooms = {"build", "config"} if page.stem == "build" else {page.stem}
+    rooms = BUILD if page.stem == "build" else {page.stem}
     assert asked(page, "Asks") == set().union(*(imports()[room] for room in rooms)) - rooms
     assert asked(page, "Asked by") == {room for room, asks in imports().items() if asks & rooms} - rooms
     if page.stem != "build":

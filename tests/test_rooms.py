@@ -13,8 +13,8 @@ from tests.paths import ROOT
 
 #: Where the sources of `tests/` are: the rooms of hwgen are its rooms too, the others are rooms themselves.
 PACKAGES = ("hwgen", "golden", "sim", "bench")
-#: Rooms of the machine as a whole and of `templates/hls`; at the top, tests of the tree itself.
-WHOLE = ("system", "hls")
+#: Rooms of the machine as a whole, of `templates/hls`, of any bytes in files and programs; at the top, of the tree.
+WHOLE = ("system", "hls", "fuzz")
 TREE = ("test_docs", "test_layers", "test_rooms")
 TEST = re.compile(r"\btests/[\w/]+\.py")
 COVERED = re.compile(r"Tested\s+by\s+tests/[\w/]+\.py")

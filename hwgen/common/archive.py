@@ -29,6 +29,8 @@ _MAGIC = (
     (b"\x89HDF", "an HDF5 file (Keras)"), (b"\x1f\x8b", "a gzip file"), (b"Rar!", "a RAR archive"),
     (b"7z\xbc\xaf", "a 7z archive"), (b"%PDF", "a PDF"), (b"<!DOCTYPE", "a web page"), (b"<html", "a web page"),
 )  # fmt: skip
+#: Bytes that one byte of a deflated member can become at the most.
+DEFLATED = 1032
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -69,6 +71,9 @@ def read_npz(path: Path, expected: str, wanted: Callable[[str], bool] = lambda n
             members = {one.filename.removesuffix(".npy"): one for one in archive.infolist()}
             chosen = {name: one for name, one in members.items() if wanted(name)}
             _check_memory(path, expected, sum(one.file_size for one in chosen.values()))
+            size = path.stat().st_size
+            for name, one in chosen.items():
+                _check_claim(path, name, expected, one, size)
             arrays = {}
             for name, one in chosen.items():
                 with archive.open(one) as file:
@@ -113,6 +118,18 @@ def _check_memory(path: Path, expected: str, size: int) -> None:
     if size > memory:
         limit = f"of at most the {memory / 1e9:.3g} GB of this machine's memory"
         raise HwgenError(str(path), expected=f"{expected}, {limit}", found=f"{size / 1e9:.3g} GB")
+
+
+def _check_claim(path: Path, name: str, expected: str, member: zipfile.ZipInfo, size: int) -> None:
+    """HwgenError if a member of an archive of this size cannot be as large as the archive's directory says."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise HwgenError(str(path), name, expected=f"{expected}: stored or deflated, as NumPy writes it",
+                         found=f"compression method {member.compress_type}", mend="save it again with numpy.savez")
+    most = DEFLATED if member.compress_type == zipfile.ZIP_DEFLATED else 1
+    if member.compress_size > size or member.file_size > most * (member.compress_size + 1):
+        room = most * min(member.compress_size, size)
+        raise HwgenError(str(path), name, expected=f"{expected}, here of at most {room} bytes",
+                         found=f"{member.file_size} bytes in its directory", mend="copy or download the file again")
 
 
 def _check_header(path: Path, name: str, expected: str, file: IO[bytes], size: int) -> None:

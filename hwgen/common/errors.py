@@ -10,6 +10,8 @@ from functools import partial
 
 #: Where an error lies, if in an option.
 COMMAND_LINE = "command line"
+#: Characters of each fact in a message: names and values in a file from elsewhere may be of any length.
+LONGEST = 1000
 
 
 class HwgenError(Exception):
@@ -30,8 +32,18 @@ class HwgenError(Exception):
 
     def text(self) -> str:
         """The message, one fact per line."""
-        lines = [f"{self.where}: {self.key}" if self.key else self.where]
-        lines += [f"  expected: {self.expected}", f"  found:    {self.found}"]
+        key = _plain(self.key)
+        lines = [f"{_plain(self.where)}: {key}" if key else _plain(self.where)]
+        lines += [f"  expected: {_plain(self.expected)}", f"  found:    {_plain(self.found)}"]
         if self.mend:
-            lines.append(f"  mend:     {self.mend}")
+            lines.append(f"  mend:     {_plain(self.mend)}")
         return "\n".join(lines)
+
+
+def _plain(fact: str) -> str:
+    """Not too long for a screen, and without characters that a terminal would obey."""
+    if len(fact) > LONGEST:
+        fact = f"{fact[: LONGEST // 2]} ... {fact[-LONGEST // 4 :]}"
+    if fact.isprintable():
+        return fact
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in fact)

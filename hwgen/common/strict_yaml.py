@@ -15,6 +15,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from hwgen.common.errors import HwgenError
 
 
+class Read(BaseModel):
+    """Some keys of a file that has more."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
+
+
 class Strict(BaseModel):
     """No unknown keys, no conversions ("3" is not 3), no changes after checking."""
 
@@ -99,12 +105,72 @@ def _show(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+#: Values that a file may stand for by its aliases: each may repeat all before it.
+MAX_REPEATED = 100_000
+#: Of lists and mappings in one another.
+MAX_DEPTH = 50
+#: Bits of the largest number.
+NUMBER_BITS = 64
+
+
 class _Loader(yaml.SafeLoader):
-    """YAML without silently overwritten duplicate keys."""
+    """YAML without silently overwritten duplicate keys, numbers of any size, and few bytes that stand for a lot."""
+
+    def fetch_flow_collection_start(self, token: Any) -> None:
+        self._check_depth()
+        super().fetch_flow_collection_start(token)
+
+    def add_indent(self, column: int) -> bool:
+        self._check_depth()
+        return super().add_indent(column)
+
+    def _check_depth(self) -> None:
+        """PyYAML looks through all open collections at each token."""
+        if self.flow_level + len(self.indents) > MAX_DEPTH:
+            problem = f"lists or mappings in one another, more than {MAX_DEPTH} deep"
+            raise yaml.scanner.ScannerError(None, None, problem, self.get_mark())
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None:
+            self._count(node, {})
+        return node
+
+    def _count(self, node: yaml.Node, known: dict[int, int]) -> int:
+        """Of the values that `node` stands for; the same node by aliases more than once."""
+        if id(node) in known:
+            if not known[id(node)]:
+                raise yaml.constructor.ConstructorError(None, None, "an alias inside what it names", node.start_mark)
+            return known[id(node)]
+        known[id(node)] = 0
+        inside = node.value if isinstance(node, yaml.CollectionNode) else ()
+        parts = [part for one in inside for part in (one if isinstance(one, tuple) else (one,))]
+        before = len(known)
+        count = 1 + sum(self._count(part, known) for part in parts)
+        known[id(node)] = count
+        if count > MAX_REPEATED and count > 2 * (len(known) - before + 1):
+            problem = f"aliases that stand for more than {MAX_REPEATED} values"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        return count
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """What PyYAML's constructors make of a value that its tag does not allow are errors of many kinds."""
+        try:
+            value = super().construct_object(node, deep)
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+            kind = node.tag.rpartition(":")[2]
+            problem = f"no {kind} can be made of {_show(node.value)}: {error}"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
+        if isinstance(value, int) and value.bit_length() > NUMBER_BITS:
+            problem = f"a number of {value.bit_length()} bits"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
-        for key_node, _ in node.value:
+        for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():  # else PyYAML says so
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key that is no text", key_node.start_mark)
             if key_node.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"the key `{key_node.value}` occurs twice",
                                                         key_node.start_mark)

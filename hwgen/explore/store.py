@@ -89,11 +89,15 @@ class Lines(Generic[Key, Entry]):
         """Entries of the same mark; others, of an earlier state of the models or of another board, are left alone."""
         if not self.path.exists() or not self.path.stat().st_size:
             return
-        text = self.path.read_text("utf-8")
+        try:
+            text = self.path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise HwgenError(str(self.path), expected=f"lines of {self.what}s in UTF-8", found=str(error),
+                             mend="choose another --output, or move the file away") from None  # fmt: skip
         first, *lines = text.splitlines()
         try:
             head = json.loads(first)
-        except ValueError:
+        except (ValueError, RecursionError):
             head = None
         if head != self.head:
             raise HwgenError(str(self.path), expected=f"{self.what}s of this hwgen, {json.dumps(self.head)}",
@@ -102,7 +106,7 @@ class Lines(Generic[Key, Entry]):
             try:
                 read = json.loads(line)
                 mark, entry = read["mark"], self.parse(read[self.what])
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError, HwgenError):
                 if number == len(lines) + 1 and not text.endswith("\n"):
                     self.path.write_text(text[: len(text) - len(line)], "utf-8")
                     continue

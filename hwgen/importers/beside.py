@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from hwgen.common.errors import HwgenError
+from hwgen.common.json_file import read_json
 from hwgen.importers.beside_timm import read_timm
 from hwgen.importers.beside_transformers import is_transformers, read_preprocessor, read_transformers
 from hwgen.importers.stated import CONFIG, PREPROCESSOR, Stated
@@ -36,11 +36,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     """The mapping in a JSON file; None without such a file."""
     if not path.is_file():
         return None
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise HwgenError(str(path), expected="a readable JSON file", found=str(error),
-                         mend="correct or remove it") from None  # fmt: skip
+    content = read_json(path)
     if not isinstance(content, dict):
         raise HwgenError(str(path), expected="a mapping of keys to values", found=type(content).__name__,
                          mend="correct or remove it")  # fmt: skip

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from hwgen.common.strict_yaml import validate
+from hwgen.common.strict_yaml import Read, validate
 from hwgen.importers.architectures import ARCHITECTURES
 from hwgen.importers.common import Finite, Normalize, Positive
 from hwgen.importers.refused import ARGUMENTS, lacks
-from hwgen.importers.stated import CONFIG, Read, Stated
+from hwgen.importers.stated import CONFIG, Stated
 from hwgen.network.description import Count
 
 
@@ -70,7 +70,8 @@ def read_timm(content: dict[str, Any], where: str, found: Stated) -> None:
     else:
         found.put("pooling", given.global_pool, f"{CONFIG}: model_args.global_pool")
     if trained.mean is not None and trained.std is not None:
-        normalize = Normalize(mean=[255 * value for value in trained.mean], std=[255 * value for value in trained.std])
+        codes = {"mean": [255 * value for value in trained.mean], "std": [255 * value for value in trained.std]}
+        normalize = validate(Normalize, codes, f"{where}: pretrained_cfg, in codes 0..255")
         found.put("normalize", normalize, f"{CONFIG}: pretrained_cfg")
     if given.img_size is not None:
         found.put_size(given.img_size, f"{CONFIG}: model_args.img_size")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from hwgen.common.strict_yaml import validate
+from hwgen.common.errors import HwgenError
+from hwgen.common.strict_yaml import Read, validate
 from hwgen.importers.common import Finite, ImageSize, Normalize, Positive
 from hwgen.importers.refused import MODEL_TYPES, lacks
-from hwgen.importers.stated import CONFIG, PREPROCESSOR, Read, Stated
+from hwgen.importers.stated import CONFIG, PREPROCESSOR, Stated
 from hwgen.network.description import Count
 
 _COMMON: dict[str, Any] = {"hidden_size": 768, "num_attention_heads": 12, "image_size": 224}
@@ -45,7 +46,7 @@ class _Preprocessor(Read):
 
 def is_transformers(content: dict[str, Any]) -> bool:
     """Whether a `config.json` tells of a network of transformers."""
-    kind = content.get("model_type")
+    kind = str(content.get("model_type"))
     return kind in DEFAULTS or kind in TOWERS or kind in MODEL_TYPES or (
         "hidden_size" in content and "num_attention_heads" in content
     )  # fmt: skip
@@ -54,6 +55,8 @@ def is_transformers(content: dict[str, Any]) -> bool:
 def read_transformers(content: dict[str, Any], where: str, found: Stated) -> None:
     """Put into `found` what the file `where` states."""
     kind, prefix = content.get("model_type"), ""
+    if not isinstance(kind, str | None):
+        raise HwgenError(where, "model_type", expected="text", found=repr(kind), mend="correct or remove it")
     found.model_type = kind
     if kind in MODEL_TYPES:
         raise lacks(where, "model_type", MODEL_TYPES[kind], repr(kind))
@@ -91,8 +94,9 @@ def read_preprocessor(content: dict[str, Any], where: str, found: Stated) -> Non
         channels = 3 if mean is None else len(mean)
         mean, std = [0.0] * channels, [1.0] * channels
     if mean is not None and std is not None:
-        normalize = Normalize(mean=[unit * value for value in mean], std=[unit * value for value in std])
+        codes = {"mean": [unit * value for value in mean], "std": [unit * value for value in std]}
+        normalize = validate(Normalize, codes, f"{where}: in codes 0..255")
         found.put("normalize", normalize, PREPROCESSOR)
     size = content.get("crop_size" if content.get("do_center_crop") else "size")
     if isinstance(size, dict) and all(isinstance(size.get(key), int) for key in ("height", "width")):
-        found.prepared = ImageSize(height=size["height"], width=size["width"])
+        found.prepared = validate(ImageSize, {key: size[key] for key in ("height", "width")}, f"{where}: size")

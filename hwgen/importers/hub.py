@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
+from hwgen.common.beside import beside
 from hwgen.common.errors import HwgenError
+from hwgen.common.json_file import read_json
 from hwgen.importers.files import Tensors, read_tensors
 
 #: Files of weights, the preferred first; an index lists shards.
@@ -27,16 +28,17 @@ def read_checkpoint(path: Path, note: Callable[[str], None] = lambda text: None)
 
 
 def _read_shards(index: Path, note: Callable[[str], None]) -> Tensors:
+    expected, mend = "a JSON file that names each tensor's file", "download it again"
+    content = read_json(index, expected, mend)
     try:
-        places = json.loads(index.read_text("utf-8"))["weight_map"]
-        names = list(dict.fromkeys(places.values()))
+        names = list(dict.fromkeys(content["weight_map"].values()))
         outside = [name for name in names if Path(name).name != name]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise HwgenError(str(index), "weight_map", expected="a JSON file that names each tensor's file",
-                         found=str(error) or type(error).__name__, mend="download it again") from None  # fmt: skip
+    except (KeyError, TypeError, AttributeError) as error:
+        raise HwgenError(str(index), "weight_map", expected=expected, found=str(error) or type(error).__name__,
+                         mend=mend) from None  # fmt: skip
     for name in outside:
         raise HwgenError(str(index), "weight_map", expected="files in the same folder", found=repr(name))
     tensors: Tensors = {}
     for name in names:
-        tensors |= read_tensors(index.parent / name, note)
+        tensors |= read_tensors(beside(index, "weight_map", name), note)
     return tensors

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from hwgen.common.strict_yaml import validate
 from hwgen.importers.common import Normalize
 from hwgen.importers.onnx_blocks import TOLERANCE, close
 from hwgen.importers.onnx_graph import MEAN, STD, Graph
@@ -38,7 +39,8 @@ def read_pixels(
     # In the unit of the graph's own input.
     mean, std = (means, stds) if graph.codes else ([(m - MEAN) / STD for m in means], [s / STD for s in stds])
     unit = 1 if graph.codes or np.mean(std) > CODES else 255
-    normalize = Normalize(mean=[float(f"{unit * m:.6g}") for m in mean], std=[float(f"{unit * s:.6g}") for s in std])
+    as_codes = {key: [float(f"{unit * one:.6g}") for one in values] for key, values in (("mean", mean), ("std", std))}
+    normalize = validate(Normalize, as_codes, f"{graph.where}: normalisation inside the graph")
     shown = (",".join(f"{value / 255:.4g}" for value in values) for values in (normalize.mean, normalize.std))
     note = "normalisation inside the graph: mean {} std {}, of pixels ".format(*shown)
     return normalize, fed, [note + ("in 0..1" if unit == 255 else "in codes 0..255")]

@@ -6,6 +6,7 @@ domains are computed as they are defined. Tested by tests/importers/test_onnx.py
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,13 @@ import numpy as np
 
 from hwgen.common.archive import FETCH, LFS, sniff
 from hwgen.common.errors import HwgenError
+from hwgen.common.strict_yaml import validate
 from hwgen.importers.common import ImageSize
 
 #: Of the random pixels, in codes 0..255, where the graph takes floats.
 MEAN, STD = 128.0, 64.0
+#: Of the images that the graph is run on, all together.
+MAX_PIXELS = 1 << 26
 #: Colours that an image's last axis may have.
 COLOURS = (1, 3)
 #: What rounds activations; weights keep theirs.
@@ -43,8 +47,12 @@ class Graph:
         self.codes = image.type.tensor_type.elem_type != 1
         self.channels_last = shape[1] not in COLOURS and shape[3] in COLOURS
         _, channels, height, width = [shape[axis] for axis in ((0, 3, 1, 2) if self.channels_last else range(4))]
-        self.size = size or ImageSize(height=self._static(height), width=self._static(width))
+        sides = {"height": self._static(height), "width": self._static(width)}
+        self.size = size or validate(ImageSize, sides, f"{self.where}: {image.name}")
         dims = (max(1, shape[0]), self.size.height, self.size.width, self._static(channels))
+        if not 0 < math.prod(dims) <= MAX_PIXELS:
+            raise HwgenError(self.where, image.name, expected=f"images of at most {MAX_PIXELS:,} values together",
+                             found=f"{list(dims)}", mend="export it for fewer or smaller images")  # fmt: skip
         self.images = np.random.default_rng(0).integers(0, 256, dims, dtype=np.uint8)
         self.live = _live(model, self.input)
         for node in model.graph.node:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import contextlib
 import datetime
+import io
 import pathlib
 import pickle
 import re
@@ -51,7 +53,9 @@ def read_torch(path: Path, note: Callable[[str], None] = lambda text: None) -> T
     try:
         with warnings.catch_warnings(), _harmless():
             warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with contextlib.ExitStack() as opened:
+                source = path if is_zip(path) else opened.enter_context(_Bounded(path))
+                content = torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle.UnpicklingError, RuntimeError, EOFError and others
         code = re.search(r"GLOBAL:? ([\w.]+)", str(error))
         if code:
@@ -67,6 +71,74 @@ def read_torch(path: Path, note: Callable[[str], None] = lambda text: None) -> T
         if isinstance(value, torch.Tensor):
             tensors[name] = _array(value, torch, path, name)
     return tensors
+
+
+class _Bounded(io.BufferedReader):
+    """A file that makes no room for more bytes than it has left, whatever length is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self.size = path.stat().st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = max(0, self.size - self.tell())
+        return super().read(left if size is None or not 0 <= size <= left else size)
+
+
+class _Inert:
+    """In place of every Python object of a pickle whose storages are counted: it does nothing."""
+
+    def __new__(cls, *_: object, **__: object) -> Any:
+        return object.__new__(cls)
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+    def __setitem__(self, key: object, value: object) -> None:
+        pass
+
+    def append(self, value: object) -> None:
+        pass
+
+    extend = append
+
+
+class _Sizes(pickle._Unpickler):  # type: ignore[name-defined]  # the one in C reserves what an index claims
+    """Finds out how many numbers the largest storage or tensor of a pickle has, without making any."""
+
+    largest = 0
+
+    def find_class(self, module: str, name: str) -> Any:
+        return self._tensor if name.startswith("_rebuild_tensor") else _Inert
+
+    def _tensor(self, storage: object, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: object) -> Any:
+        """A storage is enlarged to what a tensor in it needs."""
+        reach = sum((count - 1) * step for count, step in zip(size, stride, strict=True))
+        self.largest = max(self.largest, offset + reach + 1)
+        return _Inert()
+
+    def persistent_load(self, pid: Any) -> Any:
+        if isinstance(pid, tuple) and len(pid) > 4 and isinstance(pid[4], int):
+            self.largest = max(self.largest, pid[4])
+        return _Inert()
+
+
+def _check_storages(path: Path) -> None:
+    """HwgenError if a file of PyTorch's older kind has a tensor of more values than bytes: they would be made room for.
+
+    Anything else that is wrong is for PyTorch to find.
+    """
+    size, largest = path.stat().st_size, 0
+    with _Bounded(path) as file, contextlib.suppress(Exception):
+        for _ in range(4):  # a number, a version, facts of the machine; then the content
+            reader = _Sizes(file)
+            try:
+                reader.load()
+            finally:
+                largest = max(largest, reader.largest)
+    if largest > size:
+        raise HwgenError(str(path), expected=f"tensors of a file of {size} bytes", found=f"one of {largest} values",
+                         mend="copy or download the file again")  # fmt: skip
 
 
 def _array(value: Any, torch: Any, path: Path, name: str) -> np.ndarray:
@@ -88,6 +160,7 @@ def _check_kind(path: Path) -> None:
     if not is_zip(path):
         if sniff(path) == LFS:
             raise HwgenError(str(path), expected="a whole PyTorch file", found=LFS, mend=FETCH)
+        _check_storages(path)
         return
     try:
         with zipfile.ZipFile(path) as archive:

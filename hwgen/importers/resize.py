@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hwgen.common.errors import HwgenError
+from hwgen.common.json_file import read_json
 from hwgen.network.description import Image
 from hwgen.network.resize import FILTERS, Resize
 
@@ -32,8 +33,8 @@ def stated_resize(checkpoint: Path, image: Image) -> tuple[Resize, str] | None:
 def _read(path: Path) -> Mapping[str, Any]:
     """Nothing if it is unreadable: what it must state is asked elsewhere."""
     try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+        content = read_json(path)
+    except HwgenError:
         return {}
     return content if isinstance(content, Mapping) else {}
 

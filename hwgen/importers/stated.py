@@ -9,18 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from hwgen.common.errors import HwgenError
+from hwgen.common.strict_yaml import validate
 from hwgen.importers.common import ImageSize, Overrides, show
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
-
-
-class Read(BaseModel):
-    """Some keys of a file that has more."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
 
 
 @dataclass
@@ -61,7 +54,8 @@ class Stated:
         """Of the image: a square's side, or height and width; anything else says nothing."""
         sizes = [size, size] if isinstance(size, int) else size
         if len(sizes) == 2:
-            self.put("image_size", ImageSize(height=sizes[0], width=sizes[1]), origin)
+            size_of = {"height": sizes[0], "width": sizes[1]}
+            self.put("image_size", validate(ImageSize, size_of, f"{self.folder}: {origin}"), origin)
 
     def fill(self, overrides: Overrides) -> tuple[Overrides, list[str], list[str]]:
         """Overrides with what is stated where nothing is given; notes of what was taken, warnings of contradictions."""

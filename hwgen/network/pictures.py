@@ -3,6 +3,8 @@ cameras say. Tested by tests/network/test_images.py."""
 
 from __future__ import annotations
 
+import io
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,12 +37,18 @@ def read_pictures(files: Sequence[Path], image: Image, resize: Resize, note: Cal
     done: Counter[str] = Counter()
     for place, file in zip(pixels, files, strict=True):
         try:
-            with pillow.open(file) as opened:
-                picture = _upright(opened, done)
-                picture = _eight_bits(picture, pillow, done).convert(_MODES[image.channels])
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pillow.DecompressionBombWarning)
+                # In memory: read from a file, a chunk would get the room that it claims.
+                with pillow.open(io.BytesIO(file.read_bytes())) as opened:
+                    picture = _upright(opened, done)
+                    picture = _eight_bits(picture, pillow, done).convert(_MODES[image.channels])
         except FileNotFoundError:
             raise HwgenError(str(file), expected=A_PICTURE, found="no such file", mend="check the path") from None
-        except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, DecompressionBombError
+        except (pillow.DecompressionBombWarning, pillow.DecompressionBombError):
+            raise HwgenError(str(file), expected=f"a picture of at most {pillow.MAX_IMAGE_PIXELS:,} pixels",
+                             found="a larger one", mend="save it smaller") from None  # fmt: skip
+        except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError
             lost = file.is_file() and sniff(file) == LFS
             found = LFS if lost else str(error) or type(error).__name__
             raise HwgenError(str(file), expected=A_PICTURE, found=found, mend=FETCH if lost else "") from None

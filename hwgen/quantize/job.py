@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hwgen.common.beside import beside
 from hwgen.common.errors import COMMAND_LINE, HwgenError
 from hwgen.common.strict_yaml import read_yaml, validate
 from hwgen.importers import Imported, Overrides, load
@@ -42,16 +43,16 @@ def read_job(path: Path | str) -> Job:
     if isinstance(data, dict) and data.get("format", "hwgen") != "hwgen":
         given = validate(ImportConfig, data, str(path))
         overrides = Overrides(**{key: getattr(given, key) for key in Overrides.model_fields})
-        imported = load(path.parent / given.checkpoint, given.format, overrides)
-        return Job(imported, path.parent / given.calibration, given.images, given.options)
+        imported = load(beside(path, "checkpoint", given.checkpoint), given.format, overrides)
+        return Job(imported, beside(path, "calibration", given.calibration), given.images, given.options)
     config = validate(QuantizeConfig, data, str(path))
-    checkpoint = path.parent / config.checkpoint
+    checkpoint = beside(path, "checkpoint", config.checkpoint)
     tensors = read_tensors(checkpoint)
     model = structure(config, tensors, str(path), str(checkpoint))
     check_checkpoint(model, tensors, str(checkpoint))
     imported = Imported(model, tensors, config.layer_norm_eps, config.normalize.mean, config.normalize.std,
                         canonical(config.activation), "hwgen", [], [])  # fmt: skip
-    return Job(imported, path.parent / config.calibration, config.images, config.options)
+    return Job(imported, beside(path, "calibration", config.calibration), config.images, config.options)
 
 
 def read(config: Path | None, checkpoint: Path | None, calibration: Path | None, images: int | None, format: str,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from hwgen.build import Build
 from hwgen.common.errors import HwgenError
-from hwgen.common.strict_yaml import validate
+from hwgen.common.json_file import read_json
+from hwgen.common.strict_yaml import Read, validate
 from hwgen.report.timeline import Timeline, check
 
 __all__ = ["RESULT", "Cost", "Run", "TaskRun", "read_cost", "read_run"]
@@ -19,19 +19,13 @@ __all__ = ["RESULT", "Cost", "Run", "TaskRun", "read_cost", "read_run"]
 RESULT = "result.json"
 
 
-class _Read(BaseModel):
-    """Of a file that has more than the report shows; what it shows must be right."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Cycles(_Read):
+class Cycles(Read):
     mean: float = Field(gt=0)
     min: float
     max: float
 
 
-class TaskRun(_Read):
+class TaskRun(Read):
     """A task's measurements: means of an image."""
 
     images: int = Field(ge=1)
@@ -45,7 +39,7 @@ class TaskRun(_Read):
     timeline: Timeline | None = None
 
 
-class Run(_Read):
+class Run(Read):
     """The measurements of `hwgen sim`."""
 
     model: str | None = None  #: None: of an earlier hwgen
@@ -56,13 +50,13 @@ class Run(_Read):
     tasks: dict[str, TaskRun] = Field(min_length=1)
 
 
-class TensorCost(_Read):
+class TensorCost(Read):
     sqnr_db: float | None
     clipped_share: float
     clipped_error_share: float
 
 
-class TaskCost(_Read):
+class TaskCost(Read):
     """Of a task: noise of its output, metrics of the float network and of the integers where labels were given."""
 
     sqnr_db: float | None
@@ -71,7 +65,7 @@ class TaskCost(_Read):
     integer: dict[str, float] = {}
 
 
-class Cost(_Read):
+class Cost(Read):
     """What quantization costs, from `hwgen quantize --report`."""
 
     model: str
@@ -122,10 +116,4 @@ def read_cost(path: Path, build: Build) -> Cost:
 
 
 def _read(path: Path, type_: type[Checked], maker: str) -> Checked:
-    try:
-        document = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise HwgenError(str(path), expected=f"a file written by `{maker}`", found=str(error.strerror)) from None
-    except ValueError as error:
-        raise HwgenError(str(path), expected=f"JSON, written by `{maker}`", found=str(error)) from None
-    return validate(type_, document, str(path))
+    return validate(type_, read_json(path, f"JSON, written by `{maker}`", ""), str(path))

@@ -18,6 +18,8 @@ MAX_INPUTS = 65535
 MAX_TOKENS = 65535
 #: Windows of a hidden channel: the zero point of the last one has twelve bits.
 MAX_WINDOWS = 4
+#: Most experts of a layer: an instruction names one in eight bits.
+MAX_EXPERTS = 256
 #: Most register tokens.
 MAX_REGISTERS = 64
 #: How far the residual stream's fraction bits may fall at an addition.
@@ -68,7 +70,7 @@ class MoeMlp(Strict):
     """Mixture of experts: the `top_k` experts the running task's gate picks."""
 
     kind: Literal["moe"]
-    experts: Annotated[int, Field(ge=2, le=MAX_INPUTS)]
+    experts: Annotated[int, Field(ge=2, le=MAX_EXPERTS)]
     hidden: Count
     top_k: Count
     gate: Literal["softmax_topk", "topk_softmax"]

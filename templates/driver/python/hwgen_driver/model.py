@@ -27,15 +27,23 @@ class Model:
         if not homes:
             raise WrongFiles(f"{self.path} is not in a directory written by `hwgen build`: no {MANIFEST}")
         self.home = homes[0]
+        try:
+            self._load()
+        except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, OSError) as error:
+            files = f"{self.home / MANIFEST}, {self.path / 'memory_map.json'}"
+            raise WrongFiles(f"{files}: {type(error).__name__}: {error}") from None
+
+    def _load(self) -> None:
         manifest, self.map = _read(self.home / MANIFEST), _read(self.path / "memory_map.json")
         self.build_hash = int(manifest["build_hash"], 16)
         self._sums: dict[str, str] = manifest["files"]
         self.name: str = self.map["model"]
-        self.tasks: dict[str, Any] = self.map["tasks"]
+        self.tasks: dict[str, Any] = dict(self.map["tasks"])
         #: Byte offset of the program that clears the buffers, if the configuration asked for one.
         self.clear: int | None = self.map.get("clear", {}).get("entry")
-        self.shape = tuple(self.map["input"]["shape"])
-        self.batch: int = self.map["batch"]
+        height, width, channels = (int(size) for size in self.map["input"]["shape"])
+        self.shape = (height, width, channels)
+        self.batch = int(self.map["batch"])
         align = self.map["alignment"]
         self.input_stride = -(-self.map["input"]["bytes"] // align) * align
         self.program = self._contents("program")[0]
@@ -113,5 +121,5 @@ class Model:
 def _read(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise WrongFiles(f"{path}: {error}") from None
