@@ -1,5 +1,5 @@
 # `make demo`: set-up, quantize, build, simulate the example. `make test`, `make lint`: what CI runs.
-# `make bench`: full-size models, cycles and utilization; some minutes. `make docs`: docs/ as a site in build/site.
+# `make prove`: formal proofs of units, some minutes. `make bench`: full-size models, cycles and utilization; as long. `make docs`: docs/ as a site in build/site.
 # Everything lives in .venv and build/ of this checkout; `make clean` removes the latter.
 
 PYTHON ?= python3
@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 WORKERS ?= $(shell nproc 2>/dev/null || echo 1)
 export HWGEN_CACHE ?= $(CURDIR)/build/cache
 
-.PHONY: demo bench test test-all lint docs setup clean
+.PHONY: demo bench test test-all prove lint docs setup clean
 .DEFAULT_GOAL := demo
 
 # Tests one by one to the worker that is free, the long ones first (tests/conftest.py).
@@ -35,6 +35,9 @@ test: setup
 
 test-all: setup
 	$(PYTEST) $(ARGS)
+
+prove: setup
+	$(PYTEST) -m prove tests/formal $(ARGS)
 
 lint: setup docs
 	$(BIN)/ruff check .

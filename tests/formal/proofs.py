@@ -1,0 +1,99 @@
+"""What is proved: units in small but real shapes, the properties they have, and errors that break these.
+
+`python -m tests.formal.proofs NAME` writes the Verilog of a proof's unit.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from amaranth.lib import wiring
+
+from hwgen.rtl.common.gearbox import Gearbox, ShiftQueue, Skid
+from hwgen.rtl.emit import to_verilog
+
+__all__ = ["PROOFS", "Mutant", "Proof"]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """File of hwgen/rtl, its text, and the wrong text in its place; a counterexample has at most `depth` cycles."""
+
+    file: str
+    old: str
+    new: str
+    depth: int = 12
+
+
+@dataclass(frozen=True)
+class Proof:
+    """`properties` names the file and its module, `parameters` are that module's.
+
+    Mode `prove`: by induction over `depth` cycles; `bmc`: in the first `depth` cycles after reset. All cover statements
+    are reached within `cover` cycles. `quick`: runs with the tests that are not slow.
+    """
+
+    unit: Callable[[], wiring.Component]
+    properties: str
+    mode: str = "prove"
+    depth: int = 2
+    cover: int = 20
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    mutants: Mapping[str, Mutant] = field(default_factory=dict)
+    quick: bool = False
+
+
+GEARBOX = "common/gearbox"
+
+SKID = {
+    "a word is lost": Mutant(GEARBOX, "with m.Elif(self.in_valid):", "with m.Elif(self.in_valid & self.clear):"),
+    "the spare word changes": Mutant(GEARBOX, "with m.If(~spare_valid):", "with m.If(1):"),
+}
+QUEUE = {
+    "full one too late": Mutant(GEARBOX, "self.full.eq(self.count == self.depth - 1)", "self.full.eq(self.count == self.depth)"),
+    "not the oldest": Mutant(GEARBOX, "oldest.eq(self.count - 1)", "oldest.eq(self.count)"),
+    "lost beside a pop": Mutant(GEARBOX, "with m.If(self.push):", "with m.If(self.push & ~self.pop):"),
+}
+NARROWING = {
+    "a part is lost": Mutant(GEARBOX, "self.out_valid.eq(left != 0)", "self.out_valid.eq(left > 1)"),
+    "taken over a word that waits": Mutant(GEARBOX, "(self.out_ready & (left == 0))", "(left == 0)"),
+    "last with every part": Mutant(GEARBOX, "self.out_last.eq(last & (left == 0))", "self.out_last.eq(last)"),
+}
+WIDENING = {
+    "goes on in the word before": Mutant(GEARBOX, "with m.If(whole):", "with m.If(0):"),
+    "a part too many": Mutant(GEARBOX, "self.out_count.eq(part)", "self.out_count.eq(part + 1)"),
+}
+
+PROOFS = {
+    "Skid": Proof(lambda: Skid(width=8), "skid", parameters={"WIDTH": 8}, mutants=SKID, quick=True),
+    "ShiftQueue, 4 deep": Proof(
+        lambda: ShiftQueue(width=8, depth=4), "queue", parameters={"WIDTH": 8, "DEPTH": 4}, mutants=QUEUE, quick=True
+    ),
+    "ShiftQueue, 3 deep": Proof(lambda: ShiftQueue(width=8, depth=3), "queue", parameters={"WIDTH": 8, "DEPTH": 3}),
+    "ShiftQueue, 1 deep": Proof(lambda: ShiftQueue(width=8, depth=1), "queue", parameters={"WIDTH": 8, "DEPTH": 1}),
+    "Gearbox, 64 to 16 bits": Proof(
+        lambda: Gearbox(in_bits=64, out_bits=16), "narrowing", parameters={"IN": 64, "OUT": 16}, mutants=NARROWING,
+        quick=True,
+    ),
+    "Gearbox, 32 to 16 bits": Proof(
+        lambda: Gearbox(in_bits=32, out_bits=16), "narrowing", parameters={"IN": 32, "OUT": 16}
+    ),
+    "Gearbox, 16 to 16 bits": Proof(
+        lambda: Gearbox(in_bits=16, out_bits=16), "narrowing", parameters={"IN": 16, "OUT": 16}
+    ),
+    "Gearbox, 16 to 64 bits": Proof(
+        lambda: Gearbox(in_bits=16, out_bits=64), "widening", parameters={"IN": 16, "OUT": 64}, mutants=WIDENING,
+        quick=True,
+    ),
+    "Gearbox, 8 to 16 bits": Proof(lambda: Gearbox(in_bits=8, out_bits=16), "widening", parameters={"IN": 8, "OUT": 16}),
+}  # fmt: skip
+
+
+def main() -> None:
+    sys.stdout.write(to_verilog(PROOFS[sys.argv[1]].unit(), "dut"))
+
+
+if __name__ == "__main__":
+    main()
