@@ -13,6 +13,8 @@ from amaranth.lib import wiring
 
 from hwgen.rtl.common.gearbox import Gearbox, ShiftQueue, Skid
 from hwgen.rtl.emit import to_verilog
+from hwgen.rtl.memory.axi import AxiReader, AxiWriter
+from hwgen.rtl.memory.bursts import BurstSplitter
 
 __all__ = ["PROOFS", "Mutant", "Proof"]
 
@@ -45,7 +47,7 @@ class Proof:
     quick: bool = False
 
 
-GEARBOX = "common/gearbox"
+GEARBOX, BURST, AXI = "common/gearbox", "memory/bursts", "memory/axi"
 
 SKID = {
     "a word is lost": Mutant(GEARBOX, "with m.Elif(self.in_valid):", "with m.Elif(self.in_valid & self.clear):"),
@@ -64,6 +66,29 @@ NARROWING = {
 WIDENING = {
     "goes on in the word before": Mutant(GEARBOX, "with m.If(whole):", "with m.If(0):"),
     "a part too many": Mutant(GEARBOX, "self.out_count.eq(part)", "self.out_count.eq(part + 1)"),
+}
+BURSTS = {
+    "beyond the end": Mutant(BURST, "(Mux(self.final, rest, 0) + ~below)", "(rest + ~below)"),
+    "the carry is forgotten": Mutant(BURST, "~(whole[0] & carry)", "~whole[0]"),
+}
+READER = {
+    "an address is not held": Mutant(AXI, "with m.Elif(self.ar.ready):", "with m.Else():"),
+    "stray beats are counted": Mutant(AXI, "step.eq(self.r.valid & owed & (", "step.eq(self.r.valid & ("),
+    "stray beats wait": Mutant(AXI, "self.r.ready.eq(beats.in_ready | self.abort | ~owed)",
+                               "self.r.ready.eq(beats.in_ready | self.abort)"),
+    "asks beside stray beats": Mutant(AXI, "[calm.eq(0), unrest.eq(CALM_CYCLES - 1)]", "[unrest.eq(CALM_CYCLES - 1)]"),
+    "RLAST not looked at": Mutant(AXI, "step & (self.r.last != (beat == expected))", "step & 0"),
+}
+READER_HONEST = {
+    "each burst ends a command": Mutant(AXI, "self.r.last & final", "self.r.last"),
+    "a beat is lost": Mutant(AXI, "(beats.in_ready | self.abort)),", "1),", 8),
+}
+WRITER = {
+    "an address is not held": Mutant(AXI, "with m.Elif(self.aw.ready):", "with m.Else():"),
+    "WLAST a beat early": Mutant(AXI, "last.eq(left == 1)]", "last.eq(left == 2)]"),
+    "abort writes": Mutant(AXI, "offered.strb & (~self.abort).replicate(beat_bytes)", "offered.strb"),
+    "abort leaves bursts": Mutant(AXI, "open_burst & (self.beats.valid | self.abort)", "open_burst & self.beats.valid"),
+    "stray responses count": Mutant(AXI, "self.b.valid & addressed & complete", "self.b.valid & complete"),
 }
 
 PROOFS = {
@@ -88,6 +113,27 @@ PROOFS = {
         quick=True,
     ),
     "Gearbox, 8 to 16 bits": Proof(lambda: Gearbox(in_bits=8, out_bits=16), "widening", parameters={"IN": 8, "OUT": 16}),
+    "BurstSplitter, 64 bits, 4 beats": Proof(
+        lambda: BurstSplitter(data_bits=64, max_burst=4, tag_bits=2), "bursts", parameters={"BYTES": 8, "MAX": 4},
+        mutants=BURSTS, quick=True,
+    ),
+    "BurstSplitter, 64 bits, 256 beats": Proof(
+        lambda: BurstSplitter(data_bits=64, max_burst=256, tag_bits=2), "bursts", parameters={"BYTES": 8, "MAX": 256}
+    ),
+    "BurstSplitter, 512 bits, 64 beats": Proof(
+        lambda: BurstSplitter(data_bits=512, max_burst=64, tag_bits=2), "bursts", parameters={"BYTES": 64, "MAX": 64}
+    ),
+    "AxiReader": Proof(
+        lambda: AxiReader(data_bits=64, outstanding=2, max_burst=4), "reader", cover=12, parameters={"HONEST": 1},
+        mutants=READER_HONEST,
+    ),
+    "AxiReader, any memory": Proof(
+        lambda: AxiReader(data_bits=64, outstanding=2, max_burst=4), "reader", cover=12, parameters={"HONEST": 0},
+        mutants=READER,
+    ),
+    "AxiWriter": Proof(
+        lambda: AxiWriter(data_bits=64, outstanding=2, max_burst=4), "writer", cover=12, mutants=WRITER,
+    ),
 }  # fmt: skip
 
 

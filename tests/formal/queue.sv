@@ -9,7 +9,10 @@ module queue #(parameter WIDTH = 8, DEPTH = 4) (
     wire some, full;
     dut dut(.*);
     // Up to four; those that are not there are never looked at.
-    (* hierconn *) wire [WIDTH-1:0] \dut.cell0 , \dut.cell1 , \dut.cell2 , \dut.cell3 ;
+    (* hierconn *) wire [WIDTH-1:0] \dut.cell0 ;
+    (* hierconn = DEPTH > 1 *) wire [WIDTH-1:0] \dut.cell1 ;
+    (* hierconn = DEPTH > 2 *) wire [WIDTH-1:0] \dut.cell2 ;
+    (* hierconn = DEPTH > 3 *) wire [WIDTH-1:0] \dut.cell3 ;
     wire [4*WIDTH-1:0] cells = {\dut.cell3 , \dut.cell2 , \dut.cell1 , \dut.cell0 };
 
     reg [BITS:0] level, ahead, behind; // entries in it; of those, older and younger ones than the marked one
@@ -40,11 +43,12 @@ module queue #(parameter WIDTH = 8, DEPTH = 4) (
             assert(full == (level == DEPTH));
             if (kept) assert(some && head == held);
             if (marked && ahead == 0) assert(head == datum);
-            // for induction
+`ifdef INVARIANTS
             if (marked) begin
                 assert(ahead + behind + 1 == level);
                 assert(cells[behind*WIDTH +: WIDTH] == datum);
             end
+`endif
             cover(level == DEPTH && push && pop);
             cover(marked && ahead == DEPTH - 1);
             cover(marked && ahead == 0 && behind == DEPTH - 1);

@@ -41,11 +41,12 @@ module widening #(parameter IN = 8, OUT = 32) (
                 assert(out_last == last);
                 assert(((out_data ^ word) & mask) == 0);
             end
-            // for induction
+`ifdef INVARIANTS
             assert(\dut.part == part);
             assert(!(whole && part != 0));
             if (whole) assert(\dut.left == 0);
             if (!whole) assert(((\dut.data ^ word) & came) == 0);
+`endif
             cover(give && parts == OUT / IN - 1 && !last);
             cover(give && take && last && parts == 1);
             cover(stalled && give && parts == 0);
