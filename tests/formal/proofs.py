@@ -11,7 +11,11 @@ from dataclasses import dataclass, field
 
 from amaranth.lib import wiring
 
+from hwgen.machine.params import HwParams
+from hwgen.machine.regmap import COUNTERS
 from hwgen.rtl.common.gearbox import Gearbox, ShiftQueue, Skid
+from hwgen.rtl.control.lite import LiteSlave
+from hwgen.rtl.control.registers import Control
 from hwgen.rtl.emit import to_verilog
 from hwgen.rtl.memory.axi import AxiReader, AxiWriter
 from hwgen.rtl.memory.bursts import BurstSplitter
@@ -45,8 +49,11 @@ class Proof:
     parameters: Mapping[str, int] = field(default_factory=dict)
     mutants: Mapping[str, Mutant] = field(default_factory=dict)
     quick: bool = False
+    tables: Callable[[], dict[str, object]] = dict  #: what the file of properties is rendered with, as a template
 
 
+#: A small machine.
+SMALL = HwParams(t=2, c=2, k=2, weight_bus=64, data_bus=64)
 GEARBOX, BURST, AXI = "common/gearbox", "memory/bursts", "memory/axi"
 
 SKID = {
@@ -90,6 +97,26 @@ WRITER = {
     "abort leaves bursts": Mutant(AXI, "open_burst & (self.beats.valid | self.abort)", "open_burst & self.beats.valid"),
     "stray responses count": Mutant(AXI, "self.b.valid & addressed & complete", "self.b.valid & complete"),
 }
+LITE = {
+    "a write without its data": Mutant("control/lite", "aw_held & w_held & (~self.BVALID | self.BREADY)",
+                                       "aw_held & (~self.BVALID | self.BREADY)"),
+    "an answer is lost": Mutant("control/lite", "aw_held & w_held & (~self.BVALID | self.BREADY)", "aw_held & w_held"),
+    "a stalled read changes": Mutant("control/lite", "held_for[-1] & (~self.RVALID | self.RREADY)", "held_for[-1]"),
+}
+REGISTERS = {
+    "strobes ignored": Mutant("control/registers", "with m.If(bus.write_strobe[byte]):", "with m.If(1):", 14),
+    "the wrong word of a pair": Mutant("control/registers", "low.eq(~bus.read_address[0])", "low.eq(bus.read_address[0])",
+                                       14),
+    "the upper word is read late": Mutant("control/registers", "mine = bus.read_address[0] & kept & (of == at)",
+                                          "mine = bus.read_address[0] & kept & 0", 18),
+}
+
+
+def registers() -> dict[str, object]:
+    control = Control(SMALL, build_hash=0x0123456789ABCDEF)
+    constants = {name: f"64'd{value}" for name, value in control._constants().items()}
+    return {"registers": control.registers, "constants": constants, "counters": COUNTERS}
+
 
 PROOFS = {
     "Skid": Proof(lambda: Skid(width=8), "skid", parameters={"WIDTH": 8}, mutants=SKID, quick=True),
@@ -133,6 +160,11 @@ PROOFS = {
     ),
     "AxiWriter": Proof(
         lambda: AxiWriter(data_bits=64, outstanding=2, max_burst=4), "writer", cover=12, mutants=WRITER,
+    ),
+    "LiteSlave": Proof(LiteSlave, "lite", depth=3, mutants=LITE, quick=True),
+    "Control": Proof(
+        lambda: Control(SMALL, build_hash=0x0123456789ABCDEF), "registers", mode="bmc", depth=18, cover=18,
+        mutants=REGISTERS, tables=registers,
     ),
 }  # fmt: skip
 

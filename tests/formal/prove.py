@@ -71,12 +71,12 @@ def _generate(name: str, home: Path) -> str:
 
 def sby(proof: Proof, verilog: str, mode: str, depth: int, home: Path) -> Outcome:
     """What comes of the properties: `prove` and `bmc` try to break them, `cover` to reach each cover statement."""
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     values = {"mode": mode, "depth": depth, "properties": proof.properties, "parameters": proof.parameters}
-    script = environment.from_string((HERE / "proof.sby.j2").read_text()).render(values)
-    (home / "proof.sby").write_text(script)
+    for file, template in (("proof.sby", "proof.sby.j2"), (f"{proof.properties}.sv", f"{proof.properties}.sv")):
+        text = environment.from_string((HERE / template).read_text()).render(values | proof.tables())
+        (home / file).write_text(text)
     (home / "unit.v").write_text(verilog)
-    shutil.copy(HERE / f"{proof.properties}.sv", home)
     options = [word for option, tool in TOOLS.items() for word in (f"--{option}", tool)]
     begin = time.perf_counter()
     done = subprocess.run(
