@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 
 from amaranth.lib import wiring
 
+from hwgen.machine.isa import BY_NAME, Op
 from hwgen.machine.params import HwParams
-from hwgen.machine.regmap import COUNTERS
+from hwgen.machine.regmap import COUNTERS, Error
 from hwgen.rtl.common.gearbox import Gearbox, ShiftQueue, Skid
 from hwgen.rtl.control.lite import LiteSlave
 from hwgen.rtl.control.registers import Control
+from hwgen.rtl.control.sequencer import Sequencer
 from hwgen.rtl.emit import to_verilog
 from hwgen.rtl.memory.axi import AxiReader, AxiWriter
 from hwgen.rtl.memory.bursts import BurstSplitter
@@ -49,6 +51,7 @@ class Proof:
     parameters: Mapping[str, int] = field(default_factory=dict)
     mutants: Mapping[str, Mutant] = field(default_factory=dict)
     quick: bool = False
+    cut: tuple[str, ...] = ()  #: modules of the Verilog that are replaced by anything
     tables: Callable[[], dict[str, object]] = dict  #: what the file of properties is rendered with, as a template
 
 
@@ -110,12 +113,23 @@ REGISTERS = {
     "the upper word is read late": Mutant("control/registers", "mine = bus.read_address[0] & kept & (of == at)",
                                           "mine = bus.read_address[0] & kept & 0", 18),
 }
+SEQUENCER = {
+    "the end is not compared": Mutant("control/command", "(end > size) & f.op.matches(Op.IMAGE, Op.LOAD, Op.STORE, Op.MATMUL)",
+                                      "(end > size) & f.op.matches(Op.IMAGE, Op.LOAD, Op.MATMUL)", 14),
+    "the image is forgotten": Mutant("control/command", "end.eq(moved + span)", "end.eq(span)", 30),
+    "checked too early": Mutant("control/sequencer", "wait.eq(OperandCheck.LATENCY)", "wait.eq(OperandCheck.LATENCY - 2)", 14),
+    "the watchdog sleeps": Mutant("control/faults", "(self.late, Error.WATCHDOG),", "(self.late & 0, Error.WATCHDOG),", 22),
+}
 
 
 def registers() -> dict[str, object]:
     control = Control(SMALL, build_hash=0x0123456789ABCDEF)
     constants = {name: f"64'd{value}" for name, value in control._constants().items()}
     return {"registers": control.registers, "constants": constants, "counters": COUNTERS}
+
+
+def instructions() -> dict[str, object]:
+    return {"fields": BY_NAME, "ops": Op.__members__, "errors": Error.__members__}
 
 
 PROOFS = {
@@ -165,6 +179,9 @@ PROOFS = {
     "Control": Proof(
         lambda: Control(SMALL, build_hash=0x0123456789ABCDEF), "registers", mode="bmc", depth=18, cover=18,
         mutants=REGISTERS, tables=registers,
+    ),
+    "Sequencer": Proof(
+        lambda: Sequencer(SMALL), "sequencer", cut=("dut_check",), tables=instructions, mutants=SEQUENCER,
     ),
 }  # fmt: skip
 
