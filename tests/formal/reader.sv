@@ -118,6 +118,7 @@ module reader #(parameter BYTES = 8, MAX = 4, OUTSTANDING = 2, CALM = 256, HONES
             end
             if (fresh && !aborting) assert(ar__addr == next && burst <= left);
             if (aborting) assert(!fresh);
+            if (aborting && dropped && abort) assert(idle);
             assert(owed + ar__valid <= OUTSTANDING);
             if (accept) assert(left == (fresh ? burst : 34'd0));
             if (idle && !aborting) assert(left == 0);

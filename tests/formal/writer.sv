@@ -127,6 +127,7 @@ module writer #(parameter BYTES = 8, MAX = 4, OUTSTANDING = 2) (
                 assert(aw__addr - begin_ <= (all - burst) << SHIFT); // within the command
             end
             if (aborting) assert(!fresh);
+            if (aborting && dropped && abort) assert(idle);
             if (accept) assert(left == (fresh ? burst : 34'd0) && !abort);
             if (idle && !aborting) assert(left == 0);
             // data
