@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from amaranth import Module
 from amaranth.lib import wiring
@@ -24,6 +24,7 @@ from hwgen.rtl.control.sequencer import Sequencer
 from hwgen.rtl.emit import to_verilog
 from hwgen.rtl.memory.axi import AxiReader, AxiWriter
 from hwgen.rtl.memory.bursts import BurstSplitter
+from hwgen.rtl.memory.weights import WeightFetch
 
 __all__ = ["PROOFS", "Mutant", "Proof"]
 
@@ -55,6 +56,7 @@ class Proof:
     mutants: Mapping[str, Mutant] = field(default_factory=dict)
     quick: bool = False
     cut: tuple[str, ...] = ()  #: modules of the Verilog that are replaced by anything
+    leaf: str = ""  #: module of a RAM that ram.sv takes the place of
     tables: Callable[[], dict[str, object]] = dict  #: what the file of properties is rendered with, as a template
 
 
@@ -94,7 +96,7 @@ READER = {
 }
 READER_HONEST = {
     "each burst ends a command": Mutant(AXI, "self.r.last & final", "self.r.last"),
-    "a beat is lost": Mutant(AXI, "(beats.in_ready | self.abort)),", "1),", 8),
+    "a beat is lost": Mutant(AXI, "self.r.ready.eq(beats.in_ready | self.abort | ~owed)", "self.r.ready.eq(1)"),
 }
 WRITER = {
     "an address is not held": Mutant(AXI, "with m.Elif(self.aw.ready):", "with m.Else():"),
@@ -121,6 +123,12 @@ SEQUENCER = {
                                       "(end > size) & f.op.matches(Op.IMAGE, Op.LOAD, Op.MATMUL)", 20),
     "checked too early": Mutant("control/sequencer", "wait.eq(OperandCheck.LATENCY)", "wait.eq(OperandCheck.LATENCY - 2)", 14),
     "the watchdog sleeps": Mutant("control/faults", "(self.late, Error.WATCHDOG),", "(self.late & 0, Error.WATCHDOG),", 22),
+}
+RING = {
+    "overrun": Mutant("memory/weights", "widener.out_ready.eq(room != 0)", "widener.out_ready.eq(1)"),
+    "counted while it is written": Mutant("memory/weights", "self.level.eq(self.level + self.ring.written - popped)",
+                                          "self.level.eq(self.level + complete - popped)"),
+    "the wrong memory": Mutant("memory/weights", "from_odd.eq(read[0])", "from_odd.eq(address[0])"),
 }
 COUNTER = {
     "it wraps": Mutant("common/counter", "carry.eq(total[half] & ~full)", "carry.eq(total[half])", 100),
@@ -211,6 +219,10 @@ PROOFS = {
     "saturating_counter, 8 bits": Proof(
         lambda: Counter(bits=8, amount=2), "counter", mode="bmc", depth=100, cover=100,
         parameters={"BITS": 8, "AMOUNT": 2}, mutants=COUNTER,
+    ),
+    "weight ring of 4 words": Proof(
+        lambda: WeightFetch(replace(SMALL, c=4, weight_depth=4)), "ring", cut=("dut_reader",),
+        leaf="hwgen_ram_distributed", mutants=RING,
     ),
 }  # fmt: skip
 

@@ -73,10 +73,10 @@ def sby(proof: Proof, verilog: str, mode: str, depth: int, home: Path) -> Outcom
     """What comes of the properties: `prove` and `bmc` try to break them, `cover` to reach each cover statement."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     values = {"mode": mode, "depth": depth, "properties": proof.properties, "parameters": proof.parameters}
-    values["cut"] = proof.cut
-    for file, template in (("proof.sby", "proof.sby.j2"), (f"{proof.properties}.sv", f"{proof.properties}.sv")):
-        text = environment.from_string((HERE / template).read_text()).render(values | proof.tables())
-        (home / file).write_text(text)
+    values |= {"cut": proof.cut, "leaf": proof.leaf} | proof.tables()
+    for name in ("proof.sby.j2", f"{proof.properties}.sv", "ram.sv"):
+        text = environment.from_string((HERE / name).read_text()).render(values)
+        (home / name.removesuffix(".j2")).write_text(text)
     (home / "unit.v").write_text(verilog)
     options = [word for option, tool in TOOLS.items() for word in (f"--{option}", tool)]
     begin = time.perf_counter()
