@@ -1,5 +1,6 @@
 # `make demo`: set-up, quantize, build, simulate the example. `make test`, `make lint`: what CI runs.
-# `make prove`: formal proofs of units, some minutes. `make bench`: full-size models, cycles and utilization; as long. `make docs`: docs/ as a site in build/site.
+# `make bench`: full-size models, cycles and utilization; some minutes. `make docs`: docs/ as a site in build/site.
+# `make prove`: formal proofs of the emitted units; some minutes (docs/verification.md).
 # Everything lives in .venv and build/ of this checkout; `make clean` removes the latter.
 
 PYTHON ?= python3

@@ -1,5 +1,9 @@
 """What is proved: units in small but real shapes, the properties they have, and errors that break these.
 
+A file of properties is a module around the unit, `dut`. It reads registers inside by their names in the Verilog
+(attribute `hierconn`); a signal that Amaranth found no name for is `_signal...` there, so a change of a unit may number
+them anew: Yosys then says which one is not there.
+
 `python -m tests.formal.proofs NAME` writes the Verilog of a proof's unit.
 """
 
@@ -44,7 +48,8 @@ class Proof:
     """`properties` names the file and its module, `parameters` are that module's.
 
     Mode `prove`: by induction over `depth` cycles; `bmc`: in the first `depth` cycles after reset. All cover statements
-    are reached within `cover` cycles (0: in another shape). `quick`: runs with the tests that are not slow.
+    are reached within `cover` cycles (0: in another shape). `quick`: it runs with the tests that are not slow, as does
+    its first mutant.
     """
 
     unit: Callable[[], wiring.Component]
@@ -69,7 +74,8 @@ SKID = {
     "the spare word changes": Mutant(GEARBOX, "with m.If(~spare_valid):", "with m.If(1):"),
 }
 QUEUE = {
-    "full one too late": Mutant(GEARBOX, "self.full.eq(self.count == self.depth - 1)", "self.full.eq(self.count == self.depth)"),
+    "full one too late": Mutant(GEARBOX, "self.full.eq(self.count == self.depth - 1)",
+                                "self.full.eq(self.count == self.depth)"),
     "not the oldest": Mutant(GEARBOX, "oldest.eq(self.count - 1)", "oldest.eq(self.count)"),
     "lost beside a pop": Mutant(GEARBOX, "with m.If(self.push):", "with m.If(self.push & ~self.pop):"),
 }
@@ -113,16 +119,17 @@ LITE = {
 }
 REGISTERS = {
     "strobes ignored": Mutant("control/registers", "with m.If(bus.write_strobe[byte]):", "with m.If(1):", 14),
-    "the wrong word of a pair": Mutant("control/registers", "low.eq(~bus.read_address[0])", "low.eq(bus.read_address[0])",
-                                       14),
+    "the wrong word of a pair": Mutant("control/registers", "low.eq(~bus.read_address[0])",
+                                       "low.eq(bus.read_address[0])", 14),
     "the upper word is read late": Mutant("control/registers", "mine = bus.read_address[0] & kept & (of == at)",
                                           "mine = bus.read_address[0] & kept & 0", 18),
 }
 SEQUENCER = {
-    "the end is not compared": Mutant("control/command", "(end > size) & f.op.matches(Op.IMAGE, Op.LOAD, Op.STORE, Op.MATMUL)",
-                                      "(end > size) & f.op.matches(Op.IMAGE, Op.LOAD, Op.MATMUL)", 20),
-    "checked too early": Mutant("control/sequencer", "wait.eq(OperandCheck.LATENCY)", "wait.eq(OperandCheck.LATENCY - 2)", 14),
-    "the watchdog sleeps": Mutant("control/faults", "(self.late, Error.WATCHDOG),", "(self.late & 0, Error.WATCHDOG),", 22),
+    "the end is not compared": Mutant("control/command", "Op.LOAD, Op.STORE, Op.MATMUL)", "Op.LOAD, Op.MATMUL)", 20),
+    "checked too early": Mutant("control/sequencer", "wait.eq(OperandCheck.LATENCY)",
+                                "wait.eq(OperandCheck.LATENCY - 2)", 14),
+    "the watchdog sleeps": Mutant("control/faults", "(self.late, Error.WATCHDOG)", "(self.late & 0, Error.WATCHDOG)",
+                                  22),
 }
 RING = {
     "overrun": Mutant("memory/weights", "widener.out_ready.eq(room != 0)", "widener.out_ready.eq(1)"),
@@ -183,7 +190,8 @@ PROOFS = {
         lambda: Gearbox(in_bits=16, out_bits=64), "widening", parameters={"IN": 16, "OUT": 64}, mutants=WIDENING,
         quick=True,
     ),
-    "Gearbox, 8 to 16 bits": Proof(lambda: Gearbox(in_bits=8, out_bits=16), "widening", parameters={"IN": 8, "OUT": 16}),
+    "Gearbox, 8 to 16 bits": Proof(lambda: Gearbox(in_bits=8, out_bits=16), "widening",
+                                   parameters={"IN": 8, "OUT": 16}),
     "BurstSplitter, 64 bits, 4 beats": Proof(
         lambda: BurstSplitter(data_bits=64, max_burst=4, tag_bits=2), "bursts", parameters={"BYTES": 8, "MAX": 4},
         mutants=BURSTS, quick=True,

@@ -1,4 +1,4 @@
-"""SymbiYosys on a unit's emitted Verilog and a file of properties beside this one; `make prove` runs all of `PROOFS`."""
+"""SymbiYosys on a unit's emitted Verilog and a file of properties beside this one; `make prove` runs all `PROOFS`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import jinja2
 
-from tests.formal.proofs import PROOFS, Proof
+from tests.formal.proofs import Proof
 from tests.paths import ROOT
 
 __all__ = ["Outcome", "emitted", "missing", "mutated", "sby"]

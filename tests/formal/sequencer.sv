@@ -1,5 +1,5 @@
 // Sequencer, for any bytes of a program and whatever units and memory do: a write goes to the output region or nowhere;
-// an image ends within `watchdog` cycles, and the wait for the ports after it has an end, too.
+// with a watchdog an image has an end; the wait for the ports after it has one in any case.
 module sequencer #(parameter PATIENCE = 65536, CHECK = 4) (
     input clk, rst, start, stop, error_code_clear, ports_idle, writer_idle, read0_error, read1_error, write1_error,
     input starved, weights_barred, fetch_valid, fetch_exhausted, decision_valid, decision_fetched, read_ready, write_ready,
@@ -63,7 +63,7 @@ module sequencer #(parameter PATIENCE = 65536, CHECK = 4) (
     wire [31:0] offset = \dut.instruction [{{ fields.offset.offset }} +: 32];
     wire [31:0] bytes = \dut.instruction [{{ fields.bytes.offset }} +: 32];
     wire [34:0] place = 35'd0 + \dut.images.output_offset + offset; // in the output region
-    // Where STORE's bytes begin and end in the output region; cycles of an image and of the wait after it.
+    // Cycles of an image and of the wait after it.
     reg [33:0] working, waiting;
     reg [3:0] failing; // cycles since a fault
     reg [32:0] images; // that were begun in this run
@@ -74,7 +74,6 @@ module sequencer #(parameter PATIENCE = 65536, CHECK = 4) (
     always @(posedge clk) begin
         if ($initstate) assume(rst);
         if (start) assume(idle && warm > 3); // as Control does; arguments come before it
-        assume(watchdog != 0);
         if (rested && abort) assume(ports_idle); // proved of the AXI masters
         working <= running && !abort ? working + 1 : 0;
         waiting <= running && abort ? waiting + 1 : 0;
@@ -94,7 +93,7 @@ module sequencer #(parameter PATIENCE = 65536, CHECK = 4) (
                 assert(write_address == output_base + place);
             end
             // the end
-            assert(working <= 34'd12 + watchdog);
+            if (watchdog != 0) assert(working <= 34'd12 + watchdog);
             assert(waiting <= PATIENCE + 6);
             assert(images <= limit);
             if (done && error_code == 0) assert(images == limit);
@@ -109,7 +108,7 @@ module sequencer #(parameter PATIENCE = 65536, CHECK = 4) (
             assert(\dut.fetch_ready == (state == FETCH));
             if (state == CHECKING) assert(\dut.wait_ <= CHECK);
             if (finished) assert(state == ABORT || state == CLEAR);
-            if (executes) assert((state == LAUNCH) == (working == 0));
+            if (watchdog != 0 && executes) assert((state == LAUNCH) == (working == 0));
             if (state == CLEAR) assert(waiting != 0);
             if (state == CLEARED) assert(waiting > 1);
             assert(\dut.images.moving == (state == CLEARED));
@@ -124,16 +123,16 @@ module sequencer #(parameter PATIENCE = 65536, CHECK = 4) (
             if (running && state != LAUNCH) assert(images <= limit && images != 0);
             if (running && state != LAUNCH) assert(\dut.images.last == (images >= batch));
             // time
-            if (working != 0 && running && !abort) assert(phase == 2'b01 && cycles == working[31:0] - 32'd1);
+            if (watchdog != 0 && working != 0 && running && !abort) assert(phase == 2'b01 && cycles == working[31:0] - 32'd1);
             if (waiting != 0 && running && abort) assert(phase == 2'b11 && cycles == waiting[31:0] - 32'd1);
-            if (executes && working == 0) assert(phase != 2'b01);
+            if (watchdog != 0 && executes && working == 0) assert(phase != 2'b01);
             if (ends && waiting == 0) assert(phase != 2'b11);
-            if (running && !abort && working == 1) assert(!exceeded);
+            if (watchdog != 0 && running && !abort && working == 1) assert(!exceeded);
             if (running && abort && waiting == 1) assert(patient);
-            if (executes && working == watchdog + 34'd2) assert(exceeded);
-            if (executes && working > watchdog + 34'd2) assert(\dut.faults.failed );
-            if (executes && working > 0) assert(enabled);
-            if (executes && working > watchdog + 34'd3) assert(failing >= working - watchdog - 34'd3);
+            if (watchdog != 0 && executes && working == watchdog + 34'd2) assert(exceeded);
+            if (watchdog != 0 && executes && working > watchdog + 34'd2) assert(\dut.faults.failed );
+            if (watchdog != 0 && executes && working > 0) assert(enabled);
+            if (watchdog != 0 && executes && working > watchdog + 34'd3) assert(failing >= working - watchdog - 34'd3);
             if (ends && waiting > PATIENCE) assert(state != ABORT || !patient || waiting == PATIENCE + 1);
             if (state == CLEAR) assert(waiting <= PATIENCE + 3);
             if (state == ABORT) assert(waiting <= PATIENCE + 2);

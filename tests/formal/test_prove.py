@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.formal.prove import emitted, missing, mutated, sby
 from tests.formal.proofs import PROOFS
+from tests.formal.prove import emitted, missing, mutated, sby
 from tests.paths import ROOT
 
 MUTANTS = [(name, mutant) for name, proof in PROOFS.items() for mutant in proof.mutants]
@@ -18,12 +18,16 @@ pytestmark = [
 ]
 
 
-def slow(name: str) -> list[pytest.MarkDecorator]:
-    return [] if PROOFS[name].quick else [pytest.mark.slow]
-
-
 def of_all(names: list[str]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("name", [pytest.param(name, marks=slow(name)) for name in names])
+    slow = [name for name in names if not PROOFS[name].quick]
+    cases = [pytest.param(name, marks=pytest.mark.slow if name in slow else []) for name in names]
+    return pytest.mark.parametrize("name", cases)
+
+
+def slow_mutants() -> list:
+    """All but the first ones of quick proofs."""
+    quick = [(name, next(iter(proof.mutants))) for name, proof in PROOFS.items() if proof.quick]
+    return [pytest.param(*both, marks=[] if both in quick else pytest.mark.slow) for both in MUTANTS]
 
 
 @of_all(list(PROOFS))
@@ -42,7 +46,7 @@ def test_covers_are_reached(name: str, tmp_path: Path, record_property) -> None:
     assert outcome.verdict == "pass", outcome.log
 
 
-@pytest.mark.parametrize("name, mutant", [pytest.param(*both, marks=slow(both[0])) for both in MUTANTS])
+@pytest.mark.parametrize("name, mutant", slow_mutants())
 def test_mutants_are_found(name: str, mutant: str, tmp_path: Path, record_property) -> None:
     proof, wrong = PROOFS[name], PROOFS[name].mutants[mutant]
     (tmp_path / "generator").mkdir()
