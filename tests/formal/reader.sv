@@ -43,6 +43,7 @@ module reader #(parameter BYTES = 8, MAX = 4, OUTSTANDING = 2, CALM = 256, HONES
     reg offered, aborting; // the address was there a cycle ago; was told to abort then
     reg [76:0] address;
     reg [1:0] owed; // bursts whose address was taken and whose last beat did not come
+    reg [LOW-1:0] length, length_behind, index; // of the older, of the younger of these; the older one's next beat
     reg [9:0] quiet; // cycles without a beat that nobody asked for
     wire fresh = ar__valid && !offered;
     wire [33:0] burst = ar__len + 34'd1;
@@ -75,7 +76,7 @@ module reader #(parameter BYTES = 8, MAX = 4, OUTSTANDING = 2, CALM = 256, HONES
             assume(command__payload[63:0] % BYTES == 0);
         end
         if (!rst && aborting && !dropped) assume(abort);
-        if (HONEST && r__valid && owed != 0) assume(r__last == (\dut._signal == older[LOW-1:0]));
+        if (HONEST && r__valid && owed != 0) assume(r__last == (index == length));
 
         if (fresh) begin
             next <= next + (burst << SHIFT);
@@ -85,11 +86,15 @@ module reader #(parameter BYTES = 8, MAX = 4, OUTSTANDING = 2, CALM = 256, HONES
         {offered, address} <= {ar__valid && !ar__ready, ar__addr, ar__len, ar__size, ar__burst};
         {aborting, dropped} <= {abort, idle};
         owed <= owed + asked - (came && r__last);
+        if (came) index <= r__last ? 0 : index + 1'b1;
+        if (came && r__last) length <= length_behind;
+        if (asked && owed == (came && r__last)) length <= ar__len[LOW-1:0];
+        else if (asked) length_behind <= ar__len[LOW-1:0];
         if (r__valid && owed == 0) quiet <= 0;
         else if (quiet != 10'd1023) quiet <= quiet + 10'd1;
 
         {bad, slave} <= {came && r__resp != 0, r__resp == 2};
-        misplaced <= came && r__last != (\dut._signal == older[LOW-1:0]);
+        misplaced <= came && r__last != (index == length);
         reported <= misplaced;
         {counted, total} <= {!clear, bytes};
 
@@ -104,7 +109,7 @@ module reader #(parameter BYTES = 8, MAX = 4, OUTSTANDING = 2, CALM = 256, HONES
         if (out && followed) {followed, behind} <= {behind, 1'b0};
         if (came && mark_beat && !followed) {followed, behind, datum} <= {1'b1, sliced - out != 0, r__data};
         if (abort) {left, under, marked, followed} <= 0;
-        if (rst) {left, under, marked, followed, offered, aborting, owed} <= 0;
+        if (rst) {left, under, marked, followed, offered, aborting, owed, index} <= 0;
         if (rst) {bad, misplaced, reported, counted} <= 0;
         if (rst) quiet <= 10'd1023;
 
@@ -145,6 +150,10 @@ module reader #(parameter BYTES = 8, MAX = 4, OUTSTANDING = 2, CALM = 256, HONES
 
 `ifdef INVARIANTS
             assert(\dut.misplaced == misplaced);
+            assert(\dut._signal == index);
+            if (owed != 0) assert(length == older[LOW-1:0]);
+            if (owed == 2) assert(length_behind == \dut.pending.cell0 [LOW-1:0]);
+            if (ar__valid) assert(ar__len == \dut.pending.cell0 [LOW-1:0]);
             if (\dut.beats == {45{1'b1}}) assert(\dut.nearly );
             assert(\dut.owed == owed && \dut.owed_some == (owed != 0));
             assert(\dut.pending.count == owed + ar__valid);
