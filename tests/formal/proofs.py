@@ -121,8 +121,6 @@ REGISTERS = {
     "strobes ignored": Mutant("control/registers", "with m.If(bus.write_strobe[byte]):", "with m.If(1):", 14),
     "the wrong word of a pair": Mutant("control/registers", "low.eq(~bus.read_address[0])",
                                        "low.eq(bus.read_address[0])", 14),
-    "the upper word is read late": Mutant("control/registers", "mine = bus.read_address[0] & kept & (of == at)",
-                                          "mine = bus.read_address[0] & kept & 0", 18),
 }
 SEQUENCER = {
     "the end is not compared": Mutant("control/command", "Op.LOAD, Op.STORE, Op.MATMUL)", "Op.LOAD, Op.MATMUL)", 20),

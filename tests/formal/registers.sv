@@ -1,5 +1,6 @@
 // Control: a register of the table, whichever it is, holds what was written to it byte by byte and no more, and a read
-// of it gives what it held while it was read. The upper word of a counter belongs to the lower one read before it.
+// of it gives what it held, if that did not change meanwhile. The upper word of a counter belongs to the lower one that
+// was read before it.
 module registers #(parameter ADDRESS = 10) (
     input clk, rst, done, idle, ready,
     input s_axi_control_AWVALID, s_axi_control_WVALID, s_axi_control_BREADY,
@@ -21,7 +22,6 @@ module registers #(parameter ADDRESS = 10) (
     dut dut(.*);
 
     (* anyconst *) wire [ADDRESS-3:0] chosen; // a word of the map
-    (* anyconst *) wire [31:0] value;
     (* anyconst *) wire [63:0] pair;
     reg [63:0] held; // the pair of words it is in
     reg writable, counter;
@@ -45,8 +45,8 @@ module registers #(parameter ADDRESS = 10) (
     reg [ADDRESS-3:0] place, from;
     reg [35:0] word;
     wire write = addressed && filled && (!owed || s_axi_control_BREADY);
-    reg known, seen, paired, lower; // it was reset; it was `value` in this read, the pair was `pair` when its lower one was read
-    reg [31:0] shadow, low;
+    reg steady, paired, lower; // it did not change in this read; the pair was `pair` when its lower word was read
+    reg [31:0] shadow, low, before;
     integer i;
     always @(posedge clk) begin
         if ($initstate) assume(rst);
@@ -60,10 +60,10 @@ module registers #(parameter ADDRESS = 10) (
 
         if (s_axi_control_ARVALID && s_axi_control_ARREADY) begin
             {asked, from} <= {1'b1, s_axi_control_ARADDR[ADDRESS-1:2]};
-            seen <= 0;
+            steady <= 1;
             if (s_axi_control_ARADDR[ADDRESS-1:2] == {chosen[ADDRESS-3:1], 1'b0}) paired <= 0;
         end else if (!s_axi_control_RVALID) begin
-            if (now == value) seen <= 1;
+            if (now != before) steady <= 0;
             if (held == pair && from == {chosen[ADDRESS-3:1], 1'b0}) paired <= 1;
         end
         if (s_axi_control_RVALID && s_axi_control_RREADY) begin
@@ -71,17 +71,18 @@ module registers #(parameter ADDRESS = 10) (
             lower <= counter && from == {chosen[ADDRESS-3:1], 1'b0};
             if (counter && from == {chosen[ADDRESS-3:1], 1'b0}) low <= s_axi_control_RDATA;
         end
-        if (rst) {addressed, filled, owed, asked, seen, paired, lower, shadow} <= 0;
+        if (!s_axi_control_RVALID) before <= now;
+        if (rst) {addressed, filled, owed, asked, steady, paired, lower, shadow} <= 0;
         if (!rst) begin
             assume(!(asked && s_axi_control_ARVALID)); // one read after the other, so that their windows are apart
             if (writable) assert(now == shadow);
-            if (s_axi_control_RVALID && from == chosen && !(counter && chosen[0]) && s_axi_control_RDATA == value) assert(seen);
+            if (s_axi_control_RVALID && from == chosen && !(counter && chosen[0]) && steady) assert(s_axi_control_RDATA == before);
             if (s_axi_control_RVALID && from == chosen && counter && chosen[0] && lower && {s_axi_control_RDATA, low} == pair)
                 assert(paired);
             cover(writable && shadow == 32'h12005600 && s_axi_control_RVALID && from == chosen && s_axi_control_RDATA == shadow);
             cover(s_axi_control_RVALID && from == chosen && counter && chosen[0] && lower
                 && {s_axi_control_RDATA, low} == pair && pair[47:32] == 5 && now != s_axi_control_RDATA);
-            cover(s_axi_control_RVALID && from == chosen && chosen[0] && writable && value != 0);
+            cover(s_axi_control_RVALID && from == chosen && chosen[0] && writable && shadow != 0);
         end
     end
 endmodule
