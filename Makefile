@@ -1,6 +1,7 @@
 # `make demo`: set-up, quantize, build, simulate the example. `make test`, `make lint`: what CI runs.
 # `make fuzz`: files and programs spoilt for SECONDS each, a soak of CYCLES; what was found is kept in build/fuzz.
 # `make bench`: full-size models, cycles and utilization; some minutes. `make docs`: docs/ as a site in build/site.
+# `make prove`: formal proofs of the emitted units; some minutes (docs/verification.md).
 # Everything lives in .venv and build/ of this checkout; `make clean` removes the latter.
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 WORKERS ?= $(shell nproc 2>/dev/null || echo 1)
 export HWGEN_CACHE ?= $(CURDIR)/build/cache
 
-.PHONY: demo bench test test-all fuzz lint docs setup clean
+.PHONY: demo bench test test-all fuzz prove lint docs setup clean
 .DEFAULT_GOAL := demo
 
 # Tests one by one to the worker that is free, the long ones first (tests/conftest.py).
@@ -48,6 +49,9 @@ fuzz: setup
 	  $(BIN)/python -m tests.fuzz.bytes $$kind --seconds $$(($(SECONDS) / 8)) --seed $$(($(SEED) + 1)) || exit 1; done
 	$(BIN)/python -m tests.fuzz.rtl --seconds $(SECONDS) --seed $(SEED)
 	$(BIN)/python -m tests.fuzz.soak --cycles $(CYCLES) --seed $(SEED)
+
+prove: setup
+	$(PYTEST) -m prove tests/formal $(ARGS)
 
 lint: setup docs
 	$(BIN)/ruff check .
