@@ -59,13 +59,12 @@ class Effects:
 
 @dataclass
 class Instruction:
-    """One instruction of the program. `routed`: how many rows an expert's queue may have."""
+    """One instruction of the program. `tokens`: those an expert's queue may have."""
 
     p: HwParams
     number: int
     op: Op
     f: dict[str, int]
-    routed: int
     tokens: range = range(0)
 
     @property
@@ -79,7 +78,7 @@ class Instruction:
     @cached_property
     def effects(self) -> Effects:
         """With as many rows as there may be."""
-        return self.with_rows(self.routed)
+        return self.with_rows(len(self.tokens))
 
     @cached_property
     def shortest(self) -> Effects:
@@ -260,7 +259,7 @@ def _decoded(p: HwParams, program: bytes, entry: int) -> Iterator[Instruction]:
             return
         if op == Op.ROUTE:
             tokens = range(tokens.start if f["append"] else f["row_begin"], f["row_end"])
-        yield Instruction(p, number, op, f, len(tokens), tokens)
+        yield Instruction(p, number, op, f, tokens)
 
 
 def _beside(busy: Instruction, now: Instruction) -> Iterator[Hazard]:

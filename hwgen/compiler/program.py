@@ -18,7 +18,7 @@ from hwgen.compiler.layout import Layout, div_up, stored_words
 from hwgen.compiler.mlp import dense, experts
 from hwgen.compiler.packing import Region
 from hwgen.compiler.probes import Probe
-from hwgen.compiler.sizing import check_fits, fitted
+from hwgen.compiler.sizing import check_fits
 from hwgen.compiler.spill import spilled_program
 from hwgen.compiler.wipe import wipe
 from hwgen.machine import isa
@@ -74,9 +74,8 @@ class Compiled:
 def compile_model(desc: Description, p: HwParams, batch: int = 1, *, clear: bool = False) -> Compiled:
     """Compile all tasks of a checked description for runs of `batch` images, and with `clear` the program that leaves
     nothing of them in the buffers. Raises HwgenError when it does not fit `p`."""
-    check_fits(desc, p, batch)
+    layout = check_fits(desc, p, batch)
     weights, tables = Region(p.weight_align), Region(ALIGN)
-    layout = fitted(desc, p, batch)
     outputs = {task.name: 2 * p.c * batch * desc.model.output_shape(task)[0] * stored_words(desc, p, task)
                for task in desc.model.tasks}  # fmt: skip
     spilled = layout.rows * layout.stream_bytes if layout.blocks.stream else 0

@@ -65,11 +65,12 @@ def _short(layout: Layout) -> list[tuple[str, int, int, str]]:
             if need > getattr(have, name)]  # fmt: skip
 
 
-def check_fits(desc: Description, p: HwParams, batch: int = 1) -> None:
-    """Raises HwgenError naming a feature that is not there, or every buffer that is too small even in the smallest
-    blocks, what needs it, and by how much."""
+def check_fits(desc: Description, p: HwParams, batch: int = 1) -> Layout:
+    """The layout, `fitted`. Raises HwgenError naming a feature that is not there, or every buffer that is too small
+    even in the smallest blocks, what needs it, and by how much."""
     check_features(desc.model, p)
-    short = _short(fitted(desc, p, batch))
+    layout = fitted(desc, p, batch)
+    short = _short(layout)
     if short:
         raise HwgenError(
             f"model {desc.model.name}",
@@ -78,6 +79,7 @@ def check_fits(desc: Description, p: HwParams, batch: int = 1) -> None:
             found=", ".join(f"{name} = {have}, too small by {need - have}" for name, have, need, _ in short),
             mend="enlarge the buffers, or generate an accelerator sized for this model",
         )
+    return layout
 
 
 def auto_params(

@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from hwgen.compiler import auto_params, buffer_needs, compile_model
+from hwgen.common.errors import HwgenError
+from hwgen.compiler import auto_params, buffer_needs, check_fits, compile_model
 from hwgen.compiler.blocks import Blocks, spill_unit, spillable
-from hwgen.compiler.sizing import fitted
+from hwgen.compiler.sizing import buffer_bytes, fitted
 from hwgen.machine.isa import Op
 from sim.hazards import find_hazards
-from tests.compiler.test_blocks import LARGE
+from tests.compiler.test_blocks import GATED, LARGE, smallest
 from tests.random_model import random_description, random_images
 from tests.sim.test_isa_model import SHAPES, check
 
@@ -24,6 +25,38 @@ TASKS = [{"name": "a", "head": "class_token", "outputs": 7, "norm": True},
 
 def network(seed, tasks, **more):
     return random_description(seed, **LARGE | {"tasks": tasks, "post_norm": False, "norm_pre": False} | more)
+
+
+def test_only_where_blocks_do_not_suffice():
+    """The smaller the budget, the more is given up: nothing, blocks, the stream; each is kept."""
+    desc, shape, found = network(105, TASKS[:3]), (4, 8, 8), []
+    budget = buffer_bytes(auto_params([desc], *shape))
+    with pytest.raises(HwgenError) as caught:
+        auto_params([desc], *shape, on_chip=0)
+    least = 1024 * int(caught.value.expected.split()[2])
+    for share in range(9):
+        on_chip = least + (budget - least) * (8 - share) // 8
+        p = auto_params([desc], *shape, on_chip=on_chip)
+        assert buffer_bytes(p) <= on_chip
+        found.append(p.spill)
+        check_fits(desc, p)
+    assert found == sorted(found) and found[-1] and not found[0]
+
+
+@pytest.mark.parametrize("key", ["qk_norm", "post_norm", "norm_pre"])
+def test_what_stays_on_chip(key):
+    layers = [GATED, GATED]  # no mixture of experts behind norms
+    desc = network(105, TASKS[:1], layers=layers, **{key: True})
+    reasons = {"qk_norm": "normalised q and k", "post_norm": "norms behind", "norm_pre": "a norm before the layers"}
+    assert spillable(desc, auto_params([desc], 4, 8, 8), 1) == reasons[key]
+    assert spillable(network(105, TASKS[:1]), auto_params([desc], 4, 8, 8), 2) == "more than one image"
+    assert not smallest(desc, (4, 8, 8), 1).spill
+
+
+def test_it_is_told():
+    desc = network(105, TASKS[:1])
+    text = Blocks(2, 8, 16, 16).text(desc, 1)
+    assert text == "2 of 5 heads, 16 of 51 rows of the residual stream, which waits in DRAM, at a time"
 
 
 def least(desc, shape):

@@ -26,7 +26,7 @@ def test_words_are_those_of_the_hazards(tmp_path, seed, shape, batch):
             if instr.op == Op.END:
                 continue
             fields = dict.fromkeys(OPCODES[instr.op][1], 0) | instr.fields
-            effects = Instruction(p, number, instr.op, fields, rows, range(rows)).with_rows(rows)
+            effects = Instruction(p, number, instr.op, fields, range(rows)).with_rows(rows)
             named = {(writes, buffer): (first, last) for writes, buffer, first, last in touched(p, instr, rows)}
             for writes, found in ((False, effects.reads), (True, effects.writes)):
                 for buffer in BUFFERS:

@@ -5,11 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hwgen.compiler import auto_params
+from hwgen.compiler import auto_params, buffer_needs
+from hwgen.compiler.blocks import Blocks
+from hwgen.compiler.sizing import fitted
 from hwgen.machine.params import HwParams
 from sim.harness import SimulationError, Timing
 from tests.paths import ROOT
@@ -59,6 +62,9 @@ MUTATIONS = {
     "engine_lag ignored": ("control/order", "engine_full | (self.unfinished > f.engine_lag)", "engine_full"),
     "beside ignored": ("control/order", "(own | ~getattr(f, f\"beside_{unit}\"))", "own"),
     "LayerNorm reads X beside the engine": ("units/norm", "issue.eq(reading & ~self.x_hold)", "issue.eq(reading)"),
+    "STORE reads X beside the engine": ("units/store", "(credit != 0) & ~self.x_hold if self.spill else credit != 0",
+                                        "credit != 0"),
+    "spilled rows from the program": ("control/command", "(f.op == Op.LOAD) & f.spilled if self.p.spill else 0", "0"),
     "LOAD writes X beside the engine": ("units/load", "self.to_norm | ~self.x_hold", "1"),
     "bytes of a table out of place": ("units/load", "gearbox.out_data.word_select(place, 8)",
                                       "gearbox.out_data.word_select(place ^ 1, 8)"),
@@ -112,7 +118,8 @@ BATCH = 3
 def runs() -> Runs:
     """Gates of both kinds, equal and saturated logits, packed weights, a batch, experts so narrow that rows come no
     faster than they are used, heads so narrow that scores come no faster than they are drained, a residual stream that
-    loses fraction bits, rows of Y as output, RMSNorm, gated MLPs; small enough for a build per mutation."""
+    loses fraction bits, rows of Y as output, RMSNorm, gated MLPs, a residual stream in DRAM; small enough for a build
+    per mutation."""
     drawn, saturated = description("topk_softmax"), description("softmax_topk", gain=60, narrow=1)
     falling = {"residual_fraction_bits": [11, 8, 8, 7, 7]}
     narrow = description("softmax_topk", winners=(2, 4), hidden=2, dim=40, head_dim=5, **falling)
@@ -121,8 +128,13 @@ def runs() -> Runs:
     gated = random_description(50, layers=[GATED], tasks=[{"name": "rows", "head": "none", "norm": False}], dim=12)
     descs = [edit_gates(drawn, all_equal), saturated, narrow, rows, gated]
     p = auto_params([drawn, narrow, rows, gated], 4, 8, 2, weight_bus=128, weight_ports=2, data_bus=128, batch=BATCH)
+    tall = random_description(51, image={"height": 16, "width": 16, "channels": 1}, patch={"height": 2, "width": 1},
+                              norm_pre=False, tasks=[{"name": "one", "head": "none", "norm": True}])  # fmt: skip
+    needs = buffer_needs(tall, p, blocks=Blocks.spilled(tall, p, 1, 0, 2))
+    p = replace(p, spill=True, **{name: max(need, getattr(p, name)) for name, need in needs.items()})
+    assert fitted(tall, p).blocks.stream
     works = [Work(drawn, p, random_images(drawn, BATCH, seed=2), BATCH)]
-    works += [Work(desc, p, random_images(desc, 1, seed=2)) for desc in descs]
+    works += [Work(desc, p, random_images(desc, 1, seed=2)) for desc in [*descs, tall]]
     return [(work, task, 0) for work in works for task in work.tasks]
 
 
