@@ -43,6 +43,13 @@ class Visit:
     group: range | None = None
     dense: Span | None = None
 
+    @property
+    def name(self) -> str:
+        """Of its LOAD and STORE."""
+        if self.layer is None:
+            return "stream" if self.dense else "embed stream"
+        return f"layers.{self.layer}.{'attn' if self.group else 'mlp'}_stream"
+
 
 class _Spilled:
     """Visits take turns in two places. All of a visit's instructions are emitted in its turn, but for its LOAD, its
@@ -143,7 +150,7 @@ class _Spilled:
         b, rows, layout = self.b, self.visits[number].rows, self.layout
         embedding = self.visits[number].layer is None and not self.visits[number].dense
         place = position_table(b).offset if embedding else self.place
-        b.emit(units.load_x(layout, "position" if embedding else "residual stream",
+        b.emit(units.load_x(layout, "position" if embedding else self.visits[number].name,
                             slot(layout, number, rows[0], layout.dim_words), rows, spilled=not embedding,
                             offset=place + rows[0] * layout.stream_bytes,
                             bytes=(rows[1] - rows[0]) * layout.stream_bytes))  # fmt: skip
@@ -153,7 +160,7 @@ class _Spilled:
         if self.waiting is not None:
             rows, layout = self.visits[self.waiting].rows, self.layout
             x = slot(layout, self.waiting, rows[0], layout.dim_words)
-            self.b.emit(units.store(layout, "residual stream", x, rows, layout.dim_words,
+            self.b.emit(units.store(layout, self.visits[self.waiting].name, x, rows, layout.dim_words,
                                     self.place + rows[0] * layout.stream_bytes))  # fmt: skip
         self.waiting = number
 

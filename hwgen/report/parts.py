@@ -87,6 +87,8 @@ _OF = ("q, k, v", "projection", "gate", "experts", "MLP")
 def kind_of(instr: Instr) -> str:
     """Of weights, whose; else what is read or written."""
     if instr.op != Op.MATMUL:
+        if instr.name.endswith("stream"):  # the residual's, in DRAM
+            return "stream"
         return _KINDS.get(instr.op, "")
     found = _WEIGHTS.match(instr.name)
     if not found:

@@ -18,7 +18,8 @@ from hwgen.report.timeline import BUSY
 __all__ = ["KINDS", "cycles_plot", "roofline_plot", "traffic_plot", "used_causes", "used_kinds"]
 
 #: Of bytes, as they are stacked.
-KINDS = ("q, k, v", "projection", "MLP", "gate", "experts", "embedding", "head", "tables", "image", "output")
+KINDS = ("q, k, v", "projection", "MLP", "gate", "experts", "embedding", "head", "tables", "image",
+         "stream", "output")  # fmt: skip
 #: Columns before and behind the layers': short, as there may be many.
 FIRST, LAST = "in", "out"
 _LAYER = re.compile(r"layers\.(\d+)\.")

@@ -40,7 +40,7 @@ KIND_COLOURS = {
     "embed": "#7a8794", "attention": "#3b7dd8", "mlp": "#e0872e", "head": "#2f9e77",
     "q, k, v": "#3b7dd8", "projection": "#3aa6c4", "MLP": "#e0872e", "gate": "#8a6fd1", "experts": "#c0558f",
     "embedding": "#7a8794", "tables": "#b39b00", "image": "#9c6b45", "output": "#d2553f", "weights": "#3b7dd8",
-    "program": "#8a6fd1",
+    "stream": "#5b8c5a", "program": "#8a6fd1",
 }  # fmt: skip
 FONT = "system-ui, sans-serif"
 LEFT = 64  #: pixels in front of a plot, for its axis

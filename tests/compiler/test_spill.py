@@ -10,6 +10,7 @@ from hwgen.compiler import auto_params, buffer_needs, check_fits, compile_model
 from hwgen.compiler.blocks import Blocks, spill_unit, spillable
 from hwgen.compiler.sizing import buffer_bytes, fitted
 from hwgen.machine.isa import Op
+from hwgen.report.parts import kind_of, part_of
 from sim.hazards import find_hazards
 from tests.compiler.test_blocks import GATED, LARGE, smallest
 from tests.random_model import random_description, random_images
@@ -51,6 +52,15 @@ def test_what_stays_on_chip(key):
     assert spillable(desc, auto_params([desc], 4, 8, 8), 1) == reasons[key]
     assert spillable(network(105, TASKS[:1]), auto_params([desc], 4, 8, 8), 2) == "more than one image"
     assert not smallest(desc, (4, 8, 8), 1).spill
+
+
+def test_parts_of_a_run():
+    """What comes and goes belongs to the part of the network that needs it."""
+    desc = network(105, TASKS[:1])
+    program = compile_model(desc, least(desc, (4, 8, 8))).instructions["a"]
+    moved = {part_of(instr.name) for instr in program if kind_of(instr) == "stream"}
+    wanted = {f"layers.{layer}.{part}" for layer in range(3) for part in ("attention", "mlp")}
+    assert moved == {"embed", "head"} | wanted
 
 
 def test_it_is_told():
