@@ -47,8 +47,10 @@ class Graph:
         self.codes = image.type.tensor_type.elem_type != 1
         self.channels_last = shape[1] not in COLOURS and shape[3] in COLOURS
         _, channels, height, width = [shape[axis] for axis in ((0, 3, 1, 2) if self.channels_last else range(4))]
-        sides = {"height": self._static(height), "width": self._static(width)}
-        self.size = size or validate(ImageSize, sides, f"{self.where}: {image.name}")
+        if size is None:
+            sides = {"height": self._static(height), "width": self._static(width)}
+            size = validate(ImageSize, sides, f"{self.where}: {image.name}")
+        self.size = size
         dims = (max(1, shape[0]), self.size.height, self.size.width, self._static(channels))
         if not 0 < math.prod(dims) <= MAX_PIXELS:
             raise HwgenError(self.where, image.name, expected=f"images of at most {MAX_PIXELS:,} values together",
