@@ -42,6 +42,12 @@ def browser() -> Iterator:
             made.close()
 
 
+def most_seconds() -> float:
+    """Until a page is drawn, on an idle machine; where more processes want to run than there are cores, in proportion.
+    """
+    return 2.0 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 @contextmanager
 def opened(made, file: Path, size: tuple[int, int] = DESK, scheme: str = "light") -> Iterator:
     """The page when all plots are drawn. Whatever it asks for beside its file, and every error, is one of the test."""
