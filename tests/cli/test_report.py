@@ -49,7 +49,7 @@ def test_board_and_quantization(hwgen, built, project):
 
 def test_refusals(hwgen, built, project, refused):
     refused("expected: a directory written by `hwgen build`", args=("report", project))
-    refused("none.json", "expected: a file written by `hwgen sim BUILD --timeline`", "No such file",
+    refused("none.json", "expected: JSON, written by `hwgen sim BUILD --timeline`", "No such file",
             args=("report", project / "out", "--run", project / "none.json"))  # fmt: skip
     refused("command line: --output", "expected: a file in a directory that exists",
             args=("report", project / "out", "-o", project / "nowhere" / "page.html"))  # fmt: skip

@@ -74,7 +74,7 @@ def test_an_unknown_task(build, file):
 def test_files_that_are_none(build, file, tmp_path):
     with pytest.raises(HwgenError, match=r"expected: JSON, written by `hwgen sim BUILD --timeline`"):
         read_run(file("{"), build)
-    with pytest.raises(HwgenError, match=r"expected: a file written by .*\n  found:    No such file"):
+    with pytest.raises(HwgenError, match=r"expected: JSON, written by .*\n  found:    No such file"):
         read_cost(tmp_path / "none.json", build)
     with pytest.raises(HwgenError, match=r"expected: a mapping of keys to values"):
         read_run(file([]), build)
