@@ -120,7 +120,8 @@ def test_hostile_files(tmp_path: Path) -> None:
     data = io.BytesIO()
     torch.save({"a": torch.arange(77, dtype=torch.uint8)}, data, _use_new_zipfile_serialization=False)
     path.write_bytes(data.getvalue().replace(b"K\x4dN", b"\x8a\x06" + (10**13).to_bytes(6, "little") + b"N"))
-    assert f"expected: tensors of a file of {path.stat().st_size} bytes\n  found:    one of 10000000000000 values" in message(path)
+    size = path.stat().st_size
+    assert f"tensors of a file of {size} bytes\n  found:    one of 10000000000000 values" in message(path)
     save(path, {"a": torch.empty(10**12, device="meta")})
     assert "FILE: a\n  expected: a dense float tensor\n  found:    torch.float32, no values" in message(path)
 
