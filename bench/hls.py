@@ -56,7 +56,7 @@ def iterations(machine: CSimulation, images: int) -> dict[str, float]:
 
 def full_size(case: Case, machine: CSimulation, seconds: float) -> Row:
     made = case.made.compiled
-    job = Job(made.entries[case.task], made.pack_input(case.images), made.output_bytes[case.task])
+    job = Job(made.entries[case.task], made.pack_input(case.images), made.region_bytes[case.task])
     machine.loops.clear()
     start = time.monotonic()
     (result,) = machine.run([job], program=made.program, weights=made.weights)
@@ -82,7 +82,7 @@ def example(work: Path, cache: Path) -> Row:
     report = simulate(made, images, engine="hls")
     tasks = list(report.tasks)
     jobs = [
-        Job(made.compiled.entries[task], made.compiled.pack_input(images[n : n + 1]), made.compiled.output_bytes[task])
+        Job(made.compiled.entries[task], made.compiled.pack_input(images[n : n + 1]), made.compiled.region_bytes[task])
         for n in range(IMAGES) for task in tasks
     ]  # fmt: skip
     start = time.monotonic()

@@ -59,7 +59,7 @@ def rows() -> Iterator[Row]:
         compiled = compile_model(desc, p)
         images = synthetic_images(desc, 1, 1)
         job = Job(entry=compiled.entries["tokens"], input=compiled.pack_input(images),
-                  output_bytes=compiled.output_bytes["tokens"])  # fmt: skip
+                  output_bytes=compiled.region_bytes["tokens"])  # fmt: skip
         (result,) = harness.run(
             [job], program=compiled.program, weights=compiled.weights, counters=COUNTERS, timing=Timing(LATENCY),
             timeline=True,

@@ -27,6 +27,7 @@ from hwgen.machine.isa import Dest
 
 __all__ = ["spilled_program"]
 
+
 def spilled_program(b: Builder, place: int) -> None:
     """All instructions but END. place: of the residual stream, as an offset in the output region."""
     _Spilled(b, place).program()
@@ -59,12 +60,13 @@ class _Spilled:
         self.b, self.place, self.layout = b, place, b.layout
         assert b.layout.blocks.stream
         self.tokens, self.means = chosen(b), b.task.head in ("mean", "mean_norm")
-        self.visits = list(self._plan())
+        self.visits = list(self._plan(b.layout.blocks.stream))
         self.loaded = self.normed = 0  #: visits whose LOAD, whose norm there is
         self.waiting: int | None = None  #: the visit whose STORE there is not
 
-    def _plan(self) -> Iterator[Visit]:
-        b, blocks, norm = self.b, spans(self.layout.rows, self.layout.blocks.stream or 0), 0
+    def _plan(self, size: int) -> Iterator[Visit]:
+        """In blocks of so many rows."""
+        b, blocks, norm = self.b, spans(self.layout.rows, size), 0
         yield from (Visit(rows, 0) for rows in blocks)
         for layer in range(len(b.model.layers)):
             for group in self.layout.blocks.heads_of(b.model.heads):
@@ -72,7 +74,7 @@ class _Spilled:
             yield from (Visit(rows, norm + 1, layer) for rows in blocks)
             norm += 2
         unit = spill_unit(b.p)  # the rows that are loaded begin at a multiple of that
-        for dense in spans(len(self.tokens), (self.layout.blocks.stream or 0) - unit):
+        for dense in spans(len(self.tokens), size - unit):
             rows = self.tokens[dense[0]] // unit * unit, self.tokens[dense[1] - 1] + 1
             yield Visit(rows, norm, dense=dense)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import jinja2
 
 from tests.formal.proofs import Proof
+from tests.mutants import copied_generator
 from tests.paths import ROOT
 
 __all__ = ["Outcome", "emitted", "missing", "mutated", "sby"]
@@ -56,10 +57,7 @@ def emitted(name: str) -> str:
 
 def mutated(name: str, home: Path, file: str, old: str, new: str) -> str:
     """The same from a copy of the generator with one text replaced."""
-    for part in ("hwgen", "templates"):
-        shutil.copytree(ROOT / part, home / part, ignore=shutil.ignore_patterns("__pycache__"))
-    source = home / "hwgen" / "rtl" / f"{file}.py"
-    source.write_text(source.read_text().replace(old, new))
+    copied_generator(home, file, old, new)
     return _generate(name, home)
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +14,7 @@ from hwgen.compiler.blocks import Blocks
 from hwgen.compiler.sizing import fitted
 from hwgen.machine.params import HwParams
 from sim.harness import SimulationError, Timing
+from tests.mutants import copied_generator
 from tests.paths import ROOT
 from tests.random_model import random_description, random_images
 from tests.system.helpers import Runs, Work, assert_same, differences, harness, simulate
@@ -140,11 +140,7 @@ def runs() -> Runs:
 
 def mutant(p: HwParams, home: Path, file: str, old: str, new: str) -> str:
     """Verilog from a copy of the generator with one text replaced."""
-    for part in ("hwgen", "templates"):
-        shutil.copytree(ROOT / part, home / part, ignore=shutil.ignore_patterns("__pycache__"))
-    source = home / "hwgen" / "rtl" / f"{file}.py"
-    text = source.read_text()
-    source.write_text(text.replace(old, new))
+    copied_generator(home, file, old, new)
     command = [sys.executable, "-c", GENERATE, json.dumps(p.as_dict())]
     environment = os.environ | {"PYTHONPATH": str(home)}
     return subprocess.run(command, cwd=home, env=environment, check=True, capture_output=True, text=True).stdout
